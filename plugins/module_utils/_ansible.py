@@ -1,0 +1,50 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The only file here that knows Ansible: connection options, and typed errors as ``fail_json``."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from ._consul import endpoint, errors
+from ._consul.client import Client
+
+
+def connection_spec() -> dict[str, t.Any]:
+    """Return the argument spec of the connection options; the doc fragment ``connection`` describes them."""
+    return {
+        "url": {"type": "str"},
+        "datacenter": {"type": "str"},
+        "token": {"type": "str", "no_log": True},
+        "token_file": {"type": "path", "no_log": False},
+        "http_auth": {"type": "str", "no_log": True},
+        "ca_path": {"type": "path"},
+        "client_cert": {"type": "path"},
+        "client_key": {"type": "path", "no_log": False},
+        "tls_server_name": {"type": "str"},
+        "validate_certs": {"type": "bool"},
+        "namespace": {"type": "str"},
+        "partition": {"type": "str"},
+        "timeout": {"type": "float", "default": endpoint.DEFAULT_TIMEOUT_S},
+    }
+
+
+def client_of(module: AnsibleModule) -> Client:
+    """Return a client of the module's connection options, each falling back to its CONSUL_* variable."""
+    return Client(endpoint.resolve(module.params, os.environ))
+
+
+def run(module: AnsibleModule, work: t.Callable[[AnsibleModule], dict[str, t.Any]]) -> None:
+    """Run a module's work: its result is what Ansible gets, every error that we know becomes one sentence."""
+    try:
+        result = work(module)
+    except errors.MissingLibrary as error:
+        module.fail_json(msg=missing_required_lib(error.library), exception=error.details)
+    except errors.Error as error:
+        module.fail_json(msg=f"{module._name.rpartition('.')[2]}: {error}")
+    module.exit_json(**result)

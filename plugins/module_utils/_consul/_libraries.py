@@ -1,0 +1,85 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The only guarded imports of third-party libraries; everything else takes the names from here.
+
+A missing library becomes :class:`~.errors.MissingLibrary` when it is first needed, never a traceback at import.
+"""
+
+from __future__ import annotations
+
+import traceback
+import typing as t
+
+if t.TYPE_CHECKING:
+    import consul
+    import msgpack
+    import requests
+    import urllib3
+    from requests.adapters import HTTPAdapter
+    from urllib3.connection import HTTPConnection
+    from urllib3.connectionpool import HTTPConnectionPool
+
+    LibraryConsul = consul.Consul
+    LibraryHTTPClient = consul.base.HTTPClient
+    LibraryError = consul.ConsulException
+    LibraryNotFound = consul.NotFound
+    LibraryResponse = consul.base.Response
+else:
+    try:
+        import requests
+        import urllib3
+        from requests.adapters import HTTPAdapter
+        from urllib3.connection import HTTPConnection
+        from urllib3.connectionpool import HTTPConnectionPool
+    except ImportError:
+        requests = urllib3 = None
+        HTTPAdapter = HTTPConnection = HTTPConnectionPool = object
+        REQUESTS_IMPORT_ERROR = traceback.format_exc()
+    else:
+        REQUESTS_IMPORT_ERROR = None
+
+    try:
+        import consul
+        from consul import base as _base
+
+        LibraryConsul = consul.Consul
+        LibraryHTTPClient = _base.HTTPClient
+        LibraryError = consul.ConsulException
+        LibraryNotFound = consul.NotFound
+        LibraryResponse = _base.Response
+    except (ImportError, AttributeError):
+        # AttributeError: python-consul2 and py-consul were both installed and one was removed again, which leaves
+        # a package "consul" with nothing in it.
+        consul = None
+        LibraryConsul = LibraryHTTPClient = LibraryResponse = object
+        LibraryError = LibraryNotFound = type("LibraryError", (Exception,), {})
+        CONSUL_IMPORT_ERROR = traceback.format_exc()
+    else:
+        CONSUL_IMPORT_ERROR = None
+
+    try:
+        import msgpack
+    except ImportError:
+        msgpack = None
+        MSGPACK_IMPORT_ERROR = traceback.format_exc()
+    else:
+        MSGPACK_IMPORT_ERROR = None
+
+
+def missing(*names: str) -> tuple[str, str] | None:
+    """Return (name to install, import traceback) of the first of the named libraries that is not there.
+
+    Names are those of the package index: ``requests``, ``python-consul2``, ``msgpack``.
+    """
+    found = {
+        "requests": globals().get("REQUESTS_IMPORT_ERROR"),
+        "python-consul2": globals().get("CONSUL_IMPORT_ERROR"),
+        "msgpack": globals().get("MSGPACK_IMPORT_ERROR"),
+    }
+    for name in names:
+        why = found[name]
+        if why:
+            return name, why
+    return None

@@ -1,0 +1,497 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How everything here speaks to Consul: one client per endpoint, built on python-consul2 (or py-consul).
+
+The library gets a transport of ours, so explicit options beat the environment, timeouts know blocking queries,
+and every failure is a typed error of errors.py that carries Consul's own words.
+Source: https://developer.hashicorp.com/consul/api-docs
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import threading
+import typing as t
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode
+
+from . import errors
+from ._libraries import (
+    LibraryConsul,
+    LibraryError,
+    LibraryHTTPClient,
+    LibraryNotFound,
+    LibraryResponse,
+    missing,
+    requests,
+    urllib3,
+)
+from .endpoint import Endpoint
+from .session import make_session
+
+Params = t.Mapping[str, t.Any]
+
+# No session has this id, so a consistent read of it is the smallest question that only a leader can answer;
+# it is filtered, never denied, under ACLs.
+NIL_SESSION = "00000000-0000-0000-0000-000000000000"
+
+MAX_SAID = 300  # characters of an error body that a person is shown
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer: HTTP status, headers and body (bytes)."""
+
+    status: int
+    headers: t.Mapping[str, str]
+    body: bytes
+    asked: str
+
+    @property
+    def index(self) -> int:
+        """X-Consul-Index, 0 when the endpoint has none."""
+        return _number(self.headers.get("X-Consul-Index"))
+
+    @property
+    def last_contact_ms(self) -> int:
+        """Milliseconds since the answering server last heard from the leader."""
+        return _number(self.headers.get("X-Consul-LastContact"))
+
+    def json(self) -> t.Any:
+        """Return the decoded body. Raises BadAnswer when it is not JSON."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            raise errors.BadAnswer(
+                f"{self.asked}: the answer is not Consul's ({_shown(self.body)!r}). Does something else listen there?",
+                self.status,
+            ) from None
+
+
+@dataclass(frozen=True)
+class Agent:
+    """The agent behind an endpoint: node name, datacenter and Consul version, None where the token may not know."""
+
+    node: str | None
+    datacenter: str | None
+    version: str | None
+
+
+class Stream:
+    """A long answer that is read piece by piece; close it, or use it in a ``with`` block."""
+
+    def __init__(self, response: requests.Response, asked: str, timeout_s: float) -> None:
+        self._response = response
+        self._asked = asked
+        self._timeout_s = timeout_s
+        self.headers: t.Mapping[str, str] = response.headers
+
+    def read(self, size: int) -> bytes:
+        """Return up to ``size`` bytes, b"" at the end. Raises Unreachable or TimedOut when the body breaks off."""
+        try:
+            return t.cast(bytes, self._response.raw.read(size))
+        except urllib3.exceptions.ReadTimeoutError:
+            raise errors.TimedOut(f"{self._asked}: nothing more came for {self._timeout_s:g} s.") from None
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise errors.Unreachable(
+                f"{self._asked}: the connection broke off before the end ({_root(error)})."
+            ) from None
+
+    def close(self) -> None:
+        """Drop the connection; what was not read is lost."""
+        self._response.close()
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_args: object) -> None:
+        self.close()
+
+
+class Client:
+    """Speaks to one endpoint. ``consul`` is the library's client over the same session, with typed errors.
+
+    Raises MissingLibrary and InvalidOption when made; every request raises a ConsulError.
+    Requests add the endpoint's ``dc``, ``ns`` and ``partition`` by themselves.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        absent = missing("requests", "python-consul2")
+        if absent:
+            raise errors.MissingLibrary(*absent)
+        self.endpoint = endpoint
+        self._session = make_session(endpoint)
+        self.consul = _Library(self)
+
+    def close(self) -> None:
+        """Drop the connections."""
+        self._session.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_args: object) -> None:
+        self.close()
+
+    def get(
+        self,
+        path: str,
+        params: Params | None = None,
+        *,
+        consistency: str = "default",
+        index: int | None = None,
+        wait_s: float | None = None,
+        absent_ok: bool = False,
+    ) -> Reply:
+        """GET ``/v1/…``; with ``index`` a blocking query of at most ``wait_s`` seconds.
+
+        ``consistency`` is default, consistent or stale. With ``absent_ok`` a 404 is an answer, not NotFound.
+        """
+        query = dict(params or {})
+        if consistency != "default":
+            query[consistency] = ""
+        if index is not None:
+            query["index"] = index
+            if wait_s is not None:
+                query["wait"] = f"{int(wait_s * 1000)}ms"
+        blocked_s = wait_s or 0.0 if index is not None else 0.0
+        return self.exchange("GET", path, query, wait_s=blocked_s, fine=(200, 404) if absent_ok else (200,))
+
+    def put(
+        self, path: str, params: Params | None = None, body: bytes = b"", *, conflict_ok: bool = False
+    ) -> Reply:
+        """PUT ``/v1/…``, once; with ``conflict_ok`` a 409 is an answer, not Conflict."""
+        return self.exchange("PUT", path, params or {}, body, fine=(200, 409) if conflict_ok else (200,))
+
+    def post(self, path: str, params: Params | None = None, body: bytes = b"") -> Reply:
+        """POST ``/v1/…``, once."""
+        return self.exchange("POST", path, params or {}, body)
+
+    def stream(self, path: str, params: Params | None = None, *, timeout_s: float | None = None) -> Stream:
+        """GET ``/v1/…`` as a stream; ``timeout_s`` is the longest silence that is put up with."""
+        silence = timeout_s or self.endpoint.timeout_s
+        asked = self._asked("GET", path)
+        response = self._send("GET", path, self._scoped(params or {}), None, None, silence, asked)
+        if response.status_code != 200:
+            _raise_for(
+                response.status_code, _body(response, asked, silence), response.headers, asked, self.endpoint
+            )
+        return Stream(response, asked, silence)
+
+    def check_leader(self) -> None:
+        """Raise NoLeader, UnknownDatacenter or another ConsulError unless a leader answers a consistent read.
+
+        /v1/status/leader names a leader for seconds after it died; a consistent read cannot.
+        """
+        self.get(f"/v1/session/info/{NIL_SESSION}", consistency="consistent")
+
+    def whoami(self) -> Agent:
+        """Return who answers here; what the token may not ask is None.
+
+        Without agent:read the datacenter is still known when there is only one.
+        """
+        try:
+            config = self.consul.agent.self()["Config"]
+            return Agent(config["NodeName"], config["Datacenter"], config["Version"])
+        except errors.PermissionDenied:
+            known = self.get("/v1/catalog/datacenters").json()
+            return Agent(None, known[0] if len(known) == 1 else None, None)
+
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        query: t.Mapping[str, t.Any],
+        body: bytes | None = None,
+        headers: t.Mapping[str, str] | None = None,
+        wait_s: float = 0.0,
+        fine: tuple[int, ...] = (200,),
+    ) -> Reply:
+        """Send one request and read its answer whole; a status that is not ``fine`` becomes a typed error."""
+        asked = self._asked(method, path)
+        # Consul adds up to wait/16 of jitter to a blocking query.
+        silence = self.endpoint.timeout_s + wait_s * 17 / 16
+        response = self._send(method, path, self._scoped(query), body, headers, silence, asked)
+        content = _body(response, asked, silence)
+        if response.status_code not in fine:
+            _raise_for(response.status_code, content, response.headers, asked, self.endpoint)
+        return Reply(response.status_code, response.headers, content, asked)
+
+    def _scoped(self, query: Params) -> dict[str, t.Any]:
+        scope = {
+            "dc": self.endpoint.datacenter,
+            "ns": self.endpoint.namespace,
+            "partition": self.endpoint.partition,
+        }
+        return {**{name: value for name, value in scope.items() if value}, **query}
+
+    def _asked(self, method: str, path: str) -> str:
+        return f"{method} {path} of {self.endpoint}"
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        query: t.Mapping[str, t.Any],
+        body: bytes | None,
+        headers: t.Mapping[str, str] | None,
+        silence_s: float,
+        asked: str,
+    ) -> requests.Response:
+        url = self.endpoint.base_url + quote(path, safe="/:")
+        if query:
+            url += "?" + urlencode(query)
+        try:
+            return self._session.request(
+                method,
+                url,
+                data=body,
+                headers=dict(headers or {}),
+                timeout=(self.endpoint.timeout_s, silence_s),
+                stream=True,
+                allow_redirects=False,  # the token would go along to wherever the redirect points
+            )
+        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            raise _connection_error(error, asked, self.endpoint, silence_s) from None
+
+
+def _body(response: requests.Response, asked: str, silence_s: float) -> bytes:
+    with Stream(response, asked, silence_s) as stream:
+        pieces = []
+        while True:
+            piece = stream.read(1 << 18)
+            if not piece:
+                return b"".join(pieces)
+            pieces.append(piece)
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdigit() else 0
+
+
+def _shown(body: bytes) -> str:
+    text = " ".join(body[: 4 * MAX_SAID].decode("utf-8", "replace").split())
+    return text if len(text) <= MAX_SAID else text[:MAX_SAID] + "…"
+
+
+def _root(error: BaseException) -> str:
+    """Return the innermost reason of a nest of connection errors, without object addresses."""
+    seen = error
+    for _level in range(8):
+        inner = getattr(seen, "reason", None) or (seen.args[-1] if seen.args else None)
+        if not isinstance(inner, BaseException):
+            inner = seen.__cause__
+        if inner is None or inner is seen:
+            break
+        seen = inner
+    text = getattr(seen, "strerror", None) or str(seen) or type(seen).__name__
+    return re.sub(r"<[^>]*>:? ?", "", str(text)).strip().rstrip(".")
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Failures without an answer
+
+TLS_ADVICE = (
+    # (what OpenSSL says, what to do)
+    ("certificate has expired", "its certificate has expired: renew the certificate of that Consul agent"),
+    ("not yet valid", "its certificate is not valid yet: compare the clocks of both hosts"),
+    (
+        "self-signed certificate",
+        "its certificate is not signed by an authority trusted here: name the right one with ca_path",
+    ),
+    (
+        "unable to get local issuer",
+        "its certificate is not signed by an authority trusted here: name the right one with ca_path",
+    ),
+    (
+        "match",
+        "its certificate is for another name: set tls_server_name (Consul's own is server.<datacenter>.consul)",
+    ),
+    ("unknown ca", "it does not trust the authority of client_cert: use a certificate signed by the one it knows"),
+    ("certificate required", "it asks for a client certificate: set client_cert and client_key"),
+    ("bad certificate", "it refused or missed the client certificate: set client_cert and client_key"),
+    ("wrong version number", "that port does not speak TLS: use http:// or the HTTPS port (8501)"),
+    ("record layer", "that port does not speak TLS: use http:// or the HTTPS port (8501)"),
+)
+
+
+def _connection_error(
+    error: Exception, asked: str, endpoint: Endpoint, silence_s: float
+) -> errors.Unreachable | errors.InvalidOption:
+    reason = _root(error)
+    tls = endpoint.base_url.startswith("https:")
+    if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader)):
+        return errors.InvalidOption(f"{asked}: {reason}.")
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return errors.TimedOut(f"{asked}: no connection within {endpoint.timeout_s:g} s. Is the address right?")
+    if isinstance(error, requests.exceptions.ReadTimeout) or "timed out" in reason.lower():
+        return errors.TimedOut(
+            f"{asked}: no answer within {silence_s:g} s. The agent accepts connections and is silent."
+        )
+    if tls and (isinstance(error, requests.exceptions.SSLError) or "alert" in reason.lower()):
+        lowered = reason.replace("self signed", "self-signed").lower()
+        advice = next(
+            (advice for words, advice in TLS_ADVICE if words in lowered), "check certificates and address"
+        )
+        return errors.TLSFailed(f"{asked}: TLS failed ({reason}); {advice}.")
+    advice = "Is the Consul agent running there?"
+    if "reset" in reason.lower() or "closed connection" in reason.lower():
+        advice = "The agent ended the connection without an answer; if that port speaks TLS, use https://."
+    return errors.Unreachable(f"{asked}: {reason}. {advice}")
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Failures with an answer
+
+
+def _raise_for(
+    status: int, body: bytes, headers: t.Mapping[str, str], asked: str, endpoint: Endpoint
+) -> t.NoReturn:
+    said = _shown(body)
+    kind, advice = _classified(status, said, headers, endpoint)
+    raise kind(f"{asked}: {status} {said or '(no text)'}. {advice}".replace(".. ", ". ").rstrip(), status, said)
+
+
+def _classified(
+    status: int, said: str, headers: t.Mapping[str, str], endpoint: Endpoint
+) -> tuple[type[errors.ConsulError], str]:
+    lowered = said.lower()
+    if "location" in {name.lower() for name in headers} or 300 <= status < 400:
+        target = headers.get("Location", "elsewhere")
+        return (
+            errors.BadAnswer,
+            f"It redirects to {target}, which is not followed because the token would go along.",
+        )
+    if "no path to datacenter" in lowered:
+        return (
+            errors.UnknownDatacenter,
+            f"That agent knows no datacenter {endpoint.datacenter!r}: look at consul members -wan.",
+        )
+    if "no cluster leader" in lowered or "no leader" in lowered:
+        return errors.NoLeader, "Consul has no leader now: look at consul operator raft list-peers."
+    if "acl not found" in lowered:
+        return (
+            errors.PermissionDenied,
+            "Consul does not know the token: was it deleted, or is it of another datacenter?",
+        )
+    if status in (401, 403) or "permission denied" in lowered:
+        return errors.PermissionDenied, "" if endpoint.token else "No token was given."
+    if status == 404:
+        return errors.NotFound, ""
+    if status == 409:
+        return errors.Conflict, "Nothing was written."
+    if status == 413 or "exceeds" in lowered and "limit" in lowered:
+        return errors.TooLarge, ""
+    if status == 429 or "rate limit" in lowered or "too many" in lowered:
+        return errors.TooManyRequests, "Consul limits requests: try again later or with fewer at once."
+    if "client sent an http request to an https server" in lowered:
+        return errors.BadAnswer, "That port speaks TLS: use https://."
+    if 400 <= status < 500:
+        return errors.Rejected, ""
+    if status >= 500:
+        return errors.ServerFailed, ""
+    return errors.BadAnswer, "That is not an answer of Consul's HTTP API."
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# The library over our transport
+
+
+class _Transport(LibraryHTTPClient):
+    """What python-consul2 and py-consul send their requests through."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def get(self, callback: t.Any, path: str, params: t.Any = None, headers: t.Any = None, **_kw: t.Any) -> t.Any:
+        return self._call("GET", callback, path, params, headers, None)
+
+    def put(
+        self,
+        callback: t.Any,
+        path: str,
+        params: t.Any = None,
+        data: t.Any = "",
+        headers: t.Any = None,
+        **_kw: t.Any,
+    ) -> t.Any:
+        return self._call("PUT", callback, path, params, headers, data)
+
+    def post(
+        self,
+        callback: t.Any,
+        path: str,
+        params: t.Any = None,
+        data: t.Any = "",
+        headers: t.Any = None,
+        **_kw: t.Any,
+    ) -> t.Any:
+        return self._call("POST", callback, path, params, headers, data)
+
+    def delete(
+        self,
+        callback: t.Any,
+        path: str,
+        params: t.Any = None,
+        data: t.Any = "",
+        headers: t.Any = None,
+        **_kw: t.Any,
+    ) -> t.Any:
+        return self._call("DELETE", callback, path, params, headers, data)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _call(self, method: str, callback: t.Any, path: str, params: t.Any, headers: t.Any, data: t.Any) -> t.Any:
+        query = dict(params or ())
+        body = data.encode("utf-8") if isinstance(data, str) else data
+        reply = self._client.exchange(method, path, query, body, headers, _wait_seconds(query), fine=(200, 404))
+        # python-consul2 wants the body a second time, as bytes; py-consul does not.
+        text = reply.body.decode("utf-8", "replace")
+        fields = (reply.status, reply.headers, text, reply.body)[: len(LibraryResponse._fields)]
+        try:
+            return callback(LibraryResponse(*fields))
+        except LibraryNotFound:
+            _raise_for(404, reply.body, reply.headers, reply.asked, self._client.endpoint)
+        except (LibraryError, ValueError, KeyError, TypeError) as error:
+            shown = _shown(reply.body)
+            raise errors.BadAnswer(f"{reply.asked}: the answer is not Consul's ({shown!r}): {error}.") from None
+
+
+def _wait_seconds(query: t.Mapping[str, t.Any]) -> float:
+    """Return how long a blocking query may take: Consul's own default is five minutes."""
+    if not query.get("index"):
+        return 0.0
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m)?", str(query.get("wait") or "5m"))
+    return float(match[1]) * {"ms": 0.001, "m": 60.0}.get(match[2], 1.0) if match else 300.0
+
+
+class _Library(LibraryConsul):
+    def __init__(self, client: Client) -> None:
+        self._transport = _Transport(client)
+        with _consul_variables_hidden():
+            super().__init__(host="127.0.0.1", port=8500)
+        # The session sends the token as a header; the library would put it into the address.
+        self.token = None
+
+    def http_connect(self, *_args: t.Any, **_kwargs: t.Any) -> _Transport:
+        return self._transport
+
+
+_HIDING = threading.Lock()
+
+
+@contextlib.contextmanager
+def _consul_variables_hidden() -> t.Iterator[None]:
+    """Keep CONSUL_* from the library, which lets them win over what it is told."""
+    with _HIDING:
+        hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("CONSUL_")}
+        try:
+            yield
+        finally:
+            os.environ.update(hidden)

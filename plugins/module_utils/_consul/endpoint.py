@@ -1,0 +1,232 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where one Consul datacenter is and how to get in: every connection option, and the variable behind each.
+
+Used by every module and agent. An explicit option always wins over the environment.
+Source of the variables: https://developer.hashicorp.com/consul/commands#environment-variables
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from .errors import InvalidOption
+
+DEFAULT_URL = "http://127.0.0.1:8500"
+DEFAULT_TIMEOUT_S = 10.0
+
+# What Go's strconv.ParseBool takes, which is what Consul reads these variables with.
+TRUE_WORDS = {"1", "t", "T", "TRUE", "true", "True"}
+FALSE_WORDS = {"0", "f", "F", "FALSE", "false", "False"}
+
+FORMS = "host:port, http://host:port, https://host:port, https://[::1]:8501 or unix:///path/to/socket"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One way into Consul. Secrets are kept out of ``repr``.
+
+    ``base_url`` has no trailing slash; for a unix socket it is ``http://localhost`` and ``socket_path`` is set.
+    ``timeout_s`` is how long to wait for a connection, and then for each next piece of an answer.
+    """
+
+    base_url: str
+    shown_url: str
+    socket_path: str | None = None
+    datacenter: str | None = None
+    token: str | None = field(default=None, repr=False)
+    http_auth: tuple[str, str] | None = field(default=None, repr=False)
+    ca_path: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    tls_server_name: str | None = None
+    validate_certs: bool = True
+    namespace: str | None = None
+    partition: str | None = None
+    timeout_s: float = DEFAULT_TIMEOUT_S
+
+    def __str__(self) -> str:
+        return self.shown_url + (f" (datacenter {self.datacenter})" if self.datacenter else "")
+
+    def in_datacenter(self, datacenter: str | None) -> Endpoint:
+        """Return the same way in, asking for another datacenter."""
+        return replace(self, datacenter=datacenter)
+
+
+def resolve(options: t.Mapping[str, t.Any], environ: t.Mapping[str, str]) -> Endpoint:
+    """Make an endpoint of the connection options, each falling back to its CONSUL_* variable.
+
+    An option that is missing or None was not given. Raises InvalidOption.
+    """
+    pick = _Picker(options, environ)
+    url, from_option = pick.first("url", "CONSUL_HTTP_ADDR")
+    base_url, shown_url, socket_path = _parse_url(
+        DEFAULT_URL if url is None else url,
+        "url" if from_option or url is None else "CONSUL_HTTP_ADDR",
+        # A bare host:port from the environment is https when CONSUL_HTTP_SSL says so; an explicit url says it all.
+        bare_scheme="https" if not from_option and pick.flag(None, "CONSUL_HTTP_SSL", False) else "http",
+    )
+    ca_path = pick.text("ca_path", "CONSUL_CACERT", "CONSUL_CAPATH")
+    client_cert, client_key = _client_pair(pick)
+    return Endpoint(
+        base_url=base_url,
+        shown_url=shown_url,
+        socket_path=socket_path,
+        datacenter=pick.text("datacenter"),
+        token=_token(pick),
+        http_auth=_http_auth(pick),
+        ca_path=ca_path,
+        client_cert=client_cert,
+        client_key=client_key,
+        tls_server_name=pick.text("tls_server_name", "CONSUL_TLS_SERVER_NAME"),
+        validate_certs=pick.flag("validate_certs", "CONSUL_HTTP_SSL_VERIFY", True),
+        namespace=pick.text("namespace", "CONSUL_NAMESPACE"),
+        partition=pick.text("partition", "CONSUL_PARTITION"),
+        timeout_s=_timeout(pick),
+    )
+
+
+class _Picker:
+    """Looks an option up in what was given, then in the environment; empty variables count as unset."""
+
+    def __init__(self, options: t.Mapping[str, t.Any], environ: t.Mapping[str, str]) -> None:
+        self.options = options
+        self.environ = environ
+
+    def given(self, name: str) -> bool:
+        return self.options.get(name) is not None
+
+    def first(self, name: str, *variables: str) -> tuple[str | None, bool]:
+        """Return (value or None, whether it came from the option)."""
+        if self.given(name):
+            return str(self.options[name]), True
+        for variable in variables:
+            if self.environ.get(variable):
+                return self.environ[variable], False
+        return None, False
+
+    def text(self, name: str, *variables: str) -> str | None:
+        return self.first(name, *variables)[0] or None
+
+    def flag(self, name: str | None, variable: str, default: bool) -> bool:
+        if name is not None and self.given(name):
+            return bool(self.options[name])
+        word = self.environ.get(variable, "")
+        if not word:
+            return default
+        if word in TRUE_WORDS:
+            return True
+        if word in FALSE_WORDS:
+            return False
+        raise InvalidOption(
+            f"{variable}={word!r} is neither true nor false: set it to true or false, or unset it."
+        )
+
+
+def _parse_url(url: str, where: str, bare_scheme: str) -> tuple[str, str, str | None]:
+    """Return (base URL, URL to show, socket path)."""
+    text = url.strip()
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        scheme, rest = bare_scheme, text
+    if scheme == "unix":
+        if not rest.startswith("/"):
+            raise InvalidOption(f"{where} names no absolute socket path in {_safe(text)!r}: write unix:///path.")
+        return "http://localhost", f"unix://{rest}", rest
+    if scheme not in ("http", "https"):
+        raise InvalidOption(f"{where} has the unknown scheme {scheme!r}: write {FORMS}.")
+    if "@" in rest.split("/", 1)[0]:
+        raise InvalidOption(
+            f"{where} holds a user name or password: give them as http_auth, which is kept secret."
+        )
+    try:
+        parts = urlsplit(f"{scheme}://{rest}")
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise InvalidOption(f"{where} {_safe(text)!r} is not an address ({error}): write {FORMS}.") from None
+    if not host or parts.query or parts.fragment or re.search(r"\s", rest):
+        raise InvalidOption(f"{where} {_safe(text)!r} is not an address: write {FORMS}.")
+    shown_host = f"[{host}]" if ":" in host else host
+    base = f"{scheme}://{shown_host}" + (f":{port}" if port else "") + parts.path.rstrip("/")
+    return base, base, None
+
+
+def _safe(url: str) -> str:
+    """Return an address without anything that could be a password."""
+    return re.sub(r"//[^/@]*@", "//…@", url)
+
+
+def _client_pair(pick: _Picker) -> tuple[str | None, str | None]:
+    """Return certificate and key; a pair that is given explicitly is not completed from the environment."""
+    if pick.given("client_cert") or pick.given("client_key"):
+        certificate, key = pick.text("client_cert"), pick.text("client_key")
+    else:
+        certificate, key = (
+            pick.text("client_cert", "CONSUL_CLIENT_CERT"),
+            pick.text("client_key", "CONSUL_CLIENT_KEY"),
+        )
+    if key and not certificate:
+        raise InvalidOption("client_key is given without client_cert: a key alone proves nothing, name both.")
+    return certificate, key
+
+
+def _token(pick: _Picker) -> str | None:
+    if pick.given("token") and pick.given("token_file"):
+        raise InvalidOption("token and token_file are both given: give one of them.")
+    if pick.given("token"):
+        return _clean_token(str(pick.options["token"]), "token")
+    if pick.given("token_file"):
+        return _token_from(str(pick.options["token_file"]), "token_file")
+    token = pick.environ.get("CONSUL_HTTP_TOKEN")
+    if token:
+        return _clean_token(token, "CONSUL_HTTP_TOKEN")
+    path = pick.environ.get("CONSUL_HTTP_TOKEN_FILE")
+    if path:
+        return _token_from(path, "CONSUL_HTTP_TOKEN_FILE")
+    return None
+
+
+def _token_from(path: str, where: str) -> str | None:
+    try:
+        text = Path(path).read_text(encoding="ascii")
+    except OSError as error:
+        raise InvalidOption(f"{where} {path}: {error.strerror or error}, so the token cannot be read.") from None
+    except UnicodeDecodeError:
+        raise InvalidOption(f"{where} {path} does not hold a token: it is not plain text.") from None
+    if not text.strip():
+        raise InvalidOption(f"{where} {path} is empty: put the token's SecretID into it.")
+    return _clean_token(text, f"{where} {path}")
+
+
+def _clean_token(token: str, where: str) -> str | None:
+    """Return a token fit for a header; an explicitly empty one means the anonymous token."""
+    token = token.strip()
+    if any(not 0x21 <= ord(character) <= 0x7E for character in token):
+        raise InvalidOption(f"{where} holds characters that no Consul token has: look for line breaks or quotes.")
+    return token or None
+
+
+def _http_auth(pick: _Picker) -> tuple[str, str] | None:
+    value = pick.text("http_auth", "CONSUL_HTTP_AUTH")
+    if value is None:
+        return None
+    user, separator, password = value.partition(":")
+    if not separator or not user:
+        raise InvalidOption("http_auth (or CONSUL_HTTP_AUTH) is not of the form user:password.")
+    return user, password
+
+
+def _timeout(pick: _Picker) -> float:
+    value = pick.options.get("timeout")
+    if value is None:
+        return DEFAULT_TIMEOUT_S
+    seconds = float(value)
+    if not 0 < seconds < 1e7:
+        raise InvalidOption(f"timeout is {value}: it must be a number of seconds above 0.")
+    return seconds

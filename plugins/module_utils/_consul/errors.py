@@ -1,0 +1,99 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Typed errors: what went wrong with an option, a library, a file or an exchange with Consul.
+
+Each is one readable sentence (``str(error)``) that a face prints as it is. No error text ever holds a token,
+a password or the value of a key.
+"""
+
+from __future__ import annotations
+
+
+class Error(Exception):
+    """Anything that this collection knows how to say in a sentence."""
+
+
+class InvalidOption(Error):
+    """An option, or the environment variable that stands in for it, cannot be used."""
+
+
+class MissingLibrary(Error):
+    """A Python library is not installed where this runs; ``library`` is its name in the package index."""
+
+    def __init__(self, library: str, details: str) -> None:
+        super().__init__(
+            f"The Python library {library} is needed where this task runs and cannot be imported. "
+            f"Install it for the interpreter in use, for example: python3 -m pip install {library}"
+        )
+        self.library = library
+        self.details = details
+
+
+class LocalFailure(Error):
+    """A file or directory on the host where this runs could not be read or written."""
+
+
+class ConsulError(Error):
+    """An exchange with Consul failed.
+
+    ``status`` is the HTTP status (None when there was no answer), ``said`` Consul's own words.
+    """
+
+    def __init__(self, message: str, status: int | None = None, said: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.said = said
+
+
+class Unreachable(ConsulError):
+    """No answer, or a broken one: refused, reset, cut short, name not found."""
+
+
+class TimedOut(Unreachable):
+    """Nothing came within the timeout."""
+
+
+class TLSFailed(Unreachable):
+    """The TLS handshake failed: certificate, name, authority or protocol."""
+
+
+class NoLeader(ConsulError):
+    """The datacenter has no leader at the moment."""
+
+
+class UnknownDatacenter(ConsulError):
+    """The agent knows no path to the datacenter asked for."""
+
+
+class PermissionDenied(ConsulError):
+    """The token may not do this (or Consul does not know the token)."""
+
+
+class NotFound(ConsulError):
+    """Consul has no such object."""
+
+
+class Conflict(ConsulError):
+    """A transaction or compare-and-set did not apply, and nothing of it was written."""
+
+
+class TooLarge(ConsulError):
+    """A value or transaction is over the server's limit."""
+
+
+class TooManyRequests(ConsulError):
+    """Consul's rate limit or connection limit refused the request."""
+
+
+class Rejected(ConsulError):
+    """Consul understood the request and refused it."""
+
+
+class ServerFailed(ConsulError):
+    """Consul answered with a 5xx that is none of the above."""
+
+
+class BadAnswer(ConsulError):
+    """What came back is not an answer of Consul's HTTP API."""

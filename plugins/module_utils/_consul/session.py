@@ -1,0 +1,143 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One requests session per endpoint: TLS with our own context, unix sockets, nothing taken from the environment.
+
+Used by client.py only.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import typing as t
+from pathlib import Path
+
+from ._libraries import HTTPAdapter, HTTPConnection, HTTPConnectionPool, requests, urllib3
+from .endpoint import Endpoint
+from .errors import InvalidOption
+from .version import COLLECTION, VERSION
+
+
+def make_session(endpoint: Endpoint) -> requests.Session:
+    """Return a session for one endpoint. Raises InvalidOption when a certificate file cannot be used."""
+    session = requests.Session()
+    session.trust_env = False  # no proxies, no .netrc, no REQUESTS_CA_BUNDLE
+    session.headers["User-Agent"] = f"{COLLECTION}/{VERSION}"
+    # Consul would gzip a snapshot, which is gzip already, a second time: twice the server's work and time.
+    session.headers["Accept-Encoding"] = "identity"
+    if endpoint.token:
+        session.headers["X-Consul-Token"] = endpoint.token
+    if endpoint.http_auth:
+        session.auth = endpoint.http_auth
+    if endpoint.socket_path:
+        session.mount("http://", _UnixAdapter(endpoint.socket_path))
+    elif endpoint.base_url.startswith("https:"):
+        session.verify = endpoint.validate_certs
+        session.mount("https://", _TLSAdapter(tls_context(endpoint), endpoint.tls_server_name))
+        if not endpoint.validate_certs:
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+    return session
+
+
+def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
+    """Return the TLS settings of an endpoint: its authority or the host's own store, its client certificate."""
+    context = ssl.create_default_context() if endpoint.ca_path is None else _context_trusting(endpoint.ca_path)
+    if not endpoint.validate_certs:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if endpoint.client_cert:
+        try:
+            # The empty password makes an encrypted key fail at once instead of asking at a terminal.
+            context.load_cert_chain(endpoint.client_cert, endpoint.client_key, password=lambda: b"")
+        except (OSError, ValueError) as error:
+            files = endpoint.client_cert + (f" with {endpoint.client_key}" if endpoint.client_key else "")
+            raise InvalidOption(
+                f"client_cert {files} cannot be used ({_reason(error)}): PEM files are needed, the key without "
+                "a passphrase and belonging to the certificate."
+            ) from None
+    return context
+
+
+def _context_trusting(ca_path: str) -> ssl.SSLContext:
+    """Trust a file, or every PEM file of a directory as Consul's own tools do (OpenSSL wants hashed names)."""
+    path = Path(ca_path)
+    files = sorted(item for item in path.iterdir() if item.is_file()) if path.is_dir() else [path]
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    loaded = 0
+    for item in files:
+        try:
+            context.load_verify_locations(cafile=str(item))
+            loaded += 1
+        except (OSError, ValueError) as error:
+            if not path.is_dir():
+                raise InvalidOption(
+                    f"ca_path {ca_path} cannot be used ({_reason(error)}): name a PEM file or a directory of them."
+                ) from None
+    if not loaded:
+        raise InvalidOption(f"ca_path {ca_path} holds no certificate in PEM form.")
+    return context
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+class _TLSAdapter(HTTPAdapter):
+    """Uses our TLS context as it is: no bundle of the library beside it, and a server name of our own."""
+
+    def __init__(self, context: ssl.SSLContext, server_name: str | None) -> None:
+        self._context = context
+        self._server_name = server_name
+        super().__init__()
+
+    def init_poolmanager(self, *args: t.Any, **kwargs: t.Any) -> None:
+        kwargs["ssl_context"] = self._context
+        if self._server_name:
+            kwargs["server_hostname"] = self._server_name
+        super().init_poolmanager(*args, **kwargs)
+
+    def cert_verify(self, conn: t.Any, url: str, verify: t.Any, cert: t.Any) -> None:
+        conn.cert_reqs = "CERT_REQUIRED" if verify else "CERT_NONE"
+
+
+class _UnixAdapter(HTTPAdapter):
+    """Sends every request to one unix socket."""
+
+    def __init__(self, socket_path: str) -> None:
+        self._socket_path = socket_path
+        super().__init__()
+
+    def init_poolmanager(self, *args: t.Any, **kwargs: t.Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        path = self._socket_path
+
+        class Pool(_UnixPool):
+            socket_path = path
+
+        self.poolmanager.pool_classes_by_scheme = {"http": Pool}
+
+
+class _UnixConnection(HTTPConnection):
+    socket_path = ""
+
+    def _new_conn(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        timeout = self.timeout
+        connection.settimeout(timeout if isinstance(timeout, (int, float)) else None)
+        try:
+            connection.connect(self.socket_path)
+        except OSError as error:
+            connection.close()
+            raise urllib3.exceptions.NewConnectionError(self, f"{self.socket_path}: {_reason(error)}") from error
+        return connection
+
+
+class _UnixPool(HTTPConnectionPool):
+    socket_path = ""
+
+    def _new_conn(self) -> t.Any:
+        connection = _UnixConnection(self.host, self.port, timeout=self.timeout.connect_timeout)
+        connection.socket_path = self.socket_path
+        return connection

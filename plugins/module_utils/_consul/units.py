@@ -1,0 +1,45 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Durations and sizes as people write them."""
+
+from __future__ import annotations
+
+import re
+
+from .errors import InvalidOption
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
+
+
+def parse_duration(text: str, option: str) -> float:
+    """Return the seconds of ``90``, ``90s``, ``15m``, ``1h30m``, ``2d`` or ``1w``. Raises InvalidOption."""
+    word = str(text).strip().lower()
+    if re.fullmatch(r"\d+(\.\d+)?", word):
+        return float(word)
+    if word and _PART.sub("", word) == "":
+        return sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(word))
+    raise InvalidOption(f"{option} {text!r} is not a duration: write seconds, or for example 15m, 1h30m or 2d.")
+
+
+def human_bytes(count: int) -> str:
+    """Return a size for people: ``512 B``, ``12.3 KB``, ``4.0 MB``."""
+    size = float(count)
+    for unit in ("B", "KB", "MB", "GB"):
+        if size < 1024 or unit == "GB":
+            break
+        size /= 1024
+    return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def human_age(seconds: float) -> str:
+    """Return an age for people, in its two largest units: ``45s``, ``12m``, ``3h 5m``, ``2d 4h``."""
+    left = max(0, int(seconds))
+    parts = []
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        amount, left = divmod(left, size)
+        if amount:
+            parts.append(f"{amount}{unit}")
+    return " ".join(parts[:2]) or "0s"

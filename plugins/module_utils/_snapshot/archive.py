@@ -1,0 +1,340 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The container of a Consul snapshot: gzip(tar(meta.json, state.bin, SHA256SUMS)), read in one pass.
+
+Everything is checked while it streams by, in bounded memory: gzip CRC, tar members, both SHA-256 sums, the size in
+meta.json and the msgpack framing of every record. Used by save.py, survey.py and compare.py.
+Source: https://github.com/hashicorp/consul/tree/main/snapshot
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+import typing as t
+import zlib
+from dataclasses import dataclass
+
+from .._consul._libraries import missing, msgpack
+from .._consul.errors import MissingLibrary
+from .._consul.units import human_bytes
+from .errors import BadSnapshot
+
+CHUNK = 1 << 18
+BLOCK = 512
+MAX_SMALL_MEMBER = 1 << 20  # meta.json is some 250 bytes, SHA256SUMS 150; a hundred servers make meta.json 20 KB
+MAX_RECORD = 1 << 27  # a value is 512 KB at most by default; a server set to take 64 MB still fits
+MAX_ITEMS = 1 << 20  # entries of one list or map; the largest real one has an entry per node of the datacenter
+MEMBERS = ("meta.json", "state.bin", "SHA256SUMS")
+
+_END = bytes(BLOCK)
+
+
+class Source(t.Protocol):
+    """Anything that gives up to ``size`` bytes, b"" at its end."""
+
+    def read(self, size: int) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class Meta:
+    """meta.json: the Raft snapshot's own description. ``size`` is that of state.bin in bytes."""
+
+    id: str
+    index: int
+    term: int
+    version: int
+    size: int
+    servers: tuple[str, ...]
+
+    @property
+    def taken_ms(self) -> int:
+        """When the server made it, in milliseconds since 1970, from the id (``term-index-ms``); 0 if unknown."""
+        last = self.id.rpartition("-")[2]
+        return int(last) if last.isdigit() else 0
+
+
+Record = t.Tuple[int, t.Any, int]
+
+
+class Archive:
+    """Reads one snapshot: iterate ``records()`` to its end, then ``meta`` and ``last_index`` are known and proven.
+
+    ``skip`` names record types whose contents are checked but not built. Raises BadSnapshot, MissingLibrary and
+    whatever the source raises.
+    """
+
+    def __init__(self, source: Source, skip: t.Container[int] = ()) -> None:
+        absent = missing("msgpack")
+        if absent:
+            raise MissingLibrary(*absent)
+        self._gzip = _Gunzip(source)
+        self._skip = skip
+        self._meta: Meta | None = None
+        self._sums: dict[str, str] = {}
+        self._hashes: dict[str, str] = {}
+        self._state_size = 0
+        self.last_index = 0
+
+    @property
+    def meta(self) -> Meta:
+        """meta.json; known once ``records()`` has ended."""
+        assert self._meta is not None
+        return self._meta
+
+    def records(self) -> t.Iterator[Record]:
+        """Yield (type number, record, size in bytes with the type byte) of every record in the file's order.
+
+        Strings are bytes, lists are tuples, and a map is a list of pairs: some config entries have maps as keys.
+        """
+        while True:
+            header = self._gzip.exactly(BLOCK, "a tar header")
+            if header == _END:
+                break
+            name, size = _parse_header(header)
+            if name in self._hashes:
+                raise BadSnapshot(f"the archive holds {name} twice")
+            member = _Member(self._gzip, name, size)
+            if name == "state.bin":
+                yield from self._state(member)
+            elif name == "meta.json":
+                self._meta = _parse_meta(member.small())
+            else:
+                self._sums = _parse_sums(member.small())
+            self._hashes[name] = member.finish()
+        self._finish()
+
+    def _state(self, member: _Member) -> t.Iterator[Record]:
+        self._state_size = member.size
+        if self._meta is not None:
+            self._check_size(self._meta)
+        limit = min(MAX_RECORD, max(member.size, BLOCK))
+        unpacker = msgpack.Unpacker(
+            member,
+            raw=True,
+            strict_map_key=False,
+            use_list=False,
+            object_pairs_hook=list,
+            read_size=CHUNK,
+            max_buffer_size=MAX_RECORD,
+            max_str_len=limit,
+            max_bin_len=limit,
+            max_ext_len=limit,
+            max_array_len=min(limit, MAX_ITEMS),
+            max_map_len=min(limit, MAX_ITEMS),
+        )
+        number, start = 0, 0
+        skip, read_bytes, tell, unpack = self._skip, unpacker.read_bytes, unpacker.tell, unpacker.unpack
+        try:
+            header = unpack()
+            self.last_index = _last_index(header)
+            start = tell()
+            while True:
+                kind = read_bytes(1)
+                if not kind:
+                    break
+                number += 1
+                if kind[0] in skip:
+                    unpacker.skip()
+                    record = None
+                else:
+                    record = unpack()
+                end = tell()
+                yield kind[0], record, end - start
+                start = end
+        except msgpack.OutOfData:
+            raise BadSnapshot(f"state.bin ends in the middle of {_nth(number)}") from None
+        except (msgpack.FormatError, msgpack.StackError):
+            raise BadSnapshot(f"{_nth(number)} at byte {start} of state.bin is not msgpack") from None
+        except (ValueError, msgpack.BufferFull):
+            raise BadSnapshot(
+                f"{_nth(number)} at byte {start} of state.bin claims to be longer than the file or than "
+                f"{human_bytes(MAX_RECORD)}"
+            ) from None
+        except MemoryError:
+            raise BadSnapshot(f"{_nth(number)} at byte {start} of state.bin does not fit into memory") from None
+
+    def _check_size(self, meta: Meta) -> None:
+        if meta.size != self._state_size:
+            raise BadSnapshot(
+                f"meta.json says state.bin has {meta.size} bytes, the archive holds {self._state_size}"
+            )
+
+    def _finish(self) -> None:
+        for name in MEMBERS:
+            if name not in self._hashes:
+                raise BadSnapshot(f"the archive has no {name}")
+        if self._gzip.exactly(BLOCK, "the end of the archive") != _END:
+            raise BadSnapshot("the archive does not end as a tar must")
+        self._gzip.expect_end()
+        self._check_size(self.meta)
+        for name in ("meta.json", "state.bin"):
+            if self._sums.get(name) != self._hashes[name]:
+                raise BadSnapshot(f"{name} does not have the SHA-256 sum that SHA256SUMS gives: it was altered")
+        if set(self._sums) != {"meta.json", "state.bin"}:
+            raise BadSnapshot("SHA256SUMS names other files than meta.json and state.bin")
+
+
+def unpack_values(blob: bytes) -> list[t.Any]:
+    """Decode the msgpack values that follow each other in a record's inner blob. Raises BadSnapshot."""
+    unpacker = msgpack.Unpacker(
+        raw=True,
+        strict_map_key=False,
+        use_list=False,
+        object_pairs_hook=list,
+        max_buffer_size=max(len(blob), 1),
+        max_array_len=len(blob),
+        max_map_len=len(blob),
+    )
+    try:
+        unpacker.feed(blob)
+        values = list(unpacker)
+    except (msgpack.UnpackException, ValueError):
+        raise BadSnapshot("a config entry is not msgpack inside") from None
+    if unpacker.tell() != len(blob):
+        raise BadSnapshot("a config entry is cut short inside")
+    return values
+
+
+def _nth(number: int) -> str:
+    return f"record {number}" if number else "the header"
+
+
+def _last_index(header: t.Any) -> int:
+    if not isinstance(header, list) or len(header) != 1 or header[0][0] != b"LastIndex":
+        raise BadSnapshot("state.bin does not begin with Consul's header")
+    return int(header[0][1])
+
+
+def _parse_header(block: bytes) -> tuple[str, int]:
+    """Return name and size of a tar member. Only the three plain files of a snapshot are let through."""
+    if block.startswith(b"\x1f\x8b"):
+        raise BadSnapshot("it is gzipped twice (Consul does that for a client that accepts gzip): gunzip it once")
+    try:
+        info = tarfile.TarInfo.frombuf(block, "utf-8", "backslashreplace")
+    except tarfile.HeaderError:
+        raise BadSnapshot("what is compressed in it is not a tar archive") from None
+    if info.name not in MEMBERS or not info.isfile():
+        raise BadSnapshot(f"the archive holds {info.name[:80]!r}, which no snapshot has")
+    if info.size < 0 or (info.name != "state.bin" and info.size > MAX_SMALL_MEMBER):
+        raise BadSnapshot(f"{info.name} claims to have {info.size} bytes, which no snapshot has")
+    return info.name, info.size
+
+
+def _parse_meta(text: bytes) -> Meta:
+    try:
+        values = json.loads(text)
+        servers = (values.get("Configuration") or {}).get("Servers") or []
+        return Meta(
+            id=str(values["ID"]),
+            index=int(values["Index"]),
+            term=int(values["Term"]),
+            version=int(values["Version"]),
+            size=int(values["Size"]),
+            servers=tuple(str(server["Address"]) for server in servers),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise BadSnapshot("meta.json is not the description of a Raft snapshot") from None
+
+
+def _parse_sums(text: bytes) -> dict[str, str]:
+    sums: dict[str, str] = {}
+    for line in text.decode("utf-8", "replace").splitlines():
+        words = line.split()
+        if len(words) != 2 or words[1] in sums:
+            raise BadSnapshot("SHA256SUMS is not a list of sums")
+        sums[words[1]] = words[0]
+    return sums
+
+
+class _Member:
+    """One file of the archive: a bounded, hashed window on the decompressed stream."""
+
+    def __init__(self, source: _Gunzip, name: str, size: int) -> None:
+        self.size = size
+        self._source = source
+        self._name = name
+        self._left = size
+        self._hash = hashlib.sha256()
+
+    def read(self, size: int = CHUNK) -> bytes:
+        """Return up to ``size`` bytes, b"" at the end of the member."""
+        if not self._left:
+            return b""
+        data = self._source.read(min(size, self._left))
+        if not data:
+            raise BadSnapshot(f"the file ends in the middle of {self._name}")
+        self._left -= len(data)
+        self._hash.update(data)
+        return data
+
+    def small(self) -> bytes:
+        pieces = []
+        while self._left:
+            pieces.append(self.read())
+        return b"".join(pieces)
+
+    def finish(self) -> str:
+        """Read what is left and the padding; return the SHA-256 of the member."""
+        while self._left:
+            self.read()
+        self._source.exactly(-self.size % BLOCK, f"the padding of {self._name}")
+        return self._hash.hexdigest()
+
+
+class _Gunzip:
+    """Decompresses one gzip member piece by piece and refuses whatever stands around it."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._zlib = zlib.decompressobj(wbits=31)
+        self._input = b""
+        self._begun = False
+
+    def read(self, size: int) -> bytes:
+        """Return 1 to ``size`` bytes, b"" at the end of the gzip member."""
+        while not self._zlib.eof:
+            if not self._input:
+                self._input = self._source.read(CHUNK)
+                if not self._begun:
+                    _check_magic(self._input)
+                    self._begun = True
+                if not self._input:
+                    raise BadSnapshot("the file is cut short: its gzip stream does not end")
+            try:
+                data = self._zlib.decompress(self._input, size)
+            except zlib.error as error:
+                said = str(error).rpartition(": ")[2]
+                raise BadSnapshot(f"the gzip stream is damaged ({said})") from None
+            self._input = self._zlib.unconsumed_tail
+            if data:
+                return data
+        return b""
+
+    def exactly(self, size: int, what: str) -> bytes:
+        """Return exactly ``size`` bytes. Raises BadSnapshot when the stream ends before."""
+        data = b""
+        while len(data) < size:
+            piece = self.read(size - len(data))
+            if not piece:
+                raise BadSnapshot(f"the file ends where {what} should be")
+            data += piece
+        return data
+
+    def expect_end(self) -> None:
+        """Refuse anything after the archive: Consul's own restore refuses it too."""
+        if self.read(1):
+            raise BadSnapshot("there is more data after the archive inside the gzip stream")
+        if self._zlib.unused_data or self._source.read(1):
+            raise BadSnapshot("there is more data after the end of the gzip stream")
+
+
+def _check_magic(data: bytes) -> None:
+    if not data:
+        raise BadSnapshot("it is empty")
+    if not data.startswith(b"\x1f\x8b"):
+        start = " ".join(data[:60].decode("utf-8", "replace").split())
+        raise BadSnapshot(f"it is not gzip data but begins with {start!r}")

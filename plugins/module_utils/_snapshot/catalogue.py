@@ -1,0 +1,98 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The snapshots of a directory, newest first, and the newest one that may be trusted."""
+
+from __future__ import annotations
+
+import hashlib
+import typing as t
+from dataclasses import dataclass
+from pathlib import Path
+
+from .._consul.errors import LocalFailure
+from .._consul.files import explained
+from . import manifest as manifests
+from .archive import CHUNK
+from .manifest import Manifest
+
+SNAPSHOT_SUFFIX = ".snap"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One snapshot file. ``time`` is the manifest's, else the file's. ``problem`` is "" when nothing is wrong.
+
+    ``intact`` is None when the contents were not read again, else whether they are what the manifest says.
+    """
+
+    path: Path
+    time: float
+    size: int
+    manifest: Manifest | None
+    intact: bool | None
+    problem: str
+
+    @property
+    def datacenter(self) -> str | None:
+        """The datacenter, None when no manifest says it."""
+        return self.manifest.datacenter if self.manifest else None
+
+
+def list_directory(directory: Path, *, verify: bool = False) -> list[Entry]:
+    """Return every snapshot of a directory, newest first; with ``verify`` each file is read and hashed again.
+
+    A file counts when its name ends in ``.snap`` or a manifest stands beside it. Raises LocalFailure.
+    """
+    with explained(f"reading the directory {directory}"):
+        names = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
+    files = {path for path in names if path.name.endswith(SNAPSHOT_SUFFIX)}
+    files |= {
+        path.with_name(path.name[: -len(manifests.SUFFIX)])
+        for path in names
+        if path.name.endswith(SNAPSHOT_SUFFIX + manifests.SUFFIX)
+    }
+    entries = [entry(path, verify=verify) for path in sorted(files) if not path.is_dir()]
+    return sorted(entries, key=lambda found: (-found.time, found.path.name))
+
+
+def entry(path: Path, *, verify: bool = False) -> Entry:
+    """Return what is known about one snapshot file, without decoding it. Raises LocalFailure only when unreadable."""
+    manifest, problem = None, ""
+    try:
+        manifest = manifests.load(manifests.manifest_path(path))
+        if manifest is None:
+            problem = "no manifest: not saved by this collection, or the manifest is lost"
+    except LocalFailure as error:
+        problem = str(error)
+    with explained(f"reading {path}"):
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            when = manifest.time if manifest else 0.0
+            return Entry(path, when, 0, manifest, False, "the file is gone; only its manifest is left")
+    intact: bool | None = None
+    if manifest is not None:
+        if status.st_size != manifest.size:
+            intact, problem = False, f"the file has {status.st_size} bytes, its manifest says {manifest.size}"
+        elif verify:
+            intact = file_sha256(path) == manifest.sha256
+            problem = "" if intact else "the file is not the one that its manifest describes (SHA-256 differs)"
+    return Entry(path, manifest.time if manifest else status.st_mtime, status.st_size, manifest, intact, problem)
+
+
+def newest(entries: t.Iterable[Entry], datacenter: str) -> Entry | None:
+    """Return the newest entry of a datacenter that has a manifest, None without one. ``entries`` are newest first."""
+    return next((found for found in entries if found.datacenter == datacenter), None)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file. Raises LocalFailure."""
+    digest = hashlib.sha256()
+    with explained(f"reading {path}"), path.open("rb") as stream:
+        while True:
+            data = stream.read(CHUNK)
+            if not data:
+                return digest.hexdigest()
+            digest.update(data)

@@ -1,0 +1,137 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Compares the counts of a snapshot with the live API, because Consul itself can lose records in a snapshot.
+
+Consul 1.8.4 to 1.8.7 write one JWT auth method where there are four (hashicorp/consul#9784) and say "Saved and
+verified". ``live_counts`` reads, ``judge`` decides.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass
+
+from .._consul import errors
+from .._consul.client import Client
+from .survey import Survey
+
+# (what it is called, path, query, how its answer is counted). Every list's X-Consul-Index is the one of its table.
+_LISTS = (
+    ("KVS", "/v1/kv/", {"keys": ""}),
+    ("Session", "/v1/session/list", {}),
+    ("ACLToken", "/v1/acl/tokens", {}),
+    ("ACLPolicy", "/v1/acl/policies", {}),
+    ("ACLRole", "/v1/acl/roles", {}),
+    ("ACLBindingRule", "/v1/acl/binding-rules", {}),
+    ("ACLAuthMethod", "/v1/acl/auth-methods", {}),
+    ("PreparedQuery", "/v1/query", {}),
+    ("Intention", "/v1/connect/intentions", {}),
+    ("nodes", "/v1/catalog/nodes", {}),
+    ("services", "/v1/catalog/services", {}),
+)
+
+# Kinds that the servers of 1.8 and later may hold; a kind that a server does not know is refused and left out.
+_CONFIG_KINDS = (
+    "service-defaults",
+    "proxy-defaults",
+    "service-router",
+    "service-splitter",
+    "service-resolver",
+    "ingress-gateway",
+    "terminating-gateway",
+    "service-intentions",
+    "mesh",
+    "exported-services",
+)
+
+_JSON_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many objects the live API lists and the Raft index at which that list last changed.
+
+    ``objects`` is None when the list could not be read; ``why`` then says why.
+    """
+
+    objects: int | None
+    index: int = 0
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``missing``: sentences about records that the snapshot lacks. ``unchecked``: lists that could not be judged."""
+
+    missing: tuple[str, ...]
+    unchecked: tuple[str, ...]
+
+
+def judge(survey: Survey, live: t.Mapping[str, Count]) -> Verdict:
+    """Compare each list with the snapshot.
+
+    Only a list that has not changed since the snapshot (its index is not above the snapshot's) can prove a loss, and
+    only when it is longer: a shorter one means that the token may not see everything.
+    """
+    missing, unchecked = [], []
+    for name, count in sorted(live.items()):
+        kept = _kept(survey, name)
+        if count.objects is None:
+            unchecked.append(f"{name}: {count.why}")
+        elif count.index > survey.meta.index:
+            unchecked.append(f"{name}: written to after the snapshot was taken")
+        elif count.objects > kept:
+            missing.append(f"{name}: {count.objects} live, {kept} in the snapshot")
+        elif count.objects < kept:
+            unchecked.append(f"{name}: the token sees {count.objects} of {kept}")
+    return Verdict(tuple(missing), tuple(unchecked))
+
+
+def live_counts(client: Client, survey: Survey) -> dict[str, Count]:
+    """Count every list of the live API that a snapshot must hold. Tables that the server does not have are left out."""
+    found: dict[str, Count] = {}
+    for name, path, query in _LISTS:
+        if name == "Intention" and "service-intentions" in survey.config_kinds:
+            continue  # since 1.9 an intention is part of a config entry
+        count = _count(client, path, query, absent=0 if name == "KVS" else None)
+        if count is not None:
+            found[name] = count
+    for kind in sorted({*_CONFIG_KINDS, *survey.config_kinds}):
+        count = _count(client, f"/v1/config/{kind}", {}, absent=None)
+        if count is not None:
+            found[f"config entry {kind}"] = count
+    return found
+
+
+def _kept(survey: Survey, name: str) -> int:
+    if name == "nodes":
+        return survey.nodes
+    if name == "services":
+        return survey.services
+    if name.startswith("config entry "):
+        return survey.config_kinds.get(name[len("config entry ") :], 0)
+    return survey.count(name)
+
+
+def _count(client: Client, path: str, query: t.Mapping[str, str], absent: int | None) -> Count | None:
+    """Return how many elements a list has, ``absent`` for a 404, None when this server has no such table."""
+    try:
+        reply = client.get(path, query, absent_ok=True)
+        if reply.status == 404:
+            return None if absent is None else Count(absent, reply.index)
+        if query:  # ?keys may be megabytes long: count the strings without building them
+            return Count(sum(1 for _string in _JSON_STRING.finditer(reply.body)), reply.index)
+        return Count(len(reply.json() or ()), reply.index)
+    except errors.PermissionDenied as error:
+        return (
+            None
+            if "acl support disabled" in error.said.lower()
+            else Count(None, why="the token may not list them")
+        )
+    except errors.Rejected:
+        return None
+    except errors.ConsulError as error:
+        return Count(None, why=str(error))

@@ -1,0 +1,112 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Looks into snapshot files: what they hold, one key of them, how two differ, how one differs from the live state."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+from pathlib import Path
+
+from .._consul.client import Client
+from .._consul.digest import short_digest
+from .._consul.files import explained
+from . import records
+from .compare import Comparison, compare
+from .save import open_live
+from .survey import Survey, survey
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key as a snapshot holds it. ``value`` is a secret until its owner asks for it."""
+
+    key: str
+    value: bytes
+    flags: int
+    create_index: int
+    modify_index: int
+    lock_index: int
+    session: str
+
+    @property
+    def digest(self) -> str:
+        """What stands for the value where it must not be shown."""
+        return short_digest(self.value)
+
+
+def inspect_file(
+    path: Path, *, as_of: float, kv_depth: int | None = None, kv_prefix: str = "", key: str | None = None
+) -> tuple[Survey, Key | None]:
+    """Read a whole file; return what it holds and, when asked for and there, one key.
+
+    Raises BadSnapshot and LocalFailure.
+    """
+    wanted = None if key is None else key.encode()
+    found: list[Key] = []
+
+    def look(_table: str, kind: int, record: t.Any, _size: int) -> None:
+        if kind == records.KVS and record[b"Key"] == wanted:
+            found.append(_key(record))
+
+    with SnapshotFile(path) as source:
+        surveyed = survey(
+            source,
+            str(path),
+            as_of=as_of,
+            kv_depth=kv_depth,
+            kv_prefix=kv_prefix.encode(),
+            on_record=None if wanted is None else look,
+        )
+    return surveyed, found[0] if found else None
+
+
+def compare_files(before: Path, after: Path, *, as_of: float, limit: int) -> Comparison:
+    """Compare two snapshot files. Raises BadSnapshot and LocalFailure."""
+    with SnapshotFile(before) as old, SnapshotFile(after) as new:
+        return compare((old, str(before)), (new, str(after)), as_of=as_of, limit=limit)
+
+
+def compare_with_live(
+    before: Path, client: Client, *, as_of: float, limit: int, stale: bool, timeout_s: float
+) -> Comparison:
+    """Compare a snapshot file with the state that the client's datacenter is in now. Raises ConsulError too."""
+    with SnapshotFile(before) as old, open_live(client, stale=stale, timeout_s=timeout_s) as new:
+        return compare((old, str(before)), (new, f"the answer of {client.endpoint}"), as_of=as_of, limit=limit)
+
+
+class SnapshotFile:
+    """A snapshot file as a source; what the system says of it becomes a LocalFailure."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with explained(f"reading {path}"):
+            self._stream = path.open("rb", buffering=0)
+
+    def read(self, size: int) -> bytes:
+        with explained(f"reading {self._path}"):
+            return self._stream.read(size) or b""
+
+    def __enter__(self) -> SnapshotFile:
+        return self
+
+    def __exit__(self, *_args: object) -> None:
+        self._stream.close()
+
+
+def _key(record: t.Mapping[bytes, t.Any]) -> Key:
+    def number(field: bytes) -> int:
+        value = record.get(field)
+        return value if isinstance(value, int) else 0
+
+    return Key(
+        key=records.text(record[b"Key"]),
+        value=record.get(b"Value") or b"",
+        flags=number(b"Flags"),
+        create_index=number(b"CreateIndex"),
+        modify_index=number(b"ModifyIndex"),
+        lock_index=number(b"LockIndex"),
+        session=records.text(record.get(b"Session") or b""),
+    )

@@ -1,0 +1,139 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The manifest beside a snapshot file (``NAME.snap.json``): what the file holds and how it was proven.
+
+A snapshot itself says neither where nor when nor by which Consul version it was made.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import typing as t
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .._consul.errors import LocalFailure
+from .._consul.files import explained
+from .._consul.version import VERSION
+from .survey import Survey, Table
+
+FORMAT = 1
+SUFFIX = ".json"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything known about one snapshot file. Sizes are bytes, ``time`` seconds since 1970, digests hexadecimal."""
+
+    datacenter: str
+    time: float
+    consul_version: str
+    node: str | None
+    servers: tuple[str, ...]
+    raft_id: str
+    index: int
+    term: int
+    stale: bool
+    tables: tuple[Table, ...]
+    digest: str
+    size: int
+    sha256: str
+    missing: tuple[str, ...] = ()
+    unchecked: tuple[str, ...] = ()
+    collection_version: str = VERSION
+
+    def count(self, table: str) -> int:
+        """Return how many records a table has."""
+        return next((row.count for row in self.tables if row.name == table), 0)
+
+    def as_dict(self) -> dict[str, t.Any]:
+        """Return the manifest as plain data: what is written to the file and returned by the modules."""
+        return {
+            "format": FORMAT,
+            "collection_version": self.collection_version,
+            "consul_version": self.consul_version,
+            "datacenter": self.datacenter,
+            "node": self.node,
+            "servers": list(self.servers),
+            "time": timestamp(self.time),
+            "raft_id": self.raft_id,
+            "index": self.index,
+            "term": self.term,
+            "stale": self.stale,
+            "size": self.size,
+            "sha256": self.sha256,
+            "digest": self.digest,
+            "tables": [asdict(table) for table in self.tables],
+            "missing": list(self.missing),
+            "unchecked": list(self.unchecked),
+        }
+
+    def as_bytes(self) -> bytes:
+        """Return the contents of the manifest file."""
+        return (json.dumps(self.as_dict(), indent=2, sort_keys=True) + "\n").encode()
+
+
+def of_survey(survey: Survey, *, time: float, node: str | None, stale: bool, size: int, sha256: str) -> Manifest:
+    """Return the manifest of a snapshot that was just read."""
+    return Manifest(
+        datacenter=survey.datacenter,
+        time=time,
+        consul_version=", ".join(survey.consul_versions),
+        node=node,
+        servers=survey.servers,
+        raft_id=survey.meta.id,
+        index=survey.meta.index,
+        term=survey.meta.term,
+        stale=stale,
+        tables=survey.tables,
+        digest=survey.digest,
+        size=size,
+        sha256=sha256,
+    )
+
+
+def manifest_path(snapshot: Path) -> Path:
+    """Return where the manifest of a snapshot file is."""
+    return snapshot.with_name(snapshot.name + SUFFIX)
+
+
+def load(path: Path) -> Manifest | None:
+    """Read a manifest file; None when there is none. Raises LocalFailure when it cannot be understood."""
+    with explained(f"reading {path}"):
+        try:
+            text = path.read_bytes()
+        except FileNotFoundError:
+            return None
+    try:
+        values = json.loads(text)
+        if values["format"] > FORMAT:
+            raise LocalFailure(f"{path} was written by a newer version of this collection; update the collection.")
+        return Manifest(
+            datacenter=str(values["datacenter"]),
+            time=datetime.datetime.fromisoformat(values["time"].replace("Z", "+00:00")).timestamp(),
+            consul_version=str(values["consul_version"]),
+            node=values["node"],
+            servers=tuple(values["servers"]),
+            raft_id=str(values["raft_id"]),
+            index=int(values["index"]),
+            term=int(values["term"]),
+            stale=bool(values["stale"]),
+            tables=tuple(Table(**row) for row in values["tables"]),
+            digest=str(values["digest"]),
+            size=int(values["size"]),
+            sha256=str(values["sha256"]),
+            missing=tuple(values["missing"]),
+            unchecked=tuple(values["unchecked"]),
+            collection_version=str(values["collection_version"]),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise LocalFailure(f"{path} is not a snapshot manifest.") from None
+
+
+def timestamp(seconds: float) -> str:
+    """Return a time as RFC 3339 in UTC, to the second: ``2026-11-22T03:00:00Z``."""
+    moment = datetime.datetime.fromtimestamp(int(seconds), datetime.timezone.utc)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

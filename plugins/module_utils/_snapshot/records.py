@@ -1,0 +1,269 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the records of a snapshot are: their types, the table and the name each belongs to, their canonical bytes.
+
+Canonical bytes leave out what changes without anybody changing anything (Raft indexes, check output), so equal
+contents give equal bytes on whatever server and in whatever order they were written.
+Source of the numbers: Consul's agent/structs/structs.go; entries are only ever added.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import typing as t
+
+from .._consul._libraries import msgpack
+from .._consul.digest import RESERVED_PREFIX, kv_bytes
+from .archive import unpack_values
+from .errors import BadSnapshot
+
+REGISTER, KVS, SESSION, TOMBSTONE, PREPARED_QUERY, INTENTION = 0, 2, 3, 5, 7, 12
+ACL_TOKEN, ACL_POLICY, ACL_ROLE, ACL_BINDING_RULE, ACL_AUTH_METHOD = 17, 19, 23, 25, 27
+CONFIG_ENTRY, FEDERATION_STATE, SYSTEM_METADATA = 22, 30, 31
+
+TYPES = {
+    0: "Register",
+    1: "Deregister",
+    2: "KVS",
+    3: "Session",
+    4: "ACL",
+    5: "Tombstone",
+    6: "CoordinateBatchUpdate",
+    7: "PreparedQuery",
+    8: "Txn",
+    9: "Autopilot",
+    10: "Area",
+    11: "ACLBootstrap",
+    12: "Intention",
+    13: "ConnectCA",
+    14: "ConnectCAProviderState",
+    15: "ConnectCAConfig",
+    16: "Index",
+    17: "ACLToken",
+    18: "ACLTokenDelete",
+    19: "ACLPolicy",
+    20: "ACLPolicyDelete",
+    21: "ConnectCALeaf",
+    22: "ConfigEntry",
+    23: "ACLRole",
+    24: "ACLRoleDelete",
+    25: "ACLBindingRule",
+    26: "ACLBindingRuleDelete",
+    27: "ACLAuthMethod",
+    28: "ACLAuthMethodDelete",
+    29: "ChunkingState",
+    30: "FederationState",
+    31: "SystemMetadata",
+    32: "ServiceVirtualIP",
+    33: "FreeVirtualIP",
+    34: "KindServiceNames",
+    35: "Peering",
+    36: "PeeringDelete",
+    37: "PeeringTerminateByID",
+    38: "PeeringTrustBundle",
+    39: "PeeringTrustBundleDelete",
+    40: "PeeringSecret",
+    41: "RaftLogVerifierCheckpoint",
+    42: "Resource",
+    43: "UpdateVirtualIP",
+    44: "Census",
+    45: "FeatureGate",
+}
+
+# Nodes that run a Consul agent register themselves, their services and checks again by themselves after a restore;
+# they get a table of their own beside Register, which keeps the nodes that only the catalogue knows.
+AGENT_TABLE = "Register (agents)"
+
+# Tables that live and change by themselves: reported, never part of the durable digest.
+EPHEMERAL_TYPES = frozenset({SESSION, TOMBSTONE, 6, 16, 29, FEDERATION_STATE, SYSTEM_METADATA, 34, 44, 45})
+
+# Records that are protobuf, or anything else that is not a map, on the outside.
+NOT_MAPS = frozenset({6, CONFIG_ENTRY, 35, 38, 40, 42})
+
+SERF_CHECK = b"serfHealth"
+_INDEXES = frozenset({b"CreateIndex", b"ModifyIndex", b"LockIndex"})
+_CHECK_STATE = frozenset({b"Output", b"Status"})
+
+# What names a record within its table. ACLToken never falls back to its SecretID.
+_NAME_FIELDS = {
+    SESSION: b"ID",
+    PREPARED_QUERY: b"ID",
+    INTENTION: b"ID",
+    13: b"ID",
+    14: b"ID",
+    15: b"ClusterID",
+    16: b"Key",
+    ACL_TOKEN: b"AccessorID",
+    ACL_POLICY: b"ID",
+    ACL_ROLE: b"ID",
+    ACL_BINDING_RULE: b"ID",
+    ACL_AUTH_METHOD: b"Name",
+    SYSTEM_METADATA: b"Key",
+}
+
+_packer: t.Any = None
+
+
+def type_name(kind: int) -> str:
+    """Return Consul's name of a record type, ``Unknown(65)`` for one that this version does not know."""
+    return TYPES.get(kind, f"Unknown({kind})")
+
+
+def is_durable(table: str, kind: int) -> bool:
+    """Tell whether a table is part of what a restore must bring back."""
+    return kind not in EPHEMERAL_TYPES and table != AGENT_TABLE
+
+
+def shaped(kind: int, value: t.Any) -> t.Any:
+    """Return a record as a dict of its fields where its type is one; inner maps stay lists of pairs.
+
+    Raises BadSnapshot when a record of a known type cannot be one.
+    """
+    if kind not in TYPES or kind in NOT_MAPS:
+        return value
+    if not isinstance(value, list):
+        raise BadSnapshot(f"a {type_name(kind)} record is not a map")
+    record = dict(value)
+    if kind == KVS:
+        key_fields(value)
+    if kind == REGISTER and not isinstance(record.get(b"Node"), bytes):
+        raise BadSnapshot("a Register record names no node")
+    return record
+
+
+def key_fields(value: t.Any) -> tuple[bytes, bytes, int]:
+    """Return (key, value, flags) of a KVS record as it was decoded. Raises BadSnapshot."""
+    try:
+        # Go writes a struct's fields in alphabetical order: CreateIndex, Flags, Key, LockIndex, ModifyIndex, Session,
+        # Value. Taking them by place halves the time of reading a large KV; any other order is looked up by name.
+        _create, (flags_field, flags), (key_field, key), _lock, _modify, _session, (value_field, content) = value
+        if flags_field != b"Flags" or key_field != b"Key" or value_field != b"Value":
+            raise ValueError
+    except (ValueError, TypeError):
+        record = fields(value)
+        flags, key, content = record.get(b"Flags"), record.get(b"Key"), record.get(b"Value")
+    if content is None:
+        content = b""
+    if type(key) is not bytes or type(content) is not bytes or type(flags) is not int:
+        raise BadSnapshot("a KVS record has no key, value or flags")
+    return key, content, flags
+
+
+def fields(value: t.Any) -> dict[bytes, t.Any]:
+    """Return an inner map as a dict, an empty one for nil or anything else."""
+    try:
+        return dict(value) if isinstance(value, list) else {}
+    except TypeError:
+        return {}
+
+
+def is_reserved(kind: int, record: t.Any) -> bool:
+    """Tell whether a record is a key of our own, which no digest and no comparison counts."""
+    return kind == KVS and t.cast(bytes, record[b"Key"]).startswith(RESERVED_PREFIX)
+
+
+def canonical(kind: int, record: t.Any) -> bytes:
+    """Return bytes that are equal exactly when two records of a type mean the same. Raises BadSnapshot."""
+    if kind == KVS:
+        return kv_bytes(record[b"Key"], record.get(b"Value") or b"", record[b"Flags"])
+    if kind == CONFIG_ENTRY:
+        record = config_entry(record)
+    elif kind == REGISTER:
+        record = _without_check_state(record)
+    return bytes([kind]) + _pack(_sorted(record))
+
+
+def config_entry(blob: t.Any) -> tuple[bytes, t.Any]:
+    """Return (kind, entry) of a config entry, which is msgpack inside msgpack twice. Raises BadSnapshot."""
+    values = unpack_values(blob) if isinstance(blob, bytes) else []
+    if len(values) != 2 or not isinstance(values[0], bytes) or not isinstance(values[1], list):
+        raise BadSnapshot("a ConfigEntry record has not the form of one")
+    entry = fields(values[1]).get(b"Entry")
+    if isinstance(entry, bytes):
+        inner = unpack_values(entry)
+        entry = inner[0] if len(inner) == 1 else inner
+    return values[0], entry
+
+
+def name(kind: int, record: t.Any) -> str:
+    """Return what a person calls a record within its table; never a secret. Raises BadSnapshot."""
+    if kind in (KVS, TOMBSTONE):
+        return text(record.get(b"Key"))
+    if kind == REGISTER:
+        return _registration_name(record)
+    if kind == CONFIG_ENTRY:
+        entry_kind, entry = config_entry(record)
+        return f"{text(entry_kind)}/{text(fields(entry).get(b'Name'))}"
+    if kind == FEDERATION_STATE:
+        return text(fields(record.get(b"State")).get(b"Datacenter"))
+    field = _NAME_FIELDS.get(kind)
+    value = record.get(field) if field and isinstance(record, dict) else None
+    if isinstance(value, bytes) and value:
+        return text(value)
+    if kind in TYPES and kind not in NOT_MAPS and kind != ACL_TOKEN:
+        return type_name(kind)
+    return "#" + hashlib.blake2b(_pack(_sorted(record)), digest_size=8).hexdigest()
+
+
+def text(value: t.Any) -> str:
+    """Return a key or name for people; bytes that are not UTF-8 are escaped."""
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else "?"
+
+
+def expires_at(record: t.Any) -> float | None:
+    """Return when an ACL token expires in seconds since 1970, None when it does not.
+
+    The time is Go's time.MarshalBinary: a version byte, seconds since the year 1, nanoseconds, zone.
+    """
+    value = record.get(b"ExpirationTime")
+    if not isinstance(value, bytes) or len(value) < 13:
+        return None
+    seconds = int.from_bytes(value[1:9], "big") - 62135596800
+    return seconds + int.from_bytes(value[9:13], "big") / 1e9 if seconds > -62135596800 else None
+
+
+def _registration_name(record: t.Any) -> str:
+    label = "node " + text(record[b"Node"])
+    if record.get(b"PeerName"):
+        label += " of peer " + text(record[b"PeerName"])
+    for part, field, label_of in ((b"Service", b"ID", "service"), (b"Check", b"CheckID", "check")):
+        inner = fields(record.get(part))
+        if inner:
+            label += f", {label_of} {text(inner.get(field))}"
+    return label
+
+
+def _without_check_state(record: dict[bytes, t.Any]) -> dict[bytes, t.Any]:
+    check = record.get(b"Check")
+    if not isinstance(check, list):
+        return record
+    return {**record, b"Check": [pair for pair in check if pair[0] not in _CHECK_STATE]}
+
+
+def _sorted(value: t.Any) -> t.Any:
+    """Return a value with its maps as sorted lists of pairs and without Raft indexes."""
+    if isinstance(value, (dict, list)):
+        pairs = value.items() if isinstance(value, dict) else value
+        # An index is a number; a tag or metadata that somebody named CreateIndex is not.
+        kept = (
+            (_pack(_sorted(field)), _sorted(inner))
+            for field, inner in pairs
+            if not (isinstance(inner, int) and isinstance(field, bytes) and field in _INDEXES)
+        )
+        return ["map", *sorted(kept, key=_first)]
+    if isinstance(value, tuple):
+        return ["list", *(_sorted(item) for item in value)]
+    return value
+
+
+def _first(pair: tuple[bytes, t.Any]) -> bytes:
+    return pair[0]
+
+
+def _pack(value: t.Any) -> bytes:
+    global _packer
+    if _packer is None:
+        _packer = msgpack.Packer(use_bin_type=True)
+    return t.cast(bytes, _packer.pack(value))

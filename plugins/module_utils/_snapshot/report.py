@@ -1,0 +1,122 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Snapshots as plain data for people and playbooks: what modules return, and their diffs. Values only when asked for."""
+
+from __future__ import annotations
+
+import base64
+import typing as t
+from dataclasses import asdict
+
+from .catalogue import Entry
+from .compare import Comparison
+from .inspect import Key
+from .manifest import Manifest, timestamp
+from .survey import Survey
+
+
+def snapshot(survey: Survey, entry: Entry) -> dict[str, t.Any]:
+    """Return what a snapshot file holds, and what its manifest says of it."""
+    return {
+        "path": str(entry.path),
+        "datacenter": survey.datacenter,
+        "consul_version": ", ".join(survey.consul_versions),
+        "servers": list(survey.servers),
+        "index": survey.meta.index,
+        "term": survey.meta.term,
+        "raft_id": survey.meta.id,
+        "records": survey.records,
+        "size": survey.meta.size,
+        "digest": survey.digest,
+        "tables": [asdict(table) for table in survey.tables],
+        "manifest": entry.manifest.as_dict() if entry.manifest else None,
+        "problem": entry.problem,
+    }
+
+
+def prefixes(survey: Survey) -> list[dict[str, t.Any]]:
+    """Return keys and bytes by prefix, the largest first."""
+    return [asdict(prefix) for prefix in survey.kv]
+
+
+def key(found: Key, *, show_value: bool) -> dict[str, t.Any]:
+    """Return one key; its value only with ``show_value``."""
+    result: dict[str, t.Any] = {
+        "key": found.key,
+        "digest": found.digest,
+        "bytes": len(found.value),
+        "flags": found.flags,
+        "create_index": found.create_index,
+        "modify_index": found.modify_index,
+        "lock_index": found.lock_index,
+        "session": found.session,
+    }
+    if show_value:
+        result["value_base64"] = base64.b64encode(found.value).decode()
+        try:
+            result["value"] = found.value.decode()
+        except UnicodeDecodeError:
+            result["value"] = None
+    return result
+
+
+def comparison(found: Comparison) -> dict[str, t.Any]:
+    """Return how two states differ."""
+    return {
+        "equal": found.equal,
+        "digest": found.after.digest,
+        "index": found.after.meta.index,
+        "datacenter": found.after.datacenter,
+        "tables": [asdict(table) for table in found.tables],
+        "differences": [asdict(difference) for difference in found.differences],
+        "omitted": found.omitted,
+    }
+
+
+def comparison_diff(found: Comparison) -> dict[str, str]:
+    """Return the differences as Ansible shows them: a line for each record that is not the same."""
+    before, after = [], []
+    for difference in found.differences:
+        name = f"{difference.table} {difference.name}"
+        if difference.before is not None:
+            before.append(f"{name} {difference.before}")
+        if difference.after is not None:
+            after.append(f"{name} {difference.after}")
+    if found.omitted:
+        after.append(f"(and {found.omitted} more differences)")
+    return {"before": _lines(before), "after": _lines(after)}
+
+
+def entry(found: Entry, now: float) -> dict[str, t.Any]:
+    """Return one line of a directory's catalogue."""
+    manifest = found.manifest
+    return {
+        "path": str(found.path),
+        "time": timestamp(found.time),
+        "age_seconds": int(now - found.time),
+        "datacenter": found.datacenter,
+        "consul_version": manifest.consul_version if manifest else None,
+        "index": manifest.index if manifest else None,
+        "size": found.size,
+        "digest": manifest.digest if manifest else None,
+        "intact": found.intact,
+        "problem": found.problem,
+    }
+
+
+def table_diff(before: Manifest | None, after: Manifest | None) -> dict[str, str]:
+    """Return the counts and digests of two snapshots' tables as Ansible shows them; None is no snapshot."""
+    return {"before": _lines(_table_lines(before)), "after": _lines(_table_lines(after))}
+
+
+def _table_lines(manifest: Manifest | None) -> list[str]:
+    if manifest is None:
+        return []
+    rows = sorted(manifest.tables, key=lambda table: table.name)
+    return [f"{table.name}: {table.count} records, digest {table.digest[:16]}" for table in rows if table.durable]
+
+
+def _lines(lines: list[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)

@@ -1,0 +1,231 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Takes a snapshot: one pass over the HTTP stream writes the file while every record of it is decoded and counted.
+
+Whatever goes wrong, the destination keeps what it had: the file takes its place only when it is proven.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+import typing as t
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .._consul import errors
+from .._consul.client import Client, Stream
+from .._consul.errors import LocalFailure
+from .._consul.files import PrivateFile, sweep_abandoned
+from . import catalogue, crosscheck, guard
+from .catalogue import Entry
+from .errors import BadSnapshot, GuardRefused
+from .manifest import Manifest, manifest_path, of_survey
+from .survey import survey
+
+SNAPSHOT_PATH = "/v1/snapshot"
+NEEDED_POLICY = 'Taking a snapshot needs a token whose policy says: acl = "write"'
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for. ``path`` is a file, or a directory that gets a file called after ``name``.
+
+    ``cross_check`` and ``on_shrink`` are fail, warn or ignore. ``stream_timeout_s`` is the longest silence while the
+    server prepares the snapshot: it writes all of it to its own disk first.
+    """
+
+    path: str
+    name: str = guard.DEFAULT_NAME
+    stale: bool = False
+    max_age_s: float | None = None
+    cross_check: str = "warn"
+    on_shrink: str = "fail"
+    max_shrink_percent: float = 20.0
+    stream_timeout_s: float = 300.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a save would do. ``entry`` is the snapshot that is there already (None: nothing comparable)."""
+
+    save: bool
+    target: Path
+    is_directory: bool
+    datacenter: str | None
+    node: str | None
+    entry: Entry | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The outcome: ``path`` of the snapshot, its manifest, what to warn of, and how long each part took in seconds."""
+
+    path: Path
+    manifest: Manifest
+    warnings: tuple[str, ...]
+    seconds: t.Mapping[str, float]
+    swept: tuple[str, ...]
+
+
+def plan(client: Client, request: Request, now: float) -> Plan:
+    """Decide whether a snapshot must be taken, and prove that it can be: a leader answers, the directory is there."""
+    guard.check_name(request.name)
+    target, is_directory = guard.destination(request.path)
+    folder = target if is_directory else target.parent
+    if not folder.is_dir():
+        raise LocalFailure(f"The directory {folder} does not exist: create it (mode 0700) or correct path.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise LocalFailure(f"The directory {folder} is not writable for the user that runs this.")
+    if request.stale:
+        client.get("/v1/catalog/datacenters")  # a follower without a leader can still give a stale snapshot
+    else:
+        client.check_leader()
+    agent = client.whoami()
+    datacenter = client.endpoint.datacenter or agent.datacenter
+    entry = _previous(target, is_directory, datacenter)
+    if request.max_age_s is not None:
+        if datacenter is None:
+            raise errors.InvalidOption(
+                "max_age needs to know the datacenter, and the token may not ask the agent for it: set datacenter."
+            )
+        if entry is not None:
+            entry = catalogue.entry(entry.path, verify=True)
+            accept_missing = request.cross_check != "fail"
+            if guard.is_fresh(entry, datacenter, request.max_age_s, now, accept_missing=accept_missing):
+                reason = "a verified snapshot is younger than max_age"
+                return Plan(False, entry.path, False, datacenter, agent.node, entry, reason)
+    return Plan(True, target, is_directory, datacenter, agent.node, entry, "no snapshot is young enough")
+
+
+def may_save(client: Client) -> bool | None:
+    """Ask Consul whether the token may take snapshots, without taking one; None when this server cannot say."""
+    question = b'[{"Resource":"acl","Access":"write"}]'
+    try:
+        answer = client.post("/v1/internal/acl/authorize", body=question).json()
+        return bool(answer[0]["Allow"])
+    except (errors.ConsulError, LookupError, TypeError):
+        return None
+
+
+def save(client: Client, request: Request, decided: Plan, now: float) -> Saved:
+    """Take the snapshot that ``plan`` decided on and put it in place with its manifest.
+
+    Raises BadSnapshot, GuardRefused, LocalFailure or a ConsulError; the destination is then as it was.
+    """
+    folder = decided.target if decided.is_directory else decided.target.parent
+    swept = sweep_abandoned(folder)
+    seconds: dict[str, float] = {}
+    with PrivateFile(folder) as data, PrivateFile(folder) as description:
+        started = time.monotonic()
+        with _open_stream(client, request) as stream:
+            seconds["prepare"] = time.monotonic() - started
+            copy = _Copy(stream, data)
+            what = f"the answer of {client.endpoint}"
+            found = survey(copy, what, as_of=now)
+            last_contact = stream.headers.get("X-Consul-LastContact", "0")
+        data.flush()
+        seconds["stream"] = time.monotonic() - started - seconds["prepare"]
+        if client.endpoint.datacenter and found.datacenter != client.endpoint.datacenter:
+            raise BadSnapshot(
+                f"{what} is a snapshot of datacenter {found.datacenter!r}, not of {client.endpoint.datacenter!r}. "
+                "Nothing was kept."
+            )
+        manifest = of_survey(
+            found, time=now, node=decided.node, stale=request.stale, size=copy.size, sha256=copy.hash.hexdigest()
+        )
+        warnings = []
+        if request.stale and last_contact.isdigit() and int(last_contact) > 0:
+            warnings.append(f"the server that answered last heard from the leader {last_contact} ms ago")
+        warnings += _refuse_or_warn(_shrunk(request, decided, manifest), request.on_shrink, _SHRUNK)
+        if request.cross_check != "ignore":
+            started = time.monotonic()
+            verdict = crosscheck.judge(found, crosscheck.live_counts(client, found))
+            seconds["cross_check"] = time.monotonic() - started
+            warnings += _refuse_or_warn(verdict.missing, request.cross_check, _LOST)
+            manifest = replace(manifest, missing=verdict.missing, unchecked=verdict.unchecked)
+        path = decided.target
+        if decided.is_directory:
+            path = decided.target / guard.file_name(request.name, manifest)
+        description.write(manifest.as_bytes())
+        description.flush()
+        data.commit(path)
+        description.commit(manifest_path(path))
+    return Saved(path, manifest, tuple(warnings), seconds, tuple(swept))
+
+
+def open_live(client: Client, *, stale: bool, timeout_s: float) -> Stream:
+    """Open a stream of the live state of the client's datacenter."""
+    try:
+        return client.stream(SNAPSHOT_PATH, {"stale": ""} if stale else {}, timeout_s=timeout_s)
+    except errors.PermissionDenied as error:
+        raise errors.PermissionDenied(f"{error} {NEEDED_POLICY}.", error.status, error.said) from None
+
+
+def _open_stream(client: Client, request: Request) -> Stream:
+    return open_live(client, stale=request.stale, timeout_s=request.stream_timeout_s)
+
+
+def _previous(target: Path, is_directory: bool, datacenter: str | None) -> Entry | None:
+    """Return the snapshot to compare with: the newest of the datacenter, or the one that would be replaced."""
+    if not is_directory:
+        return catalogue.entry(target) if target.exists() else None
+    if datacenter is None:
+        return None
+    return catalogue.newest(catalogue.list_directory(target), datacenter)
+
+
+@dataclass(frozen=True)
+class _Guard:
+    """What a guard says of its findings, and how a person who accepts them tells so."""
+
+    sentence: str
+    override: str
+
+
+_SHRUNK = _Guard(
+    "the snapshot is much smaller than the one before ({findings}); look at what happened to the data",
+    "To accept it, raise max_shrink_percent or set on_shrink to warn",
+)
+_LOST = _Guard(
+    "Consul left records out of its own snapshot ({findings}); restoring it would lose them, so save them another way "
+    "or upgrade Consul",
+    "To keep such a snapshot, set cross_check to warn",
+)
+
+
+def _shrunk(request: Request, decided: Plan, manifest: Manifest) -> tuple[str, ...]:
+    before = decided.entry.manifest if decided.entry else None
+    if request.on_shrink == "ignore" or before is None or before.datacenter != manifest.datacenter:
+        return ()
+    return guard.shrunk(before.tables, manifest.tables, request.max_shrink_percent)
+
+
+def _refuse_or_warn(findings: tuple[str, ...], action: str, guarding: _Guard) -> list[str]:
+    if not findings:
+        return []
+    text = guarding.sentence.format(findings="; ".join(findings))
+    if action == "fail":
+        raise GuardRefused(f"{text[0].upper()}{text[1:]}. {guarding.override}. Nothing was kept.")
+    return [text]
+
+
+class _Copy:
+    """A source that writes what passes through it to the file, and hashes it."""
+
+    def __init__(self, stream: Stream, target: PrivateFile) -> None:
+        self._stream = stream
+        self._target = target
+        self.hash = hashlib.sha256()
+        self.size = 0
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self._target.write(data)
+        self.hash.update(data)
+        self.size += len(data)
+        return data

@@ -1,0 +1,367 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: consul_snapshot_info
+short_description: Look into Consul snapshots, compare them, list a directory of them
+version_added: 1.0.0
+description:
+  - Reads a Consul snapshot of any version from 1.0 on, also of Enterprise, and says what is in it. Every record is
+    decoded, so a file that this module accepts is whole.
+  - Compares a snapshot with another one, or with the state that a datacenter is in now, table by table and record by
+    record. Values are shown as digests.
+  - Lists a directory of snapshots, newest first.
+  - Never talks to Consul unless O(compare_live) is set.
+options:
+  path:
+    description:
+      - Snapshot file to look into, or directory of snapshots to list, on the host where the module runs.
+    type: path
+    required: true
+  kv_depth:
+    description:
+      - How many elements of a key's path make a prefix in C(kv). V(0) lists no prefixes.
+    type: int
+    default: 2
+  kv_prefix:
+    description:
+      - List only prefixes below this one.
+    type: str
+    default: ""
+  key:
+    description:
+      - Key to look up in the snapshot. Its value is returned as a digest unless O(show_value) is set.
+    type: str
+  show_value:
+    description:
+      - Return the value of O(key) itself. It then also stands in Ansible's output and logs.
+    type: bool
+    default: false
+  compare_with:
+    description:
+      - Another snapshot file. C(comparison) says what changed from O(path) to it.
+      - Mutually exclusive with O(compare_live).
+    type: path
+  compare_live:
+    description:
+      - Compare with the state that the datacenter is in now. C(comparison) says what changed since the snapshot.
+        Takes a snapshot in memory and needs the same rights as taking one.
+    type: bool
+    default: false
+  stale:
+    description:
+      - With O(compare_live), let any server answer, not only the leader.
+    type: bool
+    default: false
+  limit:
+    description:
+      - How many differences to list by name. All are counted.
+    type: int
+    default: 100
+  verify:
+    description:
+      - When listing a directory, read every file again and compare its SHA-256 with its manifest.
+    type: bool
+    default: false
+  stream_timeout:
+    description:
+      - With O(compare_live), seconds of silence to put up with while the server prepares its state.
+    type: float
+    default: 300.0
+extends_documentation_fragment:
+  - consulops.failover.connection
+  - consulops.failover.connection.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Changes nothing, in check mode or out of it.
+  diff_mode:
+    support: full
+    details:
+      - With O(compare_with) or O(compare_live), shows the records that differ, with digests of their values.
+requirements:
+  - msgpack
+seealso:
+  - module: consulops.failover.consul_snapshot
+author:
+  - The consulops.failover founders (@consulops)
+"""
+
+EXAMPLES = r"""
+- name: What is in this snapshot, and who uses the space?
+  consulops.failover.consul_snapshot_info:
+    path: /var/backups/consul/consul-dc1-20261122T030000Z-4711.snap
+    kv_depth: 1
+
+- name: What changed since the snapshot of this morning?
+  consulops.failover.consul_snapshot_info:
+    url: https://consul.example.com:8501
+    token_file: /etc/consulops/snapshot.token
+    path: /var/backups/consul/morning.snap
+    compare_live: true
+  register: since_morning
+  diff: true
+
+- name: Was this key there, and is it the value that I think it is?
+  consulops.failover.consul_snapshot_info:
+    path: /var/backups/consul/morning.snap
+    key: app/db/password
+
+- name: Which snapshots are there, and are they still intact?
+  consulops.failover.consul_snapshot_info:
+    path: /var/backups/consul/
+    verify: true
+"""
+
+RETURN = r"""
+snapshot:
+  description:
+    - What the file holds.
+  returned: when O(path) is a file
+  type: dict
+  contains:
+    path:
+      description: The file.
+      type: str
+    datacenter:
+      description: The datacenter that it is of.
+      type: str
+    consul_version:
+      description: Version of the Consul servers.
+      type: str
+    servers:
+      description: Names of the servers.
+      type: list
+      elements: str
+    index:
+      description: Raft index.
+      type: int
+    term:
+      description: Raft term.
+      type: int
+    raft_id:
+      description: Raft's own name of the snapshot.
+      type: str
+    records:
+      description: Number of records in all.
+      type: int
+    size:
+      description: Size of the decompressed state in bytes.
+      type: int
+    digest:
+      description: Logical digest over the durable tables.
+      type: str
+    tables:
+      description: Name, type number, count, bytes, digest and durability of each table, the largest first.
+      type: list
+      elements: dict
+    manifest:
+      description: The manifest beside the file, null without one.
+      type: dict
+    problem:
+      description: What is wrong between file and manifest, empty when nothing is.
+      type: str
+  sample:
+    datacenter: dc1
+    index: 4711
+    records: 20631
+kv:
+  description: Keys and bytes by prefix, the largest first.
+  returned: when O(path) is a file and O(kv_depth) is not V(0)
+  type: list
+  elements: dict
+  sample: [{"prefix": "app/web/", "keys": 4000, "bytes": 1601200}]
+key:
+  description: The key that was looked up, null when the snapshot does not have it.
+  returned: when O(key) is given
+  type: dict
+  contains:
+    key:
+      description: The key.
+      type: str
+    digest:
+      description: Digest that stands for the value.
+      type: str
+    bytes:
+      description: Length of the value.
+      type: int
+    flags:
+      description: Flags of the key.
+      type: int
+    create_index:
+      description: Raft index at which the key was created.
+      type: int
+    modify_index:
+      description: Raft index at which the key was last written.
+      type: int
+    lock_index:
+      description: How often the key was locked.
+      type: int
+    session:
+      description: Session that holds the key, empty when none does.
+      type: str
+    value:
+      description: The value as text, null when it is not UTF-8.
+      returned: with O(show_value)
+      type: str
+    value_base64:
+      description: The value in base64.
+      returned: with O(show_value)
+      type: str
+comparison:
+  description: How the other side differs from O(path).
+  returned: with O(compare_with) or O(compare_live)
+  type: dict
+  contains:
+    equal:
+      description: Whether the durable tables are the same.
+      type: bool
+    digest:
+      description: Logical digest of the other side.
+      type: str
+    index:
+      description: Raft index of the other side.
+      type: int
+    datacenter:
+      description: Datacenter of the other side.
+      type: str
+    tables:
+      description: For each table, how many records were added, removed, changed and stayed the same.
+      type: list
+      elements: dict
+    differences:
+      description: The records that differ, with digests before and after.
+      type: list
+      elements: dict
+    omitted:
+      description: How many differences are not listed because of O(limit).
+      type: int
+snapshots:
+  description: The snapshots of the directory, newest first.
+  returned: when O(path) is a directory
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: The file.
+      type: str
+    time:
+      description: When it was taken, in UTC.
+      type: str
+    age_seconds:
+      description: How long ago that was.
+      type: int
+    datacenter:
+      description: The datacenter, null when no manifest says it.
+      type: str
+    consul_version:
+      description: Version of the Consul servers, null when no manifest says it.
+      type: str
+    index:
+      description: Raft index, null when no manifest says it.
+      type: int
+    size:
+      description: Size of the file in bytes.
+      type: int
+    digest:
+      description: Logical digest, null when no manifest says it.
+      type: str
+    intact:
+      description: Whether the file is what its manifest says; null when that was not looked at.
+      type: bool
+    problem:
+      description: What is wrong, empty when nothing is.
+      type: str
+"""
+
+import time
+import typing as t
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.consulops.failover.plugins.module_utils._ansible import client_of, connection_spec, run
+from ansible_collections.consulops.failover.plugins.module_utils._consul.errors import InvalidOption
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot import catalogue, inspect, report
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=dict(
+            path=dict(type="path", required=True),
+            kv_depth=dict(type="int", default=2),
+            kv_prefix=dict(type="str", default="", no_log=False),
+            key=dict(type="str", no_log=False),
+            show_value=dict(type="bool", default=False),
+            compare_with=dict(type="path"),
+            compare_live=dict(type="bool", default=False),
+            stale=dict(type="bool", default=False),
+            limit=dict(type="int", default=100),
+            verify=dict(type="bool", default=False),
+            stream_timeout=dict(type="float", default=300.0),
+            **connection_spec(),
+        ),
+        mutually_exclusive=[("token", "token_file")],
+        supports_check_mode=True,
+    )
+    run(module, look)
+
+
+def look(module: AnsibleModule) -> dict[str, t.Any]:
+    options = module.params
+    path = Path(options["path"])
+    for name in ("kv_depth", "limit"):
+        if options[name] < 0:
+            raise InvalidOption(f"{name} is {options[name]}: it cannot be negative.")
+    if options["compare_with"] and options["compare_live"]:
+        raise InvalidOption("compare_with and compare_live are both set: compare with one of them at a time.")
+    now = time.time()
+    if path.is_dir():
+        for name in ("key", "compare_with", "compare_live"):
+            if options[name]:
+                raise InvalidOption(f"{name} needs a snapshot file, and path {path} is a directory.")
+        entries = catalogue.list_directory(path, verify=options["verify"])
+        return {"changed": False, "snapshots": [report.entry(found, now) for found in entries]}
+    return {"changed": False, **file_report(module, path, now)}
+
+
+def file_report(module: AnsibleModule, path: Path, now: float) -> dict[str, t.Any]:
+    options = module.params
+    surveyed, key = inspect.inspect_file(
+        path,
+        as_of=now,
+        kv_depth=options["kv_depth"] or None,
+        kv_prefix=options["kv_prefix"],
+        key=options["key"],
+    )
+    result: dict[str, t.Any] = {"snapshot": report.snapshot(surveyed, catalogue.entry(path, verify=True))}
+    if options["kv_depth"]:
+        result["kv"] = report.prefixes(surveyed)
+    if options["key"] is not None:
+        result["key"] = report.key(key, show_value=options["show_value"]) if key else None
+    comparison = None
+    if options["compare_with"]:
+        other = Path(options["compare_with"])
+        comparison = inspect.compare_files(path, other, as_of=now, limit=options["limit"])
+    elif options["compare_live"]:
+        with client_of(module) as client:
+            comparison = inspect.compare_with_live(
+                path,
+                client,
+                as_of=now,
+                limit=options["limit"],
+                stale=options["stale"],
+                timeout_s=options["stream_timeout"],
+            )
+    if comparison is not None:
+        result["comparison"] = report.comparison(comparison)
+        result["diff"] = report.comparison_diff(comparison)
+    return result
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,343 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Real Consul servers on loopback addresses of their own, stopped by pid.
+
+``with Lab(directory) as lab: dc1 = lab.datacenter("dc1", servers=3, acl=True)``
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import typing as t
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import requests
+
+from .tls import Authority
+
+ROOT = Path(__file__).resolve().parents[2]
+HTTP, HTTPS, SERF_LAN, SERF_WAN, RPC = 8500, 8501, 8301, 8302, 8300
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class LabError(Exception):
+    """The lab could not be set up; says what to do."""
+
+
+def consul_binary() -> str:
+    """Return the path of a Consul that runs here (CONSUL_BIN, PATH or the cache that make fills)."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests/workshop/debian.py"), "consul"], stdout=subprocess.PIPE, text=True
+    )
+    if done.returncode != 0:
+        raise LabError("there is no Consul to run the lab with")
+    return done.stdout.strip()
+
+
+def consul_version(binary: str) -> tuple[int, ...]:
+    """Return the version of a Consul binary as numbers."""
+    text = subprocess.run([binary, "version"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    match = re.search(r"v(\d+)\.(\d+)\.(\d+)", text)
+    if match is None:
+        raise LabError(f"{binary} does not say its version")
+    return tuple(int(number) for number in match.groups())
+
+
+def eventually(condition: t.Callable[[], t.Any], within_s: float = 30.0, what: str = "") -> t.Any:
+    """Poll until the condition gives something true and return it; AssertionError after ``within_s`` seconds."""
+    deadline = time.monotonic() + within_s
+    last: object = None
+    while True:
+        try:
+            value = condition()
+            if value:
+                return value
+        except (requests.RequestException, OSError, ValueError, KeyError, IndexError) as error:
+            last = error
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within_s:g} s: {what or condition} ({last})")
+        time.sleep(0.02)
+
+
+@dataclass
+class Server:
+    """One Consul server process. ``url`` is its plain HTTP address, ``https_url`` its TLS one when it has TLS."""
+
+    name: str
+    datacenter: str
+    address: str
+    directory: Path
+    config: dict[str, t.Any]
+    binary: str
+    token: str | None = None
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}:{HTTP}"
+
+    @property
+    def https_url(self) -> str:
+        return f"https://{self.address}:{HTTPS}"
+
+    @property
+    def socket_path(self) -> Path:
+        return self.directory / "http.sock"
+
+    def start(self) -> None:
+        """Start the process; it ends with this one whatever happens."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        config = self.directory / "config.json"
+        config.write_text(json.dumps(self.config), encoding="utf-8")
+        log = (self.directory / "log").open("ab")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("CONSUL_")}
+        self.process = subprocess.Popen(
+            [self.binary, "agent", "-config-file", str(config)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=environment,
+            preexec_fn=_die_with_parent,
+        )
+        log.close()
+
+    def stop(self) -> None:
+        """End the process now and wait for it."""
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.kill()
+        self.process.wait()
+        self.process = None
+
+    def pause(self) -> None:
+        """Freeze the process: it keeps its connections and answers nothing."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+    def request(self, method: str, path: str, **kwargs: t.Any) -> requests.Response:
+        """Send a plain request with this server's management token; raises on an HTTP error."""
+        session = requests.Session()
+        session.trust_env = False
+        headers = {"X-Consul-Token": self.token} if self.token else {}
+        response = session.request(method, self.url + path, headers=headers, timeout=10, **kwargs)
+        response.raise_for_status()
+        return response
+
+    def get(self, path: str, **kwargs: t.Any) -> t.Any:
+        return self.request("GET", path, **kwargs).json()
+
+    def put(self, path: str, body: t.Any = None, **kwargs: t.Any) -> t.Any:
+        data = body if isinstance(body, (bytes, str)) or body is None else json.dumps(body)
+        response = self.request("PUT", path, data=data, **kwargs)
+        return response.json() if response.content.strip() else None
+
+    def log(self) -> str:
+        return (self.directory / "log").read_text(encoding="utf-8", errors="replace")
+
+
+def _die_with_parent() -> None:
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@dataclass
+class Datacenter:
+    """The servers of one datacenter; ``token`` is the management token when it has ACLs."""
+
+    name: str
+    servers: list[Server]
+    token: str | None = None
+    authority: Authority | None = None
+
+    @property
+    def url(self) -> str:
+        return self.servers[0].url
+
+    def __getattr__(self, name: str) -> t.Any:
+        # get, put and request of the first server, so that a test reads dc1.put("/v1/kv/a", "1").
+        if name in ("get", "put", "request"):
+            return getattr(self.servers[0], name)
+        raise AttributeError(name)
+
+    def leader(self) -> Server:
+        """Wait for a leader that answers a consistent read, and return it."""
+
+        def find() -> Server | None:
+            for server in self.servers:
+                if server.process is None:
+                    continue
+                address = server.get("/v1/status/leader").rsplit(":", 1)[0]
+                server.get("/v1/catalog/nodes?consistent")
+                return next((s for s in self.servers if s.address == address and s.process is not None), None)
+            return None
+
+        return t.cast(Server, eventually(find, what=f"a leader of {self.name}"))
+
+    def followers(self) -> list[Server]:
+        leader = self.leader()
+        return [server for server in self.servers if server is not leader]
+
+    def wait_ready(self) -> None:
+        """Wait until every server is a voter, known in the catalogue and the leader settled."""
+        self.leader()
+        count = len(self.servers)
+
+        def ready() -> bool:
+            peers = self.servers[0].get("/v1/operator/raft/configuration")["Servers"]
+            nodes = self.servers[0].get("/v1/health/service/consul?passing&consistent")
+            return len(nodes) >= count and sum(peer["Voter"] for peer in peers) >= count
+
+        eventually(ready, what=f"{count} servers of {self.name}")
+        for server in self.servers:
+            eventually(lambda server=server: server.get("/v1/status/leader"), what=f"{server.name} follows")
+
+
+@dataclass
+class Lab:
+    """A set of datacenters under one directory, on a /24 of loopback that no other lab has."""
+
+    directory: Path
+    binary: str = field(default_factory=consul_binary)
+    servers: list[Server] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.directory = Path(self.directory)
+        self.network, self._claim = _claim_network()
+        self._next_host = 1
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(self, *_args: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop every server of this lab, and nothing else."""
+        for server in self.servers:
+            server.stop()
+        self._claim.close()
+
+    def address(self) -> str:
+        """Return a loopback address that nothing of this lab uses yet."""
+        self._next_host += 1
+        return f"{self.network}.{self._next_host - 1}"
+
+    def datacenter(
+        self,
+        name: str = "dc1",
+        servers: int = 1,
+        acl: bool = False,
+        authority: Authority | None = None,
+        extra: dict[str, t.Any] | None = None,
+        certificate_days: int = 30,
+    ) -> Datacenter:
+        """Start a datacenter and wait until it is ready; with ``acl`` the default policy is deny."""
+        token = str(uuid.uuid4()) if acl else None
+        addresses = [self.address() for _number in range(servers)]
+        made = []
+        for number, address in enumerate(addresses, 1):
+            directory = self.directory / f"{name}-s{number}"
+            config = _config(f"{name}-s{number}", name, address, directory, addresses)
+            if token:
+                config["acl"] = self._acl(token)
+            if authority:
+                pair = authority.issue(
+                    directory / "tls", f"server.{name}.consul", [address], days=certificate_days
+                )
+                config.update(
+                    ports={**config["ports"], "https": HTTPS},
+                    ca_file=str(authority.ca_path),
+                    cert_file=str(pair.certificate),
+                    key_file=str(pair.key),
+                )
+            config.update(extra or {})
+            made.append(Server(f"{name}-s{number}", name, address, directory, config, self.binary, token))
+        for server in made:
+            server.start()
+        self.servers += made
+        datacenter = Datacenter(name, made, token, authority)
+        try:
+            datacenter.wait_ready()
+        except AssertionError as error:
+            raise LabError(f"{name} did not start: {error}\n{made[0].log()[-2000:]}") from error
+        return datacenter
+
+    def _acl(self, token: str) -> dict[str, t.Any]:
+        management = "initial_management" if consul_version(self.binary) >= (1, 11) else "master"
+        return {"enabled": True, "default_policy": "deny", "tokens": {management: token, "agent": token}}
+
+    @staticmethod
+    def join_wan(one: Datacenter, other: Datacenter) -> None:
+        """Federate two datacenters and wait until each can ask the other."""
+        one.put(f"/v1/agent/join/{other.servers[0].address}:{SERF_WAN}?wan=1")
+        for here, there in ((one, other), (other, one)):
+            eventually(
+                lambda here=here, there=there: here.request("GET", f"/v1/catalog/nodes?dc={there.name}").ok,
+                what=f"{here.name} reaches {there.name}",
+            )
+
+
+def _config(name: str, datacenter: str, address: str, directory: Path, servers: list[str]) -> dict[str, t.Any]:
+    return {
+        "node_name": name,
+        "datacenter": datacenter,
+        "server": True,
+        "bootstrap_expect": len(servers),
+        "retry_join": [other for other in servers if other != address],
+        "retry_interval": "200ms",
+        "data_dir": str(directory / "data"),
+        "bind_addr": address,
+        "client_addr": address,
+        "addresses": {"http": f"{address} unix://{directory}/http.sock"},
+        "ports": {
+            "http": HTTP,
+            "dns": -1,
+            "grpc": -1,
+            "server": RPC,
+            "serf_lan": SERF_LAN,
+            "serf_wan": SERF_WAN,
+        },
+        "performance": {"raft_multiplier": 1},
+        "disable_update_check": True,
+        "enable_script_checks": False,
+        "connect": {"enabled": True},
+        "leave_on_terminate": False,
+        "log_level": "INFO",
+        # Loopback gossip can be quick: joins and failures settle in tens of milliseconds.
+        "gossip_lan": {"gossip_interval": "50ms", "probe_interval": "200ms", "probe_timeout": "100ms"},
+        "gossip_wan": {"gossip_interval": "50ms", "probe_interval": "200ms", "probe_timeout": "100ms"},
+    }
+
+
+def _claim_network() -> tuple[str, socket.socket]:
+    """Return a free /24 of loopback and the socket that keeps other labs out of it."""
+    for _attempt in range(200):
+        network = f"127.{random.randint(64, 250)}.{random.randint(0, 255)}"
+        claim = socket.socket()
+        try:
+            claim.bind((f"{network}.254", HTTP))
+            claim.listen(1)
+        except OSError:
+            claim.close()
+            continue
+        return network, claim
+    raise LabError("no free loopback network was found")

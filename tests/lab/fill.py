@@ -1,0 +1,126 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Fill a real datacenter with something of everything that a snapshot holds."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+import typing as t
+
+from .consul import Datacenter
+
+TXN_MAX_OPS = 64  # Consul < 1.14
+
+
+def fill(datacenter: Datacenter, keys: int = 200) -> None:
+    """Write keys, services, external nodes, a session, a query, config entries, an intention and (with ACLs) ACLs."""
+    fill_kv(datacenter, keys)
+    fill_catalogue(datacenter)
+    fill_queries(datacenter)
+    fill_config(datacenter)
+    if datacenter.token:
+        fill_acl(datacenter)
+
+
+def fill_kv(
+    datacenter: Datacenter, count: int, value_bytes: int = 256, prefix: str = "app/", seed: int = 1
+) -> None:
+    """Write ``count`` keys ``app/<service>/<number>`` of random values, 64 to a transaction."""
+    source = random.Random(seed)
+    services = ("web", "api", "db", "cache", "queue")
+    operations: list[dict[str, t.Any]] = []
+    for number in range(count):
+        value = base64.b64encode(source.randbytes(value_bytes)).decode()
+        key = f"{prefix}{services[number % len(services)]}/{number:06d}"
+        operations.append({"KV": {"Verb": "set", "Key": key, "Value": value, "Flags": number % 7}})
+    for start in range(0, count, TXN_MAX_OPS):
+        datacenter.put("/v1/txn", json.dumps(operations[start : start + TXN_MAX_OPS]))
+
+
+def fill_catalogue(datacenter: Datacenter, external_nodes: int = 5) -> None:
+    """Register services on the agent and on nodes that have none, each with a check; create a session."""
+    for name in ("web", "api"):
+        datacenter.put("/v1/agent/service/register", {"Name": name, "Port": 80, "Tags": ["v1"]})
+    for number in range(external_nodes):
+        register_external(datacenter, f"ext-{number}")
+    datacenter.put("/v1/session/create", {"Name": "fill", "Checks": []})
+
+
+def register_external(datacenter: Datacenter, node: str, address: str = "192.0.2.1", **service: t.Any) -> None:
+    """Register a node without an agent, with one service and one check."""
+    datacenter.put(
+        "/v1/catalog/register",
+        {
+            "Node": node,
+            "Address": address,
+            "Service": {
+                "Service": "legacy",
+                "ID": f"legacy-{node}",
+                "Port": 99,
+                "Meta": {"team": "core"},
+                **service,
+            },
+            "Check": {"Node": node, "CheckID": f"chk-{node}", "Name": "reachable", "Status": "passing"},
+        },
+    )
+
+
+def fill_queries(datacenter: Datacenter) -> None:
+    datacenter.request("POST", "/v1/query", json={"Name": "nearest-web", "Service": {"Service": "web"}})
+
+
+def fill_config(datacenter: Datacenter) -> None:
+    """Write config entries of several kinds and an intention."""
+    datacenter.put("/v1/config", {"Kind": "service-defaults", "Name": "web", "Protocol": "http"})
+    datacenter.put("/v1/config", {"Kind": "service-resolver", "Name": "web", "ConnectTimeout": "5s"})
+    datacenter.put("/v1/config", {"Kind": "proxy-defaults", "Name": "global", "Config": {"a": {"b": 1}}})
+    datacenter.request(
+        "POST", "/v1/connect/intentions", json={"SourceName": "web", "DestinationName": "db", "Action": "allow"}
+    )
+
+
+def fill_acl(datacenter: Datacenter) -> None:
+    """Create a policy, a role, tokens, an auth method with a key of its own and a binding rule."""
+    policy = datacenter.put("/v1/acl/policy", {"Name": "readers", "Rules": 'key_prefix "" { policy = "read" }'})
+    role = datacenter.put("/v1/acl/role", {"Name": "reader", "Policies": [{"ID": policy["ID"]}]})
+    for number in range(3):
+        datacenter.put("/v1/acl/token", {"Description": f"reader {number}", "Roles": [{"ID": role["ID"]}]})
+    datacenter.put("/v1/acl/auth-method", auth_method("jwt-one"))
+    datacenter.put(
+        "/v1/acl/binding-rule", {"AuthMethod": "jwt-one", "BindType": "service", "BindName": "web", "Selector": ""}
+    )
+
+
+def auth_method(name: str) -> dict[str, t.Any]:
+    """A JWT auth method whose public key never verified anything."""
+    return {
+        "Name": name,
+        "Type": "jwt",
+        "Config": {
+            "JWTValidationPubKeys": [_PUBLIC_KEY],
+            "BoundAudiences": ["consul"],
+            "JWTSupportedAlgs": ["ES256"],
+        },
+    }
+
+
+def new_token(datacenter: Datacenter, rules: str, name: str = "narrow") -> str:
+    """Create a policy of the given rules and return the SecretID of a token with it."""
+    policy = datacenter.put("/v1/acl/policy", {"Name": name, "Rules": rules})
+    token = datacenter.put("/v1/acl/token", {"Description": name, "Policies": [{"ID": policy["ID"]}]})
+    return t.cast(str, token["SecretID"])
+
+
+def _public_key() -> str:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+_PUBLIC_KEY = _public_key()

@@ -1,0 +1,168 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Unpack programs from Debian 11 into the cache without touching the machine's own packages.
+
+Run by make: ``python3 tests/workshop/debian.py consul|python3.9`` prints the path of a program that works.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CACHE = ROOT / ".cache"
+RELEASE = "bullseye"
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+
+CONSUL_HELP = (
+    "A Consul binary is needed and this machine's Debian archive does not offer one. Install Consul 1.8 or later "
+    "(https://developer.hashicorp.com/consul/install), put it on PATH or name it: CONSUL_BIN=/path/to/consul make test"
+)
+PYTHON_HELP = (
+    "Python 3.9 is needed to prove that the modules run on the oldest target. Put python3.9 on PATH or name it: "
+    "PYTHON39=/path/to/python3.9 make test"
+)
+PYTHON_PACKAGES = (
+    "python3.9-minimal",
+    "libpython3.9-minimal",
+    "libpython3.9-stdlib",
+    "libssl1.1",
+    "libffi7",
+    "libmpdec3",
+)
+
+
+class CannotFetch(Exception):
+    """The archive of this machine does not serve the package."""
+
+
+def main() -> int:
+    """Print the path of the program named on the command line; say what to install when there is none."""
+    wanted = sys.argv[1] if len(sys.argv) == 2 else ""
+    try:
+        if wanted == "consul":
+            print(consul())
+        elif wanted == "python3.9":
+            print(python39())
+        else:
+            print("usage: debian.py consul|python3.9", file=sys.stderr)
+            return 2
+    except CannotFetch as error:
+        print(f"{error}\n{CONSUL_HELP if wanted == 'consul' else PYTHON_HELP}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def consul() -> Path:
+    """Return CONSUL_BIN, the consul on PATH, or Debian 11's."""
+    for candidate in (os.environ.get("CONSUL_BIN"), shutil.which("consul")):
+        if candidate and _runs([candidate, "version"]):
+            return Path(candidate)
+    return _unpacked("consul", ("consul",), "usr/bin/consul", ["version"])
+
+
+def python39() -> Path:
+    """Return PYTHON39, a python3.9 on PATH or of pyenv, or Debian 11's."""
+    candidates = [os.environ.get("PYTHON39"), shutil.which("python3.9")]
+    candidates += [str(path) for path in sorted(Path.home().glob(".pyenv/versions/3.9*/bin/python3.9"))]
+    for candidate in candidates:
+        if candidate and _runs(
+            [candidate, "-c", "import ssl, ctypes, sys; assert sys.version_info[:2] == (3, 9)"]
+        ):
+            return Path(candidate)
+    program = _unpacked("python3.9", PYTHON_PACKAGES, "usr/bin/python3.9", None)
+    return _python_wrapper(program)
+
+
+def _runs(command: list[str]) -> bool:
+    try:
+        return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+    except OSError:
+        return False
+
+
+def _unpacked(name: str, packages: tuple[str, ...], program: str, check: list[str] | None) -> Path:
+    home = CACHE / "debian" / name
+    path = home / program
+    if not path.exists():
+        scratch = CACHE / "debian" / f".{name}.part"
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        for package in _download(packages):
+            _run(["dpkg", "-x", str(package), str(scratch)])
+        if not (scratch / program).exists():
+            raise CannotFetch(f"Debian's {name} package holds no {program}.")
+        shutil.rmtree(home, ignore_errors=True)
+        scratch.rename(home)
+    if check is not None and not _runs([str(path), *check]):
+        raise CannotFetch(f"{path} does not run on this machine.")
+    return path
+
+
+def _python_wrapper(program: Path) -> Path:
+    """Give Debian 11's Python its own libraries and home, which dpkg -x does not install."""
+    home = program.parents[2]
+    wrapper = home / "python3.9"
+    libraries = ":".join(str(path) for path in sorted(home.glob("usr/lib/*-linux-gnu*")))
+    wrapper.write_text(
+        f'#!/bin/sh\nLD_LIBRARY_PATH="{libraries}" PYTHONHOME="{home}/usr" exec "{program}" "$@"\n',
+        encoding="utf-8",
+    )
+    wrapper.chmod(0o755)
+    if not _runs([str(wrapper), "-c", "import ssl, ctypes"]):
+        raise CannotFetch(f"{program} does not run on this machine.")
+    return wrapper
+
+
+def _download(packages: tuple[str, ...]) -> list[Path]:
+    """Fetch packages with apt under a configuration of our own; return the .deb files."""
+    if not shutil.which("apt-get") or not shutil.which("dpkg"):
+        raise CannotFetch("This machine has no apt-get.")
+    home = CACHE / "apt"
+    for folder in ("state/lists/partial", "cache/archives/partial", "etc/apt.conf.d", "etc/preferences.d", "debs"):
+        (home / folder).mkdir(parents=True, exist_ok=True)
+    (home / "state/status").touch()
+    keys = f"[signed-by={KEYRING}] " if Path(KEYRING).exists() else ""
+    (home / "etc/sources.list").write_text(f"deb {keys}{_archive()} {RELEASE} main\n", encoding="utf-8")
+    options = [
+        f"Dir::State={home}/state",
+        f"Dir::State::status={home}/state/status",
+        f"Dir::Cache={home}/cache",
+        f"Dir::Etc::sourcelist={home}/etc/sources.list",
+        "Dir::Etc::sourceparts=/dev/null",
+        "APT::Sandbox::User=root",
+        "Acquire::Languages=none",
+    ]
+    apt = ["apt-get", "-qq"] + [word for option in options for word in ("-o", option)]
+    _run([*apt, "update"])
+    for old in (home / "debs").glob("*.deb"):
+        old.unlink()
+    _run([*apt, "download", *packages], folder=home / "debs")
+    return sorted((home / "debs").glob("*.deb"))
+
+
+def _archive() -> str:
+    """Return the address of the Debian archive that this machine is set up with."""
+    text = _run(["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"])
+    addresses = [line.strip() for line in text.splitlines() if line.strip() and "security" not in line]
+    if not addresses:
+        raise CannotFetch("apt on this machine names no package archive.")
+    return addresses[0]
+
+
+def _run(command: list[str], folder: Path | None = None) -> str:
+    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
+        raise CannotFetch(f"{command[0]} failed: {reason[0]}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main())
