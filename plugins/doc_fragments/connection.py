@@ -94,9 +94,9 @@ notes:
 options: {}
 attributes:
   check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying the target.
+    description: Can run in C(check_mode) and return changed status prediction without modifying anything.
   diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
+    description: Returns details on what has changed, or would change in C(check_mode), when in diff mode.
   action_group:
     description: Use C(group/consulops.failover.consul) in C(module_defaults) to set defaults for this module.
     support: full

@@ -260,9 +260,7 @@ class Lab:
             if token:
                 config["acl"] = self._acl(token)
             if authority:
-                pair = authority.issue(
-                    directory / "tls", f"server.{name}.consul", [address], days=certificate_days
-                )
+                pair = authority.issue(directory / "tls", f"server.{name}.consul", [address], days=certificate_days)
                 config.update(
                     ports={**config["ports"], "https": HTTPS},
                     ca_file=str(authority.ca_path),

@@ -26,9 +26,7 @@ def fill(datacenter: Datacenter, keys: int = 200) -> None:
         fill_acl(datacenter)
 
 
-def fill_kv(
-    datacenter: Datacenter, count: int, value_bytes: int = 256, prefix: str = "app/", seed: int = 1
-) -> None:
+def fill_kv(datacenter: Datacenter, count: int, value_bytes: int = 256, prefix: str = "app/", seed: int = 1) -> None:
     """Write ``count`` keys ``app/<service>/<number>`` of random values, 64 to a transaction."""
     source = random.Random(seed)
     services = ("web", "api", "db", "cache", "queue")

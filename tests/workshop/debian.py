@@ -72,9 +72,7 @@ def python39() -> Path:
     candidates = [os.environ.get("PYTHON39"), shutil.which("python3.9")]
     candidates += [str(path) for path in sorted(Path.home().glob(".pyenv/versions/3.9*/bin/python3.9"))]
     for candidate in candidates:
-        if candidate and _runs(
-            [candidate, "-c", "import ssl, ctypes, sys; assert sys.version_info[:2] == (3, 9)"]
-        ):
+        if candidate and _runs([candidate, "-c", "import ssl, ctypes, sys; assert sys.version_info[:2] == (3, 9)"]):
             return Path(candidate)
     program = _unpacked("python3.9", PYTHON_PACKAGES, "usr/bin/python3.9", None)
     return _python_wrapper(program)

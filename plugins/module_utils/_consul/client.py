@@ -162,9 +162,7 @@ class Client:
         blocked_s = wait_s or 0.0 if index is not None else 0.0
         return self.exchange("GET", path, query, wait_s=blocked_s, fine=(200, 404) if absent_ok else (200,))
 
-    def put(
-        self, path: str, params: Params | None = None, body: bytes = b"", *, conflict_ok: bool = False
-    ) -> Reply:
+    def put(self, path: str, params: Params | None = None, body: bytes = b"", *, conflict_ok: bool = False) -> Reply:
         """PUT ``/v1/…``, once; with ``conflict_ok`` a 409 is an answer, not Conflict."""
         return self.exchange("PUT", path, params or {}, body, fine=(200, 409) if conflict_ok else (200,))
 
@@ -178,9 +176,7 @@ class Client:
         asked = self._asked("GET", path)
         response = self._send("GET", path, self._scoped(params or {}), None, None, silence, asked)
         if response.status_code != 200:
-            _raise_for(
-                response.status_code, _body(response, asked, silence), response.headers, asked, self.endpoint
-            )
+            _raise_for(response.status_code, _body(response, asked, silence), response.headers, asked, self.endpoint)
         return Stream(response, asked, silence)
 
     def check_leader(self) -> None:
@@ -262,7 +258,7 @@ class Client:
 
 def _body(response: requests.Response, asked: str, silence_s: float) -> bytes:
     with Stream(response, asked, silence_s) as stream:
-        pieces = []
+        pieces: list[bytes] = []
         while True:
             piece = stream.read(1 << 18)
             if not piece:
@@ -335,9 +331,7 @@ def _connection_error(
         )
     if tls and (isinstance(error, requests.exceptions.SSLError) or "alert" in reason.lower()):
         lowered = reason.replace("self signed", "self-signed").lower()
-        advice = next(
-            (advice for words, advice in TLS_ADVICE if words in lowered), "check certificates and address"
-        )
+        advice = next((advice for words, advice in TLS_ADVICE if words in lowered), "check certificates and address")
         return errors.TLSFailed(f"{asked}: TLS failed ({reason}); {advice}.")
     advice = "Is the Consul agent running there?"
     if "reset" in reason.lower() or "closed connection" in reason.lower():
@@ -349,9 +343,7 @@ def _connection_error(
 # Failures with an answer
 
 
-def _raise_for(
-    status: int, body: bytes, headers: t.Mapping[str, str], asked: str, endpoint: Endpoint
-) -> t.NoReturn:
+def _raise_for(status: int, body: bytes, headers: t.Mapping[str, str], asked: str, endpoint: Endpoint) -> t.NoReturn:
     said = _shown(body)
     kind, advice = _classified(status, said, headers, endpoint)
     raise kind(f"{asked}: {status} {said or '(no text)'}. {advice}".replace(".. ", ". ").rstrip(), status, said)

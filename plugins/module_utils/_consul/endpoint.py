@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from .errors import InvalidOption
 
 DEFAULT_URL = "http://127.0.0.1:8500"
-DEFAULT_TIMEOUT_S = 10.0
+DEFAULT_TIMEOUT_S = 10.0  # above the 7 s that a server waits for a new leader before it says there is none
 
 # What Go's strconv.ParseBool takes, which is what Consul reads these variables with.
 TRUE_WORDS = {"1", "t", "T", "TRUE", "true", "True"}
@@ -124,9 +124,7 @@ class _Picker:
             return True
         if word in FALSE_WORDS:
             return False
-        raise InvalidOption(
-            f"{variable}={word!r} is neither true nor false: set it to true or false, or unset it."
-        )
+        raise InvalidOption(f"{variable}={word!r} is neither true nor false: set it to true or false, or unset it.")
 
 
 def _parse_url(url: str, where: str, bare_scheme: str) -> tuple[str, str, str | None]:
@@ -142,9 +140,7 @@ def _parse_url(url: str, where: str, bare_scheme: str) -> tuple[str, str, str | 
     if scheme not in ("http", "https"):
         raise InvalidOption(f"{where} has the unknown scheme {scheme!r}: write {FORMS}.")
     if "@" in rest.split("/", 1)[0]:
-        raise InvalidOption(
-            f"{where} holds a user name or password: give them as http_auth, which is kept secret."
-        )
+        raise InvalidOption(f"{where} holds a user name or password: give them as http_auth, which is kept secret.")
     try:
         parts = urlsplit(f"{scheme}://{rest}")
         host, port = parts.hostname, parts.port

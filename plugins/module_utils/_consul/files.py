@@ -54,7 +54,7 @@ class PrivateFile:
         """Take the destination's place in one step and make that durable."""
         self.flush()
         with explained(f"putting {destination} in place"):
-            os.replace(self.path, destination)
+            self.path.replace(destination)
             self._close()
             sync_directory(destination.parent)
 
@@ -69,7 +69,7 @@ class PrivateFile:
     def __exit__(self, *_args: object) -> None:
         if self._open:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.path)
+                self.path.unlink()
             self._close()
 
 

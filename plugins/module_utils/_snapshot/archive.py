@@ -57,7 +57,7 @@ class Meta:
         return int(last) if last.isdigit() else 0
 
 
-Record = t.Tuple[int, t.Any, int]
+Record = tuple[int, t.Any, int]
 
 
 class Archive:
@@ -159,9 +159,7 @@ class Archive:
 
     def _check_size(self, meta: Meta) -> None:
         if meta.size != self._state_size:
-            raise BadSnapshot(
-                f"meta.json says state.bin has {meta.size} bytes, the archive holds {self._state_size}"
-            )
+            raise BadSnapshot(f"meta.json says state.bin has {meta.size} bytes, the archive holds {self._state_size}")
 
     def _finish(self) -> None:
         for name in MEMBERS:

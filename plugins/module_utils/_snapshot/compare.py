@@ -86,12 +86,14 @@ def _compare_table(
         if before == after:
             continue
         change = "added" if before is None else "removed" if after is None else "changed"
-        listed.append(Difference(table, name, change, before and before.hex(), after and after.hex()))
-    counts = {
-        change: sum(found.change == change for found in listed) for change in ("added", "removed", "changed")
-    }
+        listed.append(Difference(table, name, change, _hex(before), _hex(after)))
+    counts = {change: sum(found.change == change for found in listed) for change in ("added", "removed", "changed")}
     unchanged = len(old.keys() & new.keys()) - counts["changed"]
     return TableComparison(table, records.is_durable(table, kind), unchanged=unchanged, **counts), listed
+
+
+def _hex(digest: bytes | None) -> str | None:
+    return None if digest is None else digest.hex()
 
 
 class _Index:

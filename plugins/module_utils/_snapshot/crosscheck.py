@@ -19,7 +19,7 @@ from .._consul.client import Client
 from .survey import Survey
 
 # (what it is called, path, query, how its answer is counted). Every list's X-Consul-Index is the one of its table.
-_LISTS = (
+_LISTS: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("KVS", "/v1/kv/", {"keys": ""}),
     ("Session", "/v1/session/list", {}),
     ("ACLToken", "/v1/acl/tokens", {}),
@@ -126,11 +126,7 @@ def _count(client: Client, path: str, query: t.Mapping[str, str], absent: int | 
             return Count(sum(1 for _string in _JSON_STRING.finditer(reply.body)), reply.index)
         return Count(len(reply.json() or ()), reply.index)
     except errors.PermissionDenied as error:
-        return (
-            None
-            if "acl support disabled" in error.said.lower()
-            else Count(None, why="the token may not list them")
-        )
+        return None if "acl support disabled" in error.said.lower() else Count(None, why="the token may not list them")
     except errors.Rejected:
         return None
     except errors.ConsulError as error:

@@ -26,9 +26,7 @@ CLOCK_SKEW_S = 60.0
 def check_name(pattern: str) -> None:
     """Raise InvalidOption unless ``pattern`` is a file name of known fields that differs from snapshot to snapshot."""
     try:
-        used = [
-            field for _text, field, _spec, _conversion in string.Formatter().parse(pattern) if field is not None
-        ]
+        used = [field for _text, field, _spec, _conversion in string.Formatter().parse(pattern) if field is not None]
     except ValueError as error:
         raise InvalidOption(f"name {pattern!r} is not a pattern: {error}.") from None
     known = ", ".join(f"{{{field}}}" for field in NAME_FIELDS)
@@ -36,9 +34,7 @@ def check_name(pattern: str) -> None:
         if field not in NAME_FIELDS:
             raise InvalidOption(f"name {pattern!r} has the unknown field {{{field}}}: it may have {known}.")
     if "/" in pattern or pattern.startswith(".") or not pattern.endswith(".snap"):
-        raise InvalidOption(
-            f"name {pattern!r} must be a visible file name that ends in .snap, without any directory."
-        )
+        raise InvalidOption(f"name {pattern!r} must be a visible file name that ends in .snap, without any directory.")
 
 
 def file_name(pattern: str, manifest: Manifest) -> str:
@@ -85,7 +81,5 @@ def destination(path: str) -> tuple[Path, bool]:
     if path.endswith("/") or target.is_dir():
         return target, True
     if target.name.endswith((".json", ".consulops-part")):
-        raise InvalidOption(
-            f"path {path} ends like a file of our own: name the snapshot, for example consul.snap."
-        )
+        raise InvalidOption(f"path {path} ends like a file of our own: name the snapshot, for example consul.snap.")
     return target, False

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Snapshots as plain data for people and playbooks: what modules return, and their diffs. Values only when asked for."""
+"""Snapshots as plain data: what modules return, and their diffs. Values only when asked for."""
 
 from __future__ import annotations
 

@@ -224,7 +224,7 @@ class _Nodes:
         self._has_agent = False
 
     def add(self, record: t.Any, size: int) -> list[tuple[str, int, t.Any, int]]:
-        """Take one registration; when it begins another node, return those of the node before as ``note`` takes them."""
+        """Take one registration; when it begins another node, return those of the node before it."""
         node = (record[b"Node"], record.get(b"PeerName"))
         settled = self.settle() if node != self._node else []
         self._node = node

@@ -1,0 +1,281 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Everyone's one way to Consul's key/value store: shard reads, a digest, compare-and-set batches.
+
+Reading shard by shard keeps memory small; writing by transactions is some 20 times faster than key by key.
+Source: https://developer.hashicorp.com/consul/api-docs/kv and …/txn
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import typing as t
+from dataclasses import dataclass, field
+
+from . import errors
+from .client import Client, Reply
+from .digest import RESERVED_PREFIX, SetDigest, kv_bytes
+
+SHARD_KEYS = 1000
+TXN_OPS_NEW = 128  # Consul >= 1.14
+TXN_OPS_OLD = 64  # Consul < 1.14, which refuses 65 with "transaction contains too many operations (65 > 64)"
+TXN_BYTES = 500_000  # servers refuse bodies above 524,288 bytes by default (514,166 was taken, 535,542 was not)
+VALUE_BYTES = 524_288  # kv_max_value_size by default
+
+REPLACEMENT = "\ufffd"  # what Consul's JSON shows for bytes of a key that are not UTF-8
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One key as Consul holds it. ``session`` is "" when nobody holds the lock."""
+
+    key: str
+    value: bytes = field(repr=False)
+    flags: int
+    modify_index: int
+    create_index: int = 0
+    lock_index: int = 0
+    session: str = ""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """All keys below a prefix at one moment: ``index`` is the X-Consul-Index of that read."""
+
+    prefix: str
+    entries: tuple[Entry, ...]
+    index: int
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of a transaction. ``cas`` with index 0 creates; ``delete-cas`` deletes what has that index."""
+
+    verb: str
+    key: str
+    value: bytes = field(default=b"", repr=False)
+    flags: int = 0
+    index: int = 0
+    session: str = ""
+
+    def as_json(self) -> dict[str, t.Any]:
+        """Return the operation as /v1/txn takes it."""
+        body: dict[str, t.Any] = {"Verb": self.verb, "Key": self.key}
+        if not self.verb.startswith(("delete", "get", "check")):
+            body.update(Value=base64.b64encode(self.value).decode(), Flags=self.flags)
+        if self.verb.endswith(("cas", "index")):
+            body["Index"] = self.index
+        if self.session:
+            body["Session"] = self.session
+        return {"KV": body}
+
+    @property
+    def size(self) -> int:
+        """How many bytes the operation takes in a request, at the most."""
+        return len(self.value) * 4 // 3 + 6 * len(self.key) + 160
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An operation that was not applied, and what Consul said."""
+
+    operation: Operation
+    reason: str
+
+
+@dataclass(frozen=True)
+class Committed:
+    """The outcome of writing many operations: how many were applied, which were refused, in how many transactions."""
+
+    applied: int
+    refused: tuple[Refusal, ...]
+    transactions: int
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Reading
+
+
+def list_keys(client: Client, prefix: str = "", *, consistency: str = "default") -> list[str]:
+    """Return the names of all keys below a prefix, sorted as Consul sorts them."""
+    reply = client.get(_path(prefix), {"keys": ""}, consistency=consistency, absent_ok=True)
+    return [] if reply.status == 404 else t.cast("list[str]", reply.json())
+
+
+def read_shard(client: Client, prefix: str, *, consistency: str = "default") -> Shard:
+    """Read every key below a prefix in one request."""
+    reply = client.get(_path(prefix), {"recurse": ""}, consistency=consistency, absent_ok=True)
+    return Shard(prefix, () if reply.status == 404 else tuple(_entries(reply)), reply.index)
+
+
+def read_shards(
+    client: Client, prefix: str = "", *, consistency: str = "default", shard_keys: int = SHARD_KEYS
+) -> t.Iterator[Shard]:
+    """Read every key below a prefix, some ``shard_keys`` at a time, so that memory holds one shard and all names.
+
+    Shards do not overlap. A key that is created meanwhile may be missed, as with any read that is not a snapshot.
+    """
+    for shard_prefix in plan_shards(list_keys(client, prefix, consistency=consistency), prefix, shard_keys):
+        if shard_prefix.exact:
+            yield _read_key(client, shard_prefix.prefix, consistency)
+        else:
+            yield read_shard(client, shard_prefix.prefix, consistency=consistency)
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """One request of a sharded read: all keys below ``prefix``, or with ``exact`` the key of that name alone."""
+
+    prefix: str
+    exact: bool = False
+
+
+def plan_shards(keys: t.Sequence[str], prefix: str, shard_keys: int) -> list[ShardPlan]:
+    """Split sorted keys into disjoint prefixes of at most ``shard_keys`` keys each, where names allow it. Pure.
+
+    A prefix is only cut where an address can carry it: not inside a path element that a client or Consul would
+    rewrite (``//``, ``/./``, ``/../``), nor at bytes that are not UTF-8.
+    """
+    if not keys:
+        return []
+    if len(keys) <= shard_keys:
+        return [ShardPlan(prefix)]
+    groups: dict[str, list[str]] = {}
+    exact = False
+    for key in keys:
+        if key == prefix:
+            exact = True
+        else:
+            groups.setdefault(key[len(prefix)], []).append(key)
+    if any(not _is_addressable(prefix + character) for character in groups) or (exact and not _is_addressable(prefix)):
+        return [ShardPlan(prefix)]
+    shards = [ShardPlan(prefix, exact=True)] if exact else []
+    for character, members in sorted(groups.items()):
+        shards += plan_shards(members, prefix + character, shard_keys)
+    return shards
+
+
+def digest_of(entries: t.Iterable[Entry]) -> SetDigest:
+    """Return the digest of keys, values and flags; the same as that of a snapshot's KV table.
+
+    Keys of our own (``consulops/``) do not count.
+    """
+    digest = SetDigest()
+    for entry in entries:
+        key = entry.key.encode()
+        if not key.startswith(RESERVED_PREFIX):
+            digest.add(kv_bytes(key, entry.value, entry.flags))
+    return digest
+
+
+def _path(key: str) -> str:
+    return f"/v1/kv/{key}"
+
+
+def _is_addressable(prefix: str) -> bool:
+    if REPLACEMENT in prefix or "//" in prefix or prefix.startswith("/"):
+        return False
+    return not any(element in (".", "..") for element in prefix.split("/"))
+
+
+def _read_key(client: Client, key: str, consistency: str) -> Shard:
+    reply = client.get(_path(key), consistency=consistency, absent_ok=True)
+    return Shard(key, () if reply.status == 404 else tuple(_entries(reply)), reply.index)
+
+
+def _entries(reply: Reply) -> t.Iterator[Entry]:
+    for item in reply.json():
+        yield Entry(
+            key=item["Key"],
+            value=base64.b64decode(item["Value"] or ""),
+            flags=item["Flags"],
+            modify_index=item["ModifyIndex"],
+            create_index=item["CreateIndex"],
+            lock_index=item["LockIndex"],
+            session=item.get("Session", ""),
+        )
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Writing
+
+
+class Writer:
+    """Writes operations in transactions as large as the servers take; finds that limit out at the first refusal."""
+
+    def __init__(self, client: Client, max_ops: int | None = None) -> None:
+        self._client = client
+        self.max_ops = max_ops or TXN_OPS_NEW
+
+    def commit(self, operations: t.Iterable[Operation]) -> Committed:
+        """Write operations in order; a refused one is left out and the rest of its transaction is sent again.
+
+        Each transaction is all or nothing. Raises a ConsulError when the outcome of one is not known; what was
+        applied before stays applied.
+        """
+        applied, transactions = 0, 0
+        refused: list[Refusal] = []
+        waiting = list(batches(operations, self.max_ops, TXN_BYTES))
+        while waiting:
+            batch = waiting.pop(0)
+            transactions += 1
+            try:
+                reply = self._send(batch)
+            except errors.TooLarge as error:
+                waiting[:0] = self._smaller(batch, error, refused)
+                continue
+            if reply.status == 200:
+                applied += len(batch)
+                continue
+            failed = _failures(reply, len(batch))
+            refused += [Refusal(batch[number], reason) for number, reason in sorted(failed.items())]
+            rest = [operation for number, operation in enumerate(batch) if number not in failed]
+            if rest:
+                waiting.insert(0, rest)
+        return Committed(applied, tuple(refused), transactions)
+
+    def _send(self, batch: t.Sequence[Operation]) -> Reply:
+        body = json.dumps([operation.as_json() for operation in batch]).encode()
+        return self._client.put("/v1/txn", body=body, conflict_ok=True)
+
+    def _smaller(self, batch: list[Operation], error: errors.TooLarge, refused: list[Refusal]) -> list[list[Operation]]:
+        """Cut a batch that was too large; an operation that is too large alone is refused."""
+        if len(batch) == 1:
+            refused.append(Refusal(batch[0], error.said or str(error)))
+            return []
+        limit = re.search(r"too many operations \(\d+ > (\d+)\)", error.said)
+        if limit is not None:
+            self.max_ops = int(limit[1])
+        elif len(batch) > TXN_OPS_OLD:
+            self.max_ops = TXN_OPS_OLD
+        size = min(self.max_ops, (len(batch) + 1) // 2) if limit is None else self.max_ops
+        return [batch[start : start + size] for start in range(0, len(batch), size)]
+
+
+def batches(operations: t.Iterable[Operation], max_ops: int, max_bytes: int) -> t.Iterator[list[Operation]]:
+    """Group operations in order, each group within both limits; one that is too large alone stands alone. Pure."""
+    batch: list[Operation] = []
+    size = 0
+    for operation in operations:
+        if batch and (len(batch) >= max_ops or size + operation.size > max_bytes):
+            yield batch
+            batch, size = [], 0
+        batch.append(operation)
+        size += operation.size
+    if batch:
+        yield batch
+
+
+def _failures(reply: Reply, count: int) -> dict[int, str]:
+    """Return which operations of a rolled-back transaction failed, and why. Raises when Consul names none."""
+    failed = {int(item["OpIndex"]): str(item["What"]) for item in reply.json().get("Errors") or ()}
+    if not failed or not all(0 <= number < count for number in failed):
+        raise errors.Conflict(f"{reply.asked}: 409 without saying which operation. Nothing was written.", 409)
+    if any("permission denied" in reason.lower() for reason in failed.values()):
+        number, reason = next(iter(failed.items()))
+        raise errors.PermissionDenied(f"{reply.asked}: {reason}. Nothing of this transaction was written.", 403, reason)
+    return failed

@@ -1,0 +1,155 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A lock on a key, held by a Consul session: how one of many becomes the active one.
+
+The session has a TTL and is renewed from a thread; when renewing fails for a TTL the lock counts as lost, before
+Consul can give it to anybody else (it waits the lock delay on top).
+Source: https://developer.hashicorp.com/consul/tutorials/developer-configuration/application-leader-elections
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import typing as t
+from dataclasses import replace
+
+from . import errors
+from .client import Client
+from .watch import Watch
+
+MIN_TTL_S = 10  # Consul's own smallest
+RENEWALS_PER_TTL = 3
+
+
+class Lock:
+    """One contender for ``key``. ``value`` is what the key shows while it is held, for people to read.
+
+    ``held`` turns False by itself when the session is lost. Use ``with lock:`` or call ``release()``.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        key: str,
+        *,
+        name: str,
+        value: bytes = b"",
+        ttl_s: int = 15,
+        lock_delay_s: int = 15,
+    ) -> None:
+        if ttl_s < MIN_TTL_S:
+            raise errors.InvalidOption(f"The session TTL is {ttl_s} s: Consul takes {MIN_TTL_S} s at least.")
+        self.key = key
+        self.session: str | None = None
+        self.fence = 0
+        self._client = client
+        self._name = name
+        self._value = value
+        self._ttl_s = ttl_s
+        self._lock_delay_s = lock_delay_s
+        self._good_until = 0.0  # a TTL after the last proof of life: also right after this process was frozen
+        self._lost = threading.Event()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether this contender holds the lock, as far as it can know."""
+        alive = not self._lost.is_set() and time.monotonic() < self._good_until
+        return self.session is not None and self.fence > 0 and alive
+
+    def acquire(self, wait_s: float) -> bool:
+        """Try for ``wait_s`` seconds (0: once); return whether the lock is held. ``fence`` grows with every owner.
+
+        Raises a ConsulError; the lock is then not held.
+        """
+        deadline = time.monotonic() + wait_s
+        if self.session is None or self._lost.is_set():
+            self._open_session()
+        watch = Watch(self._client, f"/v1/kv/{self.key}", wait_s=max(1.0, min(wait_s, self._ttl_s)))
+        while not self._lost.is_set():
+            if self._client.consul.kv.put(self.key, self._value, acquire=self.session):
+                self.fence = self._lock_index()
+                if self.fence:
+                    return True
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            holder = self._holder(watch)
+            if holder is None:
+                # Free, and yet not given to us: the lock delay of the last owner is running.
+                self._lost.wait(min(left, 0.2))
+        return False
+
+    def release(self) -> None:
+        """Give the lock up and end the session. Never raises for a Consul that is gone: the TTL ends the session."""
+        self._stop.set()
+        session, self.session, self.fence = self.session, None, 0
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if session is None:
+            return
+        try:
+            self._client.consul.kv.put(self.key, self._value, release=session)
+            self._client.consul.session.destroy(session)
+        except errors.ConsulError:
+            self._lost.set()
+
+    def wait_lost(self, timeout_s: float) -> bool:
+        """Wait until the lock is lost or time is up; return whether it is lost."""
+        return self._lost.wait(timeout_s)
+
+    def __enter__(self) -> Lock:
+        return self
+
+    def __exit__(self, *_args: object) -> None:
+        self.release()
+
+    def _open_session(self) -> None:
+        if self._thread is not None:
+            self._stop.set()
+            self._thread.join()
+        self._lost.clear()
+        self._stop.clear()
+        self._good_until = time.monotonic() + self._ttl_s
+        self.session = t.cast(
+            str,
+            self._client.consul.session.create(
+                name=self._name, behavior="release", ttl=self._ttl_s, lock_delay=self._lock_delay_s
+            ),
+        )
+        self._thread = threading.Thread(target=self._renew, args=(self.session,), name="lock", daemon=True)
+        self._thread.start()
+
+    def _renew(self, session: str) -> None:
+        every_s = self._ttl_s / RENEWALS_PER_TTL
+        endpoint = self._client.endpoint
+        # A connection of its own: a blocking query may hold the other one.
+        with Client(replace(endpoint, timeout_s=min(endpoint.timeout_s, every_s))) as client:
+            while not self._stop.wait(every_s):
+                asked = time.monotonic()
+                try:
+                    client.consul.session.renew(session)
+                    self._good_until = asked + self._ttl_s
+                except errors.NotFound:
+                    self._lost.set()
+                    return
+                except errors.ConsulError:
+                    if time.monotonic() >= self._good_until:
+                        self._lost.set()
+                        return
+
+    def _lock_index(self) -> int:
+        """Return the key's LockIndex when we are the owner, else 0."""
+        _index, entry = self._client.consul.kv.get(self.key, consistency="consistent")
+        return int(entry["LockIndex"]) if entry and entry.get("Session") == self.session else 0
+
+    def _holder(self, watch: Watch) -> str | None:
+        """Wait for a change of the key while somebody else holds it; return who holds it now."""
+        reply = watch.next().reply
+        entries = reply.json() if reply.status == 200 else []
+        return t.cast("str | None", entries[0].get("Session")) if entries else None

@@ -1,0 +1,36 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "house", max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+settings.load_profile("house")
+
+
+@pytest.fixture(autouse=True)
+def no_consul_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the developer's own Consul leaks into a test."""
+    for name in list(os.environ):
+        if name.startswith("CONSUL_") and name != "CONSUL_BIN":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def as_root() -> None:
+    """Root is needed (to mount a small file system); without it the test cannot prove anything."""
+    if os.geteuid() == 0:
+        return
+    message = "needs root to mount a small file system"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)

@@ -1,0 +1,88 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Real datacenters: shared ones for tests that only add to them, and labs of their own for tests that break things."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.consulops.failover.plugins.module_utils._consul import endpoint
+from ansible_collections.consulops.failover.plugins.module_utils._consul.client import Client
+
+from tests.lab.consul import Datacenter, Lab
+from tests.lab.fill import fill
+from tests.lab.tls import Authority
+
+MakeClient = t.Callable[..., Client]
+
+
+@pytest.fixture(scope="session")
+def shared_lab(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Lab]:
+    with Lab(tmp_path_factory.mktemp("lab")) as lab:
+        yield lab
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> t.Iterator[Lab]:
+    """A lab of the test's own, to break things in."""
+    with Lab(tmp_path / "lab") as own:
+        yield own
+
+
+@pytest.fixture(scope="session")
+def dc1(shared_lab: Lab) -> Datacenter:
+    """One server without ACLs, with something of everything."""
+    datacenter = shared_lab.datacenter("dc1")
+    fill(datacenter)
+    return datacenter
+
+
+@pytest.fixture(scope="session")
+def secured(shared_lab: Lab) -> Datacenter:
+    """One server with ACLs, default deny, with something of everything."""
+    datacenter = shared_lab.datacenter("secured", acl=True)
+    fill(datacenter)
+    return datacenter
+
+
+@pytest.fixture(scope="session")
+def federation(shared_lab: Lab) -> tuple[Datacenter, Datacenter]:
+    """Two datacenters joined over the WAN."""
+    one, two = shared_lab.datacenter("east"), shared_lab.datacenter("west")
+    fill(one, keys=30)
+    fill(two, keys=50)
+    shared_lab.join_wan(one, two)
+    return one, two
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(scope="session")
+def tls_datacenter(shared_lab: Lab, authority: Authority) -> Datacenter:
+    """One server that speaks HTTPS and wants a client certificate."""
+    return shared_lab.datacenter("tls", authority=authority, extra={"verify_incoming_https": True})
+
+
+@pytest.fixture
+def make_client() -> t.Iterator[MakeClient]:
+    """Return a maker of clients, from connection options; they are closed after the test."""
+    made: list[Client] = []
+
+    def make(at: Datacenter | None = None, /, **options: t.Any) -> Client:
+        if at is not None:
+            options.setdefault("url", at.url)
+            options.setdefault("token", at.token)
+        client = Client(endpoint.resolve({"timeout": 5, **options}, {}))
+        made.append(client)
+        return client
+
+    yield make
+    for client in made:
+        client.close()

@@ -1,0 +1,102 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs the collection's modules as Ansible does: one in a process of its own, or whole playbooks."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+
+from .consul import ROOT
+
+COLLECTIONS = ROOT / ".cache" / "collections"
+_RUNNER = """
+import importlib, json, sys
+from ansible.module_utils.testing import patch_module_args
+name, arguments = json.load(sys.stdin)
+module = importlib.import_module("ansible_collections.consulops.failover.plugins.modules." + name)
+with patch_module_args(arguments):
+    module.main()
+"""
+
+
+class ModuleFailed(AssertionError):
+    """A module failed; ``result`` is what it said."""
+
+    def __init__(self, result: dict[str, t.Any]) -> None:
+        super().__init__(result.get("msg", result))
+        self.result = result
+
+
+def run_module(
+    name: str,
+    *,
+    check: bool = False,
+    diff: bool = False,
+    environment: t.Mapping[str, str] | None = None,
+    umask: int | None = None,
+    **arguments: t.Any,
+) -> dict[str, t.Any]:
+    """Run one module in a process of its own and return its result. Raises ModuleFailed.
+
+    The arguments go in by standard input, never by the command line.
+    """
+    arguments.update(_ansible_check_mode=check, _ansible_diff=diff)
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("CONSUL_")}
+    done = subprocess.run(
+        [sys.executable, "-c", _RUNNER],
+        input=json.dumps([name, {key: _plain(value) for key, value in arguments.items()}]),
+        env={**inherited, "PYTHONPATH": str(COLLECTIONS), **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=120,
+        umask=-1 if umask is None else umask,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    assert lines, f"{name} printed no result: {done.stdout} {done.stderr}"
+    result: dict[str, t.Any] = json.loads(lines[-1])
+    if result.get("failed"):
+        raise ModuleFailed(result)
+    return result
+
+
+def _plain(value: t.Any) -> t.Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def run_playbook(
+    directory: Path,
+    plays: t.Sequence[t.Mapping[str, t.Any]],
+    *options: str,
+    environment: t.Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run plays (as data) with ansible-playbook against localhost and return the finished process."""
+    directory.mkdir(parents=True, exist_ok=True)
+    playbook = directory / "playbook.json"
+    playbook.touch(mode=0o600)
+    playbook.write_text(json.dumps(plays), encoding="utf-8")
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("CONSUL_")}
+    return subprocess.run(
+        [str(Path(sys.executable).with_name("ansible-playbook")), "-c", "local", *options, str(playbook)],
+        env={
+            **inherited,
+            "ANSIBLE_CONFIG": str(ROOT / "tests" / "ansible.cfg"),
+            "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
+            "ANSIBLE_LOCAL_TEMP": str(directory / "tmp"),
+            "ANSIBLE_REMOTE_TEMP": str(directory / "tmp"),
+            **(environment or {}),
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=180,
+    )

@@ -1,0 +1,139 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""An HTTP proxy in front of a real Consul that breaks what it is told to break, and counts every request."""
+
+from __future__ import annotations
+
+import http.server
+import socket
+import threading
+import typing as t
+
+import requests
+
+HALF = 0.5
+
+
+class Proxy:
+    """Forwards to ``target``; requests whose path begins with ``path`` get the fault instead.
+
+    Faults: ``page`` (200 and an HTML page), ``error`` (503 and an HTML page), ``cut`` (half of a chunked body, then
+    the connection is reset), ``short`` (half of a body that ends with the connection), ``hang`` (no answer),
+    ``stall`` (half of the body, then silence), ``redirect``.
+    """
+
+    def __init__(self, target: str, address: str, fault: str = "", path: str = "/v1/snapshot") -> None:
+        self.target = target
+        self.fault = fault
+        self.path = path
+        self.requests: list[tuple[str, str]] = []
+        self.headers: list[t.Mapping[str, str]] = []
+        self.released = threading.Event()
+        self.half_sent = threading.Event()
+        self._server = _Server((address, 0), _Handler)
+        self._server.proxy = self
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        host, port = self._server.server_address[:2]
+        return f"http://{host!s}:{port}"
+
+    def close(self) -> None:
+        """Let go of every hanging request and stop."""
+        self.released.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def __enter__(self) -> Proxy:
+        return self
+
+    def __exit__(self, *_args: object) -> None:
+        self.close()
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    proxy: Proxy
+
+    def handle_error(self, request: t.Any, client_address: t.Any) -> None:
+        """A client that goes away is part of the test."""
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self._serve()
+
+    def do_PUT(self) -> None:
+        self._serve()
+
+    def do_POST(self) -> None:
+        self._serve()
+
+    def do_DELETE(self) -> None:
+        self._serve()
+
+    def log_message(self, *_args: t.Any) -> None:
+        """Be quiet."""
+
+    def _serve(self) -> None:
+        proxy = self.server.proxy
+        proxy.requests.append((self.command, self.path))
+        proxy.headers.append(dict(self.headers))
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        fault = proxy.fault if self.path.startswith(proxy.path) else ""
+        if fault in ("page", "error"):
+            self._answer(200 if fault == "page" else 503, {}, b"<html><h1>Welcome to nginx!</h1></html>")
+        elif fault == "redirect":
+            self._answer(302, {"Location": "http://elsewhere.example/"}, b"")
+        elif fault == "hang":
+            proxy.released.wait()
+        else:
+            self._forward(body, fault)
+
+    def _forward(self, body: bytes, fault: str) -> None:
+        session = requests.Session()
+        session.trust_env = False
+        headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
+        headers.setdefault("Accept-Encoding", "identity")
+        url = self.server.proxy.target + self.path
+        answer = session.request(self.command, url, headers=headers, data=body, timeout=60, stream=True)
+        content = answer.raw.read()
+        kept = {name: value for name, value in answer.headers.items() if name.startswith(("X-Consul", "Content-Type"))}
+        if not fault:
+            self._answer(answer.status_code, kept, content)
+            return
+        half = content[: int(len(content) * HALF)]
+        self.send_response(answer.status_code)
+        for name, value in kept.items():
+            self.send_header(name, value)
+        self.close_connection = True
+        if fault == "short":
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self.wfile.write(half)
+            return
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.wfile.write(f"{len(content):x}\r\n".encode() + half)
+        self.wfile.flush()
+        self.server.proxy.half_sent.set()
+        if fault == "stall":
+            self.server.proxy.released.wait()
+        self.connection.shutdown(socket.SHUT_RDWR)
+
+    def _answer(self, status: int, headers: t.Mapping[str, str], content: bytes) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
