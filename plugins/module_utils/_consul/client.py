@@ -366,6 +366,11 @@ def _classified(
         )
     if "no cluster leader" in lowered or "no leader" in lowered:
         return errors.NoLeader, "Consul has no leader now: look at consul operator raft list-peers."
+    if re.search(r"rpc error.*(failed to get conn|connection refused|no route|i/o timeout|eof|connection reset)", lowered):
+        return (
+            errors.NoLeader,
+            "The server that this agent passes requests on to does not answer: an election may be under way.",
+        )
     if "acl not found" in lowered:
         return (
             errors.PermissionDenied,
