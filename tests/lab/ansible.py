@@ -36,6 +36,7 @@ class ModuleFailed(AssertionError):
 
 def run_module(
     name: str,
+    /,
     *,
     check: bool = False,
     diff: bool = False,
@@ -47,7 +48,7 @@ def run_module(
 
     The arguments go in by standard input, never by the command line.
     """
-    arguments.update(_ansible_check_mode=check, _ansible_diff=diff)
+    arguments.update(_ansible_check_mode=check, _ansible_diff=diff, _ansible_module_name=f"consulops.failover.{name}")
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("CONSUL_")}
     done = subprocess.run(
         [sys.executable, "-c", _RUNNER],

@@ -30,6 +30,7 @@ class Proxy:
         self.path = path
         self.requests: list[tuple[str, str]] = []
         self.headers: list[t.Mapping[str, str]] = []
+        self.rewrite: t.Callable[[str], str] = lambda path: path
         self.released = threading.Event()
         self.half_sent = threading.Event()
         self._server = _Server((address, 0), _Handler)
@@ -104,7 +105,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         session.trust_env = False
         headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
         headers.setdefault("Accept-Encoding", "identity")
-        url = self.server.proxy.target + self.path
+        url = self.server.proxy.target + self.server.proxy.rewrite(self.path)
         answer = session.request(self.command, url, headers=headers, data=body, timeout=60, stream=True)
         content = answer.raw.read()
         kept = {name: value for name, value in answer.headers.items() if name.startswith(("X-Consul", "Content-Type"))}

@@ -43,6 +43,12 @@ class Authority:
         self.ca_path = self.directory / "ca.pem"
         self.ca_path.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
 
+    def key_pem(self) -> str:
+        """Return the authority's own key in the form that Consul's Connect CA takes."""
+        return self._key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+        ).decode()
+
     def issue(self, directory: Path, name: str, addresses: t.Sequence[str] = (), days: int = 30) -> Pair:
         """Issue a certificate for a name and IP addresses; negative ``days`` make one that has expired."""
         directory.mkdir(parents=True, exist_ok=True)

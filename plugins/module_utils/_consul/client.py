@@ -366,7 +366,9 @@ def _classified(
         )
     if "no cluster leader" in lowered or "no leader" in lowered:
         return errors.NoLeader, "Consul has no leader now: look at consul operator raft list-peers."
-    if re.search(r"rpc error.*(failed to get conn|connection refused|no route|i/o timeout|eof|connection reset)", lowered):
+    if re.search(
+        r"rpc error.*(failed to get conn|connection refused|no route|i/o timeout|eof|connection reset)", lowered
+    ):
         return (
             errors.NoLeader,
             "The server that this agent passes requests on to does not answer: an election may be under way.",

@@ -54,7 +54,7 @@ def list_directory(directory: Path, *, verify: bool = False) -> list[Entry]:
         if path.name.endswith(SNAPSHOT_SUFFIX + manifests.SUFFIX)
     }
     entries = [entry(path, verify=verify) for path in sorted(files) if not path.is_dir()]
-    return sorted(entries, key=lambda found: (-found.time, found.path.name))
+    return sorted(entries, key=_newest_first)
 
 
 def entry(path: Path, *, verify: bool = False) -> Entry:
@@ -80,6 +80,11 @@ def entry(path: Path, *, verify: bool = False) -> Entry:
             intact = file_sha256(path) == manifest.sha256
             problem = "" if intact else "the file is not the one that its manifest describes (SHA-256 differs)"
     return Entry(path, manifest.time if manifest else status.st_mtime, status.st_size, manifest, intact, problem)
+
+
+def _newest_first(found: Entry) -> tuple[float, int, str]:
+    index = found.manifest.index if found.manifest else 0
+    return (-found.time, -index, found.path.name)
 
 
 def newest(entries: t.Iterable[Entry], datacenter: str) -> Entry | None:

@@ -130,4 +130,6 @@ def _count(client: Client, path: str, query: t.Mapping[str, str], absent: int | 
     except errors.Rejected:
         return None
     except errors.ConsulError as error:
+        if "invalid config entry kind" in error.said.lower():
+            return None
         return Count(None, why=str(error))
