@@ -29,14 +29,8 @@ def datacenter(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Datacente
         yield found
 
 
-def snapshot_of(datacenter: Datacenter) -> bytes:
-    """Take a snapshot with nothing of ours."""
-    data: bytes = datacenter.request("GET", "/v1/snapshot", stream=True).raw.read(decode_content=True)
-    return data
-
-
 def surveyed(datacenter: Datacenter) -> Survey:
-    return survey(io.BytesIO(snapshot_of(datacenter)), "it", as_of=time.time())
+    return survey(io.BytesIO(datacenter.snapshot()), "it", as_of=time.time())
 
 
 def digests(found: Survey) -> dict[str, str]:
@@ -44,7 +38,7 @@ def digests(found: Survey) -> dict[str, str]:
 
 
 def test_two_snapshots_of_an_idle_datacenter_differ_in_bytes_and_not_in_digest(datacenter: Datacenter) -> None:
-    one, two = snapshot_of(datacenter), snapshot_of(datacenter)
+    one, two = datacenter.snapshot(), datacenter.snapshot()
     assert one != two
     first, second = (survey(io.BytesIO(data), "it", as_of=time.time()) for data in (one, two))
     assert first.digest == second.digest

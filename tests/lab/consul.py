@@ -151,6 +151,10 @@ class Server:
         response = self.request("PUT", path, data=data, **kwargs)
         return response.json() if response.content.strip() else None
 
+    def snapshot(self) -> bytes:
+        """Return a snapshot as Consul sends it, taken with nothing of ours."""
+        return t.cast(bytes, self.request("GET", "/v1/snapshot", stream=True).raw.read(decode_content=True))
+
     def log(self) -> str:
         return (self.directory / "log").read_text(encoding="utf-8", errors="replace")
 
@@ -173,8 +177,8 @@ class Datacenter:
         return self.servers[0].url
 
     def __getattr__(self, name: str) -> t.Any:
-        # get, put and request of the first server, so that a test reads dc1.put("/v1/kv/a", "1").
-        if name in ("get", "put", "request"):
+        # get, put, request and snapshot of the first server, so that a test reads dc1.put("/v1/kv/a", "1").
+        if name in ("get", "put", "request", "snapshot"):
             return getattr(self.servers[0], name)
         raise AttributeError(name)
 

@@ -28,6 +28,8 @@ BLOCK = 512
 MAX_SMALL_MEMBER = 1 << 20  # meta.json is some 250 bytes, SHA256SUMS 150; a hundred servers make meta.json 20 KB
 MAX_RECORD = 1 << 27  # a value is 512 KB at most by default; a server set to take 64 MB still fits
 MAX_ITEMS = 1 << 20  # entries of one list or map; the largest real one has an entry per node of the datacenter
+GZIP_MAGIC = b"\x1f\x8b"
+MAGIC_LOOK = 60  # bytes of something that is not a snapshot that a person is shown
 MEMBERS = ("meta.json", "state.bin", "SHA256SUMS")
 
 _END = bytes(BLOCK)
@@ -209,7 +211,7 @@ def _last_index(header: t.Any) -> int:
 
 def _parse_header(block: bytes) -> tuple[str, int]:
     """Return name and size of a tar member. Only the three plain files of a snapshot are let through."""
-    if block.startswith(b"\x1f\x8b"):
+    if block.startswith(GZIP_MAGIC):
         raise BadSnapshot("it is gzipped twice (Consul does that for a client that accepts gzip): gunzip it once")
     try:
         info = tarfile.TarInfo.frombuf(block, "utf-8", "backslashreplace")
@@ -296,10 +298,7 @@ class _Gunzip:
         """Return 1 to ``size`` bytes, b"" at the end of the gzip member."""
         while not self._zlib.eof:
             if not self._input:
-                self._input = self._source.read(CHUNK)
-                if not self._begun:
-                    _check_magic(self._input)
-                    self._begun = True
+                self._input = self._source.read(CHUNK) if self._begun else self._first()
                 if not self._input:
                     raise BadSnapshot("the file is cut short: its gzip stream does not end")
             try:
@@ -311,6 +310,22 @@ class _Gunzip:
             if data:
                 return data
         return b""
+
+    def _first(self) -> bytes:
+        """Return the beginning of the source, once it is clear that it is gzip data."""
+        self._begun = True
+        data = b""
+        while len(data) < MAGIC_LOOK:
+            piece = self._source.read(CHUNK)
+            if not piece:
+                break
+            data += piece
+        if not data:
+            raise BadSnapshot("it is empty")
+        if data[:2] != GZIP_MAGIC[: len(data)]:
+            start = " ".join(data[:MAGIC_LOOK].decode("utf-8", "replace").split())
+            raise BadSnapshot(f"it is not gzip data but begins with {start!r}")
+        return data
 
     def exactly(self, size: int, what: str) -> bytes:
         """Return exactly ``size`` bytes. Raises BadSnapshot when the stream ends before."""
@@ -328,11 +343,3 @@ class _Gunzip:
             raise BadSnapshot("there is more data after the archive inside the gzip stream")
         if self._zlib.unused_data or self._source.read(1):
             raise BadSnapshot("there is more data after the end of the gzip stream")
-
-
-def _check_magic(data: bytes) -> None:
-    if not data:
-        raise BadSnapshot("it is empty")
-    if not data.startswith(b"\x1f\x8b"):
-        start = " ".join(data[:60].decode("utf-8", "replace").split())
-        raise BadSnapshot(f"it is not gzip data but begins with {start!r}")

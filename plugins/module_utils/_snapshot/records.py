@@ -125,7 +125,7 @@ def shaped(kind: int, value: t.Any) -> t.Any:
         return value
     if not isinstance(value, list):
         raise BadSnapshot(f"a {type_name(kind)} record is not a map")
-    record = dict(value)
+    record = fields(value)
     if kind == KVS:
         key_fields(value)
     if kind == REGISTER and not isinstance(record.get(b"Node"), bytes):
