@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import gzip
 import io
+import tarfile
 import typing as t
 
 import pytest
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot.compare import compare
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.errors import BadSnapshot
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.survey import Survey, survey
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.lab import craft
 from tests.lab.consul import Lab
 from tests.lab.fill import fill
 
@@ -75,6 +78,30 @@ def test_bytes_overwritten_inside_the_archive(real: Data, position: float, patch
     start = int(position * len(inside))
     inside[start : start + len(patch)] = patch
     refused_or_same(gzip.compress(bytes(inside), 1), read(real))
+
+
+@given(
+    patches=st.lists(
+        st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=9)), min_size=1, max_size=4
+    )
+)
+@settings(max_examples=300)
+def test_hostile_records_with_the_right_sums_are_refused_or_read(
+    real: Data, patches: list[tuple[float, bytes]]
+) -> None:
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(real))) as archive:
+        state = bytearray(archive.extractfile("state.bin").read())
+    for position, patch in patches:
+        start = int(position * len(state))
+        state[start : start + len(patch)] = patch
+    members = {"meta.json": craft.meta(len(state)), "state.bin": bytes(state)}
+    data = craft.pack({**members, "SHA256SUMS": craft.sums(members)})
+    try:
+        found = compare((io.BytesIO(real), "it"), (io.BytesIO(data), "it"), as_of=0, limit=10)
+    except BadSnapshot as error:
+        assert str(error).startswith("it is not a usable snapshot: ") and "\n" not in str(error)
+    else:
+        assert found.after.records > 0
 
 
 @given(cuts=st.lists(st.integers(1, 5000), min_size=1, max_size=20))

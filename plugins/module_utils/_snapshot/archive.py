@@ -151,11 +151,11 @@ class Archive:
             raise BadSnapshot(f"state.bin ends in the middle of {_nth(number)}") from None
         except (msgpack.FormatError, msgpack.StackError):
             raise BadSnapshot(f"{_nth(number)} at byte {start} of state.bin is not msgpack") from None
-        except (ValueError, msgpack.BufferFull):
-            raise BadSnapshot(
-                f"{_nth(number)} at byte {start} of state.bin claims to be longer than the file or than "
-                f"{human_bytes(MAX_RECORD)}"
-            ) from None
+        except (ValueError, msgpack.BufferFull) as error:
+            reason = "is not msgpack"
+            if isinstance(error, msgpack.BufferFull) or "exceeds" in str(error):
+                reason = f"claims to be longer than the file or than {human_bytes(MAX_RECORD)}"
+            raise BadSnapshot(f"{_nth(number)} at byte {start} of state.bin {reason}") from None
         except MemoryError:
             raise BadSnapshot(f"{_nth(number)} at byte {start} of state.bin does not fit into memory") from None
 

@@ -146,7 +146,7 @@ def key_fields(value: t.Any) -> tuple[bytes, bytes, int]:
         flags, key, content = record.get(b"Flags"), record.get(b"Key"), record.get(b"Value")
     if content is None:
         content = b""
-    if type(key) is not bytes or type(content) is not bytes or type(flags) is not int:
+    if type(key) is not bytes or type(content) is not bytes or type(flags) is not int or flags < 0:
         raise BadSnapshot("a KVS record has no key, value or flags")
     return key, content, flags
 
@@ -183,7 +183,7 @@ def config_entry(blob: t.Any) -> tuple[bytes, t.Any]:
     entry = fields(values[1]).get(b"Entry")
     if isinstance(entry, bytes):
         inner = unpack_values(entry)
-        entry = inner[0] if len(inner) == 1 else inner
+        entry = inner[0] if len(inner) == 1 else tuple(inner)
     return values[0], entry
 
 

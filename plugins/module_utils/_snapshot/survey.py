@@ -99,6 +99,8 @@ def survey(
         return _survey(Archive(source), as_of, digests, kv_depth, kv_prefix, on_record)
     except BadSnapshot as error:
         raise BadSnapshot(f"{name} is not a usable snapshot: {error}.") from None
+    except RecursionError:
+        raise BadSnapshot(f"{name} is not a usable snapshot: a record is nested too deeply.") from None
 
 
 def _survey(
