@@ -26,7 +26,7 @@ from .errors import BadSnapshot
 CHUNK = 1 << 18
 BLOCK = 512
 MAX_SMALL_MEMBER = 1 << 20  # meta.json is some 250 bytes, SHA256SUMS 150; a hundred servers make meta.json 20 KB
-MAX_RECORD = 1 << 27  # a value is 512 KB at most by default; a server set to take 64 MB still fits
+MAX_RECORD = 1 << 26  # a value is 512 KB at most by default; a server set to take 50 MB still fits
 MAX_ITEMS = 1 << 20  # entries of one list or map; the largest real one has an entry per node of the datacenter
 GZIP_MAGIC = b"\x1f\x8b"
 MAGIC_LOOK = 60  # bytes of something that is not a snapshot that a person is shown
@@ -113,7 +113,7 @@ class Archive:
         self._state_size = member.size
         if self._meta is not None:
             self._check_size(self._meta)
-        limit = min(MAX_RECORD, max(member.size, BLOCK))
+        most_items = min(MAX_ITEMS, max(member.size, BLOCK))  # a list is allocated by what it claims to hold
         unpacker = msgpack.Unpacker(
             member,
             raw=True,
@@ -122,11 +122,8 @@ class Archive:
             object_pairs_hook=list,
             read_size=CHUNK,
             max_buffer_size=MAX_RECORD,
-            max_str_len=limit,
-            max_bin_len=limit,
-            max_ext_len=limit,
-            max_array_len=min(limit, MAX_ITEMS),
-            max_map_len=min(limit, MAX_ITEMS),
+            max_array_len=most_items,
+            max_map_len=most_items,
         )
         number, start = 0, 0
         skip, read_bytes, tell, unpack = self._skip, unpacker.read_bytes, unpacker.tell, unpacker.unpack

@@ -1,0 +1,78 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Plans for reading and writing keys: pure, so tried with every store that hypothesis can think of."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.consulops.failover.plugins.module_utils._consul import kv
+from ansible_collections.consulops.failover.plugins.module_utils._consul.kv import Operation, ShardPlan
+from hypothesis import given
+from hypothesis import strategies as st
+
+names = st.lists(st.text("ab/.\ufffdé", min_size=1, max_size=8), unique=True, max_size=60).map(sorted)
+
+
+def covered_by(plan: ShardPlan, key: str) -> bool:
+    return key == plan.prefix if plan.exact else key.startswith(plan.prefix)
+
+
+@given(keys=names, size=st.integers(1, 10))
+def test_every_key_is_in_exactly_one_shard(keys: list[str], size: int) -> None:
+    plans = kv.plan_shards(keys, "", size)
+    for key in keys:
+        assert sum(covered_by(plan, key) for plan in plans) == 1
+
+
+@given(keys=names, size=st.integers(1, 10))
+def test_a_shard_prefix_can_stand_in_an_address(keys: list[str], size: int) -> None:
+    for plan in kv.plan_shards(keys, "", size):
+        assert "//" not in plan.prefix and "\ufffd" not in plan.prefix and not plan.prefix.startswith("/")
+        assert not any(element in (".", "..") for element in plan.prefix.split("/"))
+
+
+@given(count=st.integers(0, 3000), size=st.integers(1, 500))
+def test_ordinary_stores_are_cut_small_enough(count: int, size: int) -> None:
+    keys = sorted(f"app/{number % 7}/{number:05d}" for number in range(count))
+    for plan in kv.plan_shards(keys, "", size):
+        assert sum(covered_by(plan, key) for key in keys) <= size
+
+
+operations = st.lists(
+    st.builds(Operation, st.just("set"), st.text(max_size=20), st.binary(max_size=300), st.integers(0, 9)), max_size=80
+)
+
+
+@given(todo=operations, max_ops=st.integers(1, 20), max_bytes=st.integers(200, 3000))
+def test_batches_keep_order_and_limits_and_lose_nothing(todo: list[Operation], max_ops: int, max_bytes: int) -> None:
+    made = list(kv.batches(todo, max_ops, max_bytes))
+    assert [operation for batch in made for operation in batch] == todo
+    for batch in made:
+        assert 1 <= len(batch) <= max_ops
+        assert len(batch) == 1 or sum(operation.size for operation in batch) <= max_bytes
+
+
+@given(st.builds(Operation, st.sampled_from(["set", "cas"]), st.text(max_size=30), st.binary(max_size=99)))
+def test_the_size_of_an_operation_is_never_underestimated(operation: Operation) -> None:
+    import json
+
+    assert len(json.dumps(operation.as_json())) <= operation.size
+
+
+@pytest.mark.parametrize(
+    ("operation", "fields"),
+    [
+        (Operation("set", "k", b"v", 3), {"Verb": "set", "Key": "k", "Value": "dg==", "Flags": 3}),
+        (Operation("cas", "k", b"", index=0), {"Verb": "cas", "Key": "k", "Value": "", "Flags": 0, "Index": 0}),
+        (Operation("delete-cas", "k", index=9), {"Verb": "delete-cas", "Key": "k", "Index": 9}),
+        (Operation("check-not-exists", "k"), {"Verb": "check-not-exists", "Key": "k"}),
+    ],
+)
+def test_operations_are_what_the_transaction_api_takes(operation: Operation, fields: dict[str, object]) -> None:
+    assert operation.as_json() == {"KV": fields}
+
+
+def test_values_stay_out_of_representations() -> None:
+    assert "hunter2" not in repr(Operation("set", "k", b"hunter2")) + repr(kv.Entry("k", b"hunter2", 0, 1))
