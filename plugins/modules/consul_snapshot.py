@@ -270,7 +270,7 @@ def save(module: AnsibleModule) -> dict[str, t.Any]:
         result: dict[str, t.Any] = {"changed": plan.save, "reason": plan.reason}
         if plan.save and not module.check_mode:
             saved = saving.save(client, request, plan, now)
-            target, before, after = saved.path, before, saved.manifest
+            target, after = saved.path, saved.manifest
             result["seconds"] = {part: round(seconds, 3) for part, seconds in saved.seconds.items()}
             for warning in saved.warnings:
                 module.warn(warning)

@@ -165,7 +165,7 @@ def test_a_datacenter_without_a_leader_is_told_from_one_that_is_down(lab: Lab, m
     victim.stop()
     leader.stop()
     with pytest.raises(errors.NoLeader, match="no leader now|does not answer"):
-        eventually(lambda: client.check_leader(), what="NoLeader")
+        eventually(client.check_leader, what="NoLeader")
 
 
 @pytest.mark.parametrize(

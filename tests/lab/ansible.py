@@ -42,16 +42,17 @@ def run_module(
     diff: bool = False,
     environment: t.Mapping[str, str] | None = None,
     umask: int | None = None,
+    python: str = sys.executable,
     **arguments: t.Any,
 ) -> dict[str, t.Any]:
     """Run one module in a process of its own and return its result. Raises ModuleFailed.
 
-    The arguments go in by standard input, never by the command line.
+    The arguments go in by standard input, never by the command line. ``python`` is the interpreter to run it with.
     """
     arguments.update(_ansible_check_mode=check, _ansible_diff=diff, _ansible_module_name=f"consulops.failover.{name}")
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("CONSUL_")}
     done = subprocess.run(
-        [sys.executable, "-c", _RUNNER],
+        [python, "-c", _RUNNER],
         input=json.dumps([name, {key: _plain(value) for key, value in arguments.items()}]),
         env={**inherited, "PYTHONPATH": str(COLLECTIONS), **(environment or {})},
         stdout=subprocess.PIPE,
@@ -59,6 +60,7 @@ def run_module(
         text=True,
         timeout=120,
         umask=-1 if umask is None else umask,
+        check=False,
     )
     assert "Traceback" not in done.stderr, done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
@@ -100,4 +102,5 @@ def run_playbook(
         stderr=subprocess.STDOUT,
         text=True,
         timeout=180,
+        check=False,
     )

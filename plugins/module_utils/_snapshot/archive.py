@@ -84,7 +84,8 @@ class Archive:
     @property
     def meta(self) -> Meta:
         """meta.json; known once ``records()`` has ended."""
-        assert self._meta is not None
+        if self._meta is None:
+            raise BadSnapshot("the archive has no meta.json")
         return self._meta
 
     def records(self) -> t.Iterator[Record]:

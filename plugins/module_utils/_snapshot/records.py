@@ -146,7 +146,7 @@ def key_fields(value: t.Any) -> tuple[bytes, bytes, int]:
         flags, key, content = record.get(b"Flags"), record.get(b"Key"), record.get(b"Value")
     if content is None:
         content = b""
-    if type(key) is not bytes or type(content) is not bytes or type(flags) is not int or flags < 0:
+    if not (isinstance(key, bytes) and isinstance(content, bytes) and isinstance(flags, int) and flags >= 0):
         raise BadSnapshot("a KVS record has no key, value or flags")
     return key, content, flags
 

@@ -1,0 +1,50 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs Galaxy's own importer on the built tarball: what it refuses, Galaxy would refuse."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def main() -> int:
+    """Import the one tarball in build/; return 0 when it passed without errors or warnings of ours."""
+    tarballs = list((ROOT / "build").glob("*.tar.gz"))
+    if len(tarballs) != 1:
+        print(f"build/ holds {len(tarballs)} tarballs instead of one")
+        return 1
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    with tempfile.TemporaryDirectory() as scratch:
+        config = Path(scratch) / "galaxy-importer.cfg"
+        config.write_text(
+            "[galaxy-importer]\nCHECK_REQUIRED_TAGS = True\nCHECK_RUNTIME = True\nCHECK_CHANGELOG = True\n"
+            "OFFLINE_ANSIBLE_LINT = True\nRUN_ANSIBLE_DOC = True\nRUN_ANSIBLE_LINT = True\n",
+            encoding="utf-8",
+        )
+        done = subprocess.run(
+            [sys.executable, "-m", "galaxy_importer.main", str(tarballs[0])],
+            cwd=scratch,
+            env={**environment, "GALAXY_IMPORTER_CONFIG": str(config)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        imported = (Path(scratch) / "importer_result.json").exists()
+    problems = [line for line in done.stdout.splitlines() if line.startswith(("ERROR", "WARNING"))]
+    print("\n".join(problems) or done.stdout.strip().splitlines()[-1])
+    if done.returncode != 0 or not imported:
+        print(done.stdout[-3000:])
+    return 0 if done.returncode == 0 and imported and not problems else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
