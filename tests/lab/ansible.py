@@ -104,3 +104,23 @@ def run_playbook(
         timeout=180,
         check=False,
     )
+
+
+def run_task(
+    directory: Path, module: str, arguments: t.Mapping[str, t.Any], *options: str, name: str = "task"
+) -> dict[str, t.Any]:
+    """Run one task with ansible-playbook and return its result, failed or not. Options are ansible-playbook's."""
+    task = {"name": name, module: {key: _plain(value) for key, value in arguments.items()}}
+    tree = directory / "results"
+    done = run_playbook(
+        directory,
+        [{"hosts": "localhost", "gather_facts": False, "tasks": [task]}],
+        *options,
+        environment={"ANSIBLE_CALLBACKS_ENABLED": "ansible.builtin.tree", "ANSIBLE_CALLBACK_TREE_DIR": str(tree)},
+    )
+    results = tree / "localhost"
+    if not results.exists():
+        raise AssertionError(f"ansible-playbook gave no result:\n{done.stdout}")
+    result: dict[str, t.Any] = json.loads(results.read_text(encoding="utf-8"))
+    results.unlink()
+    return {**result, "failed": done.returncode != 0}

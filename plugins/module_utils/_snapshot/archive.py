@@ -30,6 +30,7 @@ MAX_RECORD = 1 << 26  # a value is 512 KB at most by default; a server set to ta
 MAX_ITEMS = 1 << 20  # entries of one list or map; the largest real one has an entry per node of the datacenter
 GZIP_MAGIC = b"\x1f\x8b"
 MAGIC_LOOK = 60  # bytes of something that is not a snapshot that a person is shown
+MAX_DRAIN = 1 << 29  # how much is read on, after a bad record, to see whether the checksum is bad too
 MEMBERS = ("meta.json", "state.bin", "SHA256SUMS")
 
 _END = bytes(BLOCK)
@@ -109,6 +110,19 @@ class Archive:
                 self._sums = _parse_sums(member.small())
             self._hashes[name] = member.finish()
         self._finish()
+
+    def damage(self) -> str:
+        """After a BadSnapshot: read on and return what the checksum says, "" when it says nothing.
+
+        A flipped bit is often noticed first as a record that makes no sense; that it is damage is what helps.
+        """
+        try:
+            for _piece in range(MAX_DRAIN // CHUNK):
+                if not self._gzip.read(CHUNK):
+                    break
+        except BadSnapshot as error:
+            return str(error)
+        return ""
 
     def _state(self, member: _Member) -> t.Iterator[Record]:
         self._state_size = member.size

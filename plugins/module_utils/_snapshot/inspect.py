@@ -38,7 +38,13 @@ class Key:
 
 
 def inspect_file(
-    path: Path, *, as_of: float, kv_depth: int | None = None, kv_prefix: str = "", key: str | None = None
+    path: Path,
+    *,
+    as_of: float,
+    digests: bool = True,
+    kv_depth: int | None = None,
+    kv_prefix: str = "",
+    key: str | None = None,
 ) -> tuple[Survey, Key | None]:
     """Read a whole file; return what it holds and, when asked for and there, one key.
 
@@ -56,6 +62,7 @@ def inspect_file(
             source,
             str(path),
             as_of=as_of,
+            digests=digests,
             kv_depth=kv_depth,
             kv_prefix=kv_prefix.encode(),
             on_record=None if wanted is None else look,

@@ -95,12 +95,17 @@ def survey(
     may have dropped them meanwhile. ``kv_depth``: how many path elements a KV prefix has in ``kv`` (None: no list).
     ``on_record`` sees (table, type, record, size) of every record. Raises BadSnapshot and what the source raises.
     """
+    archive = Archive(source)
     try:
-        return _survey(Archive(source), as_of, digests, kv_depth, kv_prefix, on_record)
+        return _survey(archive, as_of, digests, kv_depth, kv_prefix, on_record)
     except BadSnapshot as error:
-        raise BadSnapshot(f"{name} is not a usable snapshot: {error}.") from None
+        found = str(error)
     except RecursionError:
-        raise BadSnapshot(f"{name} is not a usable snapshot: a record is nested too deeply.") from None
+        found = "a record is nested too deeply"
+    damage = archive.damage()
+    if damage and damage != found:
+        found = f"{damage}; noticed first: {found}"
+    raise BadSnapshot(f"{name} is not a usable snapshot: {found}.")
 
 
 def _survey(

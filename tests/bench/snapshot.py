@@ -1,0 +1,128 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""``make bench``: saving and inspecting beside the ``consul`` command line, in one run, at 20,000 and 200,000 keys.
+
+The core is timed inside its process, without imports; the rival and the whole task are timed as whole processes.
+Beside the core stands what a process that only imports the libraries takes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.bench.measure import Contender, show, side_by_side
+from tests.lab.ansible import COLLECTIONS
+from tests.lab.consul import ROOT, Datacenter, Lab
+from tests.lab.fill import fill, fill_kv
+
+RUNS = int(os.environ.get("BENCH_RUNS", "5"))
+SIZES = [int(size) for size in os.environ.get("BENCH_KEYS", "20000 200000").split()]
+PACKAGE = "ansible_collections.consulops.failover.plugins.module_utils"
+
+IMPORTS = f"""
+import time
+from pathlib import Path
+from {PACKAGE}._consul import endpoint
+from {PACKAGE}._consul.client import Client
+from {PACKAGE}._snapshot import inspect, save
+"""
+SAVE = """
+with Client(endpoint.resolve({{"url": {url!r}}}, {{}})) as client:
+    request = save.Request(path={path!r}, cross_check={cross_check!r}, on_shrink="ignore")
+    started = time.monotonic()
+    save.save(client, request, save.plan(client, request, time.time()), time.time())
+    print("seconds", time.monotonic() - started)
+"""
+INSPECT = """
+started = time.monotonic()
+inspect.inspect_file(Path({path!r}), as_of=time.time(), kv_depth=2, digests={digests!r})
+print("seconds", time.monotonic() - started)
+"""
+
+
+def main() -> int:
+    """Run every comparison and print it."""
+    print(f"medians of {RUNS} runs in turn, on {os.cpu_count()} processors; ratio: to the consul command line")
+    with tempfile.TemporaryDirectory(prefix="consulops-bench-") as scratch, Lab(Path(scratch) / "lab") as lab:
+        for size in SIZES:
+            datacenter = lab.datacenter(f"dc{size}")
+            fill(datacenter, keys=10)
+            fill_kv(datacenter, size, prefix="bench/")
+            compare_save(datacenter, size, Path(scratch))
+            compare_inspect(datacenter, size, Path(scratch))
+            datacenter.servers[0].stop()
+    return 0
+
+
+def compare_save(datacenter: Datacenter, size: int, scratch: Path) -> None:
+    """Save the datacenter with the command line, the core and a whole Ansible task."""
+    binary = datacenter.servers[0].binary
+    options = {"url": datacenter.url, "path": str(scratch / "core.snap")}
+    results = side_by_side(
+        [
+            Contender(
+                "consul snapshot save", [binary, "snapshot", "save", *_at(datacenter), str(scratch / "cli.snap")]
+            ),
+            _python("core: save, decoded", SAVE.format(**options, cross_check="ignore")),
+            _python("core: save, decoded and cross-checked", SAVE.format(**options, cross_check="warn")),
+            _task(
+                "whole Ansible task", scratch, "consul_snapshot", {"url": datacenter.url, "path": scratch / "task.snap"}
+            ),
+            _python("only the imports", ""),
+        ],
+        RUNS,
+    )
+    show(f"save, {size:,} keys of 256 bytes", results, "consul snapshot save")
+
+
+def compare_inspect(datacenter: Datacenter, size: int, scratch: Path) -> None:
+    """Inspect one file with the command line, the core and a whole Ansible task."""
+    binary, path = datacenter.servers[0].binary, scratch / "cli.snap"
+    results = side_by_side(
+        [
+            Contender("consul snapshot inspect", [binary, "snapshot", "inspect", str(path)]),
+            _python("core: inspect, tables and prefixes", INSPECT.format(path=str(path), digests=False)),
+            _python("core: inspect, with digests", INSPECT.format(path=str(path), digests=True)),
+            _task("whole Ansible task", scratch, "consul_snapshot_info", {"path": path}),
+            _python("only the imports", ""),
+        ],
+        RUNS,
+    )
+    show(f"inspect, {size:,} keys of 256 bytes", results, "consul snapshot inspect")
+
+
+def _at(datacenter: Datacenter) -> list[str]:
+    return [f"-http-addr={datacenter.url}"]
+
+
+def _python(name: str, program: str) -> Contender:
+    def own_time(output: str) -> float:
+        return float(output.split("seconds")[1])
+
+    command = [sys.executable, "-c", IMPORTS + program]
+    return Contender(name, command, own_time if program else None, {"PYTHONPATH": str(COLLECTIONS)})
+
+
+def _task(name: str, scratch: Path, module: str, arguments: dict[str, object]) -> Contender:
+    plain = {key: str(value) for key, value in arguments.items()}
+    playbook = scratch / f"{module}.json"
+    task = {"name": module, f"consulops.failover.{module}": plain}
+    playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]), encoding="utf-8")
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-c", "local", str(playbook)]
+    environment = {
+        "ANSIBLE_CONFIG": str(ROOT / "tests" / "ansible.cfg"),
+        "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
+        "ANSIBLE_LOCAL_TEMP": str(scratch / "tmp"),
+        "ANSIBLE_REMOTE_TEMP": str(scratch / "tmp"),
+    }
+    return Contender(name, command, None, environment)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""``make demo``: the main job against a real local Consul, every step by ansible-playbook, one table at the end."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import textwrap
+import time
+import typing as t
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.lab.ansible import run_task
+from tests.lab.consul import Datacenter, Lab
+from tests.lab.fill import fill, new_token
+
+SAVE = "consulops.failover.consul_snapshot"
+INFO = "consulops.failover.consul_snapshot_info"
+WIDTH = 88
+
+
+class Demo:
+    """Runs steps, says each while it runs, and keeps what to print at the end."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.rows: list[tuple[str, str, float]] = []
+
+    @contextmanager
+    def step(self, name: str) -> t.Iterator[t.Callable[[str], None]]:
+        """Time a step; the step calls what it is given with what happened."""
+        print(f"-- {name}", file=sys.stderr, flush=True)
+        started = time.monotonic()
+        said: list[str] = []
+        yield said.append
+        self.rows.append((name, " ".join(said), time.monotonic() - started))
+
+    def task(self, module: str, arguments: dict[str, t.Any], *options: str, fails: bool = False) -> dict[str, t.Any]:
+        """Run one Ansible task; the demo ends when it does not go as it must."""
+        result = run_task(self.directory / "ansible", module, arguments, *options)
+        if bool(result.get("failed")) is not fails:
+            raise SystemExit(f"the demo failed: {result.get('msg', result)}")
+        return result
+
+    def table(self) -> str:
+        """Return what happened as a table."""
+        lines = [f"{'step':<34}{'what happened':<{WIDTH}}{'seconds':>8}", "-" * (42 + WIDTH)]
+        for name, said, seconds in self.rows:
+            parts = textwrap.wrap(said, WIDTH - 2) or [""]
+            lines.append(f"{name:<34}{parts[0]:<{WIDTH}}{seconds:>8.2f}")
+            lines += [f"{'':<34}{part}" for part in parts[1:]]
+        return "\n".join(lines)
+
+
+def main() -> int:
+    """Run the demo; return 0 when everything happened as it must."""
+    directory = Path(tempfile.mkdtemp(prefix="consulops-demo-"))
+    demo = Demo(directory)
+    started = time.monotonic()
+    try:
+        with Lab(directory / "lab") as lab:
+            run(demo, lab)
+    finally:
+        shutil.rmtree(directory)
+    print(demo.table())
+    print(f"\nEverything in {time.monotonic() - started:.1f} s; the servers are stopped and nothing is left behind.")
+    return 0
+
+
+def run(demo: Demo, lab: Lab) -> None:
+    """The steps."""
+    with demo.step("start Consul, ACLs default deny") as say:
+        datacenter = lab.datacenter("dc1", acl=True)
+        say(f"one server of datacenter dc1 on {datacenter.servers[0].address}, version {_version(datacenter)}")
+    with demo.step("fill it") as say:
+        fill(datacenter, keys=2000)
+        say("2,000 keys, services, 5 external nodes, a session, ACLs, a query, config entries, an intention")
+    vault = demo.directory / "snapshots"
+    vault.mkdir(mode=0o700)
+    connection = {"url": datacenter.url, "token": datacenter.token}
+    with demo.step("save, in check mode") as say:
+        result = demo.task(SAVE, {**connection, "path": f"{vault}/"}, "--check")
+        say(f"changed={result['changed']}; nothing written; Consul says the token may: {result['may_save']}")
+    with demo.step("save") as say:
+        result = demo.task(SAVE, {**connection, "path": f"{vault}/", "max_age": "1h"})
+        path, saved = Path(result["path"]), result["snapshot"]
+        records = sum(table["count"] for table in saved["tables"])
+        say(
+            f"changed={result['changed']}; {path.name}, mode {path.stat().st_mode & 0o777:04o}, {saved['size']:,} bytes;"
+        )
+        say(
+            f"all {records:,} records in {len(saved['tables'])} tables decoded; Consul left out: {saved['missing'] or 0}"
+        )
+    with demo.step("save again within max_age") as say:
+        result = demo.task(SAVE, {**connection, "path": f"{vault}/", "max_age": "1h"})
+        say(f"changed={result['changed']}; {result['reason']}")
+    with demo.step("look into it") as say:
+        result = demo.task(INFO, {"path": path, "kv_depth": 2, "key": "app/web/000000"})
+        largest = result["kv"][0]
+        say(f"largest tables: {', '.join(_row(table) for table in result['snapshot']['tables'][:3])};")
+        say(f"largest prefix: {largest['prefix']} with {largest['keys']} keys;")
+        say(f"app/web/000000: {result['key']['bytes']} bytes, digest {result['key']['digest']}")
+    with demo.step("change things in Consul") as say:
+        datacenter.put("/v1/kv/app/web/000000", "edited")
+        datacenter.request("DELETE", "/v1/kv/app/db/000002")
+        datacenter.put("/v1/kv/app/new", "created")
+        new_token(datacenter, 'key_prefix "" { policy = "read" }', "intruder")
+        say("one key edited, one deleted, one created; a policy and a token added")
+    with demo.step("compare with the live state") as say:
+        result = demo.task(INFO, {**connection, "path": path, "compare_live": True, "kv_depth": 0})
+        comparison = result["comparison"]
+        durable = {table["table"] for table in comparison["tables"] if table["durable"]}
+        found = [row for row in comparison["differences"] if row["table"] in durable]
+        say(f"equal={comparison['equal']}: " + "; ".join(_difference(row) for row in found))
+    with demo.step("damage one bit of the file") as say:
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(bytes(data))
+        result = demo.task(INFO, {"path": path}, fails=True)
+        say(result["msg"].replace(f"{path.parent}/", ""))
+
+
+def _version(datacenter: Datacenter) -> str:
+    return str(datacenter.get("/v1/agent/self")["Config"]["Version"])
+
+
+def _row(table: t.Mapping[str, t.Any]) -> str:
+    return f"{table['name']} {table['count']:,}"
+
+
+def _difference(row: t.Mapping[str, t.Any]) -> str:
+    name = row["name"] if row["table"] == "KVS" else row["name"][:8] + "…"
+    return f"{row['table']} {name} {row['change']}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
