@@ -90,12 +90,10 @@ def run(demo: Demo, lab: Lab) -> None:
         result = demo.task(SAVE, {**connection, "path": f"{vault}/", "max_age": "1h"})
         path, saved = Path(result["path"]), result["snapshot"]
         records = sum(table["count"] for table in saved["tables"])
-        say(
-            f"changed={result['changed']}; {path.name}, mode {path.stat().st_mode & 0o777:04o}, {saved['size']:,} bytes;"
-        )
-        say(
-            f"all {records:,} records in {len(saved['tables'])} tables decoded; Consul left out: {saved['missing'] or 0}"
-        )
+        say(f"changed={result['changed']}; {path.name}, mode {path.stat().st_mode & 0o777:04o},")
+        say(f"{saved['size']:,} bytes;")
+        say(f"all {records:,} records in {len(saved['tables'])} tables decoded;")
+        say(f"left out by Consul: {saved['missing'] or 'none'}")
     with demo.step("save again within max_age") as say:
         result = demo.task(SAVE, {**connection, "path": f"{vault}/", "max_age": "1h"})
         say(f"changed={result['changed']}; {result['reason']}")

@@ -12,6 +12,8 @@ from __future__ import annotations
 import traceback
 import typing as t
 
+from .errors import MissingLibrary
+
 if t.TYPE_CHECKING:
     import consul
     import msgpack
@@ -68,8 +70,8 @@ else:
         MSGPACK_IMPORT_ERROR = None
 
 
-def missing(*names: str) -> tuple[str, str] | None:
-    """Return (name to install, import traceback) of the first of the named libraries that is not there.
+def require(*names: str) -> None:
+    """Raise MissingLibrary for the first of the named libraries that is not there.
 
     Names are those of the package index: ``requests``, ``python-consul2``, ``msgpack``.
     """
@@ -79,7 +81,6 @@ def missing(*names: str) -> tuple[str, str] | None:
         "msgpack": globals().get("MSGPACK_IMPORT_ERROR"),
     }
     for name in names:
-        why = found[name]
-        if why:
-            return name, why
-    return None
+        details = found[name]
+        if details:
+            raise MissingLibrary(name, details)

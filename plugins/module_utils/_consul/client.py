@@ -27,8 +27,8 @@ from ._libraries import (
     LibraryHTTPClient,
     LibraryNotFound,
     LibraryResponse,
-    missing,
     requests,
+    require,
     urllib3,
 )
 from .endpoint import Endpoint
@@ -121,9 +121,7 @@ class Client:
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
-        absent = missing("requests", "python-consul2")
-        if absent:
-            raise errors.MissingLibrary(*absent)
+        require("requests", "python-consul2")
         self.endpoint = endpoint
         self._session = make_session(endpoint)
         self.consul = _Library(self)

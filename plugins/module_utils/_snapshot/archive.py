@@ -18,8 +18,7 @@ import typing as t
 import zlib
 from dataclasses import dataclass
 
-from .._consul._libraries import missing, msgpack
-from .._consul.errors import MissingLibrary
+from .._consul._libraries import msgpack, require
 from .._consul.units import human_bytes
 from .errors import BadSnapshot
 
@@ -71,9 +70,7 @@ class Archive:
     """
 
     def __init__(self, source: Source, skip: t.Container[int] = ()) -> None:
-        absent = missing("msgpack")
-        if absent:
-            raise MissingLibrary(*absent)
+        require("msgpack")
         self._gzip = _Gunzip(source)
         self._skip = skip
         self._meta: Meta | None = None

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .._consul import errors
+from .._consul._libraries import require
 from .._consul.client import Client, Stream
 from .._consul.errors import LocalFailure
 from .._consul.files import PrivateFile, sweep_abandoned
@@ -74,6 +75,7 @@ class Saved:
 
 def plan(client: Client, request: Request, now: float) -> Plan:
     """Decide whether a snapshot must be taken, and prove that it can be: a leader answers, the directory is there."""
+    require("msgpack")
     guard.check_name(request.name)
     target, is_directory = guard.destination(request.path)
     folder = target if is_directory else target.parent
