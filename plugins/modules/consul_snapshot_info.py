@@ -234,6 +234,10 @@ comparison:
       description: For each table, how many records were added, removed, changed and stayed the same.
       type: list
       elements: dict
+    kv:
+      description: How many keys were added, removed and changed below each prefix (the first element of the path).
+      type: list
+      elements: dict
     differences:
       description: The records that differ, with digests before and after.
       type: list
@@ -346,20 +350,19 @@ def file_report(module: AnsibleModule, path: Path, now: float) -> dict[str, t.An
     comparison = None
     if options["compare_with"]:
         other = Path(options["compare_with"])
-        comparison = inspect.compare_files(path, other, as_of=now, limit=options["limit"])
+        comparison = inspect.compare_files(path, other, as_of=now)
     elif options["compare_live"]:
         with client_of(module) as client:
             comparison = inspect.compare_with_live(
                 path,
                 client,
                 as_of=now,
-                limit=options["limit"],
                 stale=options["stale"],
                 timeout_s=options["stream_timeout"],
             )
     if comparison is not None:
-        result["comparison"] = report.comparison(comparison)
-        result["diff"] = report.comparison_diff(comparison)
+        result["comparison"] = report.comparison(comparison, options["limit"])
+        result["diff"] = report.comparison_diff(comparison, options["limit"])
     return result
 
 

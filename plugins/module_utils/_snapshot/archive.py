@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from .._consul._libraries import msgpack, require
 from .._consul.units import human_bytes
-from .errors import BadSnapshot
+from .errors import BadSnapshot, DamagedArchive
 
 CHUNK = 1 << 18
 BLOCK = 512
@@ -117,8 +117,10 @@ class Archive:
             for _piece in range(MAX_DRAIN // CHUNK):
                 if not self._gzip.read(CHUNK):
                     break
-        except BadSnapshot as error:
+        except DamagedArchive as error:
             return str(error)
+        except BadSnapshot:
+            pass
         return ""
 
     def _state(self, member: _Member) -> t.Iterator[Record]:
@@ -314,7 +316,7 @@ class _Gunzip:
                 data = self._zlib.decompress(self._input, size)
             except zlib.error as error:
                 said = str(error).rpartition(": ")[2]
-                raise BadSnapshot(f"the gzip stream is damaged ({said})") from None
+                raise DamagedArchive(f"the gzip stream is damaged ({said})") from None
             self._input = self._zlib.unconsumed_tail
             if data:
                 return data

@@ -32,32 +32,43 @@ class TableComparison:
 
 @dataclass(frozen=True)
 class Difference:
-    """One record that is not the same on both sides; ``before`` and ``after`` are digests, None where it is not."""
+    """One record that is not the same on both sides; ``before`` and ``after`` are digests, None where it is not.
+
+    ``index`` is the Raft index at which the after side was last written, 0 where it is not.
+    """
 
     table: str
     name: str
     change: str
     before: str | None
     after: str | None
+    index: int = 0
+
+
+@dataclass(frozen=True)
+class PrefixComparison:
+    """How the keys below one KV prefix (the first element of their path) differ."""
+
+    prefix: str
+    added: int
+    removed: int
+    changed: int
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """``equal``: the durable tables are the same. ``differences`` are the first ones by table and name."""
+    """``equal``: the durable tables are the same. ``differences`` are by table and name; ``kv`` sums up the keys'."""
 
     equal: bool
     before: Survey
     after: Survey
     tables: tuple[TableComparison, ...]
+    kv: tuple[PrefixComparison, ...]
     differences: tuple[Difference, ...]
-    omitted: int
 
 
-def compare(before: tuple[Source, str], after: tuple[Source, str], *, as_of: float, limit: int) -> Comparison:
-    """Compare two snapshots, each (source, name for errors); list at most ``limit`` differences.
-
-    Raises what survey() raises.
-    """
+def compare(before: tuple[Source, str], after: tuple[Source, str], *, as_of: float) -> Comparison:
+    """Compare two snapshots, each (source, name for errors). Raises what survey() raises."""
     old, new = _Index(as_of), _Index(as_of)
     old_survey = survey(*before, as_of=as_of, on_record=old.add)
     new_survey = survey(*after, as_of=as_of, on_record=new.add)
@@ -72,21 +83,30 @@ def compare(before: tuple[Source, str], after: tuple[Source, str], *, as_of: flo
         before=old_survey,
         after=new_survey,
         tables=tuple(tables),
-        differences=tuple(differences[:limit]),
-        omitted=max(0, len(differences) - limit),
+        kv=_by_prefix(difference for difference in differences if difference.table == records.type_name(records.KVS)),
+        differences=tuple(differences),
     )
 
 
+def _by_prefix(differences: t.Iterable[Difference]) -> tuple[PrefixComparison, ...]:
+    counts: dict[str, dict[str, int]] = {}
+    for difference in differences:
+        folder, slash, _rest = difference.name.partition("/")
+        tally = counts.setdefault(folder + slash, {"added": 0, "removed": 0, "changed": 0})
+        tally[difference.change] += 1
+    return tuple(PrefixComparison(prefix, **tally) for prefix, tally in sorted(counts.items()))
+
+
 def _compare_table(
-    table: str, kind: int, old: t.Mapping[str, bytes], new: t.Mapping[str, bytes]
+    table: str, kind: int, old: t.Mapping[str, _Seen], new: t.Mapping[str, _Seen]
 ) -> tuple[TableComparison, list[Difference]]:
     listed = []
     for name in sorted(old.keys() | new.keys()):
-        before, after = old.get(name), new.get(name)
-        if before == after:
+        before, after = old.get(name, _NOT_THERE), new.get(name, _NOT_THERE)
+        if before.digest == after.digest:
             continue
-        change = "added" if before is None else "removed" if after is None else "changed"
-        listed.append(Difference(table, name, change, _hex(before), _hex(after)))
+        change = "added" if before.digest is None else "removed" if after.digest is None else "changed"
+        listed.append(Difference(table, name, change, _hex(before.digest), _hex(after.digest), after.written))
     counts = {change: sum(found.change == change for found in listed) for change in ("added", "removed", "changed")}
     unchanged = len(old.keys() & new.keys()) - counts["changed"]
     return TableComparison(table, records.is_durable(table, kind), unchanged=unchanged, **counts), listed
@@ -96,11 +116,21 @@ def _hex(digest: bytes | None) -> str | None:
     return None if digest is None else digest.hex()
 
 
+class _Seen(t.NamedTuple):
+    """The digest of a record, None where there is none, and the index at which it was last written."""
+
+    digest: bytes | None
+    written: int
+
+
+_NOT_THERE = _Seen(None, 0)
+
+
 class _Index:
-    """Name and digest of every record, by table."""
+    """Name, digest and index of every record, by table."""
 
     def __init__(self, as_of: float) -> None:
-        self.tables: dict[str, dict[str, bytes]] = {}
+        self.tables: dict[str, dict[str, _Seen]] = {}
         self.kinds: dict[str, int] = {}
         self._as_of = as_of
 
@@ -111,6 +141,7 @@ class _Index:
         found = self.tables.setdefault(table, {})
         name = records.name(kind, record)
         digest = hashlib.blake2b(records.canonical(kind, record), digest_size=8).digest()
-        if name in found:  # several records of one name stand for what they are together, in any order
-            digest = hashlib.blake2b(b"".join(sorted((found[name], digest))), digest_size=8).digest()
-        found[name] = digest
+        seen = found.get(name)
+        if seen is not None:  # several records of one name stand for what they are together, in any order
+            digest = hashlib.blake2b(b"".join(sorted((seen.digest or b"", digest))), digest_size=8).digest()
+        found[name] = _Seen(digest, records.modify_index(kind, record))

@@ -13,5 +13,9 @@ class BadSnapshot(Error):
     """The bytes are not a snapshot that Consul could restore."""
 
 
+class DamagedArchive(BadSnapshot):
+    """The bytes were a gzip stream once; its checksum says that they are not what was written."""
+
+
 class GuardRefused(Error):
     """A guard of ours found the snapshot suspicious and nothing was put in place."""

@@ -70,18 +70,16 @@ def inspect_file(
     return surveyed, found[0] if found else None
 
 
-def compare_files(before: Path, after: Path, *, as_of: float, limit: int) -> Comparison:
+def compare_files(before: Path, after: Path, *, as_of: float) -> Comparison:
     """Compare two snapshot files. Raises BadSnapshot and LocalFailure."""
     with SnapshotFile(before) as old, SnapshotFile(after) as new:
-        return compare((old, str(before)), (new, str(after)), as_of=as_of, limit=limit)
+        return compare((old, str(before)), (new, str(after)), as_of=as_of)
 
 
-def compare_with_live(
-    before: Path, client: Client, *, as_of: float, limit: int, stale: bool, timeout_s: float
-) -> Comparison:
+def compare_with_live(before: Path, client: Client, *, as_of: float, stale: bool, timeout_s: float) -> Comparison:
     """Compare a snapshot file with the state that the client's datacenter is in now. Raises ConsulError too."""
     with SnapshotFile(before) as old, open_live(client, stale=stale, timeout_s=timeout_s) as new:
-        return compare((old, str(before)), (new, f"the answer of {client.endpoint}"), as_of=as_of, limit=limit)
+        return compare((old, str(before)), (new, f"the answer of {client.endpoint}"), as_of=as_of)
 
 
 class SnapshotFile:

@@ -207,6 +207,18 @@ def name(kind: int, record: t.Any) -> str:
     return "#" + hashlib.blake2b(_pack(_sorted(record)), digest_size=8).hexdigest()
 
 
+def modify_index(kind: int, record: t.Any) -> int:
+    """Return the Raft index at which a record was last written, 0 when it does not say."""
+    if kind == CONFIG_ENTRY:
+        inner = fields(config_entry(record)[1])
+    elif kind == REGISTER:
+        inner = fields(record.get(b"Check")) or fields(record.get(b"Service")) or record
+    else:
+        inner = record if isinstance(record, dict) else {}
+    index = inner.get(b"ModifyIndex")
+    return index if isinstance(index, int) else 0
+
+
 def text(value: t.Any) -> str:
     """Return a key or name for people; bytes that are not UTF-8 are escaped."""
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else "?"

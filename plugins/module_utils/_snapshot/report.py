@@ -62,30 +62,31 @@ def key(found: Key, *, show_value: bool) -> dict[str, t.Any]:
     return result
 
 
-def comparison(found: Comparison) -> dict[str, t.Any]:
-    """Return how two states differ."""
+def comparison(found: Comparison, limit: int) -> dict[str, t.Any]:
+    """Return how two states differ, with at most ``limit`` differences by name."""
     return {
         "equal": found.equal,
         "digest": found.after.digest,
         "index": found.after.meta.index,
         "datacenter": found.after.datacenter,
         "tables": [asdict(table) for table in found.tables],
-        "differences": [asdict(difference) for difference in found.differences],
-        "omitted": found.omitted,
+        "kv": [asdict(prefix) for prefix in found.kv],
+        "differences": [asdict(difference) for difference in found.differences[:limit]],
+        "omitted": max(0, len(found.differences) - limit),
     }
 
 
-def comparison_diff(found: Comparison) -> dict[str, str]:
-    """Return the differences as Ansible shows them: a line for each record that is not the same."""
+def comparison_diff(found: Comparison, limit: int) -> dict[str, str]:
+    """Return the differences as Ansible shows them: a line for each record, at most ``limit`` of them."""
     before, after = [], []
-    for difference in found.differences:
+    for difference in found.differences[:limit]:
         name = f"{difference.table} {difference.name}"
         if difference.before is not None:
             before.append(f"{name} {difference.before}")
         if difference.after is not None:
             after.append(f"{name} {difference.after}")
-    if found.omitted:
-        after.append(f"(and {found.omitted} more differences)")
+    if len(found.differences) > limit:
+        after.append(f"(and {len(found.differences) - limit} more differences)")
     return {"before": _lines(before), "after": _lines(after)}
 
 

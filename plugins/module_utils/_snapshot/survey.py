@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from .._consul.digest import RESERVED_PREFIX, SetDigest, kv_bytes
 from . import records
 from .archive import Archive, Meta, Source
-from .errors import BadSnapshot
+from .errors import BadSnapshot, DamagedArchive
 
 SERVER_SERVICE = b"consul"
 MAX_PREFIXES = 20000  # a flat store would otherwise be listed key by key
@@ -98,12 +98,14 @@ def survey(
     archive = Archive(source)
     try:
         return _survey(archive, as_of, digests, kv_depth, kv_prefix, on_record)
+    except DamagedArchive as error:
+        raise BadSnapshot(f"{name} is not a usable snapshot: {error}.") from None
     except BadSnapshot as error:
         found = str(error)
     except RecursionError:
         found = "a record is nested too deeply"
     damage = archive.damage()
-    if damage and damage != found:
+    if damage:
         found = f"{damage}; noticed first: {found}"
     raise BadSnapshot(f"{name} is not a usable snapshot: {found}.")
 
