@@ -36,7 +36,10 @@ def connection_spec() -> dict[str, t.Any]:
 
 def client_of(module: AnsibleModule) -> Client:
     """Return a client of the module's connection options, each falling back to its CONSUL_* variable."""
-    return Client(endpoint.resolve(module.params, os.environ))
+    found = endpoint.resolve(module.params, os.environ)
+    # Ansible masks what came as an option; what came from a file or the environment is as secret.
+    module.no_log_values.update(filter(None, (found.token, *(found.http_auth or ())[1:])))
+    return Client(found)
 
 
 def run(module: AnsibleModule, work: t.Callable[[AnsibleModule], dict[str, t.Any]]) -> None:
@@ -44,7 +47,7 @@ def run(module: AnsibleModule, work: t.Callable[[AnsibleModule], dict[str, t.Any
     try:
         result = work(module)
     except errors.MissingLibrary as error:
-        module.fail_json(msg=missing_required_lib(error.library), exception=error.details)
+        module.fail_json(msg=missing_required_lib(error.library), exception=error.import_error)
     except errors.Error as error:
-        module.fail_json(msg=f"{module._name.rpartition('.')[2]}: {error}")
+        module.fail_json(msg=f"{module._name.rpartition('.')[2]}: {error}", **error.details)
     module.exit_json(**result)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: consul_snapshot
-short_description: Take a verified snapshot of a Consul datacenter
+short_description: Take verified snapshots of a Consul datacenter, and restore them safely
 version_added: 1.0.0
 description:
   - Saves the whole state of a Consul datacenter (keys, catalogue, sessions, ACLs, config entries, prepared queries,
@@ -20,23 +20,83 @@ description:
   - The counts are compared with the live API, because Consul itself can leave records out of a snapshot.
   - Both files are readable by their owner only. A snapshot holds every ACL secret and the private key of Connect's CA
     in clear text.
+  - With O(state=restored), brings a datacenter, or only some keys of it, back to what a snapshot holds. Compares first
+    and changes nothing where nothing differs; refuses what would crash a server or lock its operator out; keeps a
+    snapshot of the state before; sends one restore request and never a second; reads the state again and compares.
 options:
   path:
     description:
-      - File to write the snapshot to, on the host where the module runs.
-      - If it is a directory, or ends with V(/), a file named after O(name) is written into it.
-      - The directory must exist.
+      - With O(state=saved), the file to write the snapshot to, on the host where the module runs. If it is a directory, or
+        ends with V(/), a file named after O(name) is written into it. The directory must exist.
+      - With O(state=restored), the snapshot file to restore.
     type: path
     required: true
   state:
     description:
       - V(saved) takes a snapshot.
+      - V(restored) makes the datacenter hold what the snapshot in O(path) holds.
     type: str
-    choices: [saved]
+    choices: [saved, restored]
     default: saved
+  force:
+    description:
+      - Restore again although this snapshot was restored before and the datacenter was written to since.
+      - Without it such a drift is reported and nothing is sent, so that running a play twice never undoes what was written
+        in between.
+    type: bool
+    default: false
+  accept:
+    description:
+      - Refusals that you take upon yourself.
+      - V(unknown_types), record types that the servers' version does not restore. The leader crashes.
+      - V(unknown_kinds), config entries of kinds that the servers do not know. The leader crashes.
+      - V(other_datacenter), a snapshot of another datacenter.
+      - V(lost_token), ACLs are on and the token in use is not in the snapshot.
+      - V(low_disk), little room for the safety snapshot.
+    type: list
+    elements: str
+    choices: [unknown_types, unknown_kinds, other_datacenter, lost_token, low_disk]
+    default: []
+  safety_path:
+    description:
+      - Directory for the snapshot that is taken before anything is restored. Without it, the directory of O(path).
+    type: path
+  leader_timeout:
+    description:
+      - Seconds to wait for a leader, before the restore and after it.
+    type: float
+    default: 60.0
+  destroy_gone_sessions:
+    description:
+      - After the restore, destroy the sessions that no longer existed before it. They come back with the snapshot and would
+        hold their locks for nobody.
+    type: bool
+    default: true
+  touch_replicated:
+    description:
+      - After the restore, write and remove one object in each table that federated datacenters replicate (ACL policies,
+        roles and tokens, config entries), so that they notice. Does nothing in a datacenter that is not federated.
+    type: bool
+    default: true
+  prefixes:
+    description:
+      - Restore only the keys below these prefixes, by compare-and-set, and leave everything else as it is. V("") is the whole
+        store. Needs no right but to read and write those keys.
+    type: list
+    elements: str
+  prune:
+    description:
+      - With O(prefixes), delete keys that the snapshot does not have.
+    type: bool
+    default: false
+  limit:
+    description:
+      - How many records to list by name in C(loss) and in the diff. All are counted.
+    type: int
+    default: 100
   name:
     description:
-      - Name of the file when O(path) is a directory.
+      - Name of the file when O(path) is a directory. If there is a file of that name, the new one gets a number.
       - May hold V({datacenter}), V({time}) (UTC, as V(20261122T030000Z)), V({index}) and V({term}) (of Raft),
         V({version}) (of Consul) and V({node}) (of the agent that was asked). Must end in V(.snap).
     type: str
@@ -88,12 +148,15 @@ attributes:
   check_mode:
     support: full
     details:
-      - Asks Consul for a leader and whether the token may take snapshots, looks at the directory, and says what would
-        be written.
+      - With O(state=saved), asks Consul for a leader and whether the token may take snapshots, looks at the directory, and
+        says what would be written.
+      - With O(state=restored), makes the same comparison and the same decision, and sends nothing.
   diff_mode:
     support: full
     details:
-      - Shows the counts and digests of the tables before and after, and never a value.
+      - With O(state=saved), shows the counts and digests of the tables before and after; in check mode nothing, because
+        what a snapshot would hold is only known when it is taken.
+      - With O(state=restored), shows the records that change, with digests of their values.
 requirements:
   - msgpack
 seealso:
@@ -125,9 +188,95 @@ EXAMPLES = r"""
     cross_check: fail
     on_shrink: fail
   register: before_upgrade
+
+- name: Bring the datacenter back to what it was before
+  consulops.failover.consul_snapshot:
+    state: restored
+    path: /var/backups/consul/before-upgrade.snap
+
+- name: Bring back only the keys of one application
+  consulops.failover.consul_snapshot:
+    state: restored
+    path: /var/backups/consul/before-upgrade.snap
+    prefixes: [app/web/]
 """
 
 RETURN = r"""
+action:
+  description:
+    - What was done. V(unchanged), the live state is what the snapshot holds. V(drifted), it was restored before and written
+      to since. V(restored), it was restored.
+  returned: with O(state=restored)
+  type: str
+  sample: restored
+loss:
+  description: What a restore undoes, by table, by KV prefix and by name.
+  returned: with O(state=restored), unless nothing differs
+  type: dict
+  contains:
+    tables:
+      description: For each table, records that are lost, rolled back and brought back.
+      type: list
+      elements: dict
+    kv:
+      description: The same for each KV prefix (the first element of the path).
+      type: list
+      elements: dict
+    records:
+      description: The records by table and name, with what happens to them.
+      type: list
+      elements: dict
+    omitted:
+      description: How many records are not listed because of O(limit).
+      type: int
+refusals:
+  description: Names of the refusals, as O(accept) takes them.
+  returned: when the restore is refused
+  type: list
+  elements: str
+safety:
+  description: The snapshot of the state before the restore.
+  returned: when a restore was sent
+  type: str
+verified:
+  description: Whether the live state was read again and is what the snapshot holds.
+  returned: when a restore was sent
+  type: bool
+wrong:
+  description: Records that are not as the snapshot holds them after the restore.
+  returned: when a restore was sent
+  type: list
+  elements: dict
+written_since:
+  description: Records that others wrote after the restore.
+  returned: when a restore was sent
+  type: list
+  elements: dict
+destroyed_sessions:
+  description: Sessions that were gone before the restore and were destroyed again.
+  returned: when a restore was sent
+  type: list
+  elements: str
+ghost_nodes:
+  description: Nodes that came back with the snapshot and are no members of the datacenter now.
+  returned: when a restore was sent
+  type: list
+  elements: str
+ghost_commands:
+  description: The commands that clear them, if their machines do not come back.
+  returned: when a restore was sent
+  type: list
+  elements: str
+touched:
+  description: The replicated tables that were touched.
+  returned: when a restore was sent
+  type: list
+  elements: str
+prefixes:
+  description: For each prefix, keys created, updated, deleted, unchanged, kept and in conflict.
+  returned: with O(prefixes)
+  type: list
+  elements: dict
 path:
   description: The snapshot file. In check mode of a directory, the name has its pattern still in it.
   returned: success
@@ -135,17 +284,17 @@ path:
   sample: /var/backups/consul/consul-dc1-20261122T030000Z-4711.snap
 manifest:
   description: The manifest file.
-  returned: success
+  returned: with O(state=saved)
   type: str
   sample: /var/backups/consul/consul-dc1-20261122T030000Z-4711.snap.json
 reason:
-  description: Why a snapshot was taken, or was not.
+  description: Why it was done, or was not.
   returned: success
   type: str
   sample: no snapshot is young enough
 snapshot:
   description: The manifest's contents. In check mode, those of the snapshot that is there already.
-  returned: when there is one
+  returned: with O(state=saved), when there is one
   type: dict
   contains:
     datacenter:
@@ -189,6 +338,9 @@ snapshot:
       description: Name, type number, count, bytes, digest and durability of each table, the largest first.
       type: list
       elements: dict
+    cross_checked:
+      description: Whether the counts were compared with the live API.
+      type: bool
     missing:
       description: What the live API lists and the snapshot does not hold.
       type: list
@@ -209,32 +361,35 @@ snapshot:
     size: 6570021
 seconds:
   description: How long each part took, in seconds.
-  returned: when a snapshot was taken
+  returned: when a snapshot was taken or restored
   type: dict
   sample: {"prepare": 0.4, "stream": 0.3, "cross_check": 0.1}
 may_save:
   description: Whether Consul says that the token may take snapshots; null when the server cannot say.
-  returned: in check mode
+  returned: with O(state=saved) in check mode
   type: bool
 """
 
 import time
 import typing as t
+from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.consulops.failover.plugins.module_utils._ansible import client_of, connection_spec, run
 from ansible_collections.consulops.failover.plugins.module_utils._consul.errors import PermissionDenied
 from ansible_collections.consulops.failover.plugins.module_utils._consul.units import parse_duration
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot import partial, report
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot import restore as restoring
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot import save as saving
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot.guard import readable_path
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.manifest import manifest_path
-from ansible_collections.consulops.failover.plugins.module_utils._snapshot.report import table_diff
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec=dict(
             path=dict(type="path", required=True),
-            state=dict(type="str", choices=["saved"], default="saved"),
+            state=dict(type="str", choices=["saved", "restored"], default="saved"),
             name=dict(type="str", default="consul-{datacenter}-{time}-{index}.snap"),
             max_age=dict(type="str"),
             stale=dict(type="bool", default=False),
@@ -242,12 +397,31 @@ def main() -> None:
             on_shrink=dict(type="str", choices=["fail", "warn", "ignore"], default="fail"),
             max_shrink_percent=dict(type="float", default=20.0),
             stream_timeout=dict(type="float", default=300.0),
+            force=dict(type="bool", default=False),
+            accept=dict(
+                type="list",
+                elements="str",
+                choices=["unknown_types", "unknown_kinds", "other_datacenter", "lost_token", "low_disk"],
+                default=[],
+            ),
+            safety_path=dict(type="path"),
+            leader_timeout=dict(type="float", default=60.0),
+            destroy_gone_sessions=dict(type="bool", default=True),
+            touch_replicated=dict(type="bool", default=True),
+            prefixes=dict(type="list", elements="str", no_log=False),
+            prune=dict(type="bool", default=False),
+            limit=dict(type="int", default=100),
             **connection_spec(),
         ),
         mutually_exclusive=[("token", "token_file")],
         supports_check_mode=True,
     )
-    run(module, save)
+    if module.params["state"] == "saved":
+        run(module, save)
+    elif module.params["prefixes"] is None:
+        run(module, restore)
+    else:
+        run(module, restore_prefixes)
 
 
 def save(module: AnsibleModule) -> dict[str, t.Any]:
@@ -274,7 +448,7 @@ def save(module: AnsibleModule) -> dict[str, t.Any]:
             result["seconds"] = {part: round(seconds, 3) for part, seconds in saved.seconds.items()}
             for warning in saved.warnings:
                 module.warn(warning)
-            result["diff"] = table_diff(before, after)
+            result["diff"] = report.table_diff(before, after)
             result["snapshot"] = after.as_dict()
         elif before is not None:
             result["snapshot"] = before.as_dict()
@@ -282,8 +456,71 @@ def save(module: AnsibleModule) -> dict[str, t.Any]:
             result["may_save"] = saving.may_save(client)
             if result["may_save"] is False:
                 raise PermissionDenied(f"{client.endpoint} would refuse. {saving.NEEDED_POLICY}.")
-            result["diff"] = table_diff(before, None)
     result.update(path=str(target), manifest=str(manifest_path(target)))
+    return result
+
+
+def restore(module: AnsibleModule) -> dict[str, t.Any]:
+    options = module.params
+    path = readable_path(options["path"], "path")
+    request = restoring.Request(
+        path=path,
+        safety_path=Path(options["safety_path"] or path.parent),
+        force=options["force"],
+        accept=tuple(options["accept"]),
+        leader_timeout_s=options["leader_timeout"],
+        stream_timeout_s=options["stream_timeout"],
+        destroy_gone_sessions=options["destroy_gone_sessions"],
+        touch_replicated=options["touch_replicated"],
+    )
+    now = time.time()
+    with client_of(module) as client:
+        prepared = restoring.prepare(client, request, now, compare_now=module.check_mode)
+        decision = prepared.decision
+        result: dict[str, t.Any] = {
+            "changed": False,
+            "action": decision.action,
+            "reason": decision.reason,
+            "path": str(path),
+        }
+        if prepared.comparison is not None:
+            result["loss"] = report.loss(prepared.comparison, options["limit"])
+            result["diff"] = report.loss_diff(prepared.comparison, options["limit"])
+        if decision.action == "refused":
+            raise report.refused(decision, result)
+        if decision.action == "restore":
+            result["changed"] = True
+            if not module.check_mode:
+                restored = restoring.perform(client, request, prepared, now)
+                result.update(report.restored(restored, options["limit"]), action="restored")
+                for warning in restored.warnings:
+                    module.warn(warning)
+                if not result["verified"]:
+                    raise report.not_verified(restored, result)
+    return result
+
+
+def restore_prefixes(module: AnsibleModule) -> dict[str, t.Any]:
+    options = module.params
+    path, prefixes, prune = readable_path(options["path"], "path"), options["prefixes"], options["prune"]
+    partial.check_prefixes(prefixes)
+    with client_of(module) as client:
+        contents = partial.wanted(path, prefixes, time.time())
+        plans = [partial.read_plan(client, prefix, contents[prefix], prune=prune) for prefix in prefixes]
+        changed = any(plan.changes or plan.raw for plan in plans)
+        result: dict[str, t.Any] = {
+            "changed": changed,
+            "action": "restore" if changed else "unchanged",
+            "reason": "keys differ from the snapshot" if changed else "the keys are what the snapshot holds",
+            "path": str(path),
+            "diff": report.prefix_diff(plans, options["limit"]),
+            "prefixes": [report.prefix_plan(plan) for plan in plans],
+        }
+        if changed and not module.check_mode:
+            done = [partial.apply(client, plan, contents[plan.prefix], prune=prune) for plan in plans]
+            result.update(action="restored", prefixes=[report.prefix_result(found) for found in done])
+            if any(found.conflicts for found in done):
+                raise report.conflicted(done, result)
     return result
 
 

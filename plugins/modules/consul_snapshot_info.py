@@ -290,7 +290,10 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.consulops.failover.plugins.module_utils._ansible import client_of, connection_spec, run
 from ansible_collections.consulops.failover.plugins.module_utils._consul.errors import InvalidOption
+from ansible_collections.consulops.failover.plugins.module_utils._consul.files import explained
+from ansible_collections.consulops.failover.plugins.module_utils._consul.units import positive_seconds
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot import catalogue, inspect, report
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot.guard import readable_path
 
 
 def main() -> None:
@@ -317,14 +320,17 @@ def main() -> None:
 
 def look(module: AnsibleModule) -> dict[str, t.Any]:
     options = module.params
-    path = Path(options["path"])
+    path = readable_path(options["path"], "path")
+    positive_seconds(options["stream_timeout"], "stream_timeout")
     for name in ("kv_depth", "limit"):
         if options[name] < 0:
             raise InvalidOption(f"{name} is {options[name]}: it cannot be negative.")
     if options["compare_with"] and options["compare_live"]:
         raise InvalidOption("compare_with and compare_live are both set: compare with one of them at a time.")
     now = time.time()
-    if path.is_dir():
+    with explained(f"reading {path}"):
+        is_directory = path.is_dir()
+    if is_directory:
         for name in ("key", "compare_with", "compare_live"):
             if options[name]:
                 raise InvalidOption(f"{name} needs a snapshot file, and path {path} is a directory.")
@@ -349,7 +355,7 @@ def file_report(module: AnsibleModule, path: Path, now: float) -> dict[str, t.An
         result["key"] = report.key(key, show_value=options["show_value"]) if key else None
     comparison = None
     if options["compare_with"]:
-        other = Path(options["compare_with"])
+        other = readable_path(options["compare_with"], "compare_with")
         comparison = inspect.compare_files(path, other, as_of=now)
     elif options["compare_live"]:
         with client_of(module) as client:

@@ -153,10 +153,11 @@ def test_an_old_snapshot_or_one_of_another_datacenter_is_not_young_enough(
     federation: tuple[Datacenter, Datacenter], target: Path
 ) -> None:
     east, _west = federation
-    save(east, target / "one.snap")
-    assert save(east, target / "one.snap", max_age="0s")["changed"] is True
-    assert save(east, target / "one.snap", datacenter="west", max_age="1h")["changed"] is True
-    assert save(east, target / "one.snap", max_age="1h")["changed"] is True
+    save(east, f"{target}/")
+    assert save(east, f"{target}/", max_age="0s")["changed"] is True
+    assert save(east, f"{target}/", datacenter="west", max_age="1h")["changed"] is True
+    assert save(east, f"{target}/", datacenter="west", max_age="1h")["changed"] is False
+    assert save(east, f"{target}/", max_age="1h")["changed"] is False
 
 
 def test_check_mode_says_what_it_would_do_and_does_nothing(secured: Datacenter, target: Path) -> None:
@@ -274,7 +275,7 @@ def test_the_narrowest_token_that_works_is_acl_write(secured: Datacenter, target
     result = save(secured, target / "one.snap", token=token)
     assert result["snapshot"]["node"] is None
     assert result["snapshot"]["missing"] == []
-    assert any(text.startswith("KVS: the token sees 0 of") for text in result["snapshot"]["unchecked"])
+    assert any(text.startswith("KVS: the live API shows 0 of") for text in result["snapshot"]["unchecked"])
 
 
 @pytest.mark.parametrize(
@@ -284,6 +285,9 @@ def test_the_narrowest_token_that_works_is_acl_write(secured: Datacenter, target
         ({"token": "00000000-dead-beef-0000-000000000000"}, "does not know the token"),
         ({"token_file": "/nowhere/token"}, "token_file /nowhere/token"),
         ({"max_age": "soon"}, "is not a duration"),
+        ({"stream_timeout": -1}, "stream_timeout is -1"),
+        ({"max_shrink_percent": "nan"}, "must be 0 to 100"),
+        ({"name": "{index:08d}.snap"}, "write the field alone"),
         ({"name": "{color}.snap"}, "unknown field {color}"),
         ({"name": "../{index}.snap"}, "without any directory"),
         ({"url": "ftp://consul"}, "unknown scheme"),
@@ -346,6 +350,94 @@ def test_a_shrunken_datacenter_is_refused_until_it_is_accepted(lab: Lab, target:
     assert "warnings" not in save(datacenter, f"{target}/")
 
 
+def test_another_datacenters_snapshot_is_never_replaced(
+    federation: tuple[Datacenter, Datacenter], target: Path
+) -> None:
+    east, _west = federation
+    save(east, target / "one.snap")
+    before = (target / "one.snap").read_bytes()
+    message = refused(east, target / "one.snap", datacenter="west")
+    assert "is a snapshot of datacenter 'east' and would be replaced by one of 'west'" in message
+    assert (target / "one.snap").read_bytes() == before
+
+
+def test_the_shrink_guard_also_knows_a_snapshot_whose_manifest_is_lost(lab: Lab, target: Path) -> None:
+    datacenter = lab.datacenter()
+    fill_kv(datacenter, 100)
+    save(datacenter, target / "one.snap")
+    (target / "one.snap.json").unlink()
+    datacenter.request("DELETE", "/v1/kv/app/?recurse")
+    assert "KVS went from 100 to 0 records" in refused(datacenter, target / "one.snap")
+    (target / "one.snap").write_text("my thesis", encoding="utf-8")
+    message = refused(datacenter, target / "one.snap")
+    assert "begins with 'my thesis'" in message and "move it away" in message
+    assert (target / "one.snap").read_text(encoding="utf-8") == "my thesis"
+
+
+def test_the_shrink_guard_works_for_a_token_that_may_only_take_snapshots(lab: Lab, target: Path) -> None:
+    one, two = lab.datacenter("one", acl=True), lab.datacenter("two")
+    fill_kv(one, 100)
+    lab.join_wan(one, two)
+    token = new_token(one, 'acl = "write"', "only")
+    save(one, f"{target}/", token=token)
+    one.request("DELETE", "/v1/kv/app/?recurse")
+    assert "KVS went from 100 to 0 records" in refused(one, f"{target}/", token=token)
+
+
+def test_a_snapshot_that_was_never_cross_checked_is_not_good_enough_for_one_that_must_be(
+    secured: Datacenter, target: Path
+) -> None:
+    save(secured, target / "one.snap", cross_check="ignore")
+    assert save(secured, target / "one.snap", max_age="1h")["changed"] is False
+    assert save(secured, target / "one.snap", max_age="1h", cross_check="fail")["changed"] is True
+    assert save(secured, target / "one.snap", max_age="1h", cross_check="fail")["changed"] is False
+
+
+@pytest.mark.parametrize("place", ["one.snap", ""])
+def test_saves_at_the_same_time_leave_only_whole_pairs(dc1: Datacenter, target: Path, place: str) -> None:
+    path = f"{target}/{place}"
+    threads = [threading.Thread(target=lambda: save(dc1, path, cross_check="ignore")) for _number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    listed = run_module("consul_snapshot_info", path=target, verify=True)["snapshots"]
+    assert len(listed) == (1 if place else 4)
+    assert all(row["intact"] is True and row["problem"] == "" for row in listed)
+
+
+@pytest.mark.parametrize("where", ["token", "token_file", "environment"])
+def test_a_server_that_sends_the_token_back_does_not_get_it_shown(
+    shared_lab: Lab, target: Path, tmp_path: Path, where: str
+) -> None:
+    secret = "5ec2e7aa-1111-2222-3333-444455556666"
+    (tmp_path / "token").write_text(secret, encoding="utf-8")
+    options: dict[str, t.Any] = {
+        "token": {"token": secret},
+        "token_file": {"token_file": tmp_path / "token"},
+        "environment": {"environment": {"CONSUL_HTTP_TOKEN": secret}},
+    }[where]
+    with Proxy("http://127.0.0.1:1", shared_lab.address(), "echo", path="/") as proxy:
+        message = refused(proxy.url, target / "one.snap", **options)
+        assert any(secret in str(headers) for headers in proxy.headers)
+    assert secret not in message and "X-Consul-Token" in message
+
+
+@pytest.mark.parametrize("fault", ["trickle", "endless"])
+def test_an_answer_that_never_ends_is_given_up(shared_lab: Lab, target: Path, fault: str) -> None:
+    with Proxy("http://127.0.0.1:1", shared_lab.address(), fault, path="/") as proxy:
+        started = time.monotonic()
+        refused(proxy.url, target / "one.snap", timeout=0.5)
+        assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("body", ['{"status": "ok"}', "5", "null", '"text"', "[]", "{"])
+def test_json_that_is_not_consuls_is_no_traceback(shared_lab: Lab, target: Path, body: str) -> None:
+    with Proxy("http://127.0.0.1:1", shared_lab.address(), "json", path="/") as proxy:
+        proxy.body = body
+        refused(proxy.url, target / "one.snap")
+
+
 # ----------------------------------------------------------------------------------------------------------- cluster
 
 
@@ -360,8 +452,11 @@ def test_a_follower_gives_a_stale_snapshot_also_without_a_leader(lab: Lab, targe
     other.stop()
     message = refused(follower.url, target / "no.snap", timeout=15)
     assert "leader" in message or "does not answer" in message
-    alone = save(follower.url, target / "alone.snap", stale=True, cross_check="ignore")["snapshot"]
+    started = time.monotonic()
+    alone = save(follower.url, target / "alone.snap", stale=True)["snapshot"]
     assert alone["digest"] == fresh["digest"]
+    assert len(alone["unchecked"]) == 1 and alone["unchecked"][0].startswith("everything else: ")
+    assert time.monotonic() - started < 20  # one wait for a leader, not one for each list
 
 
 def test_a_leader_killed_during_the_save_gives_an_error_or_a_whole_snapshot(lab: Lab, target: Path) -> None:

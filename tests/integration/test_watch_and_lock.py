@@ -82,9 +82,23 @@ def test_a_lock_whose_session_is_taken_away_is_lost(dc1: Datacenter, make_client
         assert lock.wait_lost(10) is True
         assert not lock.held
         # The lock delay keeps it from everybody for a second, then it can be had again, with a higher fence.
-        fence = dc1.get("/v1/kv/lock/lost")[0]["LockIndex"]
+        fence = lock.fence
         assert lock.acquire(20) is True
         assert lock.fence > fence
+
+
+def test_a_lock_whose_key_is_deleted_is_lost_before_somebody_else_has_it_long(
+    dc1: Datacenter, make_client: MakeClient
+) -> None:
+    first = Lock(make_client(dc1), "lock/deleted", name="first", ttl_s=10, lock_delay_s=0)
+    second = Lock(make_client(dc1), "lock/deleted", name="second", ttl_s=10, lock_delay_s=0)
+    with first, second:
+        assert first.acquire(5)
+        dc1.request("DELETE", "/v1/kv/lock/deleted")
+        assert second.acquire(5)
+        assert second.fence > first.fence
+        assert first.wait_lost(10) is True
+        assert not first.held and second.held
 
 
 def test_a_lock_is_given_up_when_consul_is_gone_for_a_ttl(lab: Lab, make_client: MakeClient) -> None:

@@ -256,8 +256,12 @@ class Lab:
         authority: Authority | None = None,
         extra: dict[str, t.Any] | None = None,
         certificate_days: int = 30,
+        replicates: Datacenter | None = None,
     ) -> Datacenter:
-        """Start a datacenter and wait until it is ready; with ``acl`` the default policy is deny."""
+        """Start a datacenter and wait until it is ready; with ``acl`` the default policy is deny.
+
+        ``replicates`` names the primary whose ACLs a secondary copies, tokens included.
+        """
         token = str(uuid.uuid4()) if acl else None
         addresses = [self.address() for _number in range(servers)]
         made = []
@@ -274,13 +278,18 @@ class Lab:
                     cert_file=str(pair.certificate),
                     key_file=str(pair.key),
                 )
+            if replicates:
+                config.update(_secondary_of(replicates))
             config.update(extra or {})
-            made.append(Server(f"{name}-s{number}", name, address, directory, config, self.binary, token))
+            known = replicates.token if replicates else token
+            made.append(Server(f"{name}-s{number}", name, address, directory, config, self.binary, known))
         for server in made:
             server.start()
         self.servers += made
-        datacenter = Datacenter(name, made, token, authority)
+        datacenter = Datacenter(name, made, replicates.token if replicates else token, authority)
         try:
+            if replicates:
+                self.join_wan(replicates, datacenter)
             datacenter.wait_ready()
         except AssertionError as error:
             raise LabError(f"{name} did not start: {error}\n{made[0].log()[-2000:]}") from error
@@ -293,7 +302,8 @@ class Lab:
     @staticmethod
     def join_wan(one: Datacenter, other: Datacenter) -> None:
         """Federate two datacenters and wait until each can ask the other."""
-        one.put(f"/v1/agent/join/{other.servers[0].address}:{SERF_WAN}?wan=1")
+        join = f"/v1/agent/join/{other.servers[0].address}:{SERF_WAN}?wan=1"
+        eventually(lambda: one.request("PUT", join).ok, what=f"{one.name} joins {other.name}")
         for here, there in ((one, other), (other, one)):
             eventually(
                 lambda here=here, there=there: here.request("GET", f"/v1/catalog/nodes?dc={there.name}").ok,
@@ -330,6 +340,20 @@ def _config(name: str, datacenter: str, address: str, directory: Path, servers: 
         # Loopback gossip can be quick: joins and failures settle in tens of milliseconds.
         "gossip_lan": {"gossip_interval": "50ms", "probe_interval": "200ms", "probe_timeout": "100ms"},
         "gossip_wan": {"gossip_interval": "50ms", "probe_interval": "200ms", "probe_timeout": "100ms"},
+    }
+
+
+def _secondary_of(primary: Datacenter) -> dict[str, t.Any]:
+    """Settings of a datacenter that copies its ACLs from another one."""
+    return {
+        "primary_datacenter": primary.name,
+        "retry_join_wan": [primary.servers[0].address],
+        "acl": {
+            "enabled": True,
+            "default_policy": "deny",
+            "enable_token_replication": True,
+            "tokens": {"replication": primary.token, "agent": primary.token},
+        },
     }
 
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import socket
 import threading
@@ -21,16 +22,24 @@ class Proxy:
 
     Faults: ``page`` (200 and an HTML page), ``error`` (503 and an HTML page), ``cut`` (half of a chunked body, then
     the connection is reset), ``short`` (half of a body that ends with the connection), ``hang`` (no answer),
-    ``stall`` (half of the body, then silence), ``redirect``.
+    ``stall`` (half of the body, then silence), ``drop`` (the request is read and the connection reset), ``redirect``,
+    ``echo`` (400 and what was sent), ``trickle`` (a byte at a time), ``endless`` (500 and no end), ``json`` (``body``).
+    Only requests of ``method`` get it. ``before_forward`` and ``after_forward`` are called around what is forwarded.
     """
 
-    def __init__(self, target: str, address: str, fault: str = "", path: str = "/v1/snapshot") -> None:
+    def __init__(
+        self, target: str, address: str, fault: str = "", path: str = "/v1/snapshot", method: str = "GET"
+    ) -> None:
         self.target = target
+        self.method = method
+        self.before_forward: t.Callable[[str, str], object] = lambda method, path: None
+        self.after_forward: t.Callable[[str, str], object] = lambda method, path: None
         self.fault = fault
         self.path = path
         self.requests: list[tuple[str, str]] = []
         self.headers: list[t.Mapping[str, str]] = []
         self.rewrite: t.Callable[[str], str] = lambda path: path
+        self.body = ""
         self.released = threading.Event()
         self.half_sent = threading.Event()
         self._server = _Server((address, 0), _Handler)
@@ -90,24 +99,37 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         proxy.requests.append((self.command, self.path))
         proxy.headers.append(dict(self.headers))
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        fault = proxy.fault if self.path.startswith(proxy.path) else ""
+        faulty = self.path.startswith(proxy.path) and self.command == proxy.method
+        fault = proxy.fault if faulty else ""
         if fault in ("page", "error"):
             self._answer(200 if fault == "page" else 503, {}, b"<html><h1>Welcome to nginx!</h1></html>")
         elif fault == "redirect":
             self._answer(302, {"Location": "http://elsewhere.example/"}, b"")
+        elif fault == "echo":
+            self._answer(400, {}, str(self.headers).encode())
+        elif fault == "json":
+            self._answer(200, {}, proxy.body.encode())
+        elif fault in ("trickle", "endless"):
+            self._pour(200 if fault == "trickle" else 500, b"[" if fault == "trickle" else b"x" * (1 << 16))
+        elif fault == "drop":
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
         elif fault == "hang":
             proxy.released.wait()
         else:
             self._forward(body, fault)
 
     def _forward(self, body: bytes, fault: str) -> None:
+        proxy = self.server.proxy
         session = requests.Session()
         session.trust_env = False
         headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
         headers.setdefault("Accept-Encoding", "identity")
-        url = self.server.proxy.target + self.server.proxy.rewrite(self.path)
+        url = proxy.target + proxy.rewrite(self.path)
+        proxy.before_forward(self.command, self.path)
         answer = session.request(self.command, url, headers=headers, data=body, timeout=60, stream=True)
         content = answer.raw.read()
+        proxy.after_forward(self.command, self.path)
         kept = {name: value for name, value in answer.headers.items() if name.startswith(("X-Consul", "Content-Type"))}
         if not fault:
             self._answer(answer.status_code, kept, content)
@@ -126,10 +148,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(f"{len(content):x}\r\n".encode() + half)
         self.wfile.flush()
-        self.server.proxy.half_sent.set()
+        proxy.half_sent.set()
         if fault == "stall":
-            self.server.proxy.released.wait()
+            proxy.released.wait()
         self.connection.shutdown(socket.SHUT_RDWR)
+
+    def _pour(self, status: int, piece: bytes) -> None:
+        """Send pieces until the client has had enough."""
+        self.close_connection = True
+        self.send_response(status)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            while not self.server.proxy.released.wait(0.1 if len(piece) == 1 else 0):
+                self.wfile.write(piece)
 
     def _answer(self, status: int, headers: t.Mapping[str, str], content: bytes) -> None:
         self.send_response(status)

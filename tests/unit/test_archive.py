@@ -244,6 +244,26 @@ def test_a_key_record_with_its_fields_in_another_order_is_read_the_same() -> Non
     assert read(craft.snapshot(turned)).digest == read(craft.snapshot(KEY)).digest
 
 
+def test_containers_nested_in_each_other_cannot_claim_memory() -> None:
+    for claim in (b"\xdd\x00\x0f\xff\xff", b"\xdf\x00\x0f\xff\xff", b"\xdc\x3f\xff", b"\xde\x3f\xff"):
+        refusal(_with_state(HEADER + b"\x63" + claim * 900 + bytes(1 << 20)), memory=300 << 20)
+        blob = claim * 900 + bytes(1 << 20)
+        refusal(craft.snapshot(craft.config_entry("k", {}, blob)), memory=300 << 20)
+
+
+def test_a_list_of_all_nodes_coordinates_is_walked_through() -> None:
+    nodes = [{"Node": f"n{number}", "Coord": {"Vec": [0.1] * 8}} for number in range(20_000)]
+    assert read(craft.snapshot(craft.record(6, nodes))).count("CoordinateBatchUpdate") == 1
+
+
+def test_a_setting_that_is_called_like_an_index_counts() -> None:
+    one, two = (
+        craft.config_entry("proxy-defaults", {"Name": "global", "ModifyIndex": 5, "Config": {"CreateIndex": value}})
+        for value in (1, 2)
+    )
+    assert read(craft.snapshot(one)).digest != read(craft.snapshot(two)).digest
+
+
 def test_metadata_that_is_called_like_an_index_counts() -> None:
     one, two = (craft.record(19, {"ID": "1", "Meta": {"ModifyIndex": text}}) for text in ("1", "2"))
     assert read(craft.snapshot(one)).digest != read(craft.snapshot(two)).digest

@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 import typing as t
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +17,15 @@ import pytest
 from ansible_collections.consulops.failover.plugins.module_utils._consul import units
 from ansible_collections.consulops.failover.plugins.module_utils._consul.errors import InvalidOption, LocalFailure
 from ansible_collections.consulops.failover.plugins.module_utils._consul.files import PrivateFile
-from ansible_collections.consulops.failover.plugins.module_utils._snapshot import guard, manifest
-from ansible_collections.consulops.failover.plugins.module_utils._snapshot.catalogue import Entry
+from ansible_collections.consulops.failover.plugins.module_utils._consul.kv import Entry
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot import (
+    catalogue,
+    guard,
+    manifest,
+    partial,
+    restore_plan,
+)
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot.compare import compare
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.crosscheck import Count, judge
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.manifest import Manifest
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.survey import Survey, Table, survey
@@ -66,19 +75,32 @@ def test_a_hostile_datacenter_name_cannot_leave_the_directory() -> None:
 
 
 @pytest.mark.parametrize(
-    "pattern", ["{colour}.snap", "a/b.snap", "x.tgz", "{", ".hidden.snap", "{0}.snap", "{time.year}.snap"]
+    "pattern",
+    [
+        "{colour}.snap",
+        "a/b.snap",
+        "x.tgz",
+        "{",
+        ".hidden.snap",
+        "{0}.snap",
+        "{time.year}.snap",
+        "{index:08d}.snap",
+        "{datacenter!r}.snap",
+        "{index:{x}}.snap",
+        "a\0b.snap",
+    ],
 )
 def test_a_bad_pattern_is_refused(pattern: str) -> None:
     with pytest.raises(InvalidOption, match="name "):
         guard.check_name(pattern)
 
 
-def entry_of(made: Manifest, intact: bool | None = True) -> Entry:
-    return Entry(Path("/x.snap"), made.time, 10, made, intact, "")
+def entry_of(made: Manifest, intact: bool | None = True) -> catalogue.Entry:
+    return catalogue.Entry(Path("/x.snap"), made.time, 10, made, intact, "")
 
 
 def test_only_a_young_intact_snapshot_of_the_datacenter_is_fresh() -> None:
-    made = manifest_of(surveyed(craft.key("a")))
+    made = manifest_of(surveyed(craft.key("a")), cross_checked=True)
     now = made.time + 100
     assert guard.is_fresh(entry_of(made), "dc1", 100, now, accept_missing=False)
     assert not guard.is_fresh(entry_of(made), "dc1", 99, now, accept_missing=False)
@@ -86,6 +108,8 @@ def test_only_a_young_intact_snapshot_of_the_datacenter_is_fresh() -> None:
     assert not guard.is_fresh(entry_of(made, False), "dc1", 100, now, accept_missing=False)
     assert not guard.is_fresh(entry_of(made, None), "dc1", 100, now, accept_missing=False)
     assert not guard.is_fresh(entry_of(made), "dc1", 100, made.time - 3600, accept_missing=False)
+    assert not guard.is_fresh(entry_of(replace(made, cross_checked=False)), "dc1", 100, now, accept_missing=False)
+    assert guard.is_fresh(entry_of(replace(made, cross_checked=False)), "dc1", 100, now, accept_missing=True)
     lacking = replace(made, missing=("x",))
     assert guard.is_fresh(entry_of(lacking), "dc1", 100, now, accept_missing=True)
     assert not guard.is_fresh(entry_of(lacking), "dc1", 100, now, accept_missing=False)
@@ -124,7 +148,7 @@ def test_the_cross_check_claims_a_loss_only_where_it_can_prove_one() -> None:
     assert verdict.unchecked == (
         "ACLToken: written to after the snapshot was taken",
         "Session: denied",
-        "nodes: the token sees 0 of 1",
+        "nodes: the live API shows 0 of 1; may the token see them all?",
     )
 
 
@@ -167,3 +191,170 @@ def test_a_file_that_is_not_committed_leaves_nothing(tmp_path: Path) -> None:
         part.commit(tmp_path / "done")
     assert [path.name for path in tmp_path.iterdir()] == ["done"]
     assert (tmp_path / "done").read_bytes() == b"whole"
+
+
+HOSTILE_MANIFESTS = [
+    {"tables": [{"count": "x"}]},
+    {"tables": [{"name": "KVS", "type": 2, "count": 1, "bytes": 1, "durable": True}]},
+    {"tables": 5},
+    {"index": float("inf")},
+    {"time": "9999-12-31T23:59:59-23:00"},
+    {"time": 5},
+    {"format": "1"},
+    {"servers": None},
+]
+
+
+@pytest.mark.parametrize("change", HOSTILE_MANIFESTS, ids=str)
+def test_a_manifest_that_somebody_edited_is_a_problem_and_never_a_traceback(
+    tmp_path: Path, change: dict[str, t.Any]
+) -> None:
+    snapshot = craft.write(tmp_path / "one.snap", craft.key("a"))
+    values = {**manifest_of(surveyed(craft.key("a"))).as_dict(), **change}
+    manifest.manifest_path(snapshot).write_text(json.dumps(values), encoding="utf-8")
+    assert "is not a snapshot manifest" in catalogue.entry(snapshot, verify=True).problem
+
+
+def test_a_manifest_nested_without_end_is_a_problem(tmp_path: Path) -> None:
+    snapshot = craft.write(tmp_path / "one.snap", craft.key("a"))
+    manifest.manifest_path(snapshot).write_text("[" * 100_000, encoding="utf-8")
+    assert "is not a snapshot manifest" in catalogue.entry(snapshot).problem
+
+
+def test_what_cannot_be_read_is_a_problem_of_its_file_only(tmp_path: Path) -> None:
+    good = craft.write(tmp_path / "good.snap", craft.key("a"))
+    (tmp_path / "loop.snap").symlink_to(tmp_path / "loop.snap")
+    found = {entry.path.name: entry for entry in catalogue.list_directory(tmp_path, verify=True)}
+    assert found["good.snap"].size == good.stat().st_size
+    assert found["loop.snap"].problem
+
+
+def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
+    target = tmp_path / "a.snap"
+    assert guard.free_name(target) == target
+    target.touch()
+    (tmp_path / "a-2.snap.json").touch()
+    assert guard.free_name(target) == tmp_path / "a-3.snap"
+
+
+def test_what_would_be_destroyed_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "c.snap.json").mkdir()
+    for path, words in (
+        (tmp_path / "pipe", "neither a file nor a directory"),
+        (tmp_path / "c.snap", "is a directory, and the manifest"),
+        (tmp_path / ("x" * 250 + ".snap"), "is too long"),
+        ("a\0b", "NUL"),
+    ):
+        with pytest.raises(InvalidOption, match=words):
+            guard.destination(str(path))
+
+
+def test_records_of_one_name_are_compared_as_what_they_are_together() -> None:
+    rows = [craft.record(32, {"IP": number}) for number in range(3)]
+    one, two = craft.snapshot(*rows), craft.snapshot(rows[2], rows[0], rows[1])
+    found = compare((io.BytesIO(one), "one"), (io.BytesIO(two), "two"), as_of=0)
+    assert found.equal and not found.differences
+    found = compare((io.BytesIO(one), "one"), (io.BytesIO(craft.snapshot(*rows[:2])), "two"), as_of=0)
+    assert not found.equal and len(found.differences) == 1
+
+
+# ------------------------------------------------------------------------------------------------------- restores
+
+
+def facts(**changed: t.Any) -> restore_plan.Facts:
+    made: dict[str, t.Any] = {
+        "file": surveyed(craft.key("a"), *craft.node("n")),
+        "live": replace(surveyed(craft.key("b"), *craft.node("n")), consul_versions=("1.8.7",)),
+        "receipt": None,
+        "token_in_file": None,
+        "refused_kinds": (),
+        "free_bytes": 100,
+        "needed_bytes": 10,
+    }
+    return restore_plan.Facts(**{**made, **changed})
+
+
+def test_equal_contents_are_never_restored_not_even_by_force() -> None:
+    same = facts(live=facts().file)
+    assert restore_plan.decide(same, force=True, accept=()).action == "unchanged"
+
+
+def test_a_receipt_of_this_snapshot_means_drift_and_of_another_nothing() -> None:
+    def receipt(digest: str) -> restore_plan.Receipt:
+        return restore_plan.Receipt(digest, "s", "2026-11-22T00:00:00Z", 7)
+
+    mine = facts(receipt=receipt(facts().file.digest))
+    assert restore_plan.decide(mine, force=False, accept=()).action == "drifted"
+    assert restore_plan.decide(mine, force=True, accept=()).action == "restore"
+    assert restore_plan.decide(facts(receipt=receipt("other")), force=False, accept=()).action == "restore"
+    assert restore_plan.read_receipt(receipt("d").as_bytes()) == receipt("d")
+    assert restore_plan.read_receipt(b"\xff{") is None and restore_plan.read_receipt(b"[]") is None
+
+
+REFUSED: dict[str, dict[str, t.Any]] = {
+    "unknown_types": {"file": surveyed(craft.key("a"), craft.record(65, {}), *craft.node("n"))},
+    "unknown_kinds": {"refused_kinds": ("api-gateway",)},
+    "other_datacenter": {"live": replace(facts().live, datacenter="dc9")},
+    "lost_token": {"token_in_file": False},
+    "low_disk": {"free_bytes": 9},
+}
+
+
+@given(reasons=st.sets(st.sampled_from(sorted(REFUSED))), accepted=st.sets(st.sampled_from(sorted(REFUSED))))
+def test_every_refusal_stands_alone_and_is_accepted_by_its_own_name(reasons: set[str], accepted: set[str]) -> None:
+    found = facts(**{name: value for reason in reasons for name, value in REFUSED[reason].items()})
+    decision = restore_plan.decide(found, force=False, accept=accepted)
+    assert {refusal.override for refusal in decision.refusals} == reasons - accepted
+    assert decision.action == ("refused" if reasons - accepted else "restore")
+
+
+@pytest.mark.parametrize(
+    ("types", "version", "unknown"),
+    [
+        ([0, 2, 17, 22, 30], (1, 8), ()),
+        ([31], (1, 8), (31,)),
+        ([31], (1, 9), ()),
+        ([42], (1, 15), (42,)),
+        ([65, 69], (1, 22), (65, 69)),
+        ([4], (1, 8), ()),
+        ([4], (1, 20), (4,)),
+        ([2, 31], None, (31,)),
+        ([1, 8], (1, 22), (1, 8)),
+    ],
+)
+def test_types_are_known_by_version(
+    types: list[int], version: tuple[int, int] | None, unknown: tuple[int, ...]
+) -> None:
+    assert restore_plan.unknown_types(types, version) == unknown
+
+
+def test_the_oldest_server_decides() -> None:
+    assert restore_plan.oldest_version(["1.10.3", "1.9.1+ent"]) == (1, 9)
+    assert restore_plan.oldest_version([]) is None and restore_plan.oldest_version(["1.9.0", "?"]) is None
+
+
+keys_and_values = st.dictionaries(
+    st.text("ab/é", min_size=1, max_size=6), st.tuples(st.binary(max_size=4), st.integers(0, 3))
+)
+
+
+@given(wanted=keys_and_values, live=keys_and_values, prune=st.booleans())
+def test_a_partial_restore_makes_the_live_keys_what_the_snapshot_holds(
+    wanted: dict[str, tuple[bytes, int]], live: dict[str, tuple[bytes, int]], prune: bool
+) -> None:
+    contents = {key.encode(): content for key, content in wanted.items()}
+    entries = [Entry(key, value, flags, 7) for key, (value, flags) in live.items()]
+    plan = partial.plan("", contents, entries, {}, prune=prune)
+    after = dict(live)
+    for change in plan.changes:
+        operation = change.operation
+        assert operation.index == (7 if change.key in live else 0)
+        if change.change == "deleted":
+            del after[change.key]
+        else:
+            after[change.key] = (operation.value, operation.flags)
+    assert after == (wanted if prune else {**live, **wanted})
+    assert plan.unchanged == sum(live.get(key) == content for key, content in wanted.items())
+    deletes = [change.change == "deleted" for change in plan.changes]
+    assert deletes == sorted(deletes)

@@ -16,6 +16,7 @@ import json
 import os
 import re
 import threading
+import time
 import typing as t
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
@@ -33,6 +34,7 @@ from ._libraries import (
 )
 from .endpoint import Endpoint
 from .session import make_session
+from .units import human_bytes
 
 Params = t.Mapping[str, t.Any]
 
@@ -40,6 +42,9 @@ Params = t.Mapping[str, t.Any]
 # it is filtered, never denied, under ACLs.
 NIL_SESSION = "00000000-0000-0000-0000-000000000000"
 
+MAX_BODY = 1 << 30  # nothing that is read whole comes near it; snapshots are streamed
+MAX_ERROR_BODY = 1 << 16
+MAX_SILENCES = 10  # an answer that is read whole may take as many times its timeout
 MAX_SAID = 300  # characters of an error body that a person is shown
 
 
@@ -51,6 +56,7 @@ class Reply:
     headers: t.Mapping[str, str]
     body: bytes
     asked: str
+    endpoint: Endpoint
 
     @property
     def index(self) -> int:
@@ -68,7 +74,8 @@ class Reply:
             return json.loads(self.body)
         except ValueError:
             raise errors.BadAnswer(
-                f"{self.asked}: the answer is not Consul's ({_shown(self.body)!r}). Does something else listen there?",
+                f"{self.asked}: the answer is not Consul's ({_shown(self.body, self.endpoint)!r}). "
+                "Does something else listen there?",
                 self.status,
             ) from None
 
@@ -90,11 +97,13 @@ class Stream:
         self._asked = asked
         self._timeout_s = timeout_s
         self.headers: t.Mapping[str, str] = response.headers
+        # read1 gives what is there; read would wait for all of it, however slowly it trickles.
+        self._read: t.Callable[[int], bytes] = getattr(response.raw, "read1", response.raw.read)
 
     def read(self, size: int) -> bytes:
         """Return up to ``size`` bytes, b"" at the end. Raises Unreachable or TimedOut when the body breaks off."""
         try:
-            return t.cast(bytes, self._response.raw.read(size))
+            return self._read(size)
         except urllib3.exceptions.ReadTimeoutError:
             raise errors.TimedOut(f"{self._asked}: nothing more came for {self._timeout_s:g} s.") from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
@@ -157,8 +166,8 @@ class Client:
             query["index"] = index
             if wait_s is not None:
                 query["wait"] = f"{int(wait_s * 1000)}ms"
-        blocked_s = wait_s or 0.0 if index is not None else 0.0
-        return self.exchange("GET", path, query, wait_s=blocked_s, fine=(200, 404) if absent_ok else (200,))
+        silence_s = self.silence_s(wait_s or 0.0) if index is not None else None
+        return self.exchange("GET", path, query, silence_s=silence_s, fine=(200, 404) if absent_ok else (200,))
 
     def put(self, path: str, params: Params | None = None, body: bytes = b"", *, conflict_ok: bool = False) -> Reply:
         """PUT ``/v1/…``, once; with ``conflict_ok`` a 409 is an answer, not Conflict."""
@@ -168,13 +177,22 @@ class Client:
         """POST ``/v1/…``, once."""
         return self.exchange("POST", path, params or {}, body)
 
+    def delete(self, path: str, params: Params | None = None) -> Reply:
+        """DELETE ``/v1/…``, once."""
+        return self.exchange("DELETE", path, params or {})
+
+    def upload(self, path: str, body: t.Any, *, timeout_s: float) -> Reply:
+        """PUT a file-like body with a length, once; ``timeout_s`` is how long the answer may take."""
+        return self.exchange("PUT", path, {}, body, silence_s=timeout_s)
+
     def stream(self, path: str, params: Params | None = None, *, timeout_s: float | None = None) -> Stream:
         """GET ``/v1/…`` as a stream; ``timeout_s`` is the longest silence that is put up with."""
         silence = timeout_s or self.endpoint.timeout_s
         asked = self._asked("GET", path)
         response = self._send("GET", path, self._scoped(params or {}), None, None, silence, asked)
         if response.status_code != 200:
-            _raise_for(response.status_code, _body(response, asked, silence), response.headers, asked, self.endpoint)
+            content = _body(response, asked, silence, MAX_ERROR_BODY)
+            _raise_for(response.status_code, content, response.headers, asked, self.endpoint)
         return Stream(response, asked, silence)
 
     def check_leader(self) -> None:
@@ -191,30 +209,44 @@ class Client:
         """
         try:
             config = self.consul.agent.self()["Config"]
-            return Agent(config["NodeName"], config["Datacenter"], config["Version"])
+            return Agent(str(config["NodeName"]), str(config["Datacenter"]), str(config["Version"]))
         except errors.PermissionDenied:
-            known = self.get("/v1/catalog/datacenters").json()
-            return Agent(None, known[0] if len(known) == 1 else None, None)
+            reply = self.get("/v1/catalog/datacenters")
+            known = reply.json()
+            if not isinstance(known, list):
+                raise errors.BadAnswer(f"{reply.asked}: the answer is not a list of datacenters.") from None
+            return Agent(None, str(known[0]) if len(known) == 1 else None, None)
+        except (KeyError, TypeError):
+            raise errors.BadAnswer(
+                f"{self._asked('GET', '/v1/agent/self')}: the answer is not Consul's. Does something else listen there?"
+            ) from None
 
     def exchange(
         self,
         method: str,
         path: str,
         query: t.Mapping[str, t.Any],
-        body: bytes | None = None,
+        body: t.Any = None,
         headers: t.Mapping[str, str] | None = None,
-        wait_s: float = 0.0,
+        silence_s: float | None = None,
         fine: tuple[int, ...] = (200,),
     ) -> Reply:
-        """Send one request and read its answer whole; a status that is not ``fine`` becomes a typed error."""
+        """Send one request and read its answer whole; a status that is not ``fine`` becomes a typed error.
+
+        ``silence_s`` is how long nothing may come, the endpoint's timeout when it is not given.
+        """
         asked = self._asked(method, path)
-        # Consul adds up to wait/16 of jitter to a blocking query.
-        silence = self.endpoint.timeout_s + wait_s * 17 / 16
+        silence = silence_s or self.endpoint.timeout_s
         response = self._send(method, path, self._scoped(query), body, headers, silence, asked)
-        content = _body(response, asked, silence)
-        if response.status_code not in fine:
+        answered_well = response.status_code in fine
+        content = _body(response, asked, silence, MAX_BODY if answered_well else MAX_ERROR_BODY)
+        if not answered_well:
             _raise_for(response.status_code, content, response.headers, asked, self.endpoint)
-        return Reply(response.status_code, response.headers, content, asked)
+        return Reply(response.status_code, response.headers, content, asked, self.endpoint)
+
+    def silence_s(self, wait_s: float) -> float:
+        """Return how long a blocking query may be silent: Consul adds up to wait/16 of jitter to its wait."""
+        return self.endpoint.timeout_s + wait_s * 17 / 16
 
     def _scoped(self, query: Params) -> dict[str, t.Any]:
         scope = {
@@ -225,19 +257,21 @@ class Client:
         return {**{name: value for name, value in scope.items() if value}, **query}
 
     def _asked(self, method: str, path: str) -> str:
-        return f"{method} {path} of {self.endpoint}"
+        shown = path.encode("utf-8", "backslashreplace").decode()
+        return f"{method} {shown} of {self.endpoint}"
 
     def _send(
         self,
         method: str,
         path: str,
         query: t.Mapping[str, t.Any],
-        body: bytes | None,
+        body: t.Any,
         headers: t.Mapping[str, str] | None,
         silence_s: float,
         asked: str,
     ) -> requests.Response:
-        url = self.endpoint.base_url + quote(path, safe="/:")
+        # Surrogates stand for bytes that are not UTF-8 (keys may have them): they go out as those bytes.
+        url = self.endpoint.base_url + quote(path.encode("utf-8", "surrogateescape"), safe="/:")
         if query:
             url += "?" + urlencode(query)
         try:
@@ -254,22 +288,33 @@ class Client:
             raise _connection_error(error, asked, self.endpoint, silence_s) from None
 
 
-def _body(response: requests.Response, asked: str, silence_s: float) -> bytes:
+def _body(response: requests.Response, asked: str, silence_s: float, limit: int) -> bytes:
+    """Read an answer whole; one that trickles or does not end is given up, an error's text is cut at its limit."""
+    deadline = time.monotonic() + silence_s * MAX_SILENCES
+    pieces: list[bytes] = []
+    size = 0
     with Stream(response, asked, silence_s) as stream:
-        pieces: list[bytes] = []
         while True:
             piece = stream.read(1 << 18)
-            if not piece:
-                return b"".join(pieces)
             pieces.append(piece)
+            size += len(piece)
+            if not piece or (size > limit and limit == MAX_ERROR_BODY):
+                return b"".join(pieces)
+            if size > limit:
+                raise errors.BadAnswer(f"{asked}: the answer is longer than {human_bytes(limit)}.")
+            if time.monotonic() > deadline:
+                raise errors.TimedOut(
+                    f"{asked}: the answer is still not complete after {silence_s * MAX_SILENCES:g} s."
+                )
 
 
 def _number(text: str | None) -> int:
     return int(text) if text and text.isdigit() else 0
 
 
-def _shown(body: bytes) -> str:
+def _shown(body: bytes, endpoint: Endpoint) -> str:
     text = " ".join(body[: 4 * MAX_SAID].decode("utf-8", "replace").split())
+    text = endpoint.redact(text)
     return text if len(text) <= MAX_SAID else text[:MAX_SAID] + "…"
 
 
@@ -342,7 +387,7 @@ def _connection_error(
 
 
 def _raise_for(status: int, body: bytes, headers: t.Mapping[str, str], asked: str, endpoint: Endpoint) -> t.NoReturn:
-    said = _shown(body)
+    said = _shown(body, endpoint)
     kind, advice = _classified(status, said, headers, endpoint)
     raise kind(f"{asked}: {status} {said or '(no text)'}. {advice}".replace(".. ", ". ").rstrip(), status, said)
 
@@ -447,7 +492,8 @@ class _Transport(LibraryHTTPClient):
     def _call(self, method: str, callback: t.Any, path: str, params: t.Any, headers: t.Any, data: t.Any) -> t.Any:
         query = dict(params or ())
         body = data.encode("utf-8") if isinstance(data, str) else data
-        reply = self._client.exchange(method, path, query, body, headers, _wait_seconds(query), fine=(200, 404))
+        silence_s = self._client.silence_s(_wait_seconds(query))
+        reply = self._client.exchange(method, path, query, body, headers, silence_s, fine=(200, 404))
         # python-consul2 wants the body a second time, as bytes; py-consul does not.
         text = reply.body.decode("utf-8", "replace")
         fields = (reply.status, reply.headers, text, reply.body)[: len(LibraryResponse._fields)]
@@ -456,7 +502,7 @@ class _Transport(LibraryHTTPClient):
         except LibraryNotFound:
             _raise_for(404, reply.body, reply.headers, reply.asked, self._client.endpoint)
         except (LibraryError, ValueError, KeyError, TypeError) as error:
-            shown = _shown(reply.body)
+            shown = _shown(reply.body, reply.endpoint)
             raise errors.BadAnswer(f"{reply.asked}: the answer is not Consul's ({shown!r}): {error}.") from None
 
 

@@ -10,6 +10,7 @@ Source of the variables: https://developer.hashicorp.com/consul/commands#environ
 
 from __future__ import annotations
 
+import base64
 import re
 import typing as t
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from .errors import InvalidOption
+from .units import positive_seconds
 
 DEFAULT_URL = "http://127.0.0.1:8500"
 DEFAULT_TIMEOUT_S = 10.0  # above the 7 s that a server waits for a new leader before it says there is none
@@ -53,6 +55,15 @@ class Endpoint:
 
     def __str__(self) -> str:
         return self.shown_url + (f" (datacenter {self.datacenter})" if self.datacenter else "")
+
+    def redact(self, text: str) -> str:
+        """Return a text without this endpoint's secrets: a server can send back what it was sent."""
+        secrets = [self.token] if self.token else []
+        if self.http_auth:
+            secrets += [self.http_auth[1], base64.b64encode(":".join(self.http_auth).encode()).decode()]
+        for secret in filter(None, secrets):
+            text = text.replace(secret, "…")
+        return text
 
     def in_datacenter(self, datacenter: str | None) -> Endpoint:
         """Return the same way in, asking for another datacenter."""
@@ -139,7 +150,7 @@ def _parse_url(url: str, where: str, bare_scheme: str) -> tuple[str, str, str | 
         return "http://localhost", f"unix://{rest}", rest
     if scheme not in ("http", "https"):
         raise InvalidOption(f"{where} has the unknown scheme {scheme!r}: write {FORMS}.")
-    if "@" in rest.split("/", 1)[0]:
+    if "@" in rest:
         raise InvalidOption(f"{where} holds a user name or password: give them as http_auth, which is kept secret.")
     try:
         parts = urlsplit(f"{scheme}://{rest}")
@@ -155,7 +166,7 @@ def _parse_url(url: str, where: str, bare_scheme: str) -> tuple[str, str, str | 
 
 def _safe(url: str) -> str:
     """Return an address without anything that could be a password."""
-    return re.sub(r"//[^/@]*@", "//…@", url)
+    return "…" + url.rpartition("@")[2] if "@" in url else url
 
 
 def _client_pair(pick: _Picker) -> tuple[str | None, str | None]:
@@ -220,9 +231,4 @@ def _http_auth(pick: _Picker) -> tuple[str, str] | None:
 
 def _timeout(pick: _Picker) -> float:
     value = pick.options.get("timeout")
-    if value is None:
-        return DEFAULT_TIMEOUT_S
-    seconds = float(value)
-    if not 0 < seconds < 1e7:
-        raise InvalidOption(f"timeout is {value}: it must be a number of seconds above 0.")
-    return seconds
+    return DEFAULT_TIMEOUT_S if value is None else positive_seconds(float(value), "timeout")

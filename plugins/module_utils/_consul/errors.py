@@ -12,7 +12,12 @@ from __future__ import annotations
 
 
 class Error(Exception):
-    """Anything that this collection knows how to say in a sentence."""
+    """Anything that this collection knows how to say in a sentence.
+
+    ``details`` is plain data that a face returns beside the sentence.
+    """
+
+    details: dict[str, object] = {}
 
 
 class InvalidOption(Error):
@@ -22,13 +27,13 @@ class InvalidOption(Error):
 class MissingLibrary(Error):
     """A Python library is not installed where this runs; ``library`` is its name in the package index."""
 
-    def __init__(self, library: str, details: str) -> None:
+    def __init__(self, library: str, import_error: str) -> None:
         super().__init__(
             f"The Python library {library} is needed where this task runs and cannot be imported. "
             f"Install it for the interpreter in use, for example: python3 -m pip install {library}"
         )
         self.library = library
-        self.details = details
+        self.import_error = import_error
 
 
 class LocalFailure(Error):

@@ -83,9 +83,24 @@ def explained(doing: str) -> t.Iterator[None]:
             errno.ENOSPC: " Free some space, or choose another path; nothing incomplete was left there.",
             errno.EDQUOT: " Raise the quota, or choose another path; nothing incomplete was left there.",
             errno.EACCES: " The user that runs this needs the right to do so.",
-            errno.ENOENT: " Create it first, or correct the path.",
+            errno.ENOENT: " Correct the path."
+            if doing.startswith("reading")
+            else " Create it first, or correct the path.",
         }.get(error.errno or 0, "")
         raise LocalFailure(f"{doing}: {error.strerror or error}.{advice}") from None
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> t.Iterator[None]:
+    """Let only one writer at a time put files that belong together into a directory. Raises LocalFailure."""
+    with explained(f"locking {directory}"):
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):  # not every file system can lock
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def sync_directory(directory: Path) -> None:

@@ -121,7 +121,7 @@ def read_shards(
     """
     for shard_prefix in plan_shards(list_keys(client, prefix, consistency=consistency), prefix, shard_keys):
         if shard_prefix.exact:
-            yield _read_key(client, shard_prefix.prefix, consistency)
+            yield read_key(client, shard_prefix.prefix, consistency=consistency)
         else:
             yield read_shard(client, shard_prefix.prefix, consistency=consistency)
 
@@ -162,7 +162,8 @@ def plan_shards(keys: t.Sequence[str], prefix: str, shard_keys: int) -> list[Sha
 def digest_of(entries: t.Iterable[Entry]) -> SetDigest:
     """Return the digest of keys, values and flags; the same as that of a snapshot's KV table.
 
-    Keys of our own (``consulops/``) do not count.
+    Keys of our own (``consulops/``) do not count. Keys that are not UTF-8 arrive mangled from the API, so with them the
+    two digests differ.
     """
     digest = SetDigest()
     for entry in entries:
@@ -172,19 +173,30 @@ def digest_of(entries: t.Iterable[Entry]) -> SetDigest:
     return digest
 
 
-def _path(key: str) -> str:
-    return f"/v1/kv/{key}"
+def read_key(client: Client, key: str | bytes, *, consistency: str = "default") -> Shard:
+    """Read one key by its exact name, which need not be UTF-8; the shard is empty when there is none."""
+    reply = client.get(_path(key), consistency=consistency, absent_ok=True)
+    entries = () if reply.status == 404 else tuple(_entries(reply))
+    return Shard(key if isinstance(key, str) else "", entries, reply.index)
+
+
+def write_raw(client: Client, key: bytes, value: bytes, flags: int, index: int) -> bool:
+    """Write one key whose name need not be UTF-8 (a transaction's JSON could not carry it) by compare-and-set.
+
+    ``index`` 0 creates. Returns whether it was written.
+    """
+    return bool(client.put(_path(key), {"flags": flags, "cas": index}, value).json())
+
+
+def _path(key: str | bytes) -> str:
+    """Return the address of a key; bytes that are not UTF-8 stand in it as surrogates, which the client quotes back."""
+    return "/v1/kv/" + (key.decode("utf-8", "surrogateescape") if isinstance(key, bytes) else key)
 
 
 def _is_addressable(prefix: str) -> bool:
     if REPLACEMENT in prefix or "//" in prefix or prefix.startswith("/"):
         return False
     return not any(element in (".", "..") for element in prefix.split("/"))
-
-
-def _read_key(client: Client, key: str, consistency: str) -> Shard:
-    reply = client.get(_path(key), consistency=consistency, absent_ok=True)
-    return Shard(key, () if reply.status == 404 else tuple(_entries(reply)), reply.index)
 
 
 def _entries(reply: Reply) -> t.Iterator[Entry]:

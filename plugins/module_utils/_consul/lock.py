@@ -27,7 +27,7 @@ RENEWALS_PER_TTL = 3
 class Lock:
     """One contender for ``key``. ``value`` is what the key shows while it is held, for people to read.
 
-    ``held`` turns False by itself when the session is lost. Use ``with lock:`` or call ``release()``.
+    ``held`` turns False by itself when the session or the key is lost. Use ``with lock:`` or call ``release()``.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Lock:
         watch = Watch(self._client, f"/v1/kv/{self.key}", wait_s=max(1.0, min(wait_s, self._ttl_s)))
         while not self._lost.is_set():
             if self._client.consul.kv.put(self.key, self._value, acquire=self.session):
-                self.fence = self._lock_index()
+                self.fence = self._key_index(self._client, self.session)
                 if self.fence:
                     return True
             left = deadline - time.monotonic()
@@ -134,6 +134,9 @@ class Lock:
                 asked = time.monotonic()
                 try:
                     client.consul.session.renew(session)
+                    if self.fence and self._key_index(client, session) != self.fence:
+                        self._lost.set()  # somebody deleted or rewrote the key: the session alone holds nothing
+                        return
                     self._good_until = asked + self._ttl_s
                 except errors.NotFound:
                     self._lost.set()
@@ -143,10 +146,10 @@ class Lock:
                         self._lost.set()
                         return
 
-    def _lock_index(self) -> int:
-        """Return the key's LockIndex when we are the owner, else 0."""
-        _index, entry = self._client.consul.kv.get(self.key, consistency="consistent")
-        return int(entry["LockIndex"]) if entry and entry.get("Session") == self.session else 0
+    def _key_index(self, client: Client, session: str | None) -> int:
+        """Return the index at which the session took the key (it grows with every owner), 0 when it has not got it."""
+        _index, entry = client.consul.kv.get(self.key, consistency="consistent")
+        return int(entry["ModifyIndex"]) if entry and entry.get("Session") == session else 0
 
     def _holder(self, watch: Watch) -> str | None:
         """Wait for a change of the key while somebody else holds it; return who holds it now."""

@@ -30,7 +30,8 @@ def make_session(endpoint: Endpoint) -> requests.Session:
     if endpoint.token:
         session.headers["X-Consul-Token"] = endpoint.token
     if endpoint.http_auth:
-        session.auth = endpoint.http_auth
+        user, password = endpoint.http_auth
+        session.auth = requests.auth.HTTPBasicAuth(user.encode(), password.encode())  # text would go out as Latin-1
     if endpoint.socket_path:
         session.mount("http://", _UnixAdapter(endpoint.socket_path))
     elif endpoint.base_url.startswith("https:"):

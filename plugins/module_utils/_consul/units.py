@@ -24,6 +24,13 @@ def parse_duration(text: str, option: str) -> float:
     raise InvalidOption(f"{option} {text!r} is not a duration: write seconds, or for example 15m, 1h30m or 2d.")
 
 
+def positive_seconds(value: float, option: str) -> float:
+    """Return a number of seconds that can be waited. Raises InvalidOption."""
+    if not 0 < value < 1e7:  # false for nan too
+        raise InvalidOption(f"{option} is {value:g}: it must be a number of seconds above 0.")
+    return value
+
+
 def human_bytes(count: int) -> str:
     """Return a size for people: ``512 B``, ``12.3 KB``, ``4.0 MB``."""
     size = float(count)

@@ -26,7 +26,8 @@ CHUNK = 1 << 18
 BLOCK = 512
 MAX_SMALL_MEMBER = 1 << 20  # meta.json is some 250 bytes, SHA256SUMS 150; a hundred servers make meta.json 20 KB
 MAX_RECORD = 1 << 26  # a value is 512 KB at most by default; a server set to take 50 MB still fits
-MAX_ITEMS = 1 << 20  # entries of one list or map; the largest real one has an entry per node of the datacenter
+MAX_ITEMS = 1 << 14  # entries of one list or map: each is allocated by what it claims, and they nest 1,024 deep
+UNBUILT = frozenset({6})  # CoordinateBatchUpdate is one list with an entry per node: walked through, never built
 GZIP_MAGIC = b"\x1f\x8b"
 MAGIC_LOOK = 60  # bytes of something that is not a snapshot that a person is shown
 MAX_DRAIN = 1 << 29  # how much is read on, after a bad record, to see whether the checksum is bad too
@@ -65,14 +66,12 @@ Record = tuple[int, t.Any, int]
 class Archive:
     """Reads one snapshot: iterate ``records()`` to its end, then ``meta`` and ``last_index`` are known and proven.
 
-    ``skip`` names record types whose contents are checked but not built. Raises BadSnapshot, MissingLibrary and
-    whatever the source raises.
+    Raises BadSnapshot, MissingLibrary and whatever the source raises.
     """
 
-    def __init__(self, source: Source, skip: t.Container[int] = ()) -> None:
+    def __init__(self, source: Source) -> None:
         require("msgpack")
         self._gzip = _Gunzip(source)
-        self._skip = skip
         self._meta: Meta | None = None
         self._sums: dict[str, str] = {}
         self._hashes: dict[str, str] = {}
@@ -90,6 +89,7 @@ class Archive:
         """Yield (type number, record, size in bytes with the type byte) of every record in the file's order.
 
         Strings are bytes, lists are tuples, and a map is a list of pairs: some config entries have maps as keys.
+        The record is None for the types in UNBUILT.
         """
         while True:
             header = self._gzip.exactly(BLOCK, "a tar header")
@@ -140,7 +140,7 @@ class Archive:
             max_map_len=most_items,
         )
         number, start = 0, 0
-        skip, read_bytes, tell, unpack = self._skip, unpacker.read_bytes, unpacker.tell, unpacker.unpack
+        read_bytes, tell, unpack = unpacker.read_bytes, unpacker.tell, unpacker.unpack
         try:
             header = unpack()
             self.last_index = _last_index(header)
@@ -150,7 +150,7 @@ class Archive:
                 if not kind:
                     break
                 number += 1
-                if kind[0] in skip:
+                if kind[0] in UNBUILT:
                     unpacker.skip()
                     record = None
                 else:
@@ -197,16 +197,21 @@ def unpack_values(blob: bytes) -> list[t.Any]:
         use_list=False,
         object_pairs_hook=list,
         max_buffer_size=max(len(blob), 1),
-        max_array_len=len(blob),
-        max_map_len=len(blob),
+        max_array_len=min(len(blob), MAX_ITEMS),
+        max_map_len=min(len(blob), MAX_ITEMS),
     )
+    values: list[t.Any] = []
+    end = 0
     try:
         unpacker.feed(blob)
-        values = list(unpacker)
+        while True:
+            values.append(unpacker.unpack())
+            end = unpacker.tell()
+    except msgpack.OutOfData:
+        if end != len(blob):
+            raise BadSnapshot("a config entry is cut short inside") from None
     except (msgpack.UnpackException, ValueError):
         raise BadSnapshot("a config entry is not msgpack inside") from None
-    if unpacker.tell() != len(blob):
-        raise BadSnapshot("a config entry is cut short inside")
     return values
 
 

@@ -58,7 +58,7 @@ def list_directory(directory: Path, *, verify: bool = False) -> list[Entry]:
 
 
 def entry(path: Path, *, verify: bool = False) -> Entry:
-    """Return what is known about one snapshot file, without decoding it. Raises LocalFailure only when unreadable."""
+    """Return what is known about one snapshot file, without decoding it; what cannot be read is a problem of it."""
     manifest, problem = None, ""
     try:
         manifest = manifests.load(manifests.manifest_path(path))
@@ -66,19 +66,20 @@ def entry(path: Path, *, verify: bool = False) -> Entry:
             problem = "no manifest: not saved by this collection, or the manifest is lost"
     except LocalFailure as error:
         problem = str(error)
-    with explained(f"reading {path}"):
-        try:
+    when = manifest.time if manifest else 0.0
+    try:
+        with explained(f"reading {path}"):
+            if not path.exists():
+                return Entry(path, when, 0, manifest, False, "the file is gone; only its manifest is left")
             status = path.stat()
-        except FileNotFoundError:
-            when = manifest.time if manifest else 0.0
-            return Entry(path, when, 0, manifest, False, "the file is gone; only its manifest is left")
-    intact: bool | None = None
-    if manifest is not None:
-        if status.st_size != manifest.size:
+        intact: bool | None = None
+        if manifest is not None and status.st_size != manifest.size:
             intact, problem = False, f"the file has {status.st_size} bytes, its manifest says {manifest.size}"
-        elif verify:
+        elif manifest is not None and verify:
             intact = file_sha256(path) == manifest.sha256
             problem = "" if intact else "the file is not the one that its manifest describes (SHA-256 differs)"
+    except LocalFailure as error:
+        return Entry(path, when, 0, manifest, False, str(error))
     return Entry(path, manifest.time if manifest else status.st_mtime, status.st_size, manifest, intact, problem)
 
 

@@ -143,5 +143,6 @@ class _Index:
         digest = hashlib.blake2b(records.canonical(kind, record), digest_size=8).digest()
         seen = found.get(name)
         if seen is not None:  # several records of one name stand for what they are together, in any order
-            digest = hashlib.blake2b(b"".join(sorted((seen.digest or b"", digest))), digest_size=8).digest()
+            total = int.from_bytes(seen.digest or b"", "big") + int.from_bytes(digest, "big")
+            digest = (total % (1 << 64)).to_bytes(8, "big")
         found[name] = _Seen(digest, records.modify_index(kind, record))

@@ -86,23 +86,24 @@ def judge(survey: Survey, live: t.Mapping[str, Count]) -> Verdict:
         elif count.objects > kept:
             missing.append(f"{name}: {count.objects} live, {kept} in the snapshot")
         elif count.objects < kept:
-            unchecked.append(f"{name}: the token sees {count.objects} of {kept}")
+            unchecked.append(f"{name}: the live API shows {count.objects} of {kept}; may the token see them all?")
     return Verdict(tuple(missing), tuple(unchecked))
 
 
 def live_counts(client: Client, survey: Survey) -> dict[str, Count]:
     """Count every list of the live API that a snapshot must hold. Tables that the server does not have are left out."""
     found: dict[str, Count] = {}
-    for name, path, query in _LISTS:
-        if name == "Intention" and "service-intentions" in survey.config_kinds:
-            continue  # since 1.9 an intention is part of a config entry
-        count = _count(client, path, query, absent=0 if name == "KVS" else None)
-        if count is not None:
-            found[name] = count
-    for kind in sorted({*_CONFIG_KINDS, *survey.config_kinds}):
-        count = _count(client, f"/v1/config/{kind}", {}, absent=None)
-        if count is not None:
-            found[f"config entry {kind}"] = count
+    kinds = sorted({*_CONFIG_KINDS, *survey.config_kinds})
+    try:
+        for name, path, query in (*_LISTS, *((f"config entry {kind}", f"/v1/config/{kind}", {}) for kind in kinds)):
+            if name == "Intention" and "service-intentions" in survey.config_kinds:
+                continue  # since 1.9 an intention is part of a config entry
+            count = _count(client, path, query, absent=0 if name == "KVS" else None)
+            if count is not None:
+                found[name] = count
+    except (errors.Unreachable, errors.NoLeader) as error:
+        # Each further list would wait as long again for the same answer.
+        found["everything else"] = Count(None, why=str(error))
     return found
 
 
@@ -124,11 +125,16 @@ def _count(client: Client, path: str, query: t.Mapping[str, str], absent: int | 
             return None if absent is None else Count(absent, reply.index)
         if query:  # ?keys may be megabytes long: count the strings without building them
             return Count(sum(1 for _string in _JSON_STRING.finditer(reply.body)), reply.index)
-        return Count(len(reply.json() or ()), reply.index)
+        listed = reply.json()
+        if not isinstance(listed, (list, dict, type(None))):
+            raise errors.BadAnswer(f"{reply.asked}: the answer is not a list.")
+        return Count(len(listed or ()), reply.index)
     except errors.PermissionDenied as error:
         return None if "acl support disabled" in error.said.lower() else Count(None, why="the token may not list them")
     except errors.Rejected:
         return None
+    except (errors.Unreachable, errors.NoLeader):
+        raise
     except errors.ConsulError as error:
         if "invalid config entry kind" in error.said.lower():
             return None

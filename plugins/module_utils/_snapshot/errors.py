@@ -18,4 +18,8 @@ class DamagedArchive(BadSnapshot):
 
 
 class GuardRefused(Error):
-    """A guard of ours found the snapshot suspicious and nothing was put in place."""
+    """A guard of ours found the snapshot, or what restoring it would do, suspicious; nothing was changed."""
+
+
+class NotAsIntended(Error):
+    """Something was changed and the result is not what was asked for; the sentence says how to go on."""

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from .._consul.client import Client
 from .._consul.digest import short_digest
-from .._consul.files import explained
 from . import records
 from .compare import Comparison, compare
+from .files import SnapshotFile
 from .save import open_live
 from .survey import Survey, survey
 
@@ -80,25 +80,6 @@ def compare_with_live(before: Path, client: Client, *, as_of: float, stale: bool
     """Compare a snapshot file with the state that the client's datacenter is in now. Raises ConsulError too."""
     with SnapshotFile(before) as old, open_live(client, stale=stale, timeout_s=timeout_s) as new:
         return compare((old, str(before)), (new, f"the answer of {client.endpoint}"), as_of=as_of)
-
-
-class SnapshotFile:
-    """A snapshot file as a source; what the system says of it becomes a LocalFailure."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        with explained(f"reading {path}"):
-            self._stream = path.open("rb", buffering=0)
-
-    def read(self, size: int) -> bytes:
-        with explained(f"reading {self._path}"):
-            return self._stream.read(size) or b""
-
-    def __enter__(self) -> SnapshotFile:
-        return self
-
-    def __exit__(self, *_args: object) -> None:
-        self._stream.close()
 
 
 def _key(record: t.Mapping[bytes, t.Any]) -> Key:

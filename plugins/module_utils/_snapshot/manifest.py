@@ -22,11 +22,15 @@ from .survey import Survey, Table
 
 FORMAT = 1
 SUFFIX = ".json"
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything known about one snapshot file. Sizes are bytes, ``time`` seconds since 1970, digests hexadecimal."""
+    """Everything known about one snapshot file. Sizes are bytes, ``time`` seconds since 1970, digests hexadecimal.
+
+    ``cross_checked``: the counts were compared with the live API; ``missing`` and ``unchecked`` say what came of it.
+    """
 
     datacenter: str
     time: float
@@ -41,6 +45,7 @@ class Manifest:
     digest: str
     size: int
     sha256: str
+    cross_checked: bool = False
     missing: tuple[str, ...] = ()
     unchecked: tuple[str, ...] = ()
     collection_version: str = VERSION
@@ -67,6 +72,7 @@ class Manifest:
             "sha256": self.sha256,
             "digest": self.digest,
             "tables": [asdict(table) for table in self.tables],
+            "cross_checked": self.cross_checked,
             "missing": list(self.missing),
             "unchecked": list(self.unchecked),
         }
@@ -111,29 +117,45 @@ def load(path: Path) -> Manifest | None:
         values = json.loads(text)
         if values["format"] > FORMAT:
             raise LocalFailure(f"{path} was written by a newer version of this collection; update the collection.")
-        return Manifest(
-            datacenter=str(values["datacenter"]),
-            time=datetime.datetime.fromisoformat(values["time"].replace("Z", "+00:00")).timestamp(),
-            consul_version=str(values["consul_version"]),
-            node=values["node"],
-            servers=tuple(values["servers"]),
-            raft_id=str(values["raft_id"]),
-            index=int(values["index"]),
-            term=int(values["term"]),
-            stale=bool(values["stale"]),
-            tables=tuple(Table(**row) for row in values["tables"]),
-            digest=str(values["digest"]),
-            size=int(values["size"]),
-            sha256=str(values["sha256"]),
-            missing=tuple(values["missing"]),
-            unchecked=tuple(values["unchecked"]),
-            collection_version=str(values["collection_version"]),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError):
+        return _from_values(values)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise LocalFailure(f"{path} is not a snapshot manifest.") from None
+
+
+def _from_values(values: t.Mapping[str, t.Any]) -> Manifest:
+    moment = datetime.datetime.strptime(values["time"], TIME_FORMAT).replace(tzinfo=datetime.timezone.utc)
+    return Manifest(
+        datacenter=str(values["datacenter"]),
+        time=moment.timestamp(),
+        consul_version=str(values["consul_version"]),
+        node=None if values["node"] is None else str(values["node"]),
+        servers=tuple(map(str, values["servers"])),
+        raft_id=str(values["raft_id"]),
+        index=int(values["index"]),
+        term=int(values["term"]),
+        stale=bool(values["stale"]),
+        tables=tuple(
+            Table(
+                name=str(row["name"]),
+                type=int(row["type"]),
+                count=int(row["count"]),
+                bytes=int(row["bytes"]),
+                durable=bool(row["durable"]),
+                digest=str(row["digest"]),
+            )
+            for row in values["tables"]
+        ),
+        digest=str(values["digest"]),
+        size=int(values["size"]),
+        sha256=str(values["sha256"]),
+        cross_checked=bool(values["cross_checked"]),
+        missing=tuple(map(str, values["missing"])),
+        unchecked=tuple(map(str, values["unchecked"])),
+        collection_version=str(values["collection_version"]),
+    )
 
 
 def timestamp(seconds: float) -> str:
     """Return a time as RFC 3339 in UTC, to the second: ``2026-11-22T03:00:00Z``."""
     moment = datetime.datetime.fromtimestamp(int(seconds), datetime.timezone.utc)
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.strftime(TIME_FORMAT)

@@ -171,8 +171,9 @@ def canonical(kind: int, record: t.Any) -> bytes:
     if kind == CONFIG_ENTRY:
         record = config_entry(record)
     elif kind == REGISTER:
-        record = _without_check_state(record)
-    return bytes([kind]) + _pack(_sorted(record))
+        # The node's indexes, and those of its service or check one level down.
+        return bytes([kind]) + _pack(_sorted(_without_check_state(record), index_levels=2))
+    return bytes([kind]) + _pack(_sorted(record, index_levels=1))
 
 
 def config_entry(blob: t.Any) -> tuple[bytes, t.Any]:
@@ -254,19 +255,21 @@ def _without_check_state(record: dict[bytes, t.Any]) -> dict[bytes, t.Any]:
     return {**record, b"Check": [pair for pair in check if pair[0] not in _CHECK_STATE]}
 
 
-def _sorted(value: t.Any) -> t.Any:
-    """Return a value with its maps as sorted lists of pairs and without Raft indexes."""
+def _sorted(value: t.Any, index_levels: int = 0) -> t.Any:
+    """Return a value with its maps as sorted lists of pairs, and without Raft indexes in so many levels of maps.
+
+    Further down a CreateIndex is somebody's own setting.
+    """
     if isinstance(value, (dict, list)):
         pairs = value.items() if isinstance(value, dict) else value
-        # An index is a number; a tag or metadata that somebody named CreateIndex is not.
         kept = (
-            (_pack(_sorted(field)), _sorted(inner))
+            (_pack(_sorted(field)), _sorted(inner, index_levels - 1))
             for field, inner in pairs
-            if not (isinstance(inner, int) and isinstance(field, bytes) and field in _INDEXES)
+            if not (index_levels > 0 and isinstance(field, bytes) and field in _INDEXES)
         )
         return ["map", *sorted(kept, key=_first)]
     if isinstance(value, tuple):
-        return ["list", *(_sorted(item) for item in value)]
+        return ["list", *(_sorted(item, index_levels) for item in value)]
     return value
 
 

@@ -11,9 +11,13 @@ import typing as t
 from dataclasses import asdict
 
 from .catalogue import Entry
-from .compare import Comparison
+from .compare import Comparison, Difference
+from .errors import GuardRefused, NotAsIntended
 from .inspect import Key
 from .manifest import Manifest, timestamp
+from .partial import PrefixPlan, PrefixResult
+from .restore import Restored
+from .restore_plan import Decision
 from .survey import Survey
 
 
@@ -88,6 +92,119 @@ def comparison_diff(found: Comparison, limit: int) -> dict[str, str]:
     if len(found.differences) > limit:
         after.append(f"(and {len(found.differences) - limit} more differences)")
     return {"before": _lines(before), "after": _lines(after)}
+
+
+def loss(found: Comparison, limit: int) -> dict[str, t.Any]:
+    """Return what restoring the before side would undo in the after side: by table, KV prefix and name."""
+    durable = {table.table for table in found.tables if table.durable}
+    rows = [difference for difference in found.differences if difference.table in durable]
+    return {
+        "tables": [
+            {"table": table.table, "lost": table.added, "rolled_back": table.changed, "brought_back": table.removed}
+            for table in found.tables
+            if table.durable and (table.added or table.changed or table.removed)
+        ],
+        "kv": [
+            {"prefix": row.prefix, "lost": row.added, "rolled_back": row.changed, "brought_back": row.removed}
+            for row in found.kv
+        ],
+        "records": [{"table": row.table, "name": row.name, "change": _UNDONE[row.change]} for row in rows[:limit]],
+        "omitted": max(0, len(rows) - limit),
+    }
+
+
+def loss_diff(found: Comparison, limit: int) -> dict[str, str]:
+    """Return what a restore changes as Ansible shows it: the live records before, the snapshot's after."""
+    durable = {table.table for table in found.tables if table.durable}
+    rows = [difference for difference in found.differences if difference.table in durable]
+    before = [f"{row.table} {row.name} {row.after}" for row in rows[:limit] if row.after is not None]
+    after = [f"{row.table} {row.name} {row.before}" for row in rows[:limit] if row.before is not None]
+    if len(rows) > limit:
+        after.append(f"(and {len(rows) - limit} more differences)")
+    return {"before": _lines(before), "after": _lines(after)}
+
+
+def differences(found: t.Sequence[Difference], limit: int) -> list[dict[str, t.Any]]:
+    """Return records by table and name, at most ``limit`` of them."""
+    return [{"table": row.table, "name": row.name, "change": row.change} for row in found[:limit]]
+
+
+def prefix_diff(plans: t.Sequence[PrefixPlan], limit: int) -> dict[str, str]:
+    """Return what restoring prefixes changes as Ansible shows it, with digests of the values."""
+    changes = [change for plan in plans for change in plan.changes][:limit]
+    return {
+        "before": _lines([f"{change.key} {change.before}" for change in changes if change.before]),
+        "after": _lines([f"{change.key} {change.after}" for change in changes if change.after]),
+    }
+
+
+def prefix_plan(plan: PrefixPlan) -> dict[str, t.Any]:
+    """Return how many keys of a prefix would be written."""
+    counts = {change: sum(found.change == change for found in plan.changes) for change in _PREFIX_CHANGES}
+    for raw in plan.raw:
+        counts["updated" if raw.index else "created"] += 1
+    return {"prefix": plan.prefix, **counts, "unchanged": plan.unchanged, "kept": plan.kept, "conflicts": []}
+
+
+def prefix_result(result: PrefixResult) -> dict[str, t.Any]:
+    """Return how many keys of a prefix were written."""
+    return {**asdict(result), "conflicts": list(result.conflicts)}
+
+
+def restored(found: Restored, limit: int) -> dict[str, t.Any]:
+    """Return how a restore ended."""
+    return {
+        "safety": str(found.safety),
+        "loss": loss(found.lost, limit),
+        "diff": loss_diff(found.lost, limit),
+        "verified": not found.verification.wrong,
+        "wrong": differences(found.verification.wrong, limit),
+        "written_since": differences(found.verification.since, limit),
+        "destroyed_sessions": list(found.destroyed_sessions),
+        "ghost_nodes": list(found.ghost_nodes),
+        "ghost_commands": [f"consul force-leave -prune {node}" for node in found.ghost_nodes],
+        "touched": list(found.touched),
+        "seconds": {part: round(seconds, 3) for part, seconds in found.seconds.items()},
+    }
+
+
+def refused(decision: Decision, result: dict[str, t.Any]) -> GuardRefused:
+    """Return the error of a refused restore: every reason, and how to accept it."""
+    names = [refusal.override for refusal in decision.refusals]
+    error = GuardRefused(
+        f"The restore is refused: {decision.reason}. Nothing was changed. To restore all the same, set accept: "
+        f"[{', '.join(names)}]"
+    )
+    error.details = {**result, "refusals": names}
+    return error
+
+
+def not_verified(found: Restored, result: dict[str, t.Any]) -> NotAsIntended:
+    """Return the error of a restore after which the state is not the snapshot's, with the way back."""
+    wrong = found.verification.wrong
+    names = ", ".join(f"{row.table} {row.name}" for row in wrong[:3])
+    error = NotAsIntended(
+        f"The restore was accepted, but {len(wrong)} records are not as the snapshot holds them ({names}"
+        f"{', …' if len(wrong) > 3 else ''}). The state before is in {found.safety}; to go back to it: "
+        f"consul snapshot restore {found.safety}"
+    )
+    error.details = result
+    return error
+
+
+def conflicted(found: t.Sequence[PrefixResult], result: dict[str, t.Any]) -> NotAsIntended:
+    """Return the error of keys that others kept writing to."""
+    conflicts = [conflict for row in found for conflict in row.conflicts]
+    error = NotAsIntended(
+        f"{len(conflicts)} keys were written to by others in every attempt and are not restored "
+        f"({'; '.join(conflicts[:3])}{'; …' if len(conflicts) > 3 else ''}). Stop their writers and run it again"
+    )
+    error.details = result
+    return error
+
+
+_UNDONE = {"added": "lost", "changed": "rolled back", "removed": "brought back"}
+_PREFIX_CHANGES = ("created", "updated", "deleted")
 
 
 def entry(found: Entry, now: float) -> dict[str, t.Any]:

@@ -20,10 +20,12 @@ from .._consul import errors
 from .._consul._libraries import require
 from .._consul.client import Client, Stream
 from .._consul.errors import LocalFailure
-from .._consul.files import PrivateFile, sweep_abandoned
+from .._consul.files import PrivateFile, locked, sweep_abandoned
+from .._consul.units import positive_seconds
 from . import catalogue, crosscheck, guard
 from .catalogue import Entry
 from .errors import BadSnapshot, GuardRefused
+from .files import SnapshotFile
 from .manifest import Manifest, manifest_path, of_survey
 from .survey import survey
 
@@ -77,6 +79,9 @@ def plan(client: Client, request: Request, now: float) -> Plan:
     """Decide whether a snapshot must be taken, and prove that it can be: a leader answers, the directory is there."""
     require("msgpack")
     guard.check_name(request.name)
+    positive_seconds(request.stream_timeout_s, "stream_timeout")
+    if not 0 <= request.max_shrink_percent <= 100:
+        raise errors.InvalidOption(f"max_shrink_percent is {request.max_shrink_percent:g}: it must be 0 to 100.")
     target, is_directory = guard.destination(request.path)
     folder = target if is_directory else target.parent
     if not folder.is_dir():
@@ -101,7 +106,8 @@ def plan(client: Client, request: Request, now: float) -> Plan:
             if guard.is_fresh(entry, datacenter, request.max_age_s, now, accept_missing=accept_missing):
                 reason = "a verified snapshot is younger than max_age"
                 return Plan(False, entry.path, False, datacenter, agent.node, entry, reason)
-    return Plan(True, target, is_directory, datacenter, agent.node, entry, "no snapshot is young enough")
+    reason = "no snapshot is young enough" if request.max_age_s is not None else "a snapshot was asked for"
+    return Plan(True, target, is_directory, datacenter, agent.node, entry, reason)
 
 
 def may_save(client: Client) -> bool | None:
@@ -143,20 +149,22 @@ def save(client: Client, request: Request, decided: Plan, now: float) -> Saved:
         warnings = []
         if request.stale and last_contact.isdigit() and int(last_contact) > 0:
             warnings.append(f"the server that answered last heard from the leader {last_contact} ms ago")
-        warnings += _refuse_or_warn(_shrunk(request, decided, manifest), request.on_shrink, _SHRUNK)
+        warnings += _compare_with_the_one_before(request, decided, manifest)
         if request.cross_check != "ignore":
             started = time.monotonic()
             verdict = crosscheck.judge(found, crosscheck.live_counts(client, found))
             seconds["cross_check"] = time.monotonic() - started
             warnings += _refuse_or_warn(verdict.missing, request.cross_check, _LOST)
-            manifest = replace(manifest, missing=verdict.missing, unchecked=verdict.unchecked)
-        path = decided.target
-        if decided.is_directory:
-            path = decided.target / guard.file_name(request.name, manifest)
+            manifest = replace(manifest, cross_checked=True, missing=verdict.missing, unchecked=verdict.unchecked)
         description.write(manifest.as_bytes())
         description.flush()
-        data.commit(path)
-        description.commit(manifest_path(path))
+        with locked(folder):
+            path = decided.target
+            if decided.is_directory:
+                path = guard.free_name(decided.target / guard.file_name(request.name, manifest))
+            guard.check_target(path)
+            data.commit(path)
+            description.commit(manifest_path(path))
     return Saved(path, manifest, tuple(warnings), seconds, tuple(swept))
 
 
@@ -200,11 +208,38 @@ _LOST = _Guard(
 )
 
 
-def _shrunk(request: Request, decided: Plan, manifest: Manifest) -> tuple[str, ...]:
-    before = decided.entry.manifest if decided.entry else None
-    if request.on_shrink == "ignore" or before is None or before.datacenter != manifest.datacenter:
-        return ()
-    return guard.shrunk(before.tables, manifest.tables, request.max_shrink_percent)
+def _compare_with_the_one_before(request: Request, decided: Plan, manifest: Manifest) -> list[str]:
+    """Refuse to replace another datacenter's snapshot, and look whether this one shrank since the one before.
+
+    Which one that is, in a directory, is only known now that the snapshot has said its datacenter.
+    """
+    entry = decided.entry
+    if decided.is_directory and entry is None:
+        entry = catalogue.newest(catalogue.list_directory(decided.target), manifest.datacenter)
+    if entry is None:
+        return []
+    if entry.manifest is not None:
+        datacenter, tables = entry.manifest.datacenter, entry.manifest.tables
+    else:
+        # Somebody else's snapshot, or the manifest is lost: the file itself knows.
+        try:
+            with SnapshotFile(entry.path) as source:
+                found = survey(source, str(entry.path), as_of=manifest.time, digests=False)
+        except BadSnapshot as error:
+            raise GuardRefused(
+                f"{error} It would be replaced: move it away, or correct path. Nothing was kept."
+            ) from None
+        datacenter, tables = found.datacenter, found.tables
+    if datacenter != manifest.datacenter:
+        raise GuardRefused(
+            f"{entry.path} is a snapshot of datacenter {datacenter!r} and would be replaced by one of "
+            f"{manifest.datacenter!r}: give each datacenter a path of its own. Nothing was kept."
+        )
+    if request.on_shrink == "ignore":
+        return []
+    return _refuse_or_warn(
+        guard.shrunk(tables, manifest.tables, request.max_shrink_percent), request.on_shrink, _SHRUNK
+    )
 
 
 def _refuse_or_warn(findings: tuple[str, ...], action: str, guarding: _Guard) -> list[str]:

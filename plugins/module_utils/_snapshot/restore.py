@@ -1,0 +1,357 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Restores a whole datacenter from a snapshot: compares, refuses what would destroy, sends ONE request, proves it.
+
+A restore is never sent twice: a snapshot that makes the leader panic once is survived, a second time it is not,
+because Raft keeps two snapshots and both would then be the bad one (seen on 1.8.7).
+Source: https://developer.hashicorp.com/consul/api-docs/snapshot
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import time
+import typing as t
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .._consul import errors, kv
+from .._consul._libraries import require
+from .._consul.client import Client, Stream
+from .._consul.files import explained
+from .._consul.units import positive_seconds
+from . import catalogue, records, restore_plan, save
+from .compare import Comparison
+from .files import SnapshotFile
+from .inspect import compare_files, compare_with_live
+from .manifest import timestamp
+from .restore_plan import RECEIPT_KEY, Decision, Facts, Receipt, Verification
+from .survey import Survey, survey
+
+SAFETY_NAME = "before-restore-{datacenter}-{time}-{index}.snap"
+LEADER_POLL_S = 0.2
+ROOM_FACTOR = 2  # a gzipped snapshot is smaller than its state; twice that leaves room for others
+
+
+class RestoreUncertain(errors.ConsulError):
+    """The restore request was sent and its outcome is not known."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for. ``accept`` names refusals that a person takes upon himself (restore_plan.OVERRIDES)."""
+
+    path: Path
+    safety_path: Path
+    force: bool = False
+    accept: tuple[str, ...] = ()
+    leader_timeout_s: float = 60.0
+    stream_timeout_s: float = 300.0
+    destroy_gone_sessions: bool = True
+    touch_replicated: bool = True
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What was found and decided before anything was touched. ``comparison``: from the snapshot to the live state."""
+
+    facts: Facts
+    decision: Decision
+    comparison: Comparison | None
+    gone_sessions: tuple[str, ...]
+    agents: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Restored:
+    """The outcome. ``lost`` compares the snapshot with the state before; ``verification`` with the state after."""
+
+    safety: Path
+    lost: Comparison
+    verification: Verification
+    seconds: t.Mapping[str, float]
+    destroyed_sessions: tuple[str, ...] = ()
+    ghost_nodes: tuple[str, ...] = ()
+    touched: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = field(default=())
+
+
+def prepare(client: Client, request: Request, now: float, *, compare_now: bool) -> Prepared:
+    """Read the file and the live state and decide. Changes nothing.
+
+    ``compare_now`` reads the live state a second time to list the differences (check mode; a drift always does).
+    Raises BadSnapshot, LocalFailure or a ConsulError.
+    """
+    require("msgpack")
+    positive_seconds(request.stream_timeout_s, "stream_timeout")
+    positive_seconds(request.leader_timeout_s, "leader_timeout")
+    if not request.safety_path.is_dir():
+        raise errors.LocalFailure(
+            f"The directory {request.safety_path} for the safety snapshot does not exist: create it."
+        )
+    file_side = _Noted(client.endpoint.token)
+    with SnapshotFile(request.path) as source:
+        in_file = survey(source, str(request.path), as_of=now, on_record=file_side.add)
+    wait_for_leader(client, request.leader_timeout_s)
+    live_side = _Noted(client.endpoint.token)
+    with _live(client, request) as stream:
+        counted = _Counted(stream)
+        live = survey(counted, f"the answer of {client.endpoint}", as_of=now, on_record=live_side.add)
+    uses_acl = client.endpoint.token is not None and live_side.has_tokens
+    facts = Facts(
+        file=in_file,
+        live=live,
+        receipt=live_side.receipt,
+        token_in_file=file_side.has_our_token if uses_acl else None,
+        refused_kinds=_refused_kinds(client, in_file, live) if in_file.digest != live.digest else (),
+        free_bytes=shutil.disk_usage(request.safety_path).free,
+        needed_bytes=ROOM_FACTOR * counted.size,
+    )
+    decision = restore_plan.decide(facts, force=request.force, accept=request.accept)
+    comparison = None
+    if decision.action == "drifted" or (compare_now and decision.action != "unchanged"):
+        comparison = compare_with_live(request.path, client, as_of=now, stale=False, timeout_s=request.stream_timeout_s)
+    gone = tuple(sorted(file_side.sessions - live_side.sessions))
+    return Prepared(facts, decision, comparison, gone, frozenset(file_side.agents))
+
+
+def perform(client: Client, request: Request, prepared: Prepared, now: float) -> Restored:
+    """Do what was decided: safety snapshot, one request, leader, proof, receipt, and what helps afterwards.
+
+    Raises RestoreUncertain when the outcome of the request is not known, and what prepare() raises.
+    """
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "safety_snapshot"):
+        safety = _save_safety(client, request, now)
+    with _timed(seconds, "plan"):
+        lost = compare_files(request.path, safety, as_of=now)
+    with _timed(seconds, "restore"):
+        _send(client, request, safety)
+    with _timed(seconds, "leader"):
+        try:
+            wait_for_leader(client, request.leader_timeout_s)
+        except errors.ConsulError as error:
+            raise RestoreUncertain(
+                f"The restore was accepted, but no leader answered within {request.leader_timeout_s:g} s ({error}). "
+                f"Look at the servers' logs. The state before it is in {safety}."
+            ) from None
+    with _timed(seconds, "verify"):
+        verification = restore_plan.verify(
+            compare_with_live(request.path, client, as_of=now, stale=False, timeout_s=request.stream_timeout_s)
+        )
+    warnings: list[str] = []
+    destroyed: tuple[str, ...] = ()
+    touched: tuple[str, ...] = ()
+    with _timed(seconds, "aftercare"):
+        if not verification.wrong:
+            warnings += _leave_receipt(client, request, prepared, now)
+        if request.destroy_gone_sessions:
+            destroyed = _destroy(client, prepared.gone_sessions, warnings)
+        if request.touch_replicated:
+            touched = _touch_replicated(client, warnings)
+        ghosts = _ghost_nodes(client, prepared.agents)
+    return Restored(safety, lost, verification, seconds, destroyed, ghosts, touched, tuple(warnings))
+
+
+def wait_for_leader(client: Client, timeout_s: float) -> None:
+    """Wait until a consistent read is answered. Raises the last ConsulError when the time is up."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            client.check_leader()
+        except (errors.Unreachable, errors.NoLeader, errors.ServerFailed):
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(LEADER_POLL_S)
+        else:
+            return
+
+
+def _live(client: Client, request: Request) -> Stream:
+    return save.open_live(client, stale=False, timeout_s=request.stream_timeout_s)
+
+
+def _save_safety(client: Client, request: Request, now: float) -> Path:
+    wanted = save.Request(
+        path=f"{request.safety_path}/",
+        name=SAFETY_NAME,
+        cross_check="ignore",
+        on_shrink="ignore",
+        stream_timeout_s=request.stream_timeout_s,
+    )
+    return save.save(client, wanted, save.plan(client, wanted, now), now).path
+
+
+_UNCERTAIN = (
+    "The restore request was sent once and its answer did not come ({error}). The leader may have crashed while "
+    "restoring. Do NOT restore this snapshot again: a server survives one bad snapshot and not two. Look for 'failed "
+    "to restore snapshot' in the leader's log; restart it if it is down, it then takes the older, good state. "
+    "The state before is in {safety}."
+)
+
+
+def _send(client: Client, request: Request, safety: Path) -> None:
+    """Send the one request, on a connection of its own so that no stale one can fail it. Never retried."""
+    with explained(f"reading {request.path}"):
+        upload = _Upload(request.path)
+    with upload, Client(client.endpoint) as fresh:
+        try:
+            fresh.upload(save.SNAPSHOT_PATH, upload, timeout_s=request.stream_timeout_s)
+        except errors.PermissionDenied as error:
+            raise errors.PermissionDenied(f"{error} {save.NEEDED_POLICY}.", error.status, error.said) from None
+        except (errors.Unreachable, errors.NoLeader, errors.ServerFailed) as error:
+            if not upload.begun:
+                raise
+            raise RestoreUncertain(_UNCERTAIN.format(error=error, safety=safety), error.status, error.said) from None
+
+
+def _refused_kinds(client: Client, in_file: Survey, live: Survey) -> tuple[str, ...]:
+    """Ask the servers about each kind of config entry that the live state does not have."""
+    refused = []
+    for kind in sorted(set(in_file.config_kinds) - set(live.config_kinds)):
+        try:
+            client.get(f"/v1/config/{kind}", absent_ok=True)
+        except (errors.Rejected, errors.ServerFailed) as error:
+            if "invalid config entry kind" not in error.said.lower():
+                raise
+            refused.append(kind)
+    return tuple(refused)
+
+
+def _leave_receipt(client: Client, request: Request, prepared: Prepared, now: float) -> list[str]:
+    digest = prepared.facts.file.digest
+    receipt = Receipt(digest, catalogue.file_sha256(request.path), timestamp(now), prepared.facts.file.meta.index)
+    try:
+        kv.Writer(client).commit([kv.Operation("set", RECEIPT_KEY, receipt.as_bytes())])
+    except errors.ConsulError as error:
+        return [
+            f"the receipt {RECEIPT_KEY} could not be written ({error}): a second run cannot tell newer writes from a "
+            "state that was never restored, and would restore again"
+        ]
+    return []
+
+
+def _destroy(client: Client, sessions: t.Sequence[str], warnings: list[str]) -> tuple[str, ...]:
+    """End the sessions that were gone before the restore: they came back, and hold their locks for nobody."""
+    destroyed = []
+    for session in sessions:
+        try:
+            client.put(f"/v1/session/destroy/{session}")
+            destroyed.append(session)
+        except errors.ConsulError as error:
+            warnings.append(f"session {session} was gone before the restore and could not be destroyed again ({error})")
+    return tuple(destroyed)
+
+
+def _touch_replicated(client: Client, warnings: list[str]) -> tuple[str, ...]:
+    """Write and remove one object in each table that secondary datacenters replicate.
+
+    A replicator waits for an index above the one it has seen; after a restore the primary's is below it, and nothing
+    wakes the replicator until somebody writes (seen: a deleted token stayed valid for more than 109 s).
+    """
+    if len(client.get("/v1/catalog/datacenters").json()) < 2:
+        return ()
+    name = f"consulops-touch-{secrets.token_hex(4)}"
+    touched = []
+    for table, path, body in (
+        ("ACLPolicy", "/v1/acl/policy", {"Name": name}),
+        ("ACLRole", "/v1/acl/role", {"Name": name, "ServiceIdentities": [{"ServiceName": name}]}),
+        ("ACLToken", "/v1/acl/token", {"Description": name}),
+        ("ConfigEntry", "/v1/config", {"Kind": "service-defaults", "Name": name}),
+    ):
+        try:
+            made = client.put(path, body=json.dumps(body).encode()).json()
+            if isinstance(made, dict):
+                client.delete(f"{path}/{made.get('ID') or made['AccessorID']}")
+            else:
+                client.delete(f"{path}/service-defaults/{name}")
+            touched.append(table)
+        except errors.PermissionDenied as error:
+            if "acl support disabled" not in error.said.lower():
+                warnings.append(f"{table} could not be touched, so secondary datacenters may notice late ({error})")
+        except errors.ConsulError as error:
+            warnings.append(f"{table} could not be touched, so secondary datacenters may notice late ({error})")
+    return tuple(touched)
+
+
+def _ghost_nodes(client: Client, agents: frozenset[str]) -> tuple[str, ...]:
+    """Return the nodes of the snapshot that had an agent and are no members of the datacenter now."""
+    if client.endpoint.datacenter and client.endpoint.datacenter != client.whoami().datacenter:
+        return ()  # only an agent of the datacenter itself knows its members
+    try:
+        members = {member["Name"] for member in client.get("/v1/agent/members").json()}
+    except errors.ConsulError:
+        return ()
+    return tuple(sorted(agents - members)) if members else ()
+
+
+@contextlib.contextmanager
+def _timed(seconds: dict[str, float], part: str) -> t.Iterator[None]:
+    started = time.monotonic()
+    yield
+    seconds[part] = time.monotonic() - started
+
+
+class _Noted:
+    """What is noted of one side while its records stream by. The secret of a token is compared and forgotten."""
+
+    def __init__(self, token: str | None) -> None:
+        self.sessions: set[str] = set()
+        self.agents: set[str] = set()
+        self.receipt: Receipt | None = None
+        self.has_tokens = False
+        self.has_our_token = False
+        self._token = token.encode() if token else None
+
+    def add(self, table: str, kind: int, record: t.Any, _size: int) -> None:
+        if kind == records.KVS:
+            if record[b"Key"] == RECEIPT_KEY.encode():
+                self.receipt = restore_plan.read_receipt(record.get(b"Value") or b"")
+        elif kind == records.SESSION:
+            self.sessions.add(records.text(record.get(b"ID")))
+        elif kind == records.ACL_TOKEN:
+            self.has_tokens = True
+            self.has_our_token = self.has_our_token or record.get(b"SecretID") == self._token
+        elif table == records.AGENT_TABLE:
+            self.agents.add(records.text(record[b"Node"]))
+
+
+class _Counted:
+    """A source that counts what passes through it."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self.size = 0
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self.size += len(data)
+        return data
+
+
+class _Upload:
+    """A file on its way to Consul; knows whether any of it was sent."""
+
+    def __init__(self, path: Path) -> None:
+        self._stream = path.open("rb")
+        self._size = os.fstat(self._stream.fileno()).st_size
+        self.begun = False
+
+    def __len__(self) -> int:
+        return self._size
+
+    def read(self, size: int = -1) -> bytes:
+        self.begun = True
+        return self._stream.read(size)
+
+    def __enter__(self) -> _Upload:
+        return self
+
+    def __exit__(self, *_args: object) -> None:
+        self._stream.close()

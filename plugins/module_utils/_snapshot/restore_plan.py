@@ -1,0 +1,199 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Decides what a restore does: nothing, report a drift, refuse, or go on. Pure; restore.py reads and acts."""
+
+from __future__ import annotations
+
+import json
+import re
+import typing as t
+from dataclasses import dataclass
+
+from .._consul.units import human_bytes
+from . import records
+from .compare import Comparison, Difference
+from .survey import Survey
+
+RECEIPT_KEY = "consulops/restore"
+
+UNKNOWN_TYPES, UNKNOWN_KINDS = "unknown_types", "unknown_kinds"
+OTHER_DATACENTER, LOST_TOKEN, LOW_DISK = "other_datacenter", "lost_token", "low_disk"
+OVERRIDES = (UNKNOWN_TYPES, UNKNOWN_KINDS, OTHER_DATACENTER, LOST_TOKEN, LOW_DISK)
+
+Version = tuple[int, int]
+
+# Since which Consul version a server restores a record type. One type that it does not restore makes the leader panic,
+# and after a second attempt a lone server cannot start any more (seen on 1.8.7). Types without a line here were never
+# part of a snapshot, or are Enterprise's.
+_SINCE: dict[int, Version] = {
+    **dict.fromkeys((0, 2, 3, 5, 6, 7, 9, 12, 13, 14, 15, 16, 17, 19, 22, 23, 25, 27, 29, 30), (1, 8)),
+    31: (1, 9),
+    32: (1, 11),
+    33: (1, 11),
+    34: (1, 11),
+    35: (1, 13),
+    38: (1, 13),
+    40: (1, 13),
+    42: (1, 16),
+}
+# Legacy ACLs: still restored by 1.8, no longer by the newest; where in between is not known.
+_ONLY_OLD: dict[int, Version] = {4: (1, 11), 11: (1, 11)}
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What a restore leaves in the state that it restored: which snapshot, when, and up to which index it reached."""
+
+    digest: str
+    sha256: str
+    restored_at: str
+    index: int
+
+    def as_bytes(self) -> bytes:
+        """Return the value of the receipt's key."""
+        return json.dumps({"format": 1, **self.__dict__}, sort_keys=True).encode()
+
+
+def read_receipt(value: bytes) -> Receipt | None:
+    """Return the receipt that a key holds, None when it is not one."""
+    try:
+        found = json.loads(value)
+        return Receipt(str(found["digest"]), str(found["sha256"]), str(found["restored_at"]), int(found["index"]))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was read before deciding.
+
+    ``token_in_file``: whether the token in use is in the snapshot, None when there are no ACLs or no token.
+    ``refused_kinds``: kinds of config entries in the snapshot that the target's servers say they do not know.
+    """
+
+    file: Survey
+    live: Survey
+    receipt: Receipt | None
+    token_in_file: bool | None
+    refused_kinds: tuple[str, ...]
+    free_bytes: int
+    needed_bytes: int
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A reason not to restore, and the name under which a person can accept it."""
+
+    override: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """``action`` is unchanged, drifted, refused or restore."""
+
+    action: str
+    reason: str
+    refusals: tuple[Refusal, ...] = ()
+
+
+def decide(facts: Facts, *, force: bool, accept: t.Container[str]) -> Decision:
+    """Decide by comparing contents; a restore that was done already is not done again unless forced."""
+    if facts.file.digest == facts.live.digest:
+        return Decision("unchanged", "the live state is what the snapshot holds")
+    if not force and facts.receipt is not None and facts.receipt.digest == facts.file.digest:
+        return Decision(
+            "drifted",
+            f"this snapshot was restored at {facts.receipt.restored_at} and the datacenter was written to since; "
+            "restoring it again would undo that and needs force",
+        )
+    refusals = tuple(refusal for refusal in _refusals(facts) if refusal.override not in accept)
+    if refusals:
+        return Decision("refused", "; ".join(refusal.sentence for refusal in refusals), refusals)
+    return Decision("restore", "the live state differs from the snapshot")
+
+
+def _refusals(facts: Facts) -> t.Iterator[Refusal]:
+    version = oldest_version(facts.live.consul_versions)
+    shown = ".".join(map(str, version)) if version else "an unknown version"
+    types = unknown_types((table.type for table in facts.file.tables), version)
+    if types:
+        names = ", ".join(records.type_name(kind) for kind in types)
+        yield Refusal(
+            UNKNOWN_TYPES,
+            f"the snapshot holds record types that Consul {shown} does not restore ({names}): its leader would crash",
+        )
+    if facts.refused_kinds:
+        yield Refusal(
+            UNKNOWN_KINDS,
+            "the snapshot holds config entries of kinds that the servers do not know "
+            f"({', '.join(facts.refused_kinds)}): the leader would crash",
+        )
+    if facts.file.datacenter != facts.live.datacenter:
+        yield Refusal(
+            OTHER_DATACENTER,
+            f"the snapshot is of datacenter {facts.file.datacenter!r} and this is {facts.live.datacenter!r}",
+        )
+    if facts.token_in_file is False:
+        yield Refusal(
+            LOST_TOKEN,
+            "the token in use is not in the snapshot: after the restore it would be worth nothing, so use one that is",
+        )
+    if facts.free_bytes < facts.needed_bytes:
+        yield Refusal(
+            LOW_DISK,
+            f"the safety snapshot needs some {human_bytes(facts.needed_bytes)} and there are "
+            f"{human_bytes(facts.free_bytes)} free where it goes",
+        )
+
+
+def oldest_version(versions: t.Iterable[str]) -> Version | None:
+    """Return the lowest of the servers' versions as (major, minor), None when one of them is not known."""
+    found = [re.match(r"(\d+)\.(\d+)", version) for version in versions]
+    if not found or None in found:
+        return None
+    return min((int(match[1]), int(match[2])) for match in found if match)
+
+
+def unknown_types(types: t.Iterable[int], version: Version | None) -> tuple[int, ...]:
+    """Return the record types that a server of that version does not restore; of no version, all but the oldest."""
+    at = version or (1, 8)
+
+    def restores(kind: int) -> bool:
+        if kind in _ONLY_OLD:
+            return at < _ONLY_OLD[kind]
+        return kind in _SINCE and _SINCE[kind] <= max(at, (1, 8))
+
+    return tuple(sorted({kind for kind in types if not restores(kind)}))
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How the live state after a restore compares with the snapshot.
+
+    ``wrong``: differences that the restore should not have left. ``since``: what was written after it, by others.
+    """
+
+    wrong: tuple[Difference, ...]
+    since: tuple[Difference, ...]
+
+
+def verify(comparison: Comparison) -> Verification:
+    """Tell what the restore left wrong from what was written after it; the latter has an index above the snapshot's."""
+    restored = comparison.before.meta.index
+    durable = {table.table for table in comparison.tables if table.durable}
+    buried = {
+        difference.name
+        for difference in comparison.differences
+        if difference.table == records.type_name(records.TOMBSTONE) and difference.index > restored
+    }
+    wrong: list[Difference] = []
+    since: list[Difference] = []
+    for difference in comparison.differences:
+        if difference.table not in durable:
+            continue
+        deleted_since = difference.change == "removed" and difference.name in buried
+        (since if difference.index > restored or deleted_since else wrong).append(difference)
+    return Verification(tuple(wrong), tuple(since))

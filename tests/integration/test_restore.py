@@ -1,0 +1,526 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Restoring real datacenters: what is refused, what is sent (once), and that the state is then the snapshot's."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import subprocess
+import tarfile
+import threading
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from tests.lab import craft
+from tests.lab.ansible import ModuleFailed, run_module
+from tests.lab.consul import Datacenter, Lab, Server, eventually
+from tests.lab.faults import Proxy
+from tests.lab.fill import fill, fill_kv, new_token, register_external
+from tests.lab.tables import tables
+
+
+def save(at: Datacenter, path: Path, **options: t.Any) -> Path:
+    run_module("consul_snapshot", path=path, url=at.url, token=at.token, **options)
+    return path
+
+
+def restore(at: Datacenter | Server | str, path: Path, **options: t.Any) -> dict[str, t.Any]:
+    """Run the module against a datacenter, a server or an address."""
+    url = at if isinstance(at, str) else at.url
+    if not isinstance(at, str) and at.token:
+        options.setdefault("token", at.token)
+    return run_module("consul_snapshot", state="restored", path=path, url=url, **options)
+
+
+def refused(at: Datacenter | str, path: Path, **options: t.Any) -> dict[str, t.Any]:
+    with pytest.raises(ModuleFailed) as caught:
+        restore(at, path, **options)
+    assert "\n" not in caught.value.result["msg"]
+    assert caught.value.result.get("exception") is None
+    return caught.value.result
+
+
+def mutations(proxy: Proxy) -> list[tuple[str, str]]:
+    """The requests that could have changed something; a question about rights is asked by POST."""
+    return [(method, path) for method, path in proxy.requests if method != "GET" and "acl/authorize" not in path]
+
+
+def restores(proxy: Proxy) -> int:
+    return sum(method == "PUT" and path.startswith("/v1/snapshot") for method, path in proxy.requests)
+
+
+def is_what_the_file_holds(at: Datacenter | Server, path: Path) -> None:
+    """Compare table by table, by a reader that the code under test does not share."""
+    live, kept = tables(at.snapshot()), tables(path.read_bytes())
+    assert live.keys() == kept.keys()
+    for table, rows in kept.items():
+        assert live[table] == rows, table
+
+
+def damage(datacenter: Datacenter) -> None:
+    """Do what people do at the wrong prompt: to keys, the catalogue and ACLs."""
+    datacenter.request("DELETE", "/v1/kv/app/web/?recurse")
+    datacenter.put("/v1/kv/app/api/000001", "overwritten")
+    datacenter.put("/v1/kv/later/one", "new")
+    datacenter.put("/v1/catalog/deregister", {"Node": "ext-1"})
+    register_external(datacenter, "ext-late")
+    if datacenter.token:
+        role = datacenter.get("/v1/acl/roles")[0]
+        datacenter.request("DELETE", f"/v1/acl/role/{role['ID']}")
+        new_token(datacenter, 'key "x" { policy = "read" }', "late")
+
+
+# ------------------------------------------------------------------------------------------------ the way it goes
+
+
+def test_a_damaged_datacenter_is_what_the_snapshot_holds_again(lab: Lab, tmp_path: Path) -> None:
+    datacenter = lab.datacenter(acl=True)
+    fill(datacenter, keys=100)
+    path = save(datacenter, tmp_path / "good.snap")
+    damage(datacenter)
+    checked = restore(datacenter, path, check=True, diff=True)
+    assert (checked["changed"], checked["action"]) == (True, "restore")
+    assert {row["table"]: row["lost"] for row in checked["loss"]["tables"]}["KVS"] == 1
+    assert {row["prefix"]: row["brought_back"] for row in checked["loss"]["kv"]}["app/"] == 20
+    assert "KVS later/one" in checked["diff"]["before"]
+    assert "overwritten" not in json.dumps(checked)
+    assert datacenter.get("/v1/kv/later/one")
+
+    result = restore(datacenter, path)
+    assert (result["changed"], result["action"], result["verified"]) == (True, "restored", True)
+    is_what_the_file_holds(datacenter, path)
+    assert Path(result["safety"]).stat().st_mode & 0o777 == 0o600
+    assert Path(result["safety"]).name.startswith("before-restore-dc1-")
+    assert datacenter.get("/v1/acl/roles")  # the operator's token still works
+
+    again = restore(datacenter, path)
+    assert (again["changed"], again["action"]) == (False, "unchanged")
+
+
+def test_the_live_state_sends_nothing(dc1: Datacenter, shared_lab: Lab, tmp_path: Path) -> None:
+    path = save(dc1, tmp_path / "good.snap")
+    with Proxy(dc1.url, shared_lab.address()) as proxy:
+        result = restore(proxy.url, path)
+        assert (result["changed"], result["action"]) == (False, "unchanged")
+        assert mutations(proxy) == []
+    assert sorted(found.name for found in tmp_path.glob("*.snap")) == ["good.snap"]
+
+
+def test_running_it_again_never_undoes_what_was_written_since(lab: Lab, tmp_path: Path) -> None:
+    datacenter = lab.datacenter()
+    fill(datacenter, keys=30)
+    path = save(datacenter, tmp_path / "good.snap")
+    datacenter.put("/v1/kv/app/web/000000", "damaged")
+    restore(datacenter, path)
+    datacenter.put("/v1/kv/written/since", "precious")
+    with Proxy(datacenter.url, lab.address()) as proxy:
+        result = restore(proxy.url, path)
+        assert mutations(proxy) == []
+    assert (result["changed"], result["action"]) == (False, "drifted")
+    assert "needs force" in result["reason"]
+    assert {row["name"]: row["change"] for row in result["loss"]["records"]} == {"written/since": "lost"}
+    assert datacenter.get("/v1/kv/written/since")
+    forced = restore(datacenter, path, force=True)
+    assert (forced["changed"], forced["verified"]) == (True, True)
+    is_what_the_file_holds(datacenter, path)
+
+
+def test_another_snapshot_is_restored_although_one_was_before(lab: Lab, tmp_path: Path) -> None:
+    datacenter = lab.datacenter()
+    fill(datacenter, keys=10)
+    one = save(datacenter, tmp_path / "one.snap")
+    datacenter.put("/v1/kv/two", "2")
+    two = save(datacenter, tmp_path / "two.snap")
+    for path in (one, two, one):
+        assert restore(datacenter, path)["action"] == "restored"
+        is_what_the_file_holds(datacenter, path)
+
+
+def test_exactly_one_request_is_sent(lab: Lab, tmp_path: Path) -> None:
+    datacenter = lab.datacenter()
+    fill(datacenter, keys=10)
+    path = save(datacenter, tmp_path / "good.snap")
+    datacenter.put("/v1/kv/x", "y")
+    with Proxy(datacenter.url, lab.address()) as proxy:
+        restore(proxy.url, path)
+        assert restores(proxy) == 1
+        assert [method for method, found in mutations(proxy) if "snapshot" not in found and "txn" not in found] == []
+
+
+# --------------------------------------------------------------------------------------------------- what is refused
+
+
+def with_records(path: Path, target: Path, *extra: tuple[int, bytes]) -> Path:
+    """Add records to a real snapshot."""
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(path.read_bytes()))) as archive:
+        members = {name: archive.extractfile(name).read() for name in ("meta.json", "state.bin")}
+    members["state.bin"] += b"".join(data for _kind, data in extra)
+    meta = json.loads(members["meta.json"])
+    members["meta.json"] = (json.dumps({**meta, "Size": len(members["state.bin"])}) + "\n").encode()
+    target.write_bytes(craft.pack({**members, "SHA256SUMS": craft.sums(members)}))
+    return target
+
+
+def test_a_poison_snapshot_is_refused_and_the_server_lives(lab: Lab, tmp_path: Path) -> None:
+    datacenter = lab.datacenter()
+    fill(datacenter, keys=10)
+    good = save(datacenter, tmp_path / "good.snap")
+    poison = with_records(good, tmp_path / "type.snap", craft.record(65, {"Whatever": 1}))
+    kind = with_records(
+        good, tmp_path / "kind.snap", craft.config_entry("api-gateway", {"Name": "g", "Kind": "api-gateway"})
+    )
+    with Proxy(datacenter.url, lab.address()) as proxy:
+        result = refused(proxy.url, poison)
+        assert result["refusals"] == ["unknown_types"]
+        assert "record types that Consul 1.8 does not restore (Unknown(65)): its leader would crash" in result["msg"]
+        result = refused(proxy.url, kind)
+        assert result["refusals"] == ["unknown_kinds"]
+        assert "(api-gateway)" in result["msg"]
+        assert refused(proxy.url, poison, check=True)["refusals"] == ["unknown_types"]
+        assert mutations(proxy) == []
+    assert datacenter.servers[0].process.poll() is None
+    assert datacenter.get("/v1/kv/app/web/000000")
+
+
+def test_a_poison_snapshot_that_is_forced_is_reported_as_a_probable_crash_and_sent_once(
+    lab: Lab, tmp_path: Path
+) -> None:
+    datacenter = lab.datacenter()
+    fill(datacenter, keys=10)
+    good = save(datacenter, tmp_path / "good.snap")
+    poison = with_records(good, tmp_path / "poison.snap", craft.record(65, {"Whatever": 1}))
+    with Proxy(datacenter.url, lab.address()) as proxy:
+        result = refused(proxy.url, poison, accept=["unknown_types"])
+        assert restores(proxy) == 1
+    assert "Do NOT restore this snapshot again" in result["msg"] and "before-restore-" in result["msg"]
+    server = datacenter.servers[0]
+    eventually(lambda: server.process.poll() is not None, 10, "the server has crashed")
+    server.stop()
+    server.start()  # it takes the older, good state, as the message says
+    datacenter.leader()
+    is_what_the_file_holds(datacenter, good)
+
+
+def test_a_snapshot_of_another_datacenter_is_refused(
+    federation: tuple[Datacenter, Datacenter], shared_lab: Lab, tmp_path: Path
+) -> None:
+    east, west = federation
+    path = save(west, tmp_path / "west.snap")
+    with Proxy(east.url, shared_lab.address()) as proxy:
+        result = refused(proxy.url, path)
+        assert mutations(proxy) == []
+    assert result["refusals"] == ["other_datacenter"]
+    assert "the snapshot is of datacenter 'west' and this is 'east'" in result["msg"]
+
+
+def test_a_token_that_is_not_in_the_snapshot_is_refused(lab: Lab, tmp_path: Path) -> None:
+    datacenter = lab.datacenter(acl=True)
+    fill(datacenter, keys=10)
+    path = save(datacenter, tmp_path / "good.snap")
+    late = new_token(datacenter, 'acl = "write" key_prefix "" { policy = "write" }', "late-operator")
+    with Proxy(datacenter.url, lab.address()) as proxy:
+        result = refused(proxy.url, path, token=late)
+        assert mutations(proxy) == []
+    assert result["refusals"] == ["lost_token"] and late not in json.dumps(result)
+
+
+def test_a_narrow_token_is_told_which_policy_is_missing(secured: Datacenter, shared_lab: Lab, tmp_path: Path) -> None:
+    path = save(secured, tmp_path / "good.snap")
+    secured.put("/v1/kv/narrow/restore", "x")
+    token = new_token(secured, 'operator = "write"', "narrow-restore")
+    with Proxy(secured.url, shared_lab.address()) as proxy:
+        assert 'acl = "write"' in refused(proxy.url, path, token=token)["msg"]
+        assert mutations(proxy) == []
+
+
+@pytest.mark.root
+def test_a_full_disk_is_refused_before_anything_is_sent(
+    dc1: Datacenter, shared_lab: Lab, tmp_path: Path, as_root: None
+) -> None:
+    path = save(dc1, tmp_path / "good.snap")
+    dc1.put("/v1/kv/full/disk", "x")
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(small)], check=True)
+    try:
+        with Proxy(dc1.url, shared_lab.address()) as proxy:
+            result = refused(proxy.url, path, safety_path=small)
+            assert result["refusals"] == ["low_disk"]
+            # Accepted or not, without the safety snapshot nothing is sent.
+            assert "No space left on device" in refused(proxy.url, path, safety_path=small, accept=["low_disk"])["msg"]
+            assert mutations(proxy) == []
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"path": "/nowhere.snap"}, "reading /nowhere.snap: No such file or directory"),
+        ({"safety_path": "/nowhere"}, "The directory /nowhere for the safety snapshot does not exist"),
+        ({"prefixes": ["a/", "a/b/"]}, "'a/b/' is part of 'a/'"),
+        ({"prefixes": ["consulops/"]}, "is this collection's own"),
+    ],
+)
+def test_a_bad_option_is_one_sentence(dc1: Datacenter, tmp_path: Path, options: dict[str, t.Any], words: str) -> None:
+    path = craft.write(tmp_path / "x.snap", craft.key("a"))
+    assert words in refused(dc1, options.pop("path", path), **options)["msg"]
+
+
+def test_no_leader_is_waited_for_and_then_said(lab: Lab, tmp_path: Path) -> None:
+    datacenter = lab.datacenter(servers=3)
+    path = save(datacenter, tmp_path / "good.snap")
+    one, two, three = datacenter.servers
+    two.stop()
+    three.stop()
+    message = refused(one.url, path, leader_timeout=1)["msg"]
+    assert "leader" in message or "does not answer" in message
+
+
+# ------------------------------------------------------------------------------------------------------------ faults
+
+
+def test_a_connection_that_breaks_in_the_restore_is_reported_and_never_sent_again(lab: Lab, tmp_path: Path) -> None:
+    datacenter = lab.datacenter()
+    fill(datacenter, keys=10)
+    path = save(datacenter, tmp_path / "good.snap")
+    datacenter.put("/v1/kv/x", "y")
+    for fault in ("drop", "error"):
+        with Proxy(datacenter.url, lab.address(), fault, path="/v1/snapshot", method="PUT") as proxy:
+            result = refused(proxy.url, path)
+            assert restores(proxy) == 1
+        assert "Do NOT restore this snapshot again" in result["msg"]
+    assert datacenter.get("/v1/kv/x")
+
+
+def test_a_server_killed_in_the_middle_of_the_restore_is_asked_only_once(lab: Lab, tmp_path: Path) -> None:
+    datacenter = lab.datacenter()
+    fill_kv(datacenter, 2000, value_bytes=4096)
+    path = save(datacenter, tmp_path / "good.snap")
+    datacenter.put("/v1/kv/x", "y")
+    server = datacenter.servers[0]
+    with Proxy(datacenter.url, lab.address()) as proxy:
+        proxy.before_forward = lambda method, found: (
+            server.stop() if method == "PUT" and found.startswith("/v1/snapshot") else None
+        )
+        result = refused(proxy.url, path, leader_timeout=2)
+        assert restores(proxy) == 1
+    assert "Do NOT restore this snapshot again" in result["msg"]
+    server.start()
+    datacenter.leader()
+    assert datacenter.get("/v1/kv/x")
+
+
+def test_a_cluster_is_restored_through_a_follower(lab: Lab, tmp_path: Path) -> None:
+    datacenter = lab.datacenter(servers=3)
+    fill(datacenter, keys=50)
+    path = save(datacenter, tmp_path / "good.snap")
+    damage(datacenter)
+    follower = datacenter.followers()[0]
+    result = restore(follower, path)
+    assert result["verified"] is True
+    for server in datacenter.servers:
+        eventually(lambda server=server: tables(server.snapshot()) == tables(path.read_bytes()), what=server.name)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_leader_killed_around_the_restore_leaves_the_old_state_or_the_new_one(
+    lab: Lab, tmp_path: Path, when: str
+) -> None:
+    datacenter = lab.datacenter(servers=3)
+    fill(datacenter, keys=50)
+    path = save(datacenter, tmp_path / "good.snap")
+    datacenter.put("/v1/kv/x", "y")
+    before = tables(datacenter.snapshot())
+    leader, (follower, _other) = datacenter.leader(), datacenter.followers()
+
+    def kill(method: str, found: str) -> None:
+        if method == "PUT" and found.startswith("/v1/snapshot"):
+            leader.stop()
+
+    with Proxy(follower.url, lab.address()) as proxy:
+        if when == "before":
+            proxy.before_forward = kill
+        else:
+            proxy.after_forward = kill
+        try:
+            outcome: t.Any = restore(proxy.url, path)
+        except ModuleFailed as error:
+            outcome = error.result
+        assert restores(proxy) == 1
+    alive = Datacenter(datacenter.name, [server for server in datacenter.servers if server.process is not None])
+    alive.leader()
+    now = tables(follower.snapshot())
+    if outcome.get("failed"):
+        assert "Do NOT restore this snapshot again" in outcome["msg"]
+        assert now in (before, tables(path.read_bytes()))
+    else:
+        assert outcome["verified"] is True and now == tables(path.read_bytes())
+
+
+# --------------------------------------------------------------------------------------------------------- aftercare
+
+
+def test_sessions_that_were_gone_come_back_and_are_destroyed_again(lab: Lab, tmp_path: Path) -> None:
+    datacenter = lab.datacenter()
+    fill(datacenter, keys=10)
+    session = datacenter.put("/v1/session/create", {"Name": "holder"})["ID"]
+    assert datacenter.put(f"/v1/kv/the/lock?acquire={session}", "held") is True
+    path = save(datacenter, tmp_path / "good.snap")
+    datacenter.put(f"/v1/session/destroy/{session}")
+    datacenter.put("/v1/kv/x", "y")
+    zombie = restore(datacenter, path, destroy_gone_sessions=False)
+    assert zombie["destroyed_sessions"] == []
+    assert datacenter.get("/v1/kv/the/lock")[0]["Session"] == session
+    datacenter.put(f"/v1/session/destroy/{session}")
+    datacenter.put("/v1/kv/x", "y")
+    result = restore(datacenter, path, force=True)
+    assert result["destroyed_sessions"] == [session]
+    assert "Session" not in datacenter.get("/v1/kv/the/lock")[0]
+    assert session not in {found["ID"] for found in datacenter.get("/v1/session/list")}
+
+
+def test_nodes_that_are_no_members_any_more_are_named_with_what_clears_them(lab: Lab, tmp_path: Path) -> None:
+    datacenter = lab.datacenter()
+    fill(datacenter, keys=10)
+    good = save(datacenter, tmp_path / "good.snap")
+    ghosts = with_records(good, tmp_path / "ghosts.snap", *_ghost("old-server"))
+    datacenter.put("/v1/kv/x", "y")
+    result = restore(datacenter, ghosts)
+    assert result["ghost_nodes"] == ["old-server"]
+    assert result["ghost_commands"] == ["consul force-leave -prune old-server"]
+
+
+def _ghost(name: str) -> list[tuple[int, bytes]]:
+    """A node with an agent, in every field that Consul wants."""
+    base = {"Node": name, "Address": "192.0.2.50", "Datacenter": "dc1", "CreateIndex": 2, "ModifyIndex": 2}
+    check = {"Node": name, "CheckID": "serfHealth", "Name": "Serf Health Status", "Status": "passing", "CreateIndex": 2}
+    return [craft.record(0, base), craft.record(0, {**base, "Check": {**check, "ModifyIndex": 2}})]
+
+
+def test_a_secondary_that_replicates_acls_notices_within_ten_seconds(lab: Lab, tmp_path: Path) -> None:
+    primary = lab.datacenter("dc1", acl=True, extra={"primary_datacenter": "dc1"})
+    secondary = lab.datacenter("dc2", replicates=primary)
+    lab.join_wan(primary, secondary)
+    fill(primary, keys=10)
+    path = save(primary, tmp_path / "good.snap")
+    late = new_token(primary, 'key_prefix "" { policy = "read" }', "late")
+    primary.put("/v1/kv/anything", "x")
+
+    def knows_late() -> bool:
+        return any(found["Description"] == "late" for found in secondary.get("/v1/acl/tokens"))
+
+    eventually(knows_late, 30, "the secondary replicates the new token")
+    started = time.monotonic()
+    result = restore(primary, path)
+    assert set(result["touched"]) == {"ACLPolicy", "ACLRole", "ACLToken", "ConfigEntry"}
+    eventually(lambda: not knows_late(), 10, "the secondary forgets the token that the restore took away")
+    print(f"the secondary noticed {time.monotonic() - started:.1f} s after the restore began")
+    assert late
+    is_what_the_file_holds(primary, path)
+
+
+# ---------------------------------------------------------------------------------------------------------- prefixes
+
+
+def test_only_the_keys_below_the_prefixes_come_back(lab: Lab, tmp_path: Path) -> None:
+    datacenter = lab.datacenter(acl=True)
+    fill(datacenter, keys=200)
+    path = save(datacenter, tmp_path / "good.snap")
+    datacenter.put("/v1/kv/app/web/000000?flags=9", "damaged")
+    datacenter.request("DELETE", "/v1/kv/app/web/000005")
+    datacenter.put("/v1/kv/app/web/extra", "stays")
+    datacenter.put("/v1/kv/app/api/000001", "damaged too")
+    options = {"prefixes": ["app/web/"], "token": new_token(datacenter, 'key_prefix "app/web/" { policy = "write" }')}
+    checked = restore(datacenter, path, check=True, diff=True, **options)
+    assert checked["prefixes"] == [
+        {"prefix": "app/web/", "created": 1, "updated": 1, "deleted": 0, "unchanged": 38, "kept": 1, "conflicts": []}
+    ]
+    assert "app/web/000005" in checked["diff"]["after"]
+    with Proxy(datacenter.url, lab.address()) as proxy:
+        result = restore(proxy.url, path, **options)
+        assert restores(proxy) == 0
+    assert (result["changed"], result["action"]) == (True, "restored")
+    assert datacenter.get("/v1/kv/app/web/extra")
+    assert datacenter.request("GET", "/v1/kv/app/api/000001?raw").text == "damaged too"
+    assert restore(datacenter, path, **options)["changed"] is False
+    pruned = restore(datacenter, path, prune=True, **options)
+    assert pruned["prefixes"][0]["deleted"] == 1
+    live = [row for row in tables(datacenter.snapshot())["KVS"] if "'app/web/" in row]
+    kept = [row for row in tables(path.read_bytes())["KVS"] if "'app/web/" in row]
+    assert live == kept
+    assert restore(datacenter, path, prune=True, **options)["changed"] is False
+
+
+def test_a_denied_prefix_is_not_an_empty_one(secured: Datacenter, tmp_path: Path) -> None:
+    path = save(secured, tmp_path / "good.snap")
+    token = new_token(secured, 'key_prefix "elsewhere/" { policy = "write" }', "partial-narrow")
+    assert "Permission denied" in refused(secured, path, prefixes=["app/"], token=token)["msg"]
+
+
+def test_keys_that_are_not_utf8_come_back_byte_for_byte(lab: Lab, tmp_path: Path) -> None:
+    datacenter = lab.datacenter()
+    datacenter.put("/v1/kv/bin/%ff%fe/key?flags=5", b"\x00\xff")
+    datacenter.put("/v1/kv/bin/plain", "text")
+    path = save(datacenter, tmp_path / "good.snap")
+    datacenter.request("DELETE", "/v1/kv/bin/?recurse")
+    result = restore(datacenter, path, prefixes=["bin/"])
+    assert result["prefixes"][0]["created"] == 2
+    assert tables(datacenter.snapshot())["KVS"] == tables(path.read_bytes())["KVS"]
+    assert restore(datacenter, path, prefixes=["bin/"], prune=True)["changed"] is False
+
+
+def test_a_key_that_others_keep_writing_is_not_overwritten_unseen(lab: Lab, tmp_path: Path) -> None:
+    datacenter = lab.datacenter()
+    fill_kv(datacenter, 50)
+    path = save(datacenter, tmp_path / "good.snap")
+    datacenter.put("/v1/kv/app/web/000000", "damaged")
+    counter = iter(range(1000))
+
+    def write(method: str, found: str) -> None:
+        if found.startswith("/v1/txn"):
+            datacenter.put("/v1/kv/app/web/000000", f"busy {next(counter)}")
+
+    with Proxy(datacenter.url, lab.address()) as proxy:
+        proxy.before_forward = write
+        result = refused(proxy.url, path, prefixes=["app/"])
+    assert "1 keys were written to by others in every attempt" in result["msg"]
+    assert datacenter.request("GET", "/v1/kv/app/web/000000?raw").text.startswith("busy")
+    assert restore(datacenter, path, prefixes=["app/"])["prefixes"][0]["updated"] == 1
+
+
+def test_a_blocking_query_of_ours_survives_a_restore(lab: Lab, tmp_path: Path) -> None:
+    from ansible_collections.consulops.failover.plugins.module_utils._consul import endpoint
+    from ansible_collections.consulops.failover.plugins.module_utils._consul.client import Client
+    from ansible_collections.consulops.failover.plugins.module_utils._consul.watch import Watch
+
+    datacenter = lab.datacenter()
+    datacenter.put("/v1/kv/watched", "old")
+    path = save(datacenter, tmp_path / "good.snap")
+    fill_kv(datacenter, 640)
+    datacenter.put("/v1/kv/watched", "new")
+    seen: list[str] = []
+    with Client(endpoint.resolve({"url": datacenter.url}, {})) as client:
+        watch = Watch(client, "/v1/kv/watched", wait_s=2)
+        assert watch.next().reply.json()[0]["Value"] == "bmV3"
+        stop = threading.Event()
+
+        def follow() -> None:
+            while not stop.is_set():
+                seen.append(watch.next().reply.json()[0]["Value"])
+
+        thread = threading.Thread(target=follow)
+        thread.start()
+        restore(datacenter, path)
+        try:
+            eventually(lambda: seen and seen[-1] == "b2xk", 10, "the watcher sees the restored value")
+        finally:
+            stop.set()
+            thread.join()
