@@ -77,15 +77,17 @@ def _plain(value: t.Any) -> t.Any:
 
 def run_playbook(
     directory: Path,
-    plays: t.Sequence[t.Mapping[str, t.Any]],
+    plays: t.Sequence[t.Mapping[str, t.Any]] | str,
     *options: str,
     environment: t.Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run plays (as data) with ansible-playbook against localhost and return the finished process."""
+    """Run plays (as data, or a playbook of ours by name) against localhost and return the finished process."""
     directory.mkdir(parents=True, exist_ok=True)
-    playbook = directory / "playbook.json"
-    playbook.touch(mode=0o600)
-    playbook.write_text(json.dumps(plays), encoding="utf-8")
+    playbook: str | Path = directory / "playbook.json"
+    if isinstance(plays, str):
+        playbook = plays
+    else:
+        _private(directory / "playbook.json", plays)
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("CONSUL_")}
     return subprocess.run(
         [str(Path(sys.executable).with_name("ansible-playbook")), "-c", "local", *options, str(playbook)],
@@ -104,6 +106,23 @@ def run_playbook(
         timeout=180,
         check=False,
     )
+
+
+def _private(path: Path, data: t.Any) -> Path:
+    """Write data as JSON into a file that only its owner reads: tokens are never part of a command line."""
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(data), encoding="utf-8")
+    return path
+
+
+def run_our_playbook(
+    directory: Path, name: str, variables: t.Mapping[str, t.Any], *options: str
+) -> subprocess.CompletedProcess[str]:
+    """Run ``consulops.failover.NAME`` with variables and return the finished process."""
+    directory.mkdir(parents=True, exist_ok=True)
+    plain = {key: _plain(value) for key, value in variables.items()}
+    extra = _private(directory / "variables.json", plain)
+    return run_playbook(directory, f"consulops.failover.{name}", "-e", f"@{extra}", *options)
 
 
 def run_task(

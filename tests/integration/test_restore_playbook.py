@@ -1,0 +1,102 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""``consulops.failover.restore`` as an operator runs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+import typing as t
+from pathlib import Path
+
+from tests.lab.ansible import run_module, run_our_playbook
+from tests.lab.consul import Datacenter, Lab, eventually
+from tests.lab.fill import fill
+from tests.lab.tables import tables
+
+Done = subprocess.CompletedProcess[str]
+
+
+def save(at: Datacenter, path: Path) -> Path:
+    run_module("consul_snapshot", path=path, url=at.url, token=at.token)
+    return path
+
+
+def changed(done: Done) -> int:
+    """How many tasks changed something, over all hosts."""
+    return sum(int(line.split("changed=")[1].split()[0]) for line in done.stdout.splitlines() if "changed=" in line)
+
+
+def test_the_playbook_asks_plans_restores_verifies_and_is_then_quiet(lab: Lab, tmp_path: Path) -> None:
+    datacenter = lab.datacenter(acl=True)
+    fill(datacenter, keys=50)
+    path = save(datacenter, tmp_path / "good.snap")
+    datacenter.put("/v1/kv/app/web/000000", "damaged-value")
+    datacenter.put("/v1/agent/service/register", {"Name": "after-the-snapshot"})
+    server = datacenter.servers[0]
+    reload = f"env CONSUL_HTTP_TOKEN={server.token} {server.binary} reload -http-addr={server.url}"
+    variables: dict[str, t.Any] = {
+        "consul_restore_path": path,
+        "consul_restore_url": datacenter.url,
+        "consul_restore_token": datacenter.token,
+        "consul_restore_report": tmp_path / "report.json",
+        "consul_restore_agents": "localhost",
+        "consul_restore_reload_command": reload,
+    }
+    before = tables(datacenter.snapshot())
+
+    checked = run_our_playbook(tmp_path / "run", "restore", variables, "--check", "--diff")
+    assert checked.returncode == 0, checked.stdout
+    assert "KVS app/web/000000" in checked.stdout and "damaged-value" not in checked.stdout
+    assert tables(datacenter.snapshot()) == before
+
+    unconfirmed = run_our_playbook(tmp_path / "run", "restore", variables)
+    assert unconfirmed.returncode != 0 and "-e consul_restore_confirm=dc1" in unconfirmed.stdout.replace("\n", " ")
+    assert tables(datacenter.snapshot()) == before
+
+    variables["consul_restore_confirm"] = "dc1"
+    done = run_our_playbook(tmp_path / "run", "restore", variables)
+    finished = time.monotonic()
+    assert done.returncode == 0, done.stdout
+    assert str(datacenter.token) not in done.stdout.replace(reload, "")
+    assert tables(datacenter.snapshot()) == tables(path.read_bytes())
+    eventually(lambda: "after-the-snapshot" in datacenter.get("/v1/catalog/services"), 5, "the services are back")
+    assert time.monotonic() - finished < 5
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert (report[0]["action"], report[0]["verified"]) == ("restored", True)
+    assert Path(report[0]["safety"]).exists()
+    assert (tmp_path / "report.json").stat().st_mode & 0o777 == 0o600
+
+    again = run_our_playbook(tmp_path / "run", "restore", variables)
+    assert again.returncode == 0 and changed(again) == 0, again.stdout
+
+
+def test_a_federation_is_restored_in_the_order_that_is_given(lab: Lab, tmp_path: Path) -> None:
+    one, two = lab.datacenter("dc1"), lab.datacenter("dc2")
+    lab.join_wan(one, two)
+    paths = []
+    for datacenter in (one, two):
+        fill(datacenter, keys=20)
+        paths.append(save(datacenter, tmp_path / f"{datacenter.name}.snap"))
+        datacenter.put("/v1/kv/x", "y")
+    variables = {
+        "consul_restore_paths": [str(path) for path in paths],
+        "consul_restore_url": one.url,
+        "consul_restore_agents": "nobody",
+    }
+    half = run_our_playbook(tmp_path / "run", "restore", {**variables, "consul_restore_confirm": "dc2"})
+    assert half.returncode != 0
+    assert one.get("/v1/kv/x") and two.get("/v1/kv/x")
+    done = run_our_playbook(tmp_path / "run", "restore", {**variables, "consul_restore_confirm": "dc1,dc2"})
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.index("dc1.snap") < done.stdout.index("dc2.snap")
+    for datacenter, path in zip((one, two), paths):
+        assert tables(datacenter.snapshot()) == tables(path.read_bytes())
+
+
+def test_without_a_snapshot_it_says_how_to_name_one(tmp_path: Path) -> None:
+    done = run_our_playbook(tmp_path / "run", "restore", {})
+    assert done.returncode != 0 and "consul_restore_path=/path/to/file.snap" in done.stdout
