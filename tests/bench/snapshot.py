@@ -30,13 +30,21 @@ import time
 from pathlib import Path
 from {PACKAGE}._consul import endpoint
 from {PACKAGE}._consul.client import Client
-from {PACKAGE}._snapshot import inspect, save
+from {PACKAGE}._snapshot import inspect, restore, save
 """
 SAVE = """
 with Client(endpoint.resolve({{"url": {url!r}}}, {{}})) as client:
     request = save.Request(path={path!r}, cross_check={cross_check!r}, on_shrink="ignore")
     started = time.monotonic()
     save.save(client, request, save.plan(client, request, time.time()), time.time())
+    print("seconds", time.monotonic() - started)
+"""
+RESTORE = """
+with Client(endpoint.resolve({{"url": {url!r}}}, {{}})) as client:
+    path = Path({path!r})
+    request = restore.Request(path=path, safety_path=path.parent)
+    started = time.monotonic()
+    assert restore.prepare(client, request, time.time(), compare_now=False).decision.action == "unchanged"
     print("seconds", time.monotonic() - started)
 """
 INSPECT = """
@@ -56,6 +64,7 @@ def main() -> int:
             fill_kv(datacenter, size, prefix="bench/")
             compare_save(datacenter, size, Path(scratch))
             compare_inspect(datacenter, size, Path(scratch))
+            compare_restore(datacenter, size, Path(scratch))
             datacenter.servers[0].stop()
     return 0
 
@@ -97,13 +106,31 @@ def compare_inspect(datacenter: Datacenter, size: int, scratch: Path) -> None:
     show(f"inspect, {size:,} keys of 256 bytes", results, "consul snapshot inspect")
 
 
+def compare_restore(datacenter: Datacenter, size: int, scratch: Path) -> None:
+    """Restore what is there already: the command line replaces everything again, the core finds nothing to do."""
+    binary, path = datacenter.servers[0].binary, scratch / "task.snap"
+    options = {"url": datacenter.url, "path": str(path)}
+    save = SAVE.format(url=datacenter.url, path=str(scratch / "again.snap"), cross_check="ignore")
+    arguments = {"url": datacenter.url, "path": path, "state": "restored"}
+    results = side_by_side(
+        [
+            _python("core: restore, nothing differs", RESTORE.format(**options)),
+            _python("core: one save and one decode", save + INSPECT.format(path=str(path), digests=True)),
+            _task("whole Ansible task, nothing differs", scratch, "consul_snapshot", arguments),
+            Contender("consul snapshot restore", [binary, "snapshot", "restore", *_at(datacenter), str(path)]),
+        ],
+        RUNS,
+    )
+    show(f"restore of what is there, {size:,} keys of 256 bytes", results, "consul snapshot restore")
+
+
 def _at(datacenter: Datacenter) -> list[str]:
     return [f"-http-addr={datacenter.url}"]
 
 
 def _python(name: str, program: str) -> Contender:
     def own_time(output: str) -> float:
-        return float(output.split("seconds")[1])
+        return sum(float(line.split()[1]) for line in output.splitlines() if line.startswith("seconds"))
 
     command = [sys.executable, "-c", IMPORTS + program]
     return Contender(name, command, own_time if program else None, {"PYTHONPATH": str(COLLECTIONS)})

@@ -115,6 +115,35 @@ def run(demo: Demo, lab: Lab) -> None:
         durable = {table["table"] for table in comparison["tables"] if table["durable"]}
         found = [row for row in comparison["differences"] if row["table"] in durable]
         say(f"equal={comparison['equal']}: " + "; ".join(_difference(row) for row in found))
+    with demo.step("restore, in check mode") as say:
+        result = demo.task(SAVE, {**connection, "path": path, "state": "restored"}, "--check")
+        say(f"would undo: {_loss(result)}")
+    with demo.step("restore") as say:
+        result = demo.task(SAVE, {**connection, "path": path, "state": "restored"})
+        say(f"changed={result['changed']}; one request, verified={result['verified']};")
+        say(f"the state before is kept as {Path(result['safety']).name}")
+    with demo.step("restore again") as say:
+        result = demo.task(SAVE, {**connection, "path": path, "state": "restored"})
+        say(f"changed={result['changed']}; {result['reason']}")
+    with demo.step("write a key, restore again") as say:
+        datacenter.put("/v1/kv/app/precious", "written after the restore")
+        result = demo.task(SAVE, {**connection, "path": path, "state": "restored"})
+        say(f"changed={result['changed']}, {result['action']}: would undo {_loss(result)}; needs force")
+    with demo.step("wipe a prefix, restore only that") as say:
+        datacenter.request("DELETE", "/v1/kv/app/api/?recurse")
+        result = demo.task(SAVE, {**connection, "path": path, "state": "restored", "prefixes": ["app/api/"]})
+        row = result["prefixes"][0]
+        kept = datacenter.request("GET", "/v1/kv/app/precious?raw").text
+        say(f"changed={result['changed']}; {row['created']} keys created below app/api/; app/precious: {kept!r}")
+    with demo.step("the same in a second datacenter") as say:
+        second = lab.datacenter("dc2")
+        lab.join_wan(datacenter, second)
+        fill(second, keys=50)
+        through = {**connection, "datacenter": "dc2", "path": f"{vault}/dc2.snap"}
+        demo.task(SAVE, through)
+        second.put("/v1/kv/app/web/000000", "edited")
+        result = demo.task(SAVE, {**through, "state": "restored", "destroy_gone_sessions": False})
+        say(f"saved and restored through an agent of dc1: changed={result['changed']}, verified={result['verified']}")
     with demo.step("damage one bit of the file") as say:
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 1
@@ -125,6 +154,13 @@ def run(demo: Demo, lab: Lab) -> None:
 
 def _version(datacenter: Datacenter) -> str:
     return str(datacenter.get("/v1/agent/self")["Config"]["Version"])
+
+
+def _loss(result: t.Mapping[str, t.Any]) -> str:
+    return ", ".join(
+        f"{row['table']} {row['lost'] + row['rolled_back']} changes, {row['brought_back']} brought back"
+        for row in result["loss"]["tables"]
+    )
 
 
 def _row(table: t.Mapping[str, t.Any]) -> str:
