@@ -72,16 +72,20 @@ def main() -> int:
 def compare_save(datacenter: Datacenter, size: int, scratch: Path) -> None:
     """Save the datacenter with the command line, the core and a whole Ansible task."""
     binary = datacenter.servers[0].binary
-    options = {"url": datacenter.url, "path": str(scratch / "core.snap")}
+    options = {"url": datacenter.url, "path": str(scratch / f"core-{size}.snap")}
     results = side_by_side(
         [
             Contender(
-                "consul snapshot save", [binary, "snapshot", "save", *_at(datacenter), str(scratch / "cli.snap")]
+                "consul snapshot save",
+                [binary, "snapshot", "save", *_at(datacenter), str(scratch / f"cli-{size}.snap")],
             ),
             _python("core: save, decoded", SAVE.format(**options, cross_check="ignore")),
             _python("core: save, decoded and cross-checked", SAVE.format(**options, cross_check="warn")),
             _task(
-                "whole Ansible task", scratch, "consul_snapshot", {"url": datacenter.url, "path": scratch / "task.snap"}
+                "whole Ansible task",
+                scratch,
+                "consul_snapshot",
+                {"url": datacenter.url, "path": scratch / f"task-{size}.snap"},
             ),
             _python("only the imports", ""),
         ],
@@ -92,7 +96,7 @@ def compare_save(datacenter: Datacenter, size: int, scratch: Path) -> None:
 
 def compare_inspect(datacenter: Datacenter, size: int, scratch: Path) -> None:
     """Inspect one file with the command line, the core and a whole Ansible task."""
-    binary, path = datacenter.servers[0].binary, scratch / "cli.snap"
+    binary, path = datacenter.servers[0].binary, scratch / f"cli-{size}.snap"
     results = side_by_side(
         [
             Contender("consul snapshot inspect", [binary, "snapshot", "inspect", str(path)]),
@@ -108,9 +112,9 @@ def compare_inspect(datacenter: Datacenter, size: int, scratch: Path) -> None:
 
 def compare_restore(datacenter: Datacenter, size: int, scratch: Path) -> None:
     """Restore what is there already: the command line replaces everything again, the core finds nothing to do."""
-    binary, path = datacenter.servers[0].binary, scratch / "task.snap"
+    binary, path = datacenter.servers[0].binary, scratch / f"task-{size}.snap"
     options = {"url": datacenter.url, "path": str(path)}
-    save = SAVE.format(url=datacenter.url, path=str(scratch / "again.snap"), cross_check="ignore")
+    save = SAVE.format(url=datacenter.url, path=str(scratch / f"again-{size}.snap"), cross_check="ignore")
     arguments = {"url": datacenter.url, "path": path, "state": "restored"}
     results = side_by_side(
         [

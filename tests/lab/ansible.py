@@ -126,14 +126,21 @@ def run_our_playbook(
 
 
 def run_task(
-    directory: Path, module: str, arguments: t.Mapping[str, t.Any], *options: str, name: str = "task"
+    directory: Path,
+    module: str,
+    arguments: t.Mapping[str, t.Any],
+    *options: str,
+    before: t.Sequence[t.Mapping[str, t.Any]] = (),
 ) -> dict[str, t.Any]:
-    """Run one task with ansible-playbook and return its result, failed or not. Options are ansible-playbook's."""
-    task = {"name": name, module: {key: _plain(value) for key, value in arguments.items()}}
+    """Run one task with ansible-playbook, after others, and return its result, failed or not.
+
+    Options are ansible-playbook's.
+    """
+    task = {module: {key: _plain(value) for key, value in arguments.items()}}
     tree = directory / "results"
     done = run_playbook(
         directory,
-        [{"hosts": "localhost", "gather_facts": False, "tasks": [task]}],
+        [{"hosts": "localhost", "gather_facts": False, "tasks": [*before, task]}],
         *options,
         environment={"ANSIBLE_CALLBACKS_ENABLED": "ansible.builtin.tree", "ANSIBLE_CALLBACK_TREE_DIR": str(tree)},
     )

@@ -54,7 +54,7 @@ def inspect_file(
     found: list[Key] = []
 
     def look(_table: str, kind: int, record: t.Any, _size: int) -> None:
-        if kind == records.KVS and record[b"Key"] == wanted:
+        if kind == records.KVS:
             found.append(_key(record))
 
     with SnapshotFile(path) as source:
@@ -66,6 +66,7 @@ def inspect_file(
             kv_depth=kv_depth,
             kv_prefix=kv_prefix.encode(),
             on_record=None if wanted is None else look,
+            on_keys=lambda name: name == wanted,
         )
     return surveyed, found[0] if found else None
 

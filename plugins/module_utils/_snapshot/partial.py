@@ -96,15 +96,13 @@ def wanted(path: Path, prefixes: t.Sequence[str], now: float) -> dict[str, Conte
     ends = [(prefix, prefix.encode()) for prefix in prefixes]
 
     def note(_table: str, kind: int, record: t.Any, _size: int) -> None:
-        if kind != records.KVS or records.is_reserved(kind, record):
-            return
-        key: bytes = record[b"Key"]
-        for prefix, start in ends:
-            if key.startswith(start):
-                found[prefix][key] = (record.get(b"Value") or b"", record[b"Flags"])
+        if kind == records.KVS and not records.is_reserved(kind, record):
+            prefix = next(prefix for prefix, start in ends if record[b"Key"].startswith(start))
+            found[prefix][record[b"Key"]] = (record.get(b"Value") or b"", record[b"Flags"])
 
+    starts = tuple(start for _prefix, start in ends)
     with SnapshotFile(path) as source:
-        survey(source, str(path), as_of=now, digests=False, on_record=note)
+        survey(source, str(path), as_of=now, digests=False, on_record=note, on_keys=lambda key: key.startswith(starts))
     return found
 
 

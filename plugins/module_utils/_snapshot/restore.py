@@ -97,12 +97,13 @@ def prepare(client: Client, request: Request, now: float, *, compare_now: bool) 
         )
     file_side = _Noted(client.endpoint.token)
     with SnapshotFile(request.path) as source:
-        in_file = survey(source, str(request.path), as_of=now, on_record=file_side.add)
+        in_file = survey(source, str(request.path), as_of=now, on_record=file_side.add, on_keys=_is_receipt)
     wait_for_leader(client, request.leader_timeout_s)
     live_side = _Noted(client.endpoint.token)
     with _live(client, request) as stream:
         counted = _Counted(stream)
-        live = survey(counted, f"the answer of {client.endpoint}", as_of=now, on_record=live_side.add)
+        name = f"the answer of {client.endpoint}"
+        live = survey(counted, name, as_of=now, on_record=live_side.add, on_keys=_is_receipt)
     uses_acl = client.endpoint.token is not None and live_side.has_tokens
     facts = Facts(
         file=in_file,
@@ -298,6 +299,10 @@ def _timed(seconds: dict[str, float], part: str) -> t.Iterator[None]:
     seconds[part] = time.monotonic() - started
 
 
+def _is_receipt(key: bytes) -> bool:
+    return key == RECEIPT_KEY.encode()
+
+
 class _Noted:
     """What is noted of one side while its records stream by. The secret of a token is compared and forgotten."""
 
@@ -311,8 +316,7 @@ class _Noted:
 
     def add(self, table: str, kind: int, record: t.Any, _size: int) -> None:
         if kind == records.KVS:
-            if record[b"Key"] == RECEIPT_KEY.encode():
-                self.receipt = restore_plan.read_receipt(record.get(b"Value") or b"")
+            self.receipt = restore_plan.read_receipt(record.get(b"Value") or b"")
         elif kind == records.SESSION:
             self.sessions.add(records.text(record.get(b"ID")))
         elif kind == records.ACL_TOKEN:

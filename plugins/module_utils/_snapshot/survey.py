@@ -88,16 +88,18 @@ def survey(
     kv_depth: int | None = None,
     kv_prefix: bytes = b"",
     on_record: OnRecord | None = None,
+    on_keys: t.Callable[[bytes], bool] | None = None,
 ) -> Survey:
     """Read a whole snapshot, called ``name`` in errors, and return what it holds.
 
     ``as_of``: ACL tokens that have expired by then (seconds since 1970) are counted but not digested, because Consul
     may have dropped them meanwhile. ``kv_depth``: how many path elements a KV prefix has in ``kv`` (None: no list).
-    ``on_record`` sees (table, type, record, size) of every record. Raises BadSnapshot and what the source raises.
+    ``on_record`` sees (table, type, record, size) of every record; of keys only those that ``on_keys`` wants.
+    Raises BadSnapshot and what the source raises.
     """
     archive = Archive(source)
     try:
-        return _survey(archive, as_of, digests, kv_depth, kv_prefix, on_record)
+        return _survey(archive, as_of, digests, kv_depth, kv_prefix, on_record, on_keys)
     except DamagedArchive as error:
         raise BadSnapshot(f"{name} is not a usable snapshot: {error}.") from None
     except BadSnapshot as error:
@@ -117,6 +119,7 @@ def _survey(
     kv_depth: int | None,
     kv_prefix: bytes,
     on_record: OnRecord | None,
+    on_keys: t.Callable[[bytes], bool] | None,
 ) -> Survey:
     tables = _Tables(digests, as_of)
     nodes = _Nodes()
@@ -131,8 +134,8 @@ def _survey(
 
     for kind, value, size in archive.records():
         if kind == records.KVS:
-            keys.add(value, size)
-            if on_record is not None:
+            key = keys.add(value, size)
+            if on_record is not None and (on_keys is None or on_keys(key)):
                 on_record(records.type_name(kind), kind, records.shaped(kind, value), size)
             continue
         record = records.shaped(kind, value)
@@ -307,7 +310,8 @@ class _Keys(_Tally):
         self._below = below
         self._found: dict[bytes, list[int]] = {}
 
-    def add(self, value: t.Any, size: int) -> None:
+    def add(self, value: t.Any, size: int) -> bytes:
+        key: bytes
         key, content, flags = records.key_fields(value)
         self.count += 1
         self.bytes += size
@@ -326,6 +330,7 @@ class _Keys(_Tally):
                 tally[1] += size
             else:
                 self._note(prefix, size)
+        return key
 
     def _note(self, prefix: bytes, size: int) -> None:
         if len(self._found) >= MAX_PREFIXES:
