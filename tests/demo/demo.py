@@ -81,9 +81,9 @@ def main() -> int:
 
 def run(demo: Demo, lab: Lab) -> None:
     """The steps."""
-    with demo.step("start Consul, ACLs default deny") as say:
-        datacenter = lab.datacenter("dc1", acl=True)
-        say(f"one server of datacenter dc1 on {datacenter.servers[0].address}, version {_version(datacenter)}")
+    with demo.step("start two Consul datacenters") as say:
+        datacenter, second = lab.datacenter("dc1", acl=True), lab.datacenter("dc2")
+        say(f"dc1 on {datacenter.servers[0].address} with ACLs, default deny; dc2; version {_version(datacenter)}")
     with demo.step("fill it") as say:
         fill(datacenter, keys=2000)
         say("2,000 keys, services, 5 external nodes, a session, ACLs, a query, config entries, an intention")
@@ -101,21 +101,19 @@ def run(demo: Demo, lab: Lab) -> None:
     with demo.step("save again within max_age") as say:
         result = demo.task(SAVE, {**connection, "path": f"{vault}/", "max_age": "1h"})
         say(f"changed={result['changed']}; {result['reason']}")
-    with demo.step("look into it") as say:
-        result = demo.task(INFO, {"path": path, "kv_depth": 2, "key": "app/web/000000"})
-        largest = result["kv"][0]
-        say(f"largest tables: {', '.join(_row(table) for table in result['snapshot']['tables'][:3])};")
-        say(f"largest prefix: {largest['prefix']} with {largest['keys']} keys;")
-        say(f"app/web/000000: {result['key']['bytes']} bytes, digest {result['key']['digest']}")
     with demo.step("change things in Consul") as say:
         datacenter.put("/v1/kv/app/web/000000", "edited")
         datacenter.request("DELETE", "/v1/kv/app/db/000002")
         datacenter.put("/v1/kv/app/new", "created")
         new_token(datacenter, 'key_prefix "" { policy = "read" }', "intruder")
         say("one key edited, one deleted, one created; a policy and a token added")
-    with demo.step("compare with the live state") as say:
-        result = demo.task(INFO, {**connection, "path": path, "compare_live": True, "kv_depth": 0})
-        comparison = result["comparison"]
+    with demo.step("look into it, compare with live") as say:
+        asked = {"compare_live": True, "kv_depth": 2, "key": "app/web/000000"}
+        result = demo.task(INFO, {**connection, "path": path, **asked})
+        largest, comparison = result["kv"][0], result["comparison"]
+        say(f"largest tables: {', '.join(_row(table) for table in result['snapshot']['tables'][:3])};")
+        say(f"largest prefix: {largest['prefix']} with {largest['keys']} keys;")
+        say(f"app/web/000000: {result['key']['bytes']} bytes, digest {result['key']['digest']};")
         durable = {table["table"] for table in comparison["tables"] if table["durable"]}
         found = [row for row in comparison["differences"] if row["table"] in durable]
         say(f"equal={comparison['equal']}: " + "; ".join(_difference(row) for row in found))
@@ -137,7 +135,6 @@ def run(demo: Demo, lab: Lab) -> None:
         kept = datacenter.request("GET", "/v1/kv/app/precious?raw").text
         say(f"changed={result['changed']}; {row['created']} keys created below app/api/; app/precious: {kept!r}")
     with demo.step("the same in a second datacenter") as say:
-        second = lab.datacenter("dc2")
         lab.join_wan(datacenter, second)
         fill(second, keys=50)
         through = {**connection, "datacenter": "dc2", "path": f"{vault}/dc2.snap"}

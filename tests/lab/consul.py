@@ -102,7 +102,10 @@ class Server:
         return self.directory / "http.sock"
 
     def start(self) -> None:
-        """Start the process; it ends with this one whatever happens."""
+        """Start the process; it ends with this one whatever happens.
+
+        The system ties it to the calling thread: start servers from one that lives as long as they shall.
+        """
         self.directory.mkdir(parents=True, exist_ok=True)
         config = self.directory / "config.json"
         config.write_text(json.dumps(self.config), encoding="utf-8")
