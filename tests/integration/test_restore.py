@@ -152,6 +152,7 @@ def test_exactly_one_request_is_sent(lab: Lab, tmp_path: Path) -> None:
         restore(proxy.url, path)
         assert restores(proxy) == 1
         assert [method for method, found in mutations(proxy) if "snapshot" not in found and "txn" not in found] == []
+    is_what_the_file_holds(datacenter, path)
 
 
 # --------------------------------------------------------------------------------------------------- what is refused
@@ -229,6 +230,17 @@ def test_a_token_that_is_not_in_the_snapshot_is_refused(lab: Lab, tmp_path: Path
         result = refused(proxy.url, path, token=late)
         assert mutations(proxy) == []
     assert result["refusals"] == ["lost_token"] and late not in json.dumps(result)
+
+
+def test_a_token_that_is_given_up_restores_and_says_what_to_do_then(lab: Lab, tmp_path: Path) -> None:
+    datacenter = lab.datacenter(acl=True)
+    fill(datacenter, keys=10)
+    path = save(datacenter, tmp_path / "good.snap")
+    late = new_token(datacenter, 'acl = "write" key_prefix "" { policy = "write" }', "late-operator")
+    message = refused(datacenter, path, token=late, accept=["lost_token"])["msg"]
+    assert "The restore was done" in message and "says 'unchanged' if all is well" in message
+    assert restore(datacenter, path)["action"] == "unchanged"
+    is_what_the_file_holds(datacenter, path)
 
 
 def test_a_narrow_token_is_told_which_policy_is_missing(secured: Datacenter, shared_lab: Lab, tmp_path: Path) -> None:
@@ -383,6 +395,7 @@ def test_sessions_that_were_gone_come_back_and_are_destroyed_again(lab: Lab, tmp
     datacenter.put("/v1/kv/x", "y")
     result = restore(datacenter, path, force=True)
     assert result["destroyed_sessions"] == [session]
+    is_what_the_file_holds(datacenter, path)
     assert "Session" not in datacenter.get("/v1/kv/the/lock")[0]
     assert session not in {found["ID"] for found in datacenter.get("/v1/session/list")}
 
@@ -396,6 +409,7 @@ def test_nodes_that_are_no_members_any_more_are_named_with_what_clears_them(lab:
     result = restore(datacenter, ghosts)
     assert result["ghost_nodes"] == ["old-server"]
     assert result["ghost_commands"] == ["consul force-leave -prune old-server"]
+    is_what_the_file_holds(datacenter, ghosts)
 
 
 def _ghost(name: str) -> list[tuple[int, bytes]]:
@@ -524,3 +538,4 @@ def test_a_blocking_query_of_ours_survives_a_restore(lab: Lab, tmp_path: Path) -
         finally:
             stop.set()
             thread.join()
+    is_what_the_file_holds(datacenter, path)

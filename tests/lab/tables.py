@@ -37,7 +37,7 @@ def tables(snapshot: bytes) -> dict[str, list[str]]:
         record = unpacker.unpack()
         if kind == 0:
             registrations.append(record)
-            if (record["Check"] or {}).get("CheckID") == "serfHealth":
+            if (record.get("Check") or {}).get("CheckID") == "serfHealth":
                 agents.add(record["Node"])
         elif kind in DURABLE and not (kind == 2 and record["Key"].startswith("consulops/")):
             if kind == 2:
@@ -45,7 +45,7 @@ def tables(snapshot: bytes) -> dict[str, list[str]]:
             found.setdefault(DURABLE[kind], []).append(_text(_opened(record)))
     for record in registrations:
         if record["Node"] not in agents:
-            if record["Check"]:
+            if record.get("Check"):
                 record["Check"] = {**record["Check"], "Output": "", "Status": ""}
             found.setdefault("Register", []).append(_text(record))
     return {table: sorted(rows) for table, rows in found.items()}

@@ -28,6 +28,7 @@ from .._consul.files import explained
 from .._consul.units import positive_seconds
 from . import catalogue, records, restore_plan, save
 from .compare import Comparison
+from .errors import NotAsIntended
 from .files import SnapshotFile
 from .inspect import compare_files, compare_with_live
 from .manifest import timestamp
@@ -137,6 +138,8 @@ def perform(client: Client, request: Request, prepared: Prepared, now: float) ->
     with _timed(seconds, "leader"):
         try:
             wait_for_leader(client, request.leader_timeout_s)
+        except errors.PermissionDenied:
+            raise NotAsIntended(_TOKEN_GONE.format(safety=safety)) from None
         except errors.ConsulError as error:
             raise RestoreUncertain(
                 f"The restore was accepted, but no leader answered within {request.leader_timeout_s:g} s ({error}). "
@@ -194,6 +197,13 @@ _UNCERTAIN = (
     "restoring. Do NOT restore this snapshot again: a server survives one bad snapshot and not two. Look for 'failed "
     "to restore snapshot' in the leader's log; restart it if it is down, it then takes the older, good state. "
     "The state before is in {safety}."
+)
+
+
+_TOKEN_GONE = (
+    "The restore was done, and the token in use is worth nothing now because the snapshot does not hold it, so nothing "
+    "could be verified. Run it again with a token that is in the snapshot: it says 'unchanged' if all is well. "
+    "The state before is in {safety}"
 )
 
 
