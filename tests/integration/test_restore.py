@@ -17,6 +17,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible_collections.consulops.failover.plugins.module_utils._consul.watch import Watch
 
 from tests.lab import craft
 from tests.lab.ansible import ModuleFailed, run_module
@@ -24,6 +25,8 @@ from tests.lab.consul import Datacenter, Lab, Server, eventually
 from tests.lab.faults import Proxy
 from tests.lab.fill import fill, fill_kv, new_token, register_external
 from tests.lab.tables import tables
+
+from .conftest import MakeClient
 
 
 def save(at: Datacenter, path: Path, **options: t.Any) -> Path:
@@ -510,32 +513,27 @@ def test_a_key_that_others_keep_writing_is_not_overwritten_unseen(lab: Lab, tmp_
     assert restore(datacenter, path, prefixes=["app/"])["prefixes"][0]["updated"] == 1
 
 
-def test_a_blocking_query_of_ours_survives_a_restore(lab: Lab, tmp_path: Path) -> None:
-    from ansible_collections.consulops.failover.plugins.module_utils._consul import endpoint
-    from ansible_collections.consulops.failover.plugins.module_utils._consul.client import Client
-    from ansible_collections.consulops.failover.plugins.module_utils._consul.watch import Watch
-
+def test_a_blocking_query_of_ours_survives_a_restore(lab: Lab, make_client: MakeClient, tmp_path: Path) -> None:
     datacenter = lab.datacenter()
     datacenter.put("/v1/kv/watched", "old")
     path = save(datacenter, tmp_path / "good.snap")
     fill_kv(datacenter, 640)
     datacenter.put("/v1/kv/watched", "new")
     seen: list[str] = []
-    with Client(endpoint.resolve({"url": datacenter.url}, {})) as client:
-        watch = Watch(client, "/v1/kv/watched", wait_s=2)
-        assert watch.next().reply.json()[0]["Value"] == "bmV3"
-        stop = threading.Event()
+    watch = Watch(make_client(datacenter), "/v1/kv/watched", wait_s=2)
+    assert watch.next().reply.json()[0]["Value"] == "bmV3"
+    stop = threading.Event()
 
-        def follow() -> None:
-            while not stop.is_set():
-                seen.append(watch.next().reply.json()[0]["Value"])
+    def follow() -> None:
+        while not stop.is_set():
+            seen.append(watch.next().reply.json()[0]["Value"])
 
-        thread = threading.Thread(target=follow)
-        thread.start()
+    thread = threading.Thread(target=follow)
+    thread.start()
+    try:
         restore(datacenter, path)
-        try:
-            eventually(lambda: seen and seen[-1] == "b2xk", 10, "the watcher sees the restored value")
-        finally:
-            stop.set()
-            thread.join()
+        eventually(lambda: seen and seen[-1] == "b2xk", 10, "the watcher sees the restored value")
+    finally:
+        stop.set()
+        thread.join()
     is_what_the_file_holds(datacenter, path)
