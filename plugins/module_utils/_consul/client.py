@@ -12,6 +12,7 @@ Source: https://developer.hashicorp.com/consul/api-docs
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -450,46 +451,16 @@ class _Transport(LibraryHTTPClient):
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def get(self, callback: t.Any, path: str, params: t.Any = None, headers: t.Any = None, **_kw: t.Any) -> t.Any:
-        return self._call("GET", callback, path, params, headers, None)
-
-    def put(
+    def _ask(
         self,
+        method: str,
         callback: t.Any,
         path: str,
         params: t.Any = None,
-        data: t.Any = "",
+        data: t.Any = None,
         headers: t.Any = None,
-        **_kw: t.Any,
+        **_other: t.Any,
     ) -> t.Any:
-        return self._call("PUT", callback, path, params, headers, data)
-
-    def post(
-        self,
-        callback: t.Any,
-        path: str,
-        params: t.Any = None,
-        data: t.Any = "",
-        headers: t.Any = None,
-        **_kw: t.Any,
-    ) -> t.Any:
-        return self._call("POST", callback, path, params, headers, data)
-
-    def delete(
-        self,
-        callback: t.Any,
-        path: str,
-        params: t.Any = None,
-        data: t.Any = "",
-        headers: t.Any = None,
-        **_kw: t.Any,
-    ) -> t.Any:
-        return self._call("DELETE", callback, path, params, headers, data)
-
-    def close(self) -> None:
-        self._client.close()
-
-    def _call(self, method: str, callback: t.Any, path: str, params: t.Any, headers: t.Any, data: t.Any) -> t.Any:
         query = dict(params or ())
         body = data.encode("utf-8") if isinstance(data, str) else data
         silence_s = self._client.silence_s(_wait_seconds(query))
@@ -504,6 +475,14 @@ class _Transport(LibraryHTTPClient):
         except (LibraryError, ValueError, KeyError, TypeError) as error:
             shown = _shown(reply.body, reply.endpoint)
             raise errors.BadAnswer(f"{reply.asked}: the answer is not Consul's ({shown!r}): {error}.") from None
+
+    get = functools.partialmethod(_ask, "GET")
+    put = functools.partialmethod(_ask, "PUT")
+    post = functools.partialmethod(_ask, "POST")
+    delete = functools.partialmethod(_ask, "DELETE")
+
+    def close(self) -> None:
+        self._client.close()
 
 
 def _wait_seconds(query: t.Mapping[str, t.Any]) -> float:
