@@ -53,9 +53,12 @@ options:
       - V(other_datacenter), a snapshot of another datacenter.
       - V(lost_token), ACLs are on and the token in use is not in the snapshot.
       - V(low_disk), little room for the safety snapshot.
+      - V(attempted_before), this very file was sent before and nobody knows what came of it.
+      - V(locked_keys), with O(prefixes), keys that a session holds. Without it they are left to their holders and the task
+        fails after everything else.
     type: list
     elements: str
-    choices: [unknown_types, unknown_kinds, other_datacenter, lost_token, low_disk]
+    choices: [unknown_types, unknown_kinds, other_datacenter, lost_token, low_disk, attempted_before, locked_keys]
     default: []
   safety_path:
     description:
@@ -69,7 +72,8 @@ options:
   destroy_gone_sessions:
     description:
       - After the restore, destroy the sessions that no longer existed before it. They come back with the snapshot and would
-        hold their locks for nobody.
+        hold their locks for nobody. Sessions that delete their keys when they end are left, and so are all of them in a new
+        cluster, which has none of the snapshot's nodes.
     type: bool
     default: true
   touch_replicated:
@@ -252,6 +256,10 @@ written_since:
   returned: when a restore was sent
   type: list
   elements: dict
+datacenter:
+  description: The datacenter that is, or would be, restored.
+  returned: with O(state=restored), without O(prefixes)
+  type: str
 destroyed_sessions:
   description: Sessions that were gone before the restore and were destroyed again.
   returned: when a restore was sent
@@ -273,7 +281,7 @@ touched:
   type: list
   elements: str
 prefixes:
-  description: For each prefix, keys created, updated, deleted, unchanged, kept and in conflict.
+  description: For each prefix, keys created, updated, deleted, unchanged, kept, locked and in conflict.
   returned: with O(prefixes)
   type: list
   elements: dict
@@ -401,7 +409,15 @@ def main() -> None:
             accept=dict(
                 type="list",
                 elements="str",
-                choices=["unknown_types", "unknown_kinds", "other_datacenter", "lost_token", "low_disk"],
+                choices=[
+                    "unknown_types",
+                    "unknown_kinds",
+                    "other_datacenter",
+                    "lost_token",
+                    "low_disk",
+                    "attempted_before",
+                    "locked_keys",
+                ],
                 default=[],
             ),
             safety_path=dict(type="path"),
@@ -486,6 +502,11 @@ def restore(module: AnsibleModule) -> dict[str, t.Any]:
         if prepared.comparison is not None:
             result["loss"] = report.loss(prepared.comparison, options["limit"])
             result["diff"] = report.loss_diff(prepared.comparison, options["limit"])
+        result["datacenter"] = prepared.facts.datacenter
+        if decision.action == "drifted":
+            module.warn(f"Nothing was restored: {decision.reason}.")
+        if decision.action == "unchanged" and not module.check_mode:
+            restoring.settle(request, prepared)
         if decision.action == "refused":
             raise report.refused(decision, result)
         if decision.action == "restore":
@@ -505,8 +526,11 @@ def restore_prefixes(module: AnsibleModule) -> dict[str, t.Any]:
     path, prefixes, prune = readable_path(options["path"], "path"), options["prefixes"], options["prune"]
     partial.check_prefixes(prefixes)
     with client_of(module) as client:
-        contents = partial.wanted(path, prefixes, time.time())
-        plans = [partial.read_plan(client, prefix, contents[prefix], prune=prune) for prefix in prefixes]
+        datacenter, contents = partial.wanted(path, prefixes, time.time())
+        if "other_datacenter" not in options["accept"]:
+            partial.check_datacenter(client, datacenter)
+        how = {"prune": prune, "break_locks": "locked_keys" in options["accept"]}
+        plans = [partial.read_plan(client, prefix, contents[prefix], **how) for prefix in prefixes]
         changed = any(plan.changes or plan.raw for plan in plans)
         result: dict[str, t.Any] = {
             "changed": changed,
@@ -517,9 +541,9 @@ def restore_prefixes(module: AnsibleModule) -> dict[str, t.Any]:
             "prefixes": [report.prefix_plan(plan) for plan in plans],
         }
         if changed and not module.check_mode:
-            done = [partial.apply(client, plan, contents[plan.prefix], prune=prune) for plan in plans]
+            done = [partial.apply(client, plan, contents[plan.prefix], **how) for plan in plans]
             result.update(action="restored", prefixes=[report.prefix_result(found) for found in done])
-            if any(found.conflicts for found in done):
+            if any(found.conflicts or found.locked for found in done):
                 raise report.conflicted(done, result)
     return result
 

@@ -241,7 +241,7 @@ def test_a_token_that_is_given_up_restores_and_says_what_to_do_then(lab: Lab, tm
     path = save(datacenter, tmp_path / "good.snap")
     late = new_token(datacenter, 'acl = "write" key_prefix "" { policy = "write" }', "late-operator")
     message = refused(datacenter, path, token=late, accept=["lost_token"])["msg"]
-    assert "The restore was done" in message and "says 'unchanged' if all is well" in message
+    assert "The restore was done, but the token" in message and "says 'unchanged' if all is well" in message
     assert restore(datacenter, path)["action"] == "unchanged"
     is_what_the_file_holds(datacenter, path)
 
@@ -280,6 +280,8 @@ def test_a_full_disk_is_refused_before_anything_is_sent(
     [
         ({"path": "/nowhere.snap"}, "reading /nowhere.snap: No such file or directory"),
         ({"safety_path": "/nowhere"}, "The directory /nowhere for the safety snapshot does not exist"),
+        ({"prefixes": []}, "prefixes is an empty list"),
+        ({"prefixes": ["tpyo/"]}, "holds no key below 'tpyo/': is it spelt right"),
         ({"prefixes": ["a/", "a/b/"]}, "'a/b/' is part of 'a/'"),
         ({"prefixes": ["consulops/"]}, "is this collection's own"),
     ],
@@ -309,7 +311,7 @@ def test_a_connection_that_breaks_in_the_restore_is_reported_and_never_sent_agai
     datacenter.put("/v1/kv/x", "y")
     for fault in ("drop", "error"):
         with Proxy(datacenter.url, lab.address(), fault, path="/v1/snapshot", method="PUT") as proxy:
-            result = refused(proxy.url, path)
+            result = refused(proxy.url, path, accept=["attempted_before"])
             assert restores(proxy) == 1
         assert "Do NOT restore this snapshot again" in result["msg"]
     assert datacenter.get("/v1/kv/x")
@@ -411,7 +413,7 @@ def test_nodes_that_are_no_members_any_more_are_named_with_what_clears_them(lab:
     datacenter.put("/v1/kv/x", "y")
     result = restore(datacenter, ghosts)
     assert result["ghost_nodes"] == ["old-server"]
-    assert result["ghost_commands"] == ["consul force-leave -prune old-server"]
+    assert '-d \'{"Node": "old-server"}\' $CONSUL_HTTP_ADDR/v1/catalog/deregister' in result["ghost_commands"][0]
     is_what_the_file_holds(datacenter, ghosts)
 
 
@@ -458,7 +460,16 @@ def test_only_the_keys_below_the_prefixes_come_back(lab: Lab, tmp_path: Path) ->
     options = {"prefixes": ["app/web/"], "token": new_token(datacenter, 'key_prefix "app/web/" { policy = "write" }')}
     checked = restore(datacenter, path, check=True, diff=True, **options)
     assert checked["prefixes"] == [
-        {"prefix": "app/web/", "created": 1, "updated": 1, "deleted": 0, "unchanged": 38, "kept": 1, "conflicts": []}
+        {
+            "prefix": "app/web/",
+            "created": 1,
+            "updated": 1,
+            "deleted": 0,
+            "unchanged": 38,
+            "kept": 1,
+            "locked": [],
+            "conflicts": [],
+        }
     ]
     assert "app/web/000005" in checked["diff"]["after"]
     with Proxy(datacenter.url, lab.address()) as proxy:
@@ -508,7 +519,7 @@ def test_a_key_that_others_keep_writing_is_not_overwritten_unseen(lab: Lab, tmp_
     with Proxy(datacenter.url, lab.address()) as proxy:
         proxy.before_forward = write
         result = refused(proxy.url, path, prefixes=["app/"])
-    assert "1 keys were written to by others in every attempt" in result["msg"]
+    assert "1 keys could not be written in any attempt" in result["msg"]
     assert datacenter.request("GET", "/v1/kv/app/web/000000?raw").text.startswith("busy")
     assert restore(datacenter, path, prefixes=["app/"])["prefixes"][0]["updated"] == 1
 
@@ -537,3 +548,183 @@ def test_a_blocking_query_of_ours_survives_a_restore(lab: Lab, make_client: Make
         stop.set()
         thread.join()
     is_what_the_file_holds(datacenter, path)
+
+
+# --------------------------------------------------------------------------------------- what an attack on it found
+
+
+def test_a_new_backup_of_the_same_contents_is_not_the_one_that_was_restored(lab: Lab, tmp_path: Path) -> None:
+    datacenter = lab.datacenter()
+    fill(datacenter, keys=30)
+    first = save(datacenter, tmp_path / "first.snap")
+    datacenter.put("/v1/kv/x", "y")
+    restore(datacenter, first)
+    nightly = save(datacenter, tmp_path / "nightly.snap")
+    datacenter.request("DELETE", "/v1/kv/app/?recurse")
+    assert restore(datacenter, nightly)["action"] == "restored"
+    is_what_the_file_holds(datacenter, nightly)
+
+
+def test_a_token_that_expires_does_not_turn_a_drift_into_a_restore(lab: Lab, tmp_path: Path) -> None:
+    datacenter = lab.datacenter(acl=True)
+    fill(datacenter, keys=10)
+    expiring = datacenter.put("/v1/acl/token", {"Description": "short", "ExpirationTTL": "60s"})
+    path = save(datacenter, tmp_path / "good.snap")
+    datacenter.put("/v1/kv/x", "y")
+    restore(datacenter, path)
+    datacenter.put("/v1/kv/since", "precious")
+    datacenter.request("DELETE", f"/v1/acl/token/{expiring['AccessorID']}")
+    assert restore(datacenter, path)["action"] == "drifted"
+    assert datacenter.get("/v1/kv/since")
+
+
+def test_what_others_delete_meanwhile_is_not_the_restores_fault(lab: Lab, tmp_path: Path) -> None:
+    datacenter = lab.datacenter()
+    fill(datacenter, keys=30)
+    path = save(datacenter, tmp_path / "good.snap")
+    datacenter.put("/v1/kv/x", "y")
+
+    def delete(method: str, found: str) -> None:
+        if method == "PUT" and found.startswith("/v1/snapshot"):
+            datacenter.leader()
+            datacenter.request("DELETE", "/v1/kv/app/web/?recurse")
+            datacenter.put("/v1/catalog/deregister", {"Node": "ext-1"})
+
+    with Proxy(datacenter.url, lab.address()) as proxy:
+        proxy.after_forward = delete
+        result = restore(proxy.url, path)
+    assert result["verified"] is True
+    gone = {row["name"] for row in result["written_since"]}
+    assert "app/web/000000" in gone and "node ext-1" in gone
+
+
+def test_a_new_cluster_keeps_the_sessions_of_the_snapshot(lab: Lab, tmp_path: Path) -> None:
+    old = lab.datacenter("dc1")
+    session = old.put("/v1/session/create", {"Name": "holder", "Behavior": "delete"})["ID"]
+    old.put(f"/v1/kv/eph/lock?acquire={session}", "held")
+    plain = old.put("/v1/session/create", {"Name": "plain"})["ID"]
+    path = save(old, tmp_path / "good.snap")
+    old.servers[0].stop()
+    new = Lab(tmp_path / "new-lab")
+    try:
+        cluster = new.datacenter("dc1")
+        result = restore(cluster, path)
+        assert (result["verified"], result["destroyed_sessions"]) == (True, [])
+        assert {session, plain} <= {found["ID"] for found in cluster.get("/v1/session/list")}
+        assert cluster.get("/v1/kv/eph/lock")[0]["Session"] == session
+        is_what_the_file_holds(cluster, path)
+    finally:
+        new.stop()
+
+
+def test_a_session_that_deletes_its_keys_is_left_alone(lab: Lab, tmp_path: Path) -> None:
+    datacenter = lab.datacenter()
+    session = datacenter.put("/v1/session/create", {"Name": "holder", "Behavior": "delete"})["ID"]
+    datacenter.put(f"/v1/kv/eph/lock?acquire={session}", "held")
+    path = save(datacenter, tmp_path / "good.snap")
+    datacenter.put(f"/v1/session/destroy/{session}")
+    result = restore(datacenter, path)
+    assert (result["verified"], result["destroyed_sessions"]) == (True, [])
+    is_what_the_file_holds(datacenter, path)
+
+
+def test_a_restore_whose_outcome_nobody_knows_is_not_sent_again_by_a_second_run(lab: Lab, tmp_path: Path) -> None:
+    datacenter = lab.datacenter()
+    fill(datacenter, keys=10)
+    path = save(datacenter, tmp_path / "good.snap")
+    datacenter.put("/v1/kv/x", "y")
+    with Proxy(datacenter.url, lab.address(), "lose", path="/v1/snapshot", method="PUT") as proxy:
+        assert "Do NOT restore this snapshot again" in refused(proxy.url, path)["msg"]  # applied, and the answer lost
+    is_what_the_file_holds(datacenter, path)
+    datacenter.put("/v1/kv/since", "precious")
+    with Proxy(datacenter.url, lab.address()) as proxy:
+        again = refused(proxy.url, path)
+        assert again["refusals"] == ["attempted_before"] and restores(proxy) == 0
+    assert datacenter.get("/v1/kv/since")
+    assert restore(datacenter, path, accept=["attempted_before"])["verified"] is True
+
+
+def test_what_fails_after_the_restore_says_that_it_was_done(lab: Lab, tmp_path: Path) -> None:
+    datacenter = lab.datacenter()
+    fill(datacenter, keys=10)
+    path = save(datacenter, tmp_path / "good.snap")
+    datacenter.put("/v1/kv/x", "y")
+    server = datacenter.servers[0]
+
+    def die(method: str, found: str) -> None:
+        if restores(proxy) and method == "GET" and found.startswith("/v1/snapshot"):
+            server.stop()
+
+    with Proxy(datacenter.url, lab.address()) as proxy:
+        proxy.before_forward = die
+        message = refused(proxy.url, path)["msg"]
+    assert "The restore was accepted, but it could not be verified" in message and "before-restore-" in message
+
+
+def test_the_file_that_is_sent_is_the_one_that_was_looked_at(lab: Lab, tmp_path: Path) -> None:
+    datacenter = lab.datacenter()
+    fill(datacenter, keys=10)
+    path = save(datacenter, tmp_path / "good.snap")
+    datacenter.put("/v1/kv/x", "y")
+    other = save(datacenter, tmp_path / "other.snap")
+    asked: list[str] = []
+
+    def swap(_method: str, found: str) -> None:
+        asked.append(found)
+        if sum(item.startswith("/v1/snapshot") for item in asked) == 2 and other.exists():
+            other.rename(path)  # while the safety snapshot is taken
+
+    with Proxy(datacenter.url, lab.address()) as proxy:
+        proxy.before_forward = swap
+        assert "is not the file any more that was looked at" in refused(proxy.url, path)["msg"]
+        assert restores(proxy) == 0
+
+
+def test_the_safety_snapshot_is_no_backup(lab: Lab, tmp_path: Path) -> None:
+    datacenter = lab.datacenter()
+    fill(datacenter, keys=30)
+    vault = tmp_path / "vault"
+    vault.mkdir()
+    path = save(datacenter, vault / "good.snap")
+    datacenter.request("DELETE", "/v1/kv/app/?recurse")
+    restore(datacenter, path)
+    path.unlink()
+    result = run_module("consul_snapshot", path=f"{vault}/", url=datacenter.url, max_age="1h")
+    assert result["changed"] is True
+
+
+def test_another_datacenters_keys_are_refused_by_prefix_too(
+    federation: tuple[Datacenter, Datacenter], tmp_path: Path
+) -> None:
+    east, west = federation
+    path = save(west, tmp_path / "west.snap")
+    message = refused(east, path, prefixes=["app/"], prune=True)["msg"]
+    assert "is of datacenter 'west' and this is 'east'" in message
+
+
+def test_a_key_that_a_session_holds_is_left_to_its_holder(lab: Lab, tmp_path: Path) -> None:
+    datacenter = lab.datacenter()
+    datacenter.put("/v1/kv/lk/leader", "old-holder")
+    datacenter.put("/v1/kv/lk/plain", "kept")
+    path = save(datacenter, tmp_path / "good.snap")
+    session = datacenter.put("/v1/session/create", {"Name": "new"})["ID"]
+    datacenter.put(f"/v1/kv/lk/leader?acquire={session}", "new-holder")
+    datacenter.put(f"/v1/kv/lk/other?acquire={session}", "held too")
+    datacenter.put("/v1/kv/lk/plain", "damaged")
+    message = refused(datacenter, path, prefixes=["lk/"], prune=True)["msg"]
+    assert "2 keys are held by a session" in message and "accept: [locked_keys]" in message
+    assert datacenter.request("GET", "/v1/kv/lk/leader?raw").text == "new-holder"
+    assert datacenter.request("GET", "/v1/kv/lk/plain?raw").text == "kept"
+    restore(datacenter, path, prefixes=["lk/"], prune=True, accept=["locked_keys"])
+    assert datacenter.request("GET", "/v1/kv/lk/leader?raw").text == "old-holder"
+
+
+def test_values_too_large_for_a_transaction_come_back_too(lab: Lab, tmp_path: Path) -> None:
+    datacenter = lab.datacenter()
+    datacenter.put("/v1/kv/big/one?flags=3", b"x" * 450_000)
+    datacenter.put("/v1/kv/big/\ufffd", "a real replacement character")
+    path = save(datacenter, tmp_path / "good.snap")
+    datacenter.request("DELETE", "/v1/kv/big/?recurse")
+    assert restore(datacenter, path, prefixes=["big/"])["prefixes"][0]["created"] == 2
+    assert tables(datacenter.snapshot())["KVS"] == tables(path.read_bytes())["KVS"]
+    assert restore(datacenter, path, prefixes=["big/"])["changed"] is False

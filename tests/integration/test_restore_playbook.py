@@ -87,14 +87,21 @@ def test_a_federation_is_restored_in_the_order_that_is_given(lab: Lab, tmp_path:
         "consul_restore_url": one.url,
         "consul_restore_agents": "nobody",
     }
-    half = run_our_playbook(tmp_path / "run", "restore", {**variables, "consul_restore_confirm": "dc2"})
-    assert half.returncode != 0
-    assert one.get("/v1/kv/x") and two.get("/v1/kv/x")
-    done = run_our_playbook(tmp_path / "run", "restore", {**variables, "consul_restore_confirm": "dc1,dc2"})
+    for half in ("dc1", "dc2"):
+        done = run_our_playbook(tmp_path / "run", "restore", {**variables, "consul_restore_confirm": half})
+        assert done.returncode != 0
+        assert one.get("/v1/kv/x") and two.get("/v1/kv/x")
+    done = run_our_playbook(tmp_path / "run", "restore", {**variables, "consul_restore_confirm": "dc1, dc2"})
     assert done.returncode == 0, done.stdout
     assert done.stdout.index("dc1.snap") < done.stdout.index("dc2.snap")
     for datacenter, path in zip((one, two), paths):
         assert tables(datacenter.snapshot()) == tables(path.read_bytes())
+
+
+def test_several_controllers_are_refused(tmp_path: Path) -> None:
+    variables = {"consul_restore_path": "/nowhere.snap", "consul_restore_controller": "all"}
+    done = run_our_playbook(tmp_path / "run", "restore", variables, "-i", "one,two")
+    assert done.returncode != 0 and "names 2 hosts; each would send a restore" in done.stdout.replace("\n", " ")
 
 
 def test_without_a_snapshot_it_says_how_to_name_one(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ class Proxy:
 
     Faults: ``page`` (200 and an HTML page), ``error`` (503 and an HTML page), ``cut`` (half of a chunked body, then
     the connection is reset), ``short`` (half of a body that ends with the connection), ``hang`` (no answer),
-    ``stall`` (half of the body, then silence), ``drop`` (the request is read and the connection reset), ``redirect``,
+    ``stall`` (half of the body, then silence), ``drop`` (the request is read and the connection reset),
+    ``lose`` (it is done, and the answer lost), ``redirect``,
     ``echo`` (400 and what was sent), ``trickle`` (a byte at a time), ``endless`` (500 and no end), ``json`` (``body``).
     Only requests of ``method`` get it. ``before_forward`` and ``after_forward`` are called around what is forwarded.
     """
@@ -131,6 +132,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         content = answer.raw.read()
         proxy.after_forward(self.command, self.path)
         kept = {name: value for name, value in answer.headers.items() if name.startswith(("X-Consul", "Content-Type"))}
+        if fault == "lose":
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return
         if not fault:
             self._answer(answer.status_code, kept, content)
             return

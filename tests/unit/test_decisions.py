@@ -265,6 +265,9 @@ def test_records_of_one_name_are_compared_as_what_they_are_together() -> None:
 def facts(**changed: t.Any) -> restore_plan.Facts:
     made: dict[str, t.Any] = {
         "file": surveyed(craft.key("a"), *craft.node("n")),
+        "file_sha256": "s",
+        "datacenter": "dc1",
+        "attempted": None,
         "live": replace(surveyed(craft.key("b"), *craft.node("n")), consul_versions=("1.8.7",)),
         "receipt": None,
         "token_in_file": None,
@@ -281,21 +284,22 @@ def test_equal_contents_are_never_restored_not_even_by_force() -> None:
 
 
 def test_a_receipt_of_this_snapshot_means_drift_and_of_another_nothing() -> None:
-    def receipt(digest: str) -> restore_plan.Receipt:
-        return restore_plan.Receipt(digest, "s", "2026-11-22T00:00:00Z", 7)
+    def receipt(sha256: str) -> restore_plan.Receipt:
+        return restore_plan.Receipt("d", sha256, "2026-11-22T00:00:00Z", 7)
 
-    mine = facts(receipt=receipt(facts().file.digest))
+    mine = facts(receipt=receipt("s"))
     assert restore_plan.decide(mine, force=False, accept=()).action == "drifted"
     assert restore_plan.decide(mine, force=True, accept=()).action == "restore"
     assert restore_plan.decide(facts(receipt=receipt("other")), force=False, accept=()).action == "restore"
-    assert restore_plan.read_receipt(receipt("d").as_bytes()) == receipt("d")
+    assert restore_plan.read_receipt(receipt("s").as_bytes()) == receipt("s")
     assert restore_plan.read_receipt(b"\xff{") is None and restore_plan.read_receipt(b"[]") is None
 
 
 REFUSED: dict[str, dict[str, t.Any]] = {
     "unknown_types": {"file": surveyed(craft.key("a"), craft.record(65, {}), *craft.node("n"))},
     "unknown_kinds": {"refused_kinds": ("api-gateway",)},
-    "other_datacenter": {"live": replace(facts().live, datacenter="dc9")},
+    "other_datacenter": {"datacenter": "dc9"},
+    "attempted_before": {"attempted": "2026-11-22T00:00:00Z"},
     "lost_token": {"token_in_file": False},
     "low_disk": {"free_bytes": 9},
 }

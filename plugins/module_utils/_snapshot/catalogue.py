@@ -89,8 +89,14 @@ def _newest_first(found: Entry) -> tuple[float, int, str]:
 
 
 def newest(entries: t.Iterable[Entry], datacenter: str) -> Entry | None:
-    """Return the newest entry of a datacenter that has a manifest, None without one. ``entries`` are newest first."""
-    return next((found for found in entries if found.datacenter == datacenter), None)
+    """Return the newest entry of a datacenter that has a manifest and is no safety snapshot, None without one.
+
+    ``entries`` are newest first.
+    """
+    return next(
+        (found for found in entries if found.manifest and found.datacenter == datacenter and not found.manifest.safety),
+        None,
+    )
 
 
 def file_sha256(path: Path) -> str:

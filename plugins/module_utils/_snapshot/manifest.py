@@ -29,7 +29,8 @@ TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 class Manifest:
     """Everything known about one snapshot file. Sizes are bytes, ``time`` seconds since 1970, digests hexadecimal.
 
-    ``cross_checked``: the counts were compared with the live API; ``missing`` and ``unchecked`` say what came of it.
+    ``safety``: taken before a restore, of a state that somebody wanted to get rid of. ``cross_checked``: the counts were
+    compared with the live API; ``missing`` and ``unchecked`` say what came of it.
     """
 
     datacenter: str
@@ -45,6 +46,7 @@ class Manifest:
     digest: str
     size: int
     sha256: str
+    safety: bool = False
     cross_checked: bool = False
     missing: tuple[str, ...] = ()
     unchecked: tuple[str, ...] = ()
@@ -72,6 +74,7 @@ class Manifest:
             "sha256": self.sha256,
             "digest": self.digest,
             "tables": [asdict(table) for table in self.tables],
+            "safety": self.safety,
             "cross_checked": self.cross_checked,
             "missing": list(self.missing),
             "unchecked": list(self.unchecked),
@@ -82,7 +85,16 @@ class Manifest:
         return (json.dumps(self.as_dict(), indent=2, sort_keys=True) + "\n").encode()
 
 
-def of_survey(survey: Survey, *, time: float, node: str | None, stale: bool, size: int, sha256: str) -> Manifest:
+def of_survey(
+    survey: Survey,
+    *,
+    time: float,
+    node: str | None,
+    stale: bool,
+    size: int,
+    sha256: str,
+    safety: bool = False,
+) -> Manifest:
     """Return the manifest of a snapshot that was just read."""
     return Manifest(
         datacenter=survey.datacenter,
@@ -98,6 +110,7 @@ def of_survey(survey: Survey, *, time: float, node: str | None, stale: bool, siz
         digest=survey.digest,
         size=size,
         sha256=sha256,
+        safety=safety,
     )
 
 
@@ -148,6 +161,7 @@ def _from_values(values: t.Mapping[str, t.Any]) -> Manifest:
         digest=str(values["digest"]),
         size=int(values["size"]),
         sha256=str(values["sha256"]),
+        safety=bool(values["safety"]),
         cross_checked=bool(values["cross_checked"]),
         missing=tuple(map(str, values["missing"])),
         unchecked=tuple(map(str, values["unchecked"])),

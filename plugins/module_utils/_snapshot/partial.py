@@ -19,6 +19,7 @@ from .._consul.client import Client
 from .._consul.digest import RESERVED_PREFIX, short_digest
 from .._consul.kv import Entry, Operation
 from . import records
+from .errors import GuardRefused
 from .files import SnapshotFile
 from .survey import survey
 
@@ -50,6 +51,8 @@ class RawChange:
 class PrefixPlan:
     """What it takes to bring one prefix back. ``kept``: live keys that the snapshot does not have and that stay.
 
+    ``locked``: keys that differ and that a live session holds; they are left to their holders.
+
     ``raw``: keys that are not UTF-8, which a transaction cannot carry, to be written one by one.
     """
 
@@ -57,6 +60,7 @@ class PrefixPlan:
     changes: tuple[Change, ...]
     unchanged: int
     kept: int
+    locked: tuple[str, ...]
     raw: tuple[RawChange, ...]
 
 
@@ -70,6 +74,7 @@ class PrefixResult:
     deleted: int
     unchanged: int
     kept: int
+    locked: tuple[str, ...]
     conflicts: tuple[str, ...]
 
 
@@ -77,7 +82,11 @@ Contents = dict[bytes, tuple[bytes, int]]
 
 
 def check_prefixes(prefixes: t.Sequence[str]) -> None:
-    """Raise InvalidOption for prefixes that overlap or are our own."""
+    """Raise InvalidOption for prefixes that overlap or are our own, or when there is none."""
+    if not prefixes:
+        raise errors.InvalidOption(
+            "prefixes is an empty list: name the prefixes, or leave it out to restore everything."
+        )
     for prefix in prefixes:
         if prefix.encode().startswith(RESERVED_PREFIX):
             raise errors.InvalidOption(f"prefixes: {prefix!r} is this collection's own and is never restored.")
@@ -86,10 +95,10 @@ def check_prefixes(prefixes: t.Sequence[str]) -> None:
                 raise errors.InvalidOption(f"prefixes: {other!r} is part of {prefix!r}; name each key once.")
 
 
-def wanted(path: Path, prefixes: t.Sequence[str], now: float) -> dict[str, Contents]:
-    """Read a whole snapshot file and return what it holds below each prefix: {prefix: {key: (value, flags)}}.
+def wanted(path: Path, prefixes: t.Sequence[str], now: float) -> tuple[str, dict[str, Contents]]:
+    """Read a whole file; return its datacenter and what it holds below each prefix: {prefix: {key: (value, flags)}}.
 
-    Raises BadSnapshot and LocalFailure.
+    Raises BadSnapshot and LocalFailure, and GuardRefused for a prefix that the snapshot does not have.
     """
     require("msgpack")
     found: dict[str, Contents] = {prefix: {} for prefix in prefixes}
@@ -102,27 +111,56 @@ def wanted(path: Path, prefixes: t.Sequence[str], now: float) -> dict[str, Conte
 
     starts = tuple(start for _prefix, start in ends)
     with SnapshotFile(path) as source:
-        survey(source, str(path), as_of=now, digests=False, on_record=note, on_keys=lambda key: key.startswith(starts))
-    return found
+        on_keys = _starting(starts)
+        surveyed = survey(source, str(path), as_of=now, digests=False, on_record=note, on_keys=on_keys)
+    for prefix, contents in found.items():
+        if not contents:
+            raise GuardRefused(
+                f"The snapshot {path} holds no key below {prefix!r}: is it spelt right? Nothing was changed"
+            )
+    return surveyed.datacenter, found
+
+
+def check_datacenter(client: Client, datacenter: str) -> None:
+    """Refuse to write one datacenter's keys into another. Raises GuardRefused."""
+    here = client.endpoint.datacenter or client.whoami().datacenter
+    if here is not None and here != datacenter:
+        raise GuardRefused(
+            f"The snapshot is of datacenter {datacenter!r} and this is {here!r}. Nothing was changed. To write its keys here "
+            "all the same, set accept: [other_datacenter]"
+        )
+
+
+def _starting(starts: tuple[bytes, ...]) -> t.Callable[[bytes], bool]:
+    return lambda key: key.startswith(starts)
 
 
 def plan(
-    prefix: str, contents: Contents, live: t.Iterable[Entry], raw_live: t.Mapping[bytes, Entry], *, prune: bool
+    prefix: str,
+    contents: Contents,
+    live: t.Iterable[Entry],
+    raw_live: t.Mapping[bytes, Entry],
+    *,
+    prune: bool,
+    break_locks: bool = False,
 ) -> PrefixPlan:
     """Compare what a prefix should hold with what it holds. Pure.
 
     ``raw_live`` holds the keys of ``contents`` that are not UTF-8, as they are now.
     """
     changes: list[Change] = []
+    locked: list[str] = []
     unchanged = kept = 0
     left = {key: content for key, content in contents.items() if _is_text(key)}
     for entry in live:
-        if kv.REPLACEMENT in entry.key:
+        if kv.REPLACEMENT in entry.key and entry.key.encode() not in left:
             continue  # bytes that are not UTF-8: nobody can tell by this name which key it is
         content = left.pop(entry.key.encode(), None)
         before = short_digest(entry.value)
         if content == (entry.value, entry.flags):
             unchanged += 1
+        elif entry.session and not break_locks and (content is not None or prune):
+            locked.append(entry.key)
         elif content is not None:
             operation = Operation("cas", entry.key, content[0], content[1], index=entry.modify_index)
             changes.append(Change(entry.key, "updated", before, short_digest(content[0]), operation))
@@ -144,18 +182,20 @@ def plan(
         else:
             raw.append(RawChange(key, value, flags, now.modify_index if now else 0))
     changes.sort(key=lambda change: change.change == "deleted")  # deletes last
-    return PrefixPlan(prefix, tuple(changes), unchanged, kept, tuple(raw))
+    return PrefixPlan(prefix, tuple(changes), unchanged, kept, tuple(locked), tuple(raw))
 
 
-def read_plan(client: Client, prefix: str, contents: Contents, *, prune: bool) -> PrefixPlan:
+def read_plan(client: Client, prefix: str, contents: Contents, *, prune: bool, break_locks: bool = False) -> PrefixPlan:
     """Read the live keys below a prefix and plan. Raises a ConsulError."""
     _check_readable(client, prefix)
     live = (entry for shard in kv.read_shards(client, prefix) for entry in shard.entries)
     raw_live = {key: entry for key in contents if not _is_text(key) for entry in kv.read_key(client, key).entries}
-    return plan(prefix, contents, live, raw_live, prune=prune)
+    return plan(prefix, contents, live, raw_live, prune=prune, break_locks=break_locks)
 
 
-def apply(client: Client, first: PrefixPlan, contents: Contents, *, prune: bool) -> PrefixResult:
+def apply(
+    client: Client, first: PrefixPlan, contents: Contents, *, prune: bool, break_locks: bool = False
+) -> PrefixResult:
     """Write a plan; what others wrote meanwhile is read and planned again, three times in all.
 
     Raises a ConsulError; what was written until then stays.
@@ -177,11 +217,12 @@ def apply(client: Client, first: PrefixPlan, contents: Contents, *, prune: bool)
         conflicts = tuple(sorted(f"{key}: {reason}" for key, reason in refused.items()))
         if not conflicts or attempt == ATTEMPTS - 1:
             break
-        current = read_plan(client, first.prefix, contents, prune=prune)
+        current = read_plan(client, first.prefix, contents, prune=prune, break_locks=break_locks)
     return PrefixResult(
         prefix=first.prefix,
         unchanged=first.unchanged,
         kept=first.kept,
+        locked=current.locked,
         conflicts=conflicts,
         **done,
     )
@@ -189,6 +230,8 @@ def apply(client: Client, first: PrefixPlan, contents: Contents, *, prune: bool)
 
 def _check_readable(client: Client, prefix: str) -> None:
     """Read one key below the prefix by name: a denied list looks empty, a denied key says so."""
+    if not kv.is_addressable(prefix):
+        return  # such a name cannot be asked for by itself
     client.get(f"/v1/kv/{prefix}{'canary' if prefix.endswith('/') or not prefix else ''}", absent_ok=True)
 
 

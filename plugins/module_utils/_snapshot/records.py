@@ -21,6 +21,7 @@ from .errors import BadSnapshot
 
 REGISTER, KVS, SESSION, TOMBSTONE, PREPARED_QUERY, INTENTION = 0, 2, 3, 5, 7, 12
 ACL_TOKEN, ACL_POLICY, ACL_ROLE, ACL_BINDING_RULE, ACL_AUTH_METHOD = 17, 19, 23, 25, 27
+INDEX = 16
 CONFIG_ENTRY, FEDERATION_STATE, SYSTEM_METADATA = 22, 30, 31
 
 TYPES = {
@@ -216,7 +217,7 @@ def modify_index(kind: int, record: t.Any) -> int:
         inner = fields(record.get(b"Check")) or fields(record.get(b"Service")) or record
     else:
         inner = record if isinstance(record, dict) else {}
-    index = inner.get(b"ModifyIndex")
+    index = inner.get(b"Value" if kind == INDEX else b"ModifyIndex")
     return index if isinstance(index, int) else 0
 
 

@@ -143,12 +143,19 @@ def prefix_plan(plan: PrefixPlan) -> dict[str, t.Any]:
     counts = {change: sum(found.change == change for found in plan.changes) for change in _PREFIX_CHANGES}
     for raw in plan.raw:
         counts["updated" if raw.index else "created"] += 1
-    return {"prefix": plan.prefix, **counts, "unchanged": plan.unchanged, "kept": plan.kept, "conflicts": []}
+    return {
+        "prefix": plan.prefix,
+        **counts,
+        "unchanged": plan.unchanged,
+        "kept": plan.kept,
+        "locked": list(plan.locked),
+        "conflicts": [],
+    }
 
 
 def prefix_result(result: PrefixResult) -> dict[str, t.Any]:
     """Return how many keys of a prefix were written."""
-    return {**asdict(result), "conflicts": list(result.conflicts)}
+    return {**asdict(result), "locked": list(result.locked), "conflicts": list(result.conflicts)}
 
 
 def restored(found: Restored, limit: int) -> dict[str, t.Any]:
@@ -162,7 +169,11 @@ def restored(found: Restored, limit: int) -> dict[str, t.Any]:
         "written_since": differences(found.verification.since, limit),
         "destroyed_sessions": list(found.destroyed_sessions),
         "ghost_nodes": list(found.ghost_nodes),
-        "ghost_commands": [f"consul force-leave -prune {node}" for node in found.ghost_nodes],
+        "ghost_commands": [
+            f'curl -X PUT -H "X-Consul-Token: $CONSUL_HTTP_TOKEN" -d \'{{"Node": "{node}"}}\' '
+            "$CONSUL_HTTP_ADDR/v1/catalog/deregister"
+            for node in found.ghost_nodes
+        ],
         "touched": list(found.touched),
         "seconds": {part: round(seconds, 3) for part, seconds in found.seconds.items()},
     }
@@ -193,14 +204,27 @@ def not_verified(found: Restored, result: dict[str, t.Any]) -> NotAsIntended:
 
 
 def conflicted(found: t.Sequence[PrefixResult], result: dict[str, t.Any]) -> NotAsIntended:
-    """Return the error of keys that others kept writing to."""
+    """Return the error of keys that could not be restored: others kept writing to them, hold them, or they are refused."""
     conflicts = [conflict for row in found for conflict in row.conflicts]
-    error = NotAsIntended(
-        f"{len(conflicts)} keys were written to by others in every attempt and are not restored "
-        f"({'; '.join(conflicts[:3])}{'; …' if len(conflicts) > 3 else ''}). Stop their writers and run it again"
-    )
+    locked = [key for row in found for key in row.locked]
+    sentences = []
+    if conflicts:
+        sentences.append(
+            f"{len(conflicts)} keys could not be written in any attempt ({_some(conflicts)}): where the index is stale, "
+            "stop their writers and run it again"
+        )
+    if locked:
+        sentences.append(
+            f"{len(locked)} keys are held by a session and were left to their holders ({_some(locked)}): to overwrite them, "
+            "set accept: [locked_keys]"
+        )
+    error = NotAsIntended("; ".join(sentences) + ". Everything else below the prefixes is restored")
     error.details = result
     return error
+
+
+def _some(names: t.Sequence[str]) -> str:
+    return "; ".join(names[:3]) + ("; …" if len(names) > 3 else "")
 
 
 _UNDONE = {"added": "lost", "changed": "rolled back", "removed": "brought back"}

@@ -12,6 +12,7 @@ Source: https://developer.hashicorp.com/consul/api-docs/snapshot
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import secrets
@@ -24,11 +25,12 @@ from pathlib import Path
 from .._consul import errors, kv
 from .._consul._libraries import require
 from .._consul.client import Client, Stream
-from .._consul.files import explained
+from .._consul.files import PrivateFile, explained
 from .._consul.units import positive_seconds
-from . import catalogue, records, restore_plan, save
+from . import records, restore_plan, save
+from .archive import CHUNK, Source
 from .compare import Comparison
-from .errors import NotAsIntended
+from .errors import GuardRefused, NotAsIntended
 from .files import SnapshotFile
 from .inspect import compare_files, compare_with_live
 from .manifest import timestamp
@@ -97,18 +99,23 @@ def prepare(client: Client, request: Request, now: float, *, compare_now: bool) 
             f"The directory {request.safety_path} for the safety snapshot does not exist: create it."
         )
     file_side = _Noted(client.endpoint.token)
-    with SnapshotFile(request.path) as source:
-        in_file = survey(source, str(request.path), as_of=now, on_record=file_side.add, on_keys=_is_receipt)
+    with SnapshotFile(request.path) as stream_of_file:
+        hashed = _Hashed(stream_of_file)
+        in_file = survey(hashed, str(request.path), as_of=now, on_record=file_side.add, on_keys=_is_receipt)
+    sha256 = hashed.hash.hexdigest()
     wait_for_leader(client, request.leader_timeout_s)
     live_side = _Noted(client.endpoint.token)
     with _live(client, request) as stream:
-        counted = _Counted(stream)
+        counted = _Hashed(stream)
         name = f"the answer of {client.endpoint}"
         live = survey(counted, name, as_of=now, on_record=live_side.add, on_keys=_is_receipt)
     uses_acl = client.endpoint.token is not None and live_side.has_tokens
     facts = Facts(
         file=in_file,
+        file_sha256=sha256,
         live=live,
+        datacenter=client.endpoint.datacenter or client.whoami().datacenter or live.datacenter,
+        attempted=_attempted(request, sha256),
         receipt=live_side.receipt,
         token_in_file=file_side.has_our_token if uses_acl else None,
         refused_kinds=_refused_kinds(client, in_file, live) if in_file.digest != live.digest else (),
@@ -119,8 +126,7 @@ def prepare(client: Client, request: Request, now: float, *, compare_now: bool) 
     comparison = None
     if decision.action == "drifted" or (compare_now and decision.action != "unchanged"):
         comparison = compare_with_live(request.path, client, as_of=now, stale=False, timeout_s=request.stream_timeout_s)
-    gone = tuple(sorted(file_side.sessions - live_side.sessions))
-    return Prepared(facts, decision, comparison, gone, frozenset(file_side.agents))
+    return Prepared(facts, decision, comparison, _gone_sessions(file_side, live_side), frozenset(file_side.agents))
 
 
 def perform(client: Client, request: Request, prepared: Prepared, now: float) -> Restored:
@@ -133,33 +139,60 @@ def perform(client: Client, request: Request, prepared: Prepared, now: float) ->
         safety = _save_safety(client, request, now)
     with _timed(seconds, "plan"):
         lost = compare_files(request.path, safety, as_of=now)
+    with PrivateFile(request.safety_path) as marker:
+        marker.write(f"{timestamp(now)}\n".encode())
+        marker.commit(_marker(request, prepared.facts.file_sha256))
     with _timed(seconds, "restore"):
-        _send(client, request, safety)
-    with _timed(seconds, "leader"):
         try:
-            wait_for_leader(client, request.leader_timeout_s)
-        except errors.PermissionDenied:
-            raise NotAsIntended(_TOKEN_GONE.format(safety=safety)) from None
-        except errors.ConsulError as error:
-            raise RestoreUncertain(
-                f"The restore was accepted, but no leader answered within {request.leader_timeout_s:g} s ({error}). "
-                f"Look at the servers' logs. The state before it is in {safety}."
-            ) from None
+            _send(client, request, prepared, safety)
+        except RestoreUncertain:
+            raise
+        except errors.Error:
+            settle(request, prepared)  # refused: nothing was restored
+            raise
+    try:
+        return _afterwards(client, request, prepared, now, safety, lost, seconds)
+    except errors.PermissionDenied as error:
+        raise NotAsIntended(_TOKEN_GONE.format(error=error, safety=safety)) from None
+    except errors.Error as error:
+        raise NotAsIntended(
+            f"The restore was accepted, but it could not be verified: {error} Look at the servers' logs and run it again "
+            f"to compare. The state before is in {safety}"
+        ) from None
+
+
+def _afterwards(
+    client: Client,
+    request: Request,
+    prepared: Prepared,
+    now: float,
+    safety: Path,
+    lost: Comparison,
+    seconds: dict[str, float],
+) -> Restored:
+    """Wait for a leader, prove the state, leave the receipt, and do what helps."""
+    with _timed(seconds, "leader"):
+        wait_for_leader(client, request.leader_timeout_s)
     with _timed(seconds, "verify"):
         verification = restore_plan.verify(
-            compare_with_live(request.path, client, as_of=now, stale=False, timeout_s=request.stream_timeout_s)
+            compare_with_live(request.path, client, as_of=time.time(), stale=False, timeout_s=request.stream_timeout_s)
         )
     warnings: list[str] = []
     destroyed: tuple[str, ...] = ()
     touched: tuple[str, ...] = ()
+    ghosts: tuple[str, ...] = ()
     with _timed(seconds, "aftercare"):
         if not verification.wrong:
-            warnings += _leave_receipt(client, request, prepared, now)
-        if request.destroy_gone_sessions:
-            destroyed = _destroy(client, prepared.gone_sessions, warnings)
-        if request.touch_replicated:
-            touched = _touch_replicated(client, warnings)
-        ghosts = _ghost_nodes(client, prepared.agents)
+            warnings += _leave_receipt(client, prepared, now)
+        settle(request, prepared)
+        try:
+            if request.destroy_gone_sessions:
+                destroyed = _destroy(client, prepared.gone_sessions, warnings)
+            if request.touch_replicated:
+                touched = _touch_replicated(client, warnings)
+            ghosts = _ghost_nodes(client, prepared.agents)
+        except errors.ConsulError as error:
+            warnings.append(f"the restore is done, but not everything that helps afterwards could be done ({error})")
     return Restored(safety, lost, verification, seconds, destroyed, ghosts, touched, tuple(warnings))
 
 
@@ -185,6 +218,7 @@ def _save_safety(client: Client, request: Request, now: float) -> Path:
     wanted = save.Request(
         path=f"{request.safety_path}/",
         name=SAFETY_NAME,
+        safety=True,
         cross_check="ignore",
         on_shrink="ignore",
         stream_timeout_s=request.stream_timeout_s,
@@ -201,17 +235,19 @@ _UNCERTAIN = (
 
 
 _TOKEN_GONE = (
-    "The restore was done, and the token in use is worth nothing now because the snapshot does not hold it, so nothing "
-    "could be verified. Run it again with a token that is in the snapshot: it says 'unchanged' if all is well. "
+    "The restore was done, but the token in use may not look at the result any more ({error}), so nothing could be "
+    "verified. Run it again with a management token of the snapshot: it says 'unchanged' if all is well. "
     "The state before is in {safety}"
 )
 
 
-def _send(client: Client, request: Request, safety: Path) -> None:
+def _send(client: Client, request: Request, prepared: Prepared, safety: Path) -> None:
     """Send the one request, on a connection of its own so that no stale one can fail it. Never retried."""
     with explained(f"reading {request.path}"):
         upload = _Upload(request.path)
     with upload, Client(client.endpoint) as fresh:
+        if upload.sha256() != prepared.facts.file_sha256:
+            raise GuardRefused(f"{request.path} is not the file any more that was looked at. Nothing was restored")
         try:
             fresh.upload(save.SNAPSHOT_PATH, upload, timeout_s=request.stream_timeout_s)
         except errors.PermissionDenied as error:
@@ -235,9 +271,9 @@ def _refused_kinds(client: Client, in_file: Survey, live: Survey) -> tuple[str, 
     return tuple(refused)
 
 
-def _leave_receipt(client: Client, request: Request, prepared: Prepared, now: float) -> list[str]:
-    digest = prepared.facts.file.digest
-    receipt = Receipt(digest, catalogue.file_sha256(request.path), timestamp(now), prepared.facts.file.meta.index)
+def _leave_receipt(client: Client, prepared: Prepared, now: float) -> list[str]:
+    facts = prepared.facts
+    receipt = Receipt(facts.file.digest, facts.file_sha256, timestamp(now), facts.file.meta.index)
     try:
         kv.Writer(client).commit([kv.Operation("set", RECEIPT_KEY, receipt.as_bytes())])
     except errors.ConsulError as error:
@@ -309,6 +345,35 @@ def _timed(seconds: dict[str, float], part: str) -> t.Iterator[None]:
     seconds[part] = time.monotonic() - started
 
 
+def _gone_sessions(in_file: _Noted, live: _Noted) -> tuple[str, ...]:
+    """Return the sessions that ended since the snapshot, as far as that is known and ending them again harms nobody.
+
+    A cluster without any of the snapshot's nodes is a new one: its sessions never ended, their holders may live. A
+    session that deletes its keys when it ends would take them out of what was just restored.
+    """
+    if not in_file.node_ids & live.node_ids:
+        return ()
+    return tuple(sorted(in_file.sessions - live.sessions - in_file.deleting_sessions))
+
+
+def _marker(request: Request, sha256: str) -> Path:
+    return request.safety_path / f".consulops-restore-{sha256[:16]}.attempt"
+
+
+def _attempted(request: Request, sha256: str) -> str | None:
+    """Return when this file was sent without its outcome becoming known, None when it was not."""
+    marker = _marker(request, sha256)
+    with explained(f"reading {marker}"):
+        return marker.read_text(encoding="utf-8", errors="replace").strip() if marker.exists() else None
+
+
+def settle(request: Request, prepared: Prepared) -> None:
+    """Forget an attempt: its outcome is known now."""
+    marker = _marker(request, prepared.facts.file_sha256)
+    with explained(f"removing {marker}"):
+        marker.unlink(missing_ok=True)
+
+
 def _is_receipt(key: bytes) -> bool:
     return key == RECEIPT_KEY.encode()
 
@@ -318,6 +383,8 @@ class _Noted:
 
     def __init__(self, token: str | None) -> None:
         self.sessions: set[str] = set()
+        self.deleting_sessions: set[str] = set()
+        self.node_ids: set[str] = set()
         self.agents: set[str] = set()
         self.receipt: Receipt | None = None
         self.has_tokens = False
@@ -329,23 +396,28 @@ class _Noted:
             self.receipt = restore_plan.read_receipt(record.get(b"Value") or b"")
         elif kind == records.SESSION:
             self.sessions.add(records.text(record.get(b"ID")))
+            if record.get(b"Behavior") == b"delete":
+                self.deleting_sessions.add(records.text(record.get(b"ID")))
         elif kind == records.ACL_TOKEN:
             self.has_tokens = True
             self.has_our_token = self.has_our_token or record.get(b"SecretID") == self._token
         elif table == records.AGENT_TABLE:
             self.agents.add(records.text(record[b"Node"]))
+            self.node_ids.add(records.text(record.get(b"ID")))
 
 
-class _Counted:
-    """A source that counts what passes through it."""
+class _Hashed:
+    """A source that counts and hashes what passes through it."""
 
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
+    def __init__(self, source: Source) -> None:
+        self._source = source
         self.size = 0
+        self.hash = hashlib.sha256()
 
     def read(self, size: int) -> bytes:
-        data = self._stream.read(size)
+        data = self._source.read(size)
         self.size += len(data)
+        self.hash.update(data)
         return data
 
 
@@ -359,6 +431,16 @@ class _Upload:
 
     def __len__(self) -> int:
         return self._size
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of what will be sent, and go back to its beginning."""
+        digest = hashlib.sha256()
+        while True:
+            data = self._stream.read(CHUNK)
+            if not data:
+                self._stream.seek(0)
+                return digest.hexdigest()
+            digest.update(data)
 
     def read(self, size: int = -1) -> bytes:
         self.begun = True

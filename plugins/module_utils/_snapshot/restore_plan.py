@@ -20,7 +20,7 @@ RECEIPT_KEY = "consulops/restore"
 
 UNKNOWN_TYPES, UNKNOWN_KINDS = "unknown_types", "unknown_kinds"
 OTHER_DATACENTER, LOST_TOKEN, LOW_DISK = "other_datacenter", "lost_token", "low_disk"
-OVERRIDES = (UNKNOWN_TYPES, UNKNOWN_KINDS, OTHER_DATACENTER, LOST_TOKEN, LOW_DISK)
+ATTEMPTED_BEFORE = "attempted_before"
 
 Version = tuple[int, int]
 
@@ -70,11 +70,16 @@ class Facts:
     """What was read before deciding.
 
     ``token_in_file``: whether the token in use is in the snapshot, None when there are no ACLs or no token.
+    ``file_sha256`` says which file it is. ``datacenter`` is the one that would be restored. ``attempted``: when this
+    very file was sent before without its outcome being known, None when it was not.
     ``refused_kinds``: kinds of config entries in the snapshot that the target's servers say they do not know.
     """
 
     file: Survey
+    file_sha256: str
     live: Survey
+    datacenter: str
+    attempted: str | None
     receipt: Receipt | None
     token_in_file: bool | None
     refused_kinds: tuple[str, ...]
@@ -103,7 +108,7 @@ def decide(facts: Facts, *, force: bool, accept: t.Container[str]) -> Decision:
     """Decide by comparing contents; a restore that was done already is not done again unless forced."""
     if facts.file.digest == facts.live.digest:
         return Decision("unchanged", "the live state is what the snapshot holds")
-    if not force and facts.receipt is not None and facts.receipt.digest == facts.file.digest:
+    if not force and facts.receipt is not None and facts.receipt.sha256 == facts.file_sha256:
         return Decision(
             "drifted",
             f"this snapshot was restored at {facts.receipt.restored_at} and the datacenter was written to since; "
@@ -131,10 +136,17 @@ def _refusals(facts: Facts) -> t.Iterator[Refusal]:
             "the snapshot holds config entries of kinds that the servers do not know "
             f"({', '.join(facts.refused_kinds)}): the leader would crash",
         )
-    if facts.file.datacenter != facts.live.datacenter:
+    if not facts.file.datacenter or facts.file.datacenter != facts.datacenter:
         yield Refusal(
             OTHER_DATACENTER,
-            f"the snapshot is of datacenter {facts.file.datacenter!r} and this is {facts.live.datacenter!r}",
+            f"the snapshot is of datacenter {facts.file.datacenter or '(it does not say)'!r} "
+            f"and this is {facts.datacenter!r}",
+        )
+    if facts.attempted is not None:
+        yield Refusal(
+            ATTEMPTED_BEFORE,
+            f"this snapshot was sent at {facts.attempted} and nobody knows what came of it; look for 'failed to restore "
+            "snapshot' in the leader's log and at the state, because a second time could be one too many",
         )
     if facts.token_in_file is False:
         yield Refusal(
@@ -184,16 +196,33 @@ def verify(comparison: Comparison) -> Verification:
     """Tell what the restore left wrong from what was written after it; the latter has an index above the snapshot's."""
     restored = comparison.before.meta.index
     durable = {table.table for table in comparison.tables if table.durable}
-    buried = {
-        difference.name
-        for difference in comparison.differences
-        if difference.table == records.type_name(records.TOMBSTONE) and difference.index > restored
-    }
+    later = [difference for difference in comparison.differences if difference.index > restored]
+    # Deleting a folder leaves one tombstone with the folder's name.
+    buried = tuple(found.name for found in later if found.table == records.type_name(records.TOMBSTONE))
+    written = {found.name for found in later if found.table == records.type_name(records.INDEX)}
     wrong: list[Difference] = []
     since: list[Difference] = []
     for difference in comparison.differences:
         if difference.table not in durable:
             continue
-        deleted_since = difference.change == "removed" and difference.name in buried
+        deleted_since = difference.change == "removed" and (
+            difference.name.startswith(buried)
+            if difference.table == records.type_name(records.KVS)
+            else bool(written.intersection(_INDEX_OF.get(difference.table, ())))
+        )
         (since if difference.index > restored or deleted_since else wrong).append(difference)
     return Verification(tuple(wrong), tuple(since))
+
+
+# Which of Consul's own table indexes move when a record of a table is deleted.
+_INDEX_OF: dict[str, tuple[str, ...]] = {
+    "Register": ("nodes", "services", "checks"),
+    "ACLToken": ("acl-tokens",),
+    "ACLPolicy": ("acl-policies",),
+    "ACLRole": ("acl-roles",),
+    "ACLBindingRule": ("acl-binding-rules",),
+    "ACLAuthMethod": ("acl-auth-methods",),
+    "ConfigEntry": ("config-entries",),
+    "Intention": ("connect-intentions",),
+    "PreparedQuery": ("prepared-queries",),
+}

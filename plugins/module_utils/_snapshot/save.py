@@ -38,7 +38,8 @@ class Request:
     """What was asked for. ``path`` is a file, or a directory that gets a file called after ``name``.
 
     ``cross_check`` and ``on_shrink`` are fail, warn or ignore. ``stream_timeout_s`` is the longest silence while the
-    server prepares the snapshot: it writes all of it to its own disk first.
+    server prepares the snapshot: it writes all of it to its own disk first. ``safety``: of a state that is about to be
+    replaced, so never good enough for ``max_age`` and nothing to compare with.
     """
 
     path: str
@@ -49,6 +50,7 @@ class Request:
     on_shrink: str = "fail"
     max_shrink_percent: float = 20.0
     stream_timeout_s: float = 300.0
+    safety: bool = False
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,13 @@ def save(client: Client, request: Request, decided: Plan, now: float) -> Saved:
                 "Nothing was kept."
             )
         manifest = of_survey(
-            found, time=now, node=decided.node, stale=request.stale, size=copy.size, sha256=copy.hash.hexdigest()
+            found,
+            time=now,
+            node=decided.node,
+            stale=request.stale,
+            size=copy.size,
+            sha256=copy.hash.hexdigest(),
+            safety=request.safety,
         )
         warnings = []
         if request.stale and last_contact.isdigit() and int(last_contact) > 0:
