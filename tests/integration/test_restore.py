@@ -728,3 +728,29 @@ def test_values_too_large_for_a_transaction_come_back_too(lab: Lab, tmp_path: Pa
     assert restore(datacenter, path, prefixes=["big/"])["prefixes"][0]["created"] == 2
     assert tables(datacenter.snapshot())["KVS"] == tables(path.read_bytes())["KVS"]
     assert restore(datacenter, path, prefixes=["big/"])["changed"] is False
+
+
+def test_a_restore_that_did_not_take_says_so_with_the_way_back(lab: Lab, tmp_path: Path) -> None:
+    datacenter = lab.datacenter()
+    fill(datacenter, keys=10)
+    older = datacenter.snapshot()
+    datacenter.put("/v1/kv/newer", "in the snapshot")
+    path = save(datacenter, tmp_path / "good.snap")
+    datacenter.put("/v1/kv/x", "y")
+    before = tables(datacenter.snapshot())
+
+    def undo(method: str, found: str) -> None:
+        if method == "PUT" and found.startswith("/v1/snapshot"):
+            datacenter.put("/v1/snapshot", older)
+
+    with Proxy(datacenter.url, lab.address()) as proxy:
+        proxy.after_forward = undo
+        result = refused(proxy.url, path)
+    assert "1 records are not as the snapshot holds them (KVS newer)" in result["msg"]
+    assert result["verified"] is False and result["wrong"] == [{"table": "KVS", "name": "newer", "change": "removed"}]
+    way_back = result["msg"].rpartition("to go back to it: consul snapshot restore ")[2]
+    assert way_back == result["safety"]
+    binary = datacenter.servers[0].binary
+    subprocess.run([binary, "snapshot", "restore", f"-http-addr={datacenter.url}", way_back], check=True)
+    datacenter.leader()
+    assert tables(datacenter.snapshot()) == before
