@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import re
 import typing as t
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -64,10 +64,6 @@ class Endpoint:
         for secret in filter(None, secrets):
             text = text.replace(secret, "…")
         return text
-
-    def in_datacenter(self, datacenter: str | None) -> Endpoint:
-        """Return the same way in, asking for another datacenter."""
-        return replace(self, datacenter=datacenter)
 
 
 def resolve(options: t.Mapping[str, t.Any], environ: t.Mapping[str, str]) -> Endpoint:

@@ -78,7 +78,7 @@ TYPES = {
 AGENT_TABLE = "Register (agents)"
 
 # Tables that live and change by themselves: reported, never part of the durable digest.
-EPHEMERAL_TYPES = frozenset({SESSION, TOMBSTONE, 6, 16, 29, FEDERATION_STATE, SYSTEM_METADATA, 34, 44, 45})
+EPHEMERAL_TYPES = frozenset({SESSION, TOMBSTONE, 6, INDEX, 29, FEDERATION_STATE, SYSTEM_METADATA, 34, 44, 45})
 
 # Records that are protobuf, or anything else that is not a map, on the outside.
 NOT_MAPS = frozenset({6, CONFIG_ENTRY, 35, 38, 40, 42})
@@ -95,7 +95,7 @@ _NAME_FIELDS = {
     13: b"ID",
     14: b"ID",
     15: b"ClusterID",
-    16: b"Key",
+    INDEX: b"Key",
     ACL_TOKEN: b"AccessorID",
     ACL_POLICY: b"ID",
     ACL_ROLE: b"ID",

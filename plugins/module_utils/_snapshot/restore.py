@@ -24,7 +24,7 @@ from pathlib import Path
 
 from .._consul import errors, kv
 from .._consul._libraries import require
-from .._consul.client import Client, Stream
+from .._consul.client import Client
 from .._consul.files import PrivateFile, explained
 from .._consul.units import positive_seconds
 from . import records, restore_plan, save
@@ -105,7 +105,7 @@ def prepare(client: Client, request: Request, now: float, *, compare_now: bool) 
     sha256 = hashed.hash.hexdigest()
     wait_for_leader(client, request.leader_timeout_s)
     live_side = _Noted(client.endpoint.token)
-    with _live(client, request) as stream:
+    with save.open_live(client, stale=False, timeout_s=request.stream_timeout_s) as stream:
         counted = _Hashed(stream)
         name = f"the answer of {client.endpoint}"
         live = survey(counted, name, as_of=now, on_record=live_side.add, on_keys=_is_receipt)
@@ -208,10 +208,6 @@ def wait_for_leader(client: Client, timeout_s: float) -> None:
             time.sleep(LEADER_POLL_S)
         else:
             return
-
-
-def _live(client: Client, request: Request) -> Stream:
-    return save.open_live(client, stale=False, timeout_s=request.stream_timeout_s)
 
 
 def _save_safety(client: Client, request: Request, now: float) -> Path:
@@ -319,11 +315,9 @@ def _touch_replicated(client: Client, warnings: list[str]) -> tuple[str, ...]:
             else:
                 client.delete(f"{path}/service-defaults/{name}")
             touched.append(table)
-        except errors.PermissionDenied as error:
+        except errors.ConsulError as error:
             if "acl support disabled" not in error.said.lower():
                 warnings.append(f"{table} could not be touched, so secondary datacenters may notice late ({error})")
-        except errors.ConsulError as error:
-            warnings.append(f"{table} could not be touched, so secondary datacenters may notice late ({error})")
     return tuple(touched)
 
 

@@ -132,7 +132,7 @@ def save(client: Client, request: Request, decided: Plan, now: float) -> Saved:
     seconds: dict[str, float] = {}
     with PrivateFile(folder) as data, PrivateFile(folder) as description:
         started = time.monotonic()
-        with _open_stream(client, request) as stream:
+        with open_live(client, stale=request.stale, timeout_s=request.stream_timeout_s) as stream:
             seconds["prepare"] = time.monotonic() - started
             copy = _Copy(stream, data)
             what = f"the answer of {client.endpoint}"
@@ -182,10 +182,6 @@ def open_live(client: Client, *, stale: bool, timeout_s: float) -> Stream:
         return client.stream(SNAPSHOT_PATH, {"stale": ""} if stale else {}, timeout_s=timeout_s)
     except errors.PermissionDenied as error:
         raise errors.PermissionDenied(f"{error} {NEEDED_POLICY}.", error.status, error.said) from None
-
-
-def _open_stream(client: Client, request: Request) -> Stream:
-    return open_live(client, stale=request.stale, timeout_s=request.stream_timeout_s)
 
 
 def _previous(target: Path, is_directory: bool, datacenter: str | None) -> Entry | None:
