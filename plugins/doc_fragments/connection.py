@@ -6,12 +6,9 @@
 
 from __future__ import annotations
 
+import textwrap
 
-class ModuleDocFragment:
-    """Documentation fragments: the options, and the attributes that all modules of the group share."""
-
-    DOCUMENTATION = r"""
-options:
+_CONNECTION = r"""options:
   url:
     description:
       - Address of a Consul agent or server, as Consul's own tools take it.
@@ -89,6 +86,29 @@ notes:
   - An option that is given always wins over its environment variable.
   - Runs wherever the agent can be reached, for example on the controller with C(delegate_to=localhost).
 """
+
+
+def _side(name: str, text: str) -> str:
+    """Return the documentation of an option that is a whole connection, from the same text."""
+    options = _CONNECTION.partition("options:\n")[2].partition("requirements:\n")[0].replace("    default: 10.0\n", "")
+    return f"""
+  {name}:
+    description:
+      - {text} Takes the same options as the module itself; one that is not given here is taken from there.
+      - A token or a client certificate given here takes the place of both O(token) and O(token_file), or of both
+        O(client_cert) and O(client_key).
+    type: dict
+    default: {{}}
+    suboptions:
+{textwrap.indent(options, "    ")}"""
+
+
+class ModuleDocFragment:
+    """Documentation fragments: the options, and the attributes that all modules of the group share."""
+
+    DOCUMENTATION = _CONNECTION
+
+    SIDES = "options:" + _side("source", "Where the keys come from.") + _side("destination", "Where they go to.")
 
     ATTRIBUTES = r"""
 options: {}

@@ -34,9 +34,23 @@ def connection_spec() -> dict[str, t.Any]:
     }
 
 
-def client_of(module: AnsibleModule) -> Client:
-    """Return a client of the module's connection options, each falling back to its CONSUL_* variable."""
-    found = endpoint.resolve(module.params, os.environ)
+def side_spec() -> dict[str, t.Any]:
+    """Return the argument spec of one of two connections; what it does not say, the connection options at top level do."""
+    spec = connection_spec()
+    spec["timeout"] = {"type": "float"}
+    return {"type": "dict", "options": spec, "mutually_exclusive": [("token", "token_file")], "default": {}}
+
+
+def client_of(module: AnsibleModule, side: str | None = None) -> Client:
+    """Return a client of the module's connection options, each falling back to its CONSUL_* variable.
+
+    ``side`` names an option of ``side_spec``.
+    """
+    options = module.params
+    if side is not None:
+        defaults = {name: module.params[name] for name in connection_spec()}
+        options = endpoint.with_defaults(module.params[side] or {}, defaults)
+    found = endpoint.resolve(options, os.environ)
     # Ansible masks what came as an option; what came from a file or the environment is as secret.
     module.no_log_values.update(filter(None, (found.token, *(found.http_auth or ())[1:])))
     return Client(found)

@@ -69,6 +69,11 @@ class Reply:
         """Milliseconds since the answering server last heard from the leader."""
         return _number(self.headers.get("X-Consul-LastContact"))
 
+    @property
+    def known_leader(self) -> bool:
+        """Whether the answering server knew a leader."""
+        return self.headers.get("X-Consul-KnownLeader") == "true"
+
     def json(self) -> t.Any:
         """Return the decoded body. Raises BadAnswer when it is not JSON."""
         try:
@@ -155,10 +160,12 @@ class Client:
         index: int | None = None,
         wait_s: float | None = None,
         absent_ok: bool = False,
+        max_bytes: int = MAX_BODY,
     ) -> Reply:
         """GET ``/v1/…``; with ``index`` a blocking query of at most ``wait_s`` seconds.
 
         ``consistency`` is default, consistent or stale. With ``absent_ok`` a 404 is an answer, not NotFound.
+        Raises TooLong for an answer of more than ``max_bytes``.
         """
         query = dict(params or {})
         if consistency != "default":
@@ -168,7 +175,8 @@ class Client:
             if wait_s is not None:
                 query["wait"] = f"{int(wait_s * 1000)}ms"
         silence_s = self.silence_s(wait_s or 0.0) if index is not None else None
-        return self.exchange("GET", path, query, silence_s=silence_s, fine=(200, 404) if absent_ok else (200,))
+        fine = (200, 404) if absent_ok else (200,)
+        return self.exchange("GET", path, query, silence_s=silence_s, fine=fine, max_bytes=max_bytes)
 
     def put(self, path: str, params: Params | None = None, body: bytes = b"", *, conflict_ok: bool = False) -> Reply:
         """PUT ``/v1/…``, once; with ``conflict_ok`` a 409 is an answer, not Conflict."""
@@ -222,6 +230,15 @@ class Client:
                 f"{self._asked('GET', '/v1/agent/self')}: the answer is not Consul's. Does something else listen there?"
             ) from None
 
+    def may(self, resource: str, access: str, segment: str = "") -> bool | None:
+        """Ask Consul whether the token may do something, for example ("key", "write", "app/"); None when it cannot say."""
+        question = [{"Resource": resource, "Access": access, **({"Segment": segment} if segment else {})}]
+        try:
+            answer = self.post("/v1/internal/acl/authorize", body=json.dumps(question).encode()).json()
+            return bool(answer[0]["Allow"])
+        except (errors.ConsulError, LookupError, TypeError):
+            return None
+
     def exchange(
         self,
         method: str,
@@ -231,6 +248,7 @@ class Client:
         headers: t.Mapping[str, str] | None = None,
         silence_s: float | None = None,
         fine: tuple[int, ...] = (200,),
+        max_bytes: int = MAX_BODY,
     ) -> Reply:
         """Send one request and read its answer whole; a status that is not ``fine`` becomes a typed error.
 
@@ -240,7 +258,7 @@ class Client:
         silence = silence_s or self.endpoint.timeout_s
         response = self._send(method, path, self._scoped(query), body, headers, silence, asked)
         answered_well = response.status_code in fine
-        content = _body(response, asked, silence, MAX_BODY if answered_well else MAX_ERROR_BODY)
+        content = _body(response, asked, silence, max_bytes if answered_well else MAX_ERROR_BODY)
         if not answered_well:
             _raise_for(response.status_code, content, response.headers, asked, self.endpoint)
         return Reply(response.status_code, response.headers, content, asked, self.endpoint)
@@ -302,7 +320,7 @@ def _body(response: requests.Response, asked: str, silence_s: float, limit: int)
             if not piece or (size > limit and limit == MAX_ERROR_BODY):
                 return b"".join(pieces)
             if size > limit:
-                raise errors.BadAnswer(f"{asked}: the answer is longer than {human_bytes(limit)}.")
+                raise errors.TooLong(f"{asked}: the answer is longer than {human_bytes(limit)}.")
             if time.monotonic() > deadline:
                 raise errors.TimedOut(
                     f"{asked}: the answer is still not complete after {silence_s * MAX_SILENCES:g} s."

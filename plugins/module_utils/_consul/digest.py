@@ -33,6 +33,11 @@ class SetDigest:
         self.total += int.from_bytes(hashlib.blake2b(record).digest(), "little")
         self.count += 1
 
+    def merge(self, other: SetDigest) -> None:
+        """Add all records of another digest."""
+        self.total += other.total
+        self.count += other.count
+
     def hexdigest(self) -> str:
         """Return 64 hexadecimal digits."""
         total = (self.total % _MODULUS).to_bytes(64, "little")

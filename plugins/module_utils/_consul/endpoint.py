@@ -99,6 +99,20 @@ def resolve(options: t.Mapping[str, t.Any], environ: t.Mapping[str, str]) -> End
     )
 
 
+# Options that belong together: one that is given takes the place of all of its group.
+_TOGETHER = (("token", "token_file"), ("client_cert", "client_key"))
+
+
+def with_defaults(options: t.Mapping[str, t.Any], defaults: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return the options of one of two endpoints, what it does not say taken from the defaults for both."""
+    given = {name: value for name, value in options.items() if value is not None}
+    merged = dict(defaults)
+    for group in _TOGETHER:
+        if any(name in given for name in group):
+            merged.update(dict.fromkeys(group))
+    return {**merged, **given}
+
+
 class _Picker:
     """Looks an option up in what was given, then in the environment; empty variables count as unset."""
 

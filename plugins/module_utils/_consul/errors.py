@@ -40,6 +40,14 @@ class LocalFailure(Error):
     """A file or directory on the host where this runs could not be read or written."""
 
 
+class GuardRefused(Error):
+    """A guard of ours found what was asked for, or what it would do, suspicious; nothing was changed."""
+
+
+class NotAsIntended(Error):
+    """Something was changed and the result is not what was asked for; the sentence says how to go on."""
+
+
 class ConsulError(Error):
     """An exchange with Consul failed.
 
@@ -102,3 +110,7 @@ class ServerFailed(ConsulError):
 
 class BadAnswer(ConsulError):
     """What came back is not an answer of Consul's HTTP API."""
+
+
+class TooLong(BadAnswer):
+    """The answer is longer than what was allowed for it."""

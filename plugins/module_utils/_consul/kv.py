@@ -17,7 +17,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from . import errors
-from .client import Client, Reply
+from .client import MAX_BODY, Client, Reply
 from .digest import RESERVED_PREFIX, SetDigest, kv_bytes
 
 SHARD_KEYS = 1000
@@ -26,20 +26,24 @@ TXN_OPS_OLD = 64  # Consul < 1.14, which refuses 65 with "transaction contains t
 TXN_BYTES = 500_000  # servers refuse bodies above 524,288 bytes by default (514,166 was taken, 535,542 was not)
 VALUE_BYTES = 524_288  # kv_max_value_size by default
 
+STALE = "index is stale"  # how Consul refuses a compare-and-set
+
 REPLACEMENT = "\ufffd"  # what Consul's JSON shows for bytes of a key that are not UTF-8
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(t.NamedTuple):
     """One key as Consul holds it. ``session`` is "" when nobody holds the lock."""
 
     key: str
-    value: bytes = field(repr=False)
+    value: bytes
     flags: int
     modify_index: int
     create_index: int = 0
     lock_index: int = 0
     session: str = ""
+
+    def __repr__(self) -> str:
+        return f"Entry({self.key!r}, {len(self.value)} bytes, flags={self.flags}, modify_index={self.modify_index})"
 
 
 @dataclass(frozen=True)
@@ -100,16 +104,26 @@ class Committed:
 # Reading
 
 
-def list_keys(client: Client, prefix: str = "", *, consistency: str = "default") -> list[str]:
-    """Return the names of all keys below a prefix, sorted as Consul sorts them."""
-    reply = client.get(_path(prefix), {"keys": ""}, consistency=consistency, absent_ok=True)
+def list_keys(client: Client, prefix: str = "", *, separator: str = "", consistency: str = "default") -> list[str]:
+    """Return the names of all keys below a prefix, sorted as Consul sorts them; with a separator only up to the next."""
+    params = {"keys": "", **({"separator": separator} if separator else {})}
+    reply = client.get(_path(prefix), params, consistency=consistency, absent_ok=True)
     return [] if reply.status == 404 else t.cast("list[str]", reply.json())
 
 
-def read_shard(client: Client, prefix: str, *, consistency: str = "default") -> Shard:
-    """Read every key below a prefix in one request."""
-    reply = client.get(_path(prefix), {"recurse": ""}, consistency=consistency, absent_ok=True)
-    return Shard(prefix, () if reply.status == 404 else tuple(_entries(reply)), reply.index)
+def read_shard(
+    client: Client,
+    prefix: str,
+    *,
+    consistency: str = "default",
+    max_stale_s: float | None = None,
+    max_bytes: int = MAX_BODY,
+) -> Shard:
+    """Read every key below a prefix in one request. Raises TooLong when the answer has more than ``max_bytes``.
+
+    A stale answer that is older than ``max_stale_s``, or of a server that knows no leader, is asked for again from the leader.
+    """
+    return _read(client, prefix, {"recurse": ""}, consistency, max_stale_s, max_bytes)
 
 
 def read_shards(
@@ -173,11 +187,55 @@ def digest_of(entries: t.Iterable[Entry]) -> SetDigest:
     return digest
 
 
-def read_key(client: Client, key: str | bytes, *, consistency: str = "default") -> Shard:
+def read_key(
+    client: Client, key: str | bytes, *, consistency: str = "default", max_stale_s: float | None = None
+) -> Shard:
     """Read one key by its exact name, which need not be UTF-8; the shard is empty when there is none."""
-    reply = client.get(_path(key), consistency=consistency, absent_ok=True)
+    return _read(client, key, {}, consistency, max_stale_s, MAX_BODY)
+
+
+def _read(
+    client: Client,
+    key: str | bytes,
+    params: dict[str, t.Any],
+    consistency: str,
+    max_stale_s: float | None,
+    max_bytes: int,
+) -> Shard:
+    path = _path(key)
+    reply = client.get(path, params, consistency=consistency, absent_ok=True, max_bytes=max_bytes)
+    too_old = max_stale_s is not None and (reply.last_contact_ms > max_stale_s * 1000 or not reply.known_leader)
+    if consistency == "stale" and too_old:
+        reply = client.get(path, params, absent_ok=True, max_bytes=max_bytes)
     entries = () if reply.status == 404 else tuple(_entries(reply))
     return Shard(key if isinstance(key, str) else "", entries, reply.index)
+
+
+def check_readable(client: Client, prefix: str) -> None:
+    """Raise PermissionDenied unless the token may read below the prefix: a denied list looks empty, a denied key does not.
+
+    A rule for single keys below the prefix is not seen; ``present_of`` sees those.
+    """
+    if not is_addressable(prefix):
+        return  # such a name cannot be asked for by itself
+    client.get(_path(f"{prefix}{'canary' if prefix.endswith('/') or not prefix else ''}"), absent_ok=True)
+
+
+def present_of(client: Client, keys: t.Sequence[str]) -> set[str]:
+    """Return which of these keys exist, each asked for by its own name and answered by the leader.
+
+    Raises PermissionDenied, naming the key, where the token may not read one: such a key is not absent, it is unknown.
+    A transaction of ``check-index`` operations is read-only and checks the right to read each key (seen on 1.8.7), which
+    lists and ``get`` operations do not: those leave out what may not be read.
+    """
+    present = set()
+    for start in range(0, len(keys), TXN_OPS_OLD):
+        batch = keys[start : start + TXN_OPS_OLD]
+        body = json.dumps([Operation("check-index", key).as_json() for key in batch]).encode()
+        reply = client.put("/v1/txn", {"consistent": ""}, body, conflict_ok=True)
+        said = {} if reply.status == 200 else _failures(reply, batch)
+        present |= {key for number, key in enumerate(batch) if "doesn't exist" not in said.get(number, "")}
+    return present
 
 
 def write_raw(client: Client, key: bytes, value: bytes, flags: int, index: int) -> bool:
@@ -218,10 +276,14 @@ def _entries(reply: Reply) -> t.Iterator[Entry]:
 
 
 class Writer:
-    """Writes operations in transactions as large as the servers take; finds that limit out at the first refusal."""
+    """Writes operations in transactions as large as the servers take; finds that limit out at the first refusal.
 
-    def __init__(self, client: Client, max_ops: int | None = None) -> None:
+    ``fence`` is an operation that every transaction begins with: when it fails, nothing is written and Conflict raised.
+    """
+
+    def __init__(self, client: Client, max_ops: int | None = None, fence: Operation | None = None) -> None:
         self._client = client
+        self._fence = [] if fence is None else [fence]
         self.max_ops = max_ops or TXN_OPS_NEW
         self._applied_alone = 0
 
@@ -234,7 +296,7 @@ class Writer:
         applied, transactions = 0, 0
         self._applied_alone = 0
         refused: list[Refusal] = []
-        waiting = list(batches(operations, self.max_ops, TXN_BYTES))
+        waiting = list(batches(operations, self.max_ops - len(self._fence), TXN_BYTES - 1000 * len(self._fence)))
         while waiting:
             batch = waiting.pop(0)
             transactions += 1
@@ -246,7 +308,7 @@ class Writer:
             if reply.status == 200:
                 applied += len(batch)
                 continue
-            failed = _failures(reply, len(batch))
+            failed = self._failed(reply, batch)
             refused += [Refusal(batch[number], reason) for number, reason in sorted(failed.items())]
             rest = [operation for number, operation in enumerate(batch) if number not in failed]
             if rest:
@@ -254,18 +316,31 @@ class Writer:
         return Committed(applied + self._applied_alone, tuple(refused), transactions)
 
     def _send(self, batch: t.Sequence[Operation]) -> Reply:
-        body = json.dumps([operation.as_json() for operation in batch]).encode()
+        body = json.dumps([operation.as_json() for operation in (*self._fence, *batch)]).encode()
         return self._client.put("/v1/txn", body=body, conflict_ok=True)
+
+    def _failed(self, reply: Reply, batch: t.Sequence[Operation]) -> dict[int, str]:
+        """Return which operations of a batch failed. Raises Conflict when the fence did."""
+        first = len(self._fence)
+        failed = _failures(reply, [operation.key for operation in (*self._fence, *batch)])
+        if any(number < first for number in failed):
+            raise errors.Conflict(
+                f"{reply.asked}: {failed[0]}. Nothing of this transaction was written.", 409, failed[0]
+            )
+        return {number - first: reason for number, reason in failed.items()}
 
     def _put_alone(self, operation: Operation, error: errors.TooLarge, refused: list[Refusal]) -> None:
         """Write one value that no transaction can carry (base64 makes it a third longer) by its own PUT."""
         reason = error.said or str(error)
         if operation.verb in ("cas", "set") and len(operation.value) <= VALUE_BYTES and is_addressable(operation.key):
             params = {"flags": operation.flags, **({"cas": operation.index} if operation.verb == "cas" else {})}
-            if self._client.put(_path(operation.key), params, operation.value).json():
-                self._applied_alone += 1
-                return
-            reason = "index is stale"
+            try:
+                if self._client.put(_path(operation.key), params, operation.value).json():
+                    self._applied_alone += 1
+                    return
+                reason = STALE
+            except errors.TooLarge as alone:
+                reason = alone.said or str(alone)
         refused.append(Refusal(operation, reason))
 
     def _smaller(self, batch: list[Operation], error: errors.TooLarge, refused: list[Refusal]) -> list[list[Operation]]:
@@ -278,7 +353,8 @@ class Writer:
             self.max_ops = int(limit[1])
         elif len(batch) > TXN_OPS_OLD:
             self.max_ops = TXN_OPS_OLD
-        size = min(self.max_ops, (len(batch) + 1) // 2) if limit is None else self.max_ops
+        room = self.max_ops - len(self._fence)
+        size = min(room, (len(batch) + 1) // 2) if limit is None else room
         return [batch[start : start + size] for start in range(0, len(batch), size)]
 
 
@@ -296,12 +372,18 @@ def batches(operations: t.Iterable[Operation], max_ops: int, max_bytes: int) -> 
         yield batch
 
 
-def _failures(reply: Reply, count: int) -> dict[int, str]:
-    """Return which operations of a rolled-back transaction failed, and why. Raises when Consul names none."""
+def _failures(reply: Reply, keys: t.Sequence[str]) -> dict[int, str]:
+    """Return which operations of a transaction failed, and why. Raises when Consul names none, and for denied ones."""
     failed = {int(item["OpIndex"]): str(item["What"]) for item in reply.json().get("Errors") or ()}
-    if not failed or not all(0 <= number < count for number in failed):
+    if not failed or not all(0 <= number < len(keys) for number in failed):
         raise errors.Conflict(f"{reply.asked}: 409 without saying which operation. Nothing was written.", 409)
-    if any("permission denied" in reason.lower() for reason in failed.values()):
-        number, reason = next(iter(failed.items()))
-        raise errors.PermissionDenied(f"{reply.asked}: {reason}. Nothing of this transaction was written.", 403, reason)
+    denied = [number for number, reason in sorted(failed.items()) if "permission denied" in reason.lower()]
+    if denied:
+        more = f" (and {len(denied) - 1} more)" if len(denied) > 1 else ""
+        raise errors.PermissionDenied(
+            f"{reply.asked}: {failed[denied[0]]} for the key {keys[denied[0]]!r}{more}. "
+            "Nothing of this transaction was written.",
+            403,
+            failed[denied[0]],
+        )
     return failed

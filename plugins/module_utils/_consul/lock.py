@@ -28,6 +28,7 @@ class Lock:
     """One contender for ``key``. ``value`` is what the key shows while it is held, for people to read.
 
     ``held`` turns False by itself when the session or the key is lost. Use ``with lock:`` or call ``release()``.
+    ``node`` names a node to hang the session on when the agent asked is in another datacenter than the key.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Lock:
         value: bytes = b"",
         ttl_s: int = 15,
         lock_delay_s: int = 15,
+        node: str | None = None,
     ) -> None:
         if ttl_s < MIN_TTL_S:
             raise errors.InvalidOption(f"The session TTL is {ttl_s} s: Consul takes {MIN_TTL_S} s at least.")
@@ -50,6 +52,7 @@ class Lock:
         self._value = value
         self._ttl_s = ttl_s
         self._lock_delay_s = lock_delay_s
+        self._node = node
         self._good_until = 0.0  # a TTL after the last proof of life: also right after this process was frozen
         self._lost = threading.Event()
         self._stop = threading.Event()
@@ -119,7 +122,13 @@ class Lock:
         self.session = t.cast(
             str,
             self._client.consul.session.create(
-                name=self._name, behavior="release", ttl=self._ttl_s, lock_delay=self._lock_delay_s
+                name=self._name,
+                node=self._node,
+                # With a node of another datacenter only the TTL counts: that node's health is not ours.
+                checks=None if self._node is None else [],
+                behavior="release",
+                ttl=self._ttl_s,
+                lock_delay=self._lock_delay_s,
             ),
         )
         self._thread = threading.Thread(target=self._renew, args=(self.session,), name="lock", daemon=True)

@@ -2,14 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Durations and sizes as people write them."""
+"""Durations, sizes, times and lists as people write and read them."""
 
 from __future__ import annotations
 
+import datetime
 import re
+import typing as t
 
 from .errors import InvalidOption
 
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
 
@@ -50,3 +53,19 @@ def human_age(seconds: float) -> str:
         if amount:
             parts.append(f"{amount}{unit}")
     return " ".join(parts[:2]) or "0s"
+
+
+def timestamp(seconds: float) -> str:
+    """Return a time as RFC 3339 in UTC, to the second: ``2026-11-22T03:00:00Z``."""
+    moment = datetime.datetime.fromtimestamp(int(seconds), datetime.timezone.utc)
+    return moment.strftime(TIME_FORMAT)
+
+
+def some_of(names: t.Sequence[str]) -> str:
+    """Return the first three names, and a sign that there are more."""
+    return "; ".join(names[:3]) + ("; …" if len(names) > 3 else "")
+
+
+def lines_of(lines: t.Iterable[str]) -> str:
+    """Return lines as one text, as Ansible's diff takes it."""
+    return "".join(f"{line}\n" for line in lines)

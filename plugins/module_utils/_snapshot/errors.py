@@ -15,11 +15,3 @@ class BadSnapshot(Error):
 
 class DamagedArchive(BadSnapshot):
     """The bytes were a gzip stream once; its checksum says that they are not what was written."""
-
-
-class GuardRefused(Error):
-    """A guard of ours found the snapshot, or what restoring it would do, suspicious; nothing was changed."""
-
-
-class NotAsIntended(Error):
-    """Something was changed and the result is not what was asked for; the sentence says how to go on."""

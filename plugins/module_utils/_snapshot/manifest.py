@@ -17,12 +17,12 @@ from pathlib import Path
 
 from .._consul.errors import LocalFailure
 from .._consul.files import explained
+from .._consul.units import TIME_FORMAT, timestamp
 from .._consul.version import VERSION
 from .survey import Survey, Table
 
 FORMAT = 1
 SUFFIX = ".json"
-TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True)
@@ -167,9 +167,3 @@ def _from_values(values: t.Mapping[str, t.Any]) -> Manifest:
         unchecked=tuple(map(str, values["unchecked"])),
         collection_version=str(values["collection_version"]),
     )
-
-
-def timestamp(seconds: float) -> str:
-    """Return a time as RFC 3339 in UTC, to the second: ``2026-11-22T03:00:00Z``."""
-    moment = datetime.datetime.fromtimestamp(int(seconds), datetime.timezone.utc)
-    return moment.strftime(TIME_FORMAT)

@@ -17,9 +17,9 @@ from .._consul import errors, kv
 from .._consul._libraries import require
 from .._consul.client import Client
 from .._consul.digest import RESERVED_PREFIX, short_digest
+from .._consul.errors import GuardRefused
 from .._consul.kv import Entry, Operation
 from . import records
-from .errors import GuardRefused
 from .files import SnapshotFile
 from .survey import survey
 
@@ -187,7 +187,7 @@ def plan(
 
 def read_plan(client: Client, prefix: str, contents: Contents, *, prune: bool, break_locks: bool = False) -> PrefixPlan:
     """Read the live keys below a prefix and plan. Raises a ConsulError."""
-    _check_readable(client, prefix)
+    kv.check_readable(client, prefix)
     live = (entry for shard in kv.read_shards(client, prefix) for entry in shard.entries)
     raw_live = {key: entry for key in contents if not _is_text(key) for entry in kv.read_key(client, key).entries}
     return plan(prefix, contents, live, raw_live, prune=prune, break_locks=break_locks)
@@ -226,13 +226,6 @@ def apply(
         conflicts=conflicts,
         **done,
     )
-
-
-def _check_readable(client: Client, prefix: str) -> None:
-    """Read one key below the prefix by name: a denied list looks empty, a denied key says so."""
-    if not kv.is_addressable(prefix):
-        return  # such a name cannot be asked for by itself
-    client.get(f"/v1/kv/{prefix}{'canary' if prefix.endswith('/') or not prefix else ''}", absent_ok=True)
 
 
 def _is_text(key: bytes) -> bool:

@@ -10,11 +10,12 @@ import base64
 import typing as t
 from dataclasses import asdict
 
+from .._consul.errors import GuardRefused, NotAsIntended
+from .._consul.units import lines_of, some_of, timestamp
 from .catalogue import Entry
 from .compare import Comparison, Difference
-from .errors import GuardRefused, NotAsIntended
 from .inspect import Key
-from .manifest import Manifest, timestamp
+from .manifest import Manifest
 from .partial import PrefixPlan, PrefixResult
 from .restore import Restored
 from .restore_plan import Decision
@@ -91,7 +92,7 @@ def comparison_diff(found: Comparison, limit: int) -> dict[str, str]:
             after.append(f"{name} {difference.after}")
     if len(found.differences) > limit:
         after.append(f"(and {len(found.differences) - limit} more differences)")
-    return {"before": _lines(before), "after": _lines(after)}
+    return {"before": lines_of(before), "after": lines_of(after)}
 
 
 def loss(found: Comparison, limit: int) -> dict[str, t.Any]:
@@ -121,7 +122,7 @@ def loss_diff(found: Comparison, limit: int) -> dict[str, str]:
     after = [f"{row.table} {row.name} {row.before}" for row in rows[:limit] if row.before is not None]
     if len(rows) > limit:
         after.append(f"(and {len(rows) - limit} more differences)")
-    return {"before": _lines(before), "after": _lines(after)}
+    return {"before": lines_of(before), "after": lines_of(after)}
 
 
 def differences(found: t.Sequence[Difference], limit: int) -> list[dict[str, t.Any]]:
@@ -133,8 +134,8 @@ def prefix_diff(plans: t.Sequence[PrefixPlan], limit: int) -> dict[str, str]:
     """Return what restoring prefixes changes as Ansible shows it, with digests of the values."""
     changes = [change for plan in plans for change in plan.changes][:limit]
     return {
-        "before": _lines([f"{change.key} {change.before}" for change in changes if change.before]),
-        "after": _lines([f"{change.key} {change.after}" for change in changes if change.after]),
+        "before": lines_of([f"{change.key} {change.before}" for change in changes if change.before]),
+        "after": lines_of([f"{change.key} {change.after}" for change in changes if change.after]),
     }
 
 
@@ -210,21 +211,17 @@ def conflicted(found: t.Sequence[PrefixResult], result: dict[str, t.Any]) -> Not
     sentences = []
     if conflicts:
         sentences.append(
-            f"{len(conflicts)} keys could not be written in any attempt ({_some(conflicts)}): where the index is stale, "
+            f"{len(conflicts)} keys could not be written in any attempt ({some_of(conflicts)}): where the index is stale, "
             "stop their writers and run it again"
         )
     if locked:
         sentences.append(
-            f"{len(locked)} keys are held by a session and were left to their holders ({_some(locked)}): to overwrite them, "
+            f"{len(locked)} keys are held by a session and were left to their holders ({some_of(locked)}): to overwrite them, "
             "set accept: [locked_keys]"
         )
     error = NotAsIntended("; ".join(sentences) + ". Everything else below the prefixes is restored")
     error.details = result
     return error
-
-
-def _some(names: t.Sequence[str]) -> str:
-    return "; ".join(names[:3]) + ("; …" if len(names) > 3 else "")
 
 
 _UNDONE = {"added": "lost", "changed": "rolled back", "removed": "brought back"}
@@ -250,7 +247,7 @@ def entry(found: Entry, now: float) -> dict[str, t.Any]:
 
 def table_diff(before: Manifest | None, after: Manifest | None) -> dict[str, str]:
     """Return the counts and digests of two snapshots' tables as Ansible shows them; None is no snapshot."""
-    return {"before": _lines(_table_lines(before)), "after": _lines(_table_lines(after))}
+    return {"before": lines_of(_table_lines(before)), "after": lines_of(_table_lines(after))}
 
 
 def _table_lines(manifest: Manifest | None) -> list[str]:
@@ -258,7 +255,3 @@ def _table_lines(manifest: Manifest | None) -> list[str]:
         return []
     rows = sorted(manifest.tables, key=lambda table: table.name)
     return [f"{table.name}: {table.count} records, digest {table.digest[:16]}" for table in rows if table.durable]
-
-
-def _lines(lines: list[str]) -> str:
-    return "".join(f"{line}\n" for line in lines)

@@ -25,15 +25,14 @@ from pathlib import Path
 from .._consul import errors, kv
 from .._consul._libraries import require
 from .._consul.client import Client
+from .._consul.errors import GuardRefused, NotAsIntended
 from .._consul.files import PrivateFile, explained
-from .._consul.units import positive_seconds
+from .._consul.units import positive_seconds, timestamp
 from . import records, restore_plan, save
 from .archive import CHUNK, Source
 from .compare import Comparison
-from .errors import GuardRefused, NotAsIntended
 from .files import SnapshotFile
 from .inspect import compare_files, compare_with_live
-from .manifest import timestamp
 from .restore_plan import RECEIPT_KEY, Decision, Facts, Receipt, Verification
 from .survey import Survey, survey
 

@@ -19,12 +19,12 @@ from pathlib import Path
 from .._consul import errors
 from .._consul._libraries import require
 from .._consul.client import Client, Stream
-from .._consul.errors import LocalFailure
+from .._consul.errors import GuardRefused, LocalFailure
 from .._consul.files import PrivateFile, locked, sweep_abandoned
 from .._consul.units import positive_seconds
 from . import catalogue, crosscheck, guard
 from .catalogue import Entry
-from .errors import BadSnapshot, GuardRefused
+from .errors import BadSnapshot
 from .files import SnapshotFile
 from .manifest import Manifest, manifest_path, of_survey
 from .survey import survey
@@ -114,12 +114,7 @@ def plan(client: Client, request: Request, now: float) -> Plan:
 
 def may_save(client: Client) -> bool | None:
     """Ask Consul whether the token may take snapshots, without taking one; None when this server cannot say."""
-    question = b'[{"Resource":"acl","Access":"write"}]'
-    try:
-        answer = client.post("/v1/internal/acl/authorize", body=question).json()
-        return bool(answer[0]["Allow"])
-    except (errors.ConsulError, LookupError, TypeError):
-        return None
+    return client.may("acl", "write")
 
 
 def save(client: Client, request: Request, decided: Plan, now: float) -> Saved:

@@ -1,0 +1,312 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Writes what prepare.py decided: keys by compare-and-set, then deletions, each confirmed to be gone from the source.
+
+Every transaction is fenced by the lock that keeps two runs of one replication apart.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+import time
+import typing as t
+from dataclasses import dataclass, field, replace
+
+from .._consul import errors, kv
+from .._consul.client import Client
+from .._consul.errors import GuardRefused, NotAsIntended
+from .._consul.kv import Operation
+from .._consul.lock import Lock
+from .._consul.patience import Patience, is_passing
+from . import store
+from .guard import why_not_delete
+from .ownership import content_of
+from .pair import Pair
+from .plan import Change, Problem, ShardPlan, plan_shard
+from .prepare import PairPlan, Prepared, Request, ShardWork, prepare
+from .read import Reader, Where
+
+ATTEMPTS = 3
+LOCK_TTL_S = 15
+LOCK_DELAY_S = 5
+
+
+@dataclass
+class PairOutcome:
+    """What became of one pair. ``held_back`` are deletions that were not made, and why."""
+
+    pair: Pair
+    created: int = 0
+    updated: int = 0
+    deleted: int = 0
+    verified: bool = False
+    conflicts: list[Problem] = field(default_factory=list)
+    quarantined: list[Problem] = field(default_factory=list)
+    held_back: list[Problem] = field(default_factory=list)
+    came_back: int = 0
+    seconds: float = 0.0
+
+
+def perform(
+    source: Client, destination: Client, request: Request, prepared: Prepared, now: float
+) -> tuple[Prepared, list[PairOutcome]]:
+    """Do what was decided; return what was decided in the end (another run may have come between) and what became of it.
+
+    Raises GuardRefused before anything is written, and NotAsIntended or a ConsulError that says how far it came.
+    """
+    with _lock(destination, prepared.name) as lock:
+        _acquire(lock, destination, prepared.name, request.lock_wait_s)
+        state, ledger = store.read_own(destination, prepared.name)
+        if state != prepared.state:
+            # Another run wrote between our reading and our lock: decide again.
+            prepared = prepare(source, destination, request)
+        run = _Run(source, destination, request, prepared, lock)
+        return prepared, run.all(now)
+
+
+def _lock(destination: Client, name: str) -> Lock:
+    holder = f"{socket.gethostname()}, process {os.getpid()}".encode()
+    return Lock(
+        destination,
+        store.lock_key(name),
+        name=f"consulops replication {name}",
+        value=holder,
+        ttl_s=LOCK_TTL_S,
+        lock_delay_s=LOCK_DELAY_S,
+        node=_session_node(destination),
+    )
+
+
+def _session_node(destination: Client) -> str | None:
+    """Return a node of the destination to hang a session on, when the agent that is asked may be in another datacenter."""
+    if destination.endpoint.datacenter is None:
+        return None
+    nodes = destination.get("/v1/health/service/consul", {"passing": ""}).json()
+    names = sorted(str(node["Node"]["Node"]) for node in nodes)
+    return names[0] if names else None
+
+
+def _acquire(lock: Lock, destination: Client, name: str, wait_s: float) -> None:
+    try:
+        held = lock.acquire(wait_s)
+    except errors.PermissionDenied as error:
+        raise errors.PermissionDenied(
+            f"The destination's token may not take the lock that keeps two runs apart: {error} It needs "
+            'session_prefix "" { policy = "write" } and '
+            f'key_prefix "{store.ROOT}" {{ policy = "write" }}. Nothing was changed.',
+            error.status,
+            error.said,
+        ) from None
+    except errors.ServerFailed as error:
+        if "node" in error.said.lower() and destination.endpoint.datacenter is not None:
+            raise errors.PermissionDenied(
+                f"{error} A session in another datacenter hangs on one of its nodes, so the destination's token needs "
+                'service_prefix "" { policy = "read" } and node_prefix "" { policy = "read" }, or its own url.',
+                error.status,
+                error.said,
+            ) from None
+        raise
+    if not held:
+        entries = kv.read_key(destination, lock.key).entries
+        holder = entries[0].value.decode("utf-8", "replace") if entries else "somebody"
+        raise GuardRefused(
+            f"Another run of the replication {name!r} is under way ({holder}) and did not end within {wait_s:g} s. Nothing was changed"
+        )
+
+
+class _Run:
+    """One run under the lock."""
+
+    def __init__(self, source: Client, destination: Client, request: Request, prepared: Prepared, lock: Lock) -> None:
+        self._source = source
+        self._destination = destination
+        self._request = request
+        self._prepared = prepared
+        self._ledger = prepared.ledger
+        self._lock = lock
+        self._patience = Patience(request.retry_s)
+        self._reader = Reader(source, destination, request.consistency, request.max_stale_s, self._patience)
+        fence = Operation("check-session", lock.key, session=lock.session or "")
+        self._writer = kv.Writer(destination, request.batch_ops, fence)
+        self.outcomes = [
+            PairOutcome(plan.pair, conflicts=list(plan.conflicts), quarantined=list(plan.quarantined))
+            for plan in prepared.plans
+        ]
+
+    def all(self, now: float) -> list[PairOutcome]:
+        """Write every pair, then delete, then note what is ours."""
+        try:
+            self._everything(now)
+        except errors.ConsulError as error:
+            if isinstance(error, errors.Conflict):
+                error = errors.Conflict(f"The lock {self._lock.key} was lost, to another run or by hand: {error}", 409)
+            written = sum(found.created + found.updated + found.deleted for found in self.outcomes)
+            raise NotAsIntended(
+                f"{error} {written} keys were written or deleted before that and stay so; no key was touched that the plan does not "
+                "name. Run it again to go on"
+            ) from None
+        return self.outcomes
+
+    def _everything(self, now: float) -> None:
+        prepared = self._prepared
+        for plan in prepared.plans:
+            for key, content in plan.adopted:
+                self._ledger.settle(key, content)
+        # The state goes first, with every run that writes: a run that waited for the lock so knows that it has to look again.
+        self._save_ledger(store.successor(prepared.state, prepared.source, self._request.pairs, now))
+        for plan, outcome in zip(prepared.plans, self.outcomes):
+            started = time.monotonic()
+            for work in plan.work:
+                self._write_shard(plan.pair, work, outcome)
+            outcome.seconds = plan.seconds + time.monotonic() - started
+        why_not = why_not_delete(self.outcomes, self._request.policy)
+        for plan, outcome in zip(prepared.plans, self.outcomes):
+            started = time.monotonic()
+            if why_not:
+                outcome.held_back += [Problem(victim.key, why_not) for victim in plan.victims]
+            elif plan.victims:
+                self._delete(plan, outcome)
+            outcome.verified = self._request.verify
+            outcome.seconds += time.monotonic() - started
+        self._save_ledger()
+
+    def _save_ledger(self, state: store.State | None = None) -> None:
+        operations = store.ledger_operations(self._prepared.name, self._ledger)
+        if state is not None:
+            operations.append(store.state_operation(self._prepared.name, state))
+        refused = self._patience.persist(lambda: self._writer.commit(operations)).refused
+        if refused:
+            raise errors.Rejected(f"{refused[0].operation.key} could not be written: {refused[0].reason}.")
+
+    # -- keys that are written
+
+    def _write_shard(self, pair: Pair, work: ShardWork, outcome: PairOutcome) -> None:
+        changes = work.changes if work.changes is not None else self._plan_again(pair, work.where).changes
+        wanted = {change.key: change for change in changes}
+        for _attempt in range(ATTEMPTS):
+            for change in wanted.values():
+                self._ledger.announce(change.key, change.content)
+            if self._ledger.dirty:
+                self._save_ledger()
+            unsure = self._commit(wanted, outcome)
+            if not self._request.verify:
+                self._settle(wanted.keys() - unsure, wanted, outcome)
+                wanted = {key: wanted[key] for key in unsure if key in wanted}
+            if not wanted:
+                return
+            there = {
+                entry.key: _content(entry)
+                for entry in self._reader.read_destination(pair, work.where)
+                if entry.key in wanted
+            }
+            arrived = {key for key, change in wanted.items() if there.get(key) == change.content}
+            self._settle(arrived, wanted, outcome)
+            for key in arrived:
+                del wanted[key]
+            if not wanted:
+                return
+            wanted = self._changed_meanwhile(pair, work.where, wanted, outcome)
+            if not wanted:
+                return
+        for key, change in wanted.items():
+            self._ledger.withdraw(key, change.content)
+            outcome.conflicts.append(Problem(key, f"written to by others in {ATTEMPTS} attempts"))
+
+    def _commit(self, wanted: dict[str, Change], outcome: PairOutcome) -> set[str]:
+        """Send changes; return the keys of which it is not known that they were written. Refused ones leave ``wanted``."""
+        try:
+            committed = self._writer.commit(change.operation() for change in wanted.values())
+        except errors.ConsulError as error:
+            if not is_passing(error):
+                raise
+            self._patience.persist(self._destination.check_leader)
+            return set(wanted)
+        unsure = set()
+        for refusal in committed.refused:
+            key = refusal.operation.key
+            if kv.STALE in refusal.reason or "doesn't exist" in refusal.reason:
+                unsure.add(key)
+            else:
+                self._ledger.withdraw(key, wanted.pop(key).content)
+                outcome.quarantined.append(Problem(key, refusal.reason))
+        return unsure
+
+    def _settle(self, keys: t.Iterable[str], wanted: t.Mapping[str, Change], outcome: PairOutcome) -> None:
+        for key in keys:
+            change = wanted[key]
+            self._ledger.settle(key, change.content)
+            setattr(outcome, change.kind, getattr(outcome, change.kind) + 1)
+
+    def _plan_again(self, pair: Pair, where: Where) -> ShardPlan:
+        """Read a shard of both sides again, whichever sides had keys in it before, and decide."""
+        whole = ShardPlan()
+        for both in self._reader.read(pair, replace(where, at_source=True, at_destination=True)):
+            shard = plan_shard(pair, self._request.policy, self._ledger, both.source.entries, both.destination.entries)
+            whole.changes += shard.changes
+            whole.conflicts += shard.conflicts
+        return whole
+
+    def _changed_meanwhile(
+        self, pair: Pair, where: Where, wanted: dict[str, Change], outcome: PairOutcome
+    ) -> dict[str, Change]:
+        """Decide again about keys that are not as they were written: somebody wrote to either side."""
+        for key, change in wanted.items():
+            self._ledger.withdraw(key, change.content)
+        again = self._plan_again(pair, where)
+        outcome.conflicts += [problem for problem in again.conflicts if problem.key in wanted]
+        return {change.key: change for change in again.changes if change.key in wanted}
+
+    # -- keys that are deleted
+
+    def _delete(self, plan: PairPlan, outcome: PairOutcome) -> None:
+        """Delete what is confirmed to be gone from the source."""
+        names = {plan.pair.to_source(victim.key): victim for victim in plan.victims}
+        try:
+            present = self._patience.persist(lambda: kv.present_of(self._source, list(names)))
+        except errors.PermissionDenied as error:
+            reason = f"the source's token may not read every key, so that absent cannot be told from denied: {error}"
+            outcome.held_back += [Problem(victim.key, reason) for victim in plan.victims]
+            return
+        outcome.came_back = len(present)
+        wanted = {victim.key: victim for name, victim in names.items() if name not in present}
+        for _attempt in range(ATTEMPTS):
+            operations = [victim.operation() for victim in wanted.values()]
+            # Safe to repeat: deleting what is deleted already succeeds.
+            refused = self._patience.persist(functools.partial(self._writer.commit, operations)).refused
+            stale = {refusal.operation.key for refusal in refused}
+            gone = self._gone(wanted.keys() - stale)
+            for key in gone:
+                self._ledger.forget(key)
+            outcome.deleted += len(gone)
+            wanted = self._still_to_delete(plan.pair, {key: wanted[key] for key in wanted if key not in gone}, outcome)
+            if not wanted:
+                return
+        outcome.conflicts += [Problem(key, f"written to by others in {ATTEMPTS} attempts") for key in wanted]
+
+    def _gone(self, keys: t.Iterable[str]) -> set[str]:
+        names = set(keys)
+        if self._request.verify and names:
+            names -= self._patience.persist(lambda: kv.present_of(self._destination, sorted(names)))
+        return names
+
+    def _still_to_delete(self, pair: Pair, left: dict[str, Change], outcome: PairOutcome) -> dict[str, Change]:
+        """Look at victims that somebody wrote to: one that holds the same may go, one that was edited is a conflict."""
+        again = {}
+        for key, victim in left.items():
+            entries = self._patience.persist(functools.partial(kv.read_key, self._destination, key)).entries
+            if not entries:
+                self._ledger.forget(key)
+            elif _content(entries[0]) == victim.content and not entries[0].session:
+                again[key] = victim._replace(at_index=entries[0].modify_index)
+            else:
+                outcome.conflicts.append(Problem(key, "edited at the destination, and gone from the source"))
+        return again
+
+
+def _content(entry: kv.Entry) -> bytes:
+    """Return the 8 bytes that stand for what an entry holds."""
+    return content_of(entry.key, entry.value, entry.flags)

@@ -1,0 +1,127 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is copied where: pairs of prefixes, and which of them cannot be meant. No I/O."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass
+
+from .._consul import kv
+from .._consul.digest import RESERVED_PREFIX
+from .._consul.endpoint import Endpoint
+from .._consul.errors import InvalidOption
+from .patterns import Scope, check_patterns
+
+RESERVED = RESERVED_PREFIX.decode()
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One prefix at the source and where its keys go. Both end with a slash or are "" (the whole store).
+
+    ``delete`` is never, owned or all: which keys that the source does not have are deleted.
+    """
+
+    source: str
+    destination: str
+    scope: Scope
+    delete: str = "owned"
+
+    def to_destination(self, key: str) -> str:
+        """Return a source key's name at the destination."""
+        return self.destination + key[len(self.source) :]
+
+    def to_source(self, key: str) -> str:
+        """Return a destination key's name at the source."""
+        return self.source + key[len(self.destination) :]
+
+    def takes_part(self, source_key: str) -> bool:
+        """Tell whether a key is to be looked at; ``consulops/`` never is, on either side."""
+        name = source_key[len(self.source) :]
+        if (self.source + name).startswith(RESERVED) or (self.destination + name).startswith(RESERVED):
+            return False
+        return self.scope.holds(name)
+
+    def __str__(self) -> str:
+        shown = self.source or "the whole store"
+        return shown if self.source == self.destination else f"{shown} → {self.destination or 'the whole store'}"
+
+
+def make_pairs(prefixes: t.Sequence[t.Mapping[str, t.Any]], delete: str) -> list[Pair]:
+    """Return the pairs of the option ``prefixes``; ``delete`` is for those that do not say. Raises InvalidOption."""
+    if not prefixes:
+        raise InvalidOption('prefixes is an empty list: name at least one, for example {source: "app/"}.')
+    pairs = []
+    for options in prefixes:
+        source = options["source"]
+        destination = source if options.get("destination") is None else options["destination"]
+        include, exclude = options.get("include") or (), options.get("exclude") or ()
+        for prefix, side in ((source, "source"), (destination, "destination")):
+            _check_prefix(prefix, side)
+        check_patterns(include, source, "include")
+        check_patterns(exclude, source, "exclude")
+        pairs.append(Pair(source, destination, Scope(include, exclude), options.get("delete") or delete))
+    _check_destinations(pairs)
+    return pairs
+
+
+def _check_prefix(prefix: str, side: str) -> None:
+    if prefix and not prefix.endswith("/"):
+        raise InvalidOption(
+            f"prefixes: the {side} {prefix!r} could mean a key, a folder, or every name that begins so. Write {prefix + '/'!r} "
+            "for the folder; for single keys take the folder above and name them in include."
+        )
+    if prefix.startswith(RESERVED):
+        raise InvalidOption(f"prefixes: the {side} {prefix!r} is this collection's own and is never replicated.")
+    if prefix and not kv.is_addressable(prefix):
+        raise InvalidOption(
+            f"prefixes: the {side} {prefix!r} cannot be asked for (//, /./ or /../ in it): take the folder above."
+        )
+
+
+def _check_destinations(pairs: t.Sequence[Pair]) -> None:
+    for number, pair in enumerate(pairs):
+        for other in pairs[number + 1 :]:
+            if overlaps(pair.destination, other.destination):
+                raise InvalidOption(
+                    f"prefixes: the destinations of {pair} and {other} overlap, so that each would delete what the other writes. "
+                    "Separate them, or make them one prefix with include and exclude."
+                )
+
+
+def check_one_store(pairs: t.Sequence[Pair]) -> None:
+    """Raise InvalidOption for pairs that cannot be copied within one and the same store: equal or circular ones."""
+    for pair in pairs:
+        if pair.source == pair.destination:
+            raise InvalidOption(
+                f"prefixes: {pair} is copied onto itself: source and destination are the same datacenter. Set source and "
+                "destination to different ones, or give the prefix another destination."
+            )
+        for other in pairs:
+            if overlaps(pair.source, other.destination):
+                raise InvalidOption(
+                    f"prefixes: the destination of {other} overlaps the source of {pair} in the same datacenter, so that keys "
+                    "would be copied in a circle. Separate them."
+                )
+
+
+def overlaps(one: str, other: str) -> bool:
+    """Tell whether two prefixes have keys in common."""
+    return one.startswith(other) or other.startswith(one)
+
+
+def is_same(source: Endpoint, destination: Endpoint) -> bool:
+    """Tell whether two endpoints are one store for all that their options say."""
+    fields = ("base_url", "socket_path", "datacenter", "namespace", "partition")
+    return all(getattr(source, field) == getattr(destination, field) for field in fields)
+
+
+def check_name(name: str) -> None:
+    """Raise InvalidOption for a name of a replication that could not stand in the path of a key."""
+    if not _NAME.fullmatch(name):
+        raise InvalidOption(f"name {name!r} may hold letters, digits, dots, dashes and underscores only, at most 100.")

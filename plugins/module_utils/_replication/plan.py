@@ -1,0 +1,241 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Decides what it takes to make the destination's keys equal to the source's. Pure: compares values and flags, never indexes."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass, field
+
+from .._consul import kv
+from .._consul.digest import RESERVED_PREFIX, SetDigest, kv_bytes, short_digest
+from .._consul.kv import Entry, Operation
+from .ownership import EDITED, FOREIGN, OURS, Ledger, content_of
+from .pair import Pair
+
+LOCK_FLAGS = {
+    0x2DDCCBC058A50C18,  # LockFlagValue in Consul's api/lock.go
+    0xE0F69A2BAA414DE0,  # SemaphoreFlagValue in Consul's api/semaphore.go
+}
+# How Consul's own client (consul lock, semaphores), Vault and the leader election tutorial name their lock keys.
+_LOCK_NAMES = re.compile(r"(?:.*/)?\.lock|vault/core/lock|service/[^/]+/leader", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How to decide. ``on_conflict`` (fail, keep, overwrite) is about keys that somebody else wrote at the destination."""
+
+    on_conflict: str = "fail"
+    skip_locked: bool = True
+    adopt: bool = False
+
+
+class Change(t.NamedTuple):
+    """One key to write or delete at the destination. ``kind``: created, updated or deleted.
+
+    ``at_index`` is the destination's ModifyIndex that it must still have, 0 for none; ``content`` the 8 bytes of ownership.py that
+    stand for what will be there, for a deletion for what is there.
+    """
+
+    key: str
+    kind: str
+    at_index: int
+    content: bytes
+    value: bytes = b""
+    flags: int = 0
+
+    def operation(self) -> Operation:
+        """Return the compare-and-set that does it."""
+        if self.kind == "deleted":
+            return Operation("delete-cas", self.key, index=self.at_index)
+        return Operation("cas", self.key, self.value, self.flags, index=self.at_index)
+
+    def __repr__(self) -> str:
+        return f"Change({self.key!r}, {self.kind}, index={self.at_index}, {len(self.value)} bytes)"
+
+
+class Problem(t.NamedTuple):
+    """A key at the destination that is not made equal, and why."""
+
+    key: str
+    reason: str
+
+
+class Line(t.NamedTuple):
+    """One change as a person is shown it; ``before`` and ``after`` are None where there is no key."""
+
+    key: str
+    kind: str
+    before: str | None
+    after: str | None
+
+
+@dataclass
+class Tally:
+    """How many keys were found in which state."""
+
+    source_keys: int = 0
+    destination_keys: int = 0
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    kept: int = 0
+    skipped_locked: int = 0
+
+    def add(self, other: Tally) -> None:
+        """Add another tally to this one."""
+        for name, count in vars(other).items():
+            setattr(self, name, getattr(self, name) + count)
+
+
+@dataclass
+class ShardPlan:
+    """What a shard takes. ``changes`` write, ``victims`` are to be deleted; ``adopted`` were equal before this came."""
+
+    tally: Tally = field(default_factory=Tally)
+    changes: list[Change] = field(default_factory=list)
+    victims: list[Change] = field(default_factory=list)
+    conflicts: list[Problem] = field(default_factory=list)
+    quarantined: list[Problem] = field(default_factory=list)
+    adopted: list[tuple[str, bytes]] = field(default_factory=list)
+    digest: SetDigest = field(default_factory=SetDigest)
+    lines: list[Line] = field(default_factory=list)
+
+
+def plan_shard(
+    pair: Pair,
+    policy: Policy,
+    ledger: Ledger,
+    source: t.Iterable[Entry],
+    destination: t.Iterable[Entry],
+    show: t.Callable[[bytes, int], str] | None = None,
+) -> ShardPlan:
+    """Compare one shard of both sides. With ``show`` (value, flags → text) the changes are described in ``lines``."""
+    plan = ShardPlan()
+    decide = _Decider(pair, policy, ledger, plan, show)
+    live = {}
+    for entry in destination:
+        # A name that is not UTF-8 cannot be told from others like it: such keys are nobody's to touch.
+        if kv.REPLACEMENT not in entry.key and pair.takes_part(pair.to_source(entry.key)):
+            live[entry.key] = entry
+    plan.tally.destination_keys = len(live)
+    for entry in source:
+        if pair.takes_part(entry.key):
+            decide.source_key(entry, live.pop(pair.to_destination(entry.key), None))
+    for entry in live.values():
+        decide.only_at_destination(entry)
+    return plan
+
+
+class _Decider:
+    def __init__(
+        self,
+        pair: Pair,
+        policy: Policy,
+        ledger: Ledger,
+        plan: ShardPlan,
+        show: t.Callable[[bytes, int], str] | None,
+    ) -> None:
+        self._pair = pair
+        self._policy = policy
+        self._ledger = ledger
+        self._plan = plan
+        self._show = show
+
+    def source_key(self, entry: Entry, there: Entry | None) -> None:
+        """Decide about a key that the source has; ``there`` is the destination's."""
+        plan, policy = self._plan, self._policy
+        plan.tally.source_keys += 1
+        key = self._pair.to_destination(entry.key)
+        if kv.REPLACEMENT in entry.key:
+            plan.quarantined.append(Problem(key, "its name is not UTF-8, which Consul's API does not carry"))
+            return
+        if policy.skip_locked and (self._is_lock(entry, entry.key) or (there and self._is_lock(there, entry.key))):
+            plan.tally.skipped_locked += 1
+            return
+        plan.digest.add(kv_bytes(key.encode(), entry.value, entry.flags))
+        if there is None:
+            self._missing(key, entry)
+        elif (there.value, there.flags) == (entry.value, entry.flags):
+            plan.tally.unchanged += 1
+            if policy.adopt:
+                content = content_of(key, entry.value, entry.flags)
+                if self._ledger.state(key, content) != OURS:
+                    plan.adopted.append((key, content))
+        else:
+            self._different(key, entry, there)
+
+    def only_at_destination(self, there: Entry) -> None:
+        """Decide about a key that the source does not have."""
+        plan, delete = self._plan, self._pair.delete
+        if delete == "never":
+            plan.tally.kept += 1
+            return
+        if self._policy.skip_locked and self._is_lock(there, self._pair.to_source(there.key)):
+            plan.tally.skipped_locked += 1
+            return
+        content = content_of(there.key, there.value, there.flags)
+        state = self._ledger.state(there.key, content)
+        if delete == "all" or state == OURS or (state == EDITED and self._policy.on_conflict == "overwrite"):
+            plan.victims.append(Change(there.key, "deleted", there.modify_index, content))
+            self._line(there.key, "deleted", there, None)
+        elif state == EDITED:
+            plan.conflicts.append(Problem(there.key, "edited at the destination, and gone from the source"))
+        else:
+            plan.tally.kept += 1
+
+    def _missing(self, key: str, entry: Entry) -> None:
+        content = content_of(key, entry.value, entry.flags)
+        if self._policy.on_conflict == "keep" and self._ledger.state(key, content) != FOREIGN:
+            self._plan.conflicts.append(Problem(key, "deleted at the destination"))
+            return
+        self._plan.tally.created += 1
+        self._plan.changes.append(Change(key, "created", 0, content, entry.value, entry.flags))
+        self._line(key, "created", None, entry)
+
+    def _different(self, key: str, entry: Entry, there: Entry) -> None:
+        if self._policy.on_conflict != "overwrite":
+            state = self._ledger.state(key, content_of(key, there.value, there.flags))
+            if state != OURS:
+                reason = (
+                    "edited at the destination" if state == EDITED else "not written by this replication, and different"
+                )
+                self._plan.conflicts.append(Problem(key, reason))
+                return
+        content = content_of(key, entry.value, entry.flags)
+        self._plan.tally.updated += 1
+        self._plan.changes.append(Change(key, "updated", there.modify_index, content, entry.value, entry.flags))
+        self._line(key, "updated", there, entry)
+
+    def _line(self, key: str, kind: str, before: Entry | None, after: Entry | None) -> None:
+        show = self._show
+        if show is not None:
+            texts = [None if entry is None else show(entry.value, entry.flags) for entry in (before, after)]
+            self._plan.lines.append(Line(key, kind, texts[0], texts[1]))
+
+    @staticmethod
+    def _is_lock(entry: Entry, source_key: str) -> bool:
+        if entry.session or entry.flags in LOCK_FLAGS:
+            return True
+        return source_key.endswith(("lock", "leader")) and _LOCK_NAMES.fullmatch(source_key) is not None
+
+
+def digest_text(value: bytes, flags: int) -> str:
+    """Describe what a key holds without showing it."""
+    return f"digest {short_digest(value)}, {len(value)} bytes, flags {flags}"
+
+
+def value_text(value: bytes, flags: int) -> str:
+    """Describe what a key holds, value and all; bytes that are no text as Python writes them."""
+    try:
+        return f"{value.decode()} (flags {flags})"
+    except UnicodeDecodeError:
+        return f"{value!r} (flags {flags})"
+
+
+def is_reserved(key: str) -> bool:
+    """Tell whether a key is this collection's own."""
+    return key.encode().startswith(RESERVED_PREFIX)

@@ -1,0 +1,137 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reads both sides shard by shard, so that memory holds a few shards and the names, however large the store."""
+
+from __future__ import annotations
+
+import bisect
+import collections
+import typing as t
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from .._consul import errors, kv
+from .._consul.client import Client
+from .._consul.kv import Shard
+from .._consul.patience import Patience
+from .pair import Pair
+from .plan import is_reserved
+
+SHARD_BYTES = 2_000_000  # of JSON; a shard that has more is cut further
+SPLIT = 8
+
+
+@dataclass(frozen=True)
+class Where:
+    """One shard of a pair: its prefix at the source, and which sides have keys there."""
+
+    part: kv.ShardPlan
+    at_source: bool = True
+    at_destination: bool = True
+
+
+@dataclass(frozen=True)
+class Both:
+    """One shard as both sides hold it."""
+
+    where: Where
+    source: Shard
+    destination: Shard
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads a source and a destination; ``consistency`` and ``max_stale_s`` are for the source."""
+
+    source: Client
+    destination: Client
+    consistency: str
+    max_stale_s: float
+    patience: Patience
+
+    def shards(self, pair: Pair, shard_keys: int = kv.SHARD_KEYS) -> list[Where]:
+        """List the names of both sides and cut them into shards that both can be asked for."""
+        return self._cut(pair, pair.source, shard_keys)
+
+    def read(self, pair: Pair, where: Where, most: int = SHARD_BYTES) -> t.Iterator[Both]:
+        """Read one shard of both sides, in several parts when it has more bytes than ``most``."""
+        try:
+            yield self._both(pair, where, most)
+            return
+        except errors.TooLong:
+            names = self._names(pair, where.part.prefix)
+        parts = self._cut(pair, where.part.prefix, max(1, max(len(side) for side in names) // SPLIT))
+        if len(parts) == 1:
+            yield self._both(pair, where, None)
+            return
+        for part in parts:
+            yield from self.read(pair, part, most)
+
+    def read_all(self, pair: Pair, wheres: t.Sequence[Where], workers: int) -> t.Iterator[Both]:
+        """Read shards in order, some ahead of the one that is asked for."""
+        if workers == 1 or len(wheres) == 1:
+            for where in wheres:
+                yield from self.read(pair, where)
+            return
+        ahead: collections.deque[Future[list[Both]]] = collections.deque()
+        with ThreadPoolExecutor(workers, thread_name_prefix="read") as pool:
+            try:
+                for where in wheres:
+                    ahead.append(pool.submit(lambda where: list(self.read(pair, where)), where))
+                    if len(ahead) > workers:
+                        yield from ahead.popleft().result()
+                while ahead:
+                    yield from ahead.popleft().result()
+            finally:
+                for future in ahead:
+                    future.cancel()
+
+    def read_destination(self, pair: Pair, where: Where) -> t.Iterator[kv.Entry]:
+        """Read one shard of the destination alone."""
+        part = kv.ShardPlan(pair.to_destination(where.part.prefix), where.part.exact)
+        yield from self.patience.persist(lambda: _read(self.destination, part, "default", None, None)).entries
+
+    def _both(self, pair: Pair, where: Where, most: int | None) -> Both:
+        there = kv.ShardPlan(pair.to_destination(where.part.prefix), where.part.exact)
+        none = Shard(where.part.prefix, (), 0)
+        source = destination = none
+        if where.at_source:
+            source = self.patience.persist(
+                lambda: _read(self.source, where.part, self.consistency, self.max_stale_s, most)
+            )
+        if where.at_destination:
+            destination = self.patience.persist(lambda: _read(self.destination, there, "default", None, most))
+        return Both(where, source, destination)
+
+    def _names(self, pair: Pair, prefix: str) -> tuple[list[str], list[str]]:
+        """Return the names of both sides below a source prefix, all as the source would call them."""
+        there = pair.to_destination(prefix)
+        ours = self.patience.persist(lambda: kv.list_keys(self.source, prefix, consistency=self.consistency))
+        theirs = self.patience.persist(lambda: kv.list_keys(self.destination, there))
+        if pair.source != pair.destination:
+            theirs = [pair.to_source(key) for key in theirs]
+        # Where the whole store is read, our own keys are among them; they take no part.
+        return sorted(key for key in ours if not is_reserved(key)), sorted(
+            key for key in theirs if not is_reserved(key)
+        )
+
+    def _cut(self, pair: Pair, prefix: str, shard_keys: int) -> list[Where]:
+        ours, theirs = self._names(pair, prefix)
+        names = ours if ours == theirs else sorted({*ours, *theirs})
+        parts = kv.plan_shards(names, prefix, shard_keys)
+        return [Where(part, _any_of(ours, part), _any_of(theirs, part)) for part in parts]
+
+
+def _read(client: Client, part: kv.ShardPlan, consistency: str, max_stale_s: float | None, most: int | None) -> Shard:
+    if part.exact:
+        return kv.read_key(client, part.prefix, consistency=consistency, max_stale_s=max_stale_s)
+    limit = {} if most is None else {"max_bytes": most}
+    return kv.read_shard(client, part.prefix, consistency=consistency, max_stale_s=max_stale_s, **limit)
+
+
+def _any_of(names: t.Sequence[str], part: kv.ShardPlan) -> bool:
+    """Tell whether sorted names have one in a shard."""
+    place = bisect.bisect_left(names, part.prefix)
+    return place < len(names) and (names[place] == part.prefix if part.exact else names[place].startswith(part.prefix))
