@@ -14,6 +14,7 @@ import os
 import socket
 import time
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from .._consul import errors, kv
@@ -27,10 +28,12 @@ from .guard import why_not_delete
 from .ownership import content_of
 from .pair import Pair
 from .plan import Change, Problem, ShardPlan, plan_shard
-from .prepare import PairPlan, Prepared, Request, ShardWork, prepare
+from .prepare import PairPlan, Prepared, Request, prepare
 from .read import Reader, Where
 
 ATTEMPTS = 3
+GROUP_KEYS = 4000  # as many keys are written, then read again
+MAX_WRITERS = 4  # more connections only make other users of Consul wait longer (measured)
 LOCK_TTL_S = 15
 LOCK_DELAY_S = 5
 
@@ -130,8 +133,8 @@ class _Run:
         self._lock = lock
         self._patience = Patience(request.retry_s)
         self._reader = Reader(source, destination, request.consistency, request.max_stale_s, self._patience)
-        fence = Operation("check-session", lock.key, session=lock.session or "")
-        self._writer = kv.Writer(destination, request.batch_ops, fence)
+        self._fence = Operation("check-session", lock.key, session=lock.session or "")
+        self._writer = kv.Writer(destination, request.batch_ops, self._fence)
         self.outcomes = [
             PairOutcome(plan.pair, conflicts=list(plan.conflicts), quarantined=list(plan.quarantined))
             for plan in prepared.plans
@@ -160,8 +163,7 @@ class _Run:
         self._save_ledger(store.successor(prepared.state, prepared.source, self._request.pairs, now))
         for plan, outcome in zip(prepared.plans, self.outcomes):
             started = time.monotonic()
-            for work in plan.work:
-                self._write_shard(plan.pair, work, outcome)
+            self._write(plan, outcome)
             outcome.seconds = plan.seconds + time.monotonic() - started
         why_not = why_not_delete(self.outcomes, self._request.policy)
         for plan, outcome in zip(prepared.plans, self.outcomes):
@@ -184,61 +186,88 @@ class _Run:
 
     # -- keys that are written
 
-    def _write_shard(self, pair: Pair, work: ShardWork, outcome: PairOutcome) -> None:
-        changes = work.changes if work.changes is not None else self._plan_again(pair, work.where).changes
-        wanted = {change.key: change for change in changes}
+    def _write(self, plan: PairPlan, outcome: PairOutcome) -> None:
+        """Write the shards of a pair, so many at once that transactions are full."""
+        group: dict[str, tuple[Change, Where]] = {}
+        for work in plan.work:
+            if work.changes is None:
+                changes = self._plan_again(plan.pair, work.where).changes
+                for change in changes:
+                    self._ledger.announce(change.key, change.content)
+            else:
+                changes = work.changes
+            group.update((change.key, (change, work.where)) for change in changes)
+            if len(group) >= GROUP_KEYS:
+                self._write_group(plan.pair, group, outcome)
+                group = {}
+        if group:
+            self._write_group(plan.pair, group, outcome)
+
+    def _write_group(self, pair: Pair, wanted: dict[str, tuple[Change, Where]], outcome: PairOutcome) -> None:
+        """Write changes that are announced; ones that others wrote to meanwhile are decided again, three times in all."""
         for _attempt in range(ATTEMPTS):
-            for change in wanted.values():
-                self._ledger.announce(change.key, change.content)
             if self._ledger.dirty:
                 self._save_ledger()
             unsure = self._commit(wanted, outcome)
             if not self._request.verify:
-                self._settle(wanted.keys() - unsure, wanted, outcome)
-                wanted = {key: wanted[key] for key in unsure if key in wanted}
+                self._settle([wanted.pop(key)[0] for key in wanted.keys() - unsure], outcome)
+            there = self._read_back(pair, wanted)
+            self._settle(
+                [wanted.pop(key)[0] for key, content in there.items() if wanted[key][0].content == content], outcome
+            )
             if not wanted:
                 return
-            there = {
-                entry.key: _content(entry)
-                for entry in self._reader.read_destination(pair, work.where)
-                if entry.key in wanted
-            }
-            arrived = {key for key, change in wanted.items() if there.get(key) == change.content}
-            self._settle(arrived, wanted, outcome)
-            for key in arrived:
-                del wanted[key]
+            wanted = self._changed_meanwhile(pair, wanted, outcome)
             if not wanted:
                 return
-            wanted = self._changed_meanwhile(pair, work.where, wanted, outcome)
-            if not wanted:
-                return
-        for key, change in wanted.items():
+        for key, (change, _where) in wanted.items():
             self._ledger.withdraw(key, change.content)
             outcome.conflicts.append(Problem(key, f"written to by others in {ATTEMPTS} attempts"))
 
-    def _commit(self, wanted: dict[str, Change], outcome: PairOutcome) -> set[str]:
+    def _commit(self, wanted: dict[str, tuple[Change, Where]], outcome: PairOutcome) -> set[str]:
         """Send changes; return the keys of which it is not known that they were written. Refused ones leave ``wanted``."""
+        operations = [change.operation() for change, _where in wanted.values()]
         try:
-            committed = self._writer.commit(change.operation() for change in wanted.values())
+            refused = self._send(operations)
         except errors.ConsulError as error:
             if not is_passing(error):
                 raise
             self._patience.persist(self._destination.check_leader)
             return set(wanted)
         unsure = set()
-        for refusal in committed.refused:
+        for refusal in refused:
             key = refusal.operation.key
             if kv.STALE in refusal.reason or "doesn't exist" in refusal.reason:
                 unsure.add(key)
             else:
-                self._ledger.withdraw(key, wanted.pop(key).content)
+                self._ledger.withdraw(key, wanted.pop(key)[0].content)
                 outcome.quarantined.append(Problem(key, refusal.reason))
         return unsure
 
-    def _settle(self, keys: t.Iterable[str], wanted: t.Mapping[str, Change], outcome: PairOutcome) -> None:
-        for key in keys:
-            change = wanted[key]
-            self._ledger.settle(key, change.content)
+    def _send(self, operations: list[Operation]) -> list[kv.Refusal]:
+        """Write operations over as many connections as there may be; return what Consul refused."""
+        workers = min(self._request.concurrency, MAX_WRITERS, 1 + len(operations) // (4 * self._writer.max_ops))
+        if workers == 1:
+            return list(self._writer.commit(operations).refused)
+        size = -(-len(operations) // workers)
+        parts = [operations[start : start + size] for start in range(0, len(operations), size)]
+        writers = [kv.Writer(self._destination, self._writer.max_ops, self._fence) for _part in parts]
+        with ThreadPoolExecutor(workers, thread_name_prefix="write") as pool:
+            done = list(pool.map(kv.Writer.commit, writers, parts))
+        return [refusal for committed in done for refusal in committed.refused]
+
+    def _read_back(self, pair: Pair, wanted: t.Mapping[str, tuple[Change, Where]]) -> dict[str, bytes]:
+        """Return what the keys hold now, as the 8 bytes that stand for it."""
+        found = {}
+        for where in dict.fromkeys(where for _change, where in wanted.values()):
+            for entry in self._reader.read_destination(pair, where):
+                if entry.key in wanted:
+                    found[entry.key] = _content(entry)
+        return found
+
+    def _settle(self, changes: t.Iterable[Change], outcome: PairOutcome) -> None:
+        for change in changes:
+            self._ledger.settle(change.key, change.content)
             setattr(outcome, change.kind, getattr(outcome, change.kind) + 1)
 
     def _plan_again(self, pair: Pair, where: Where) -> ShardPlan:
@@ -251,14 +280,19 @@ class _Run:
         return whole
 
     def _changed_meanwhile(
-        self, pair: Pair, where: Where, wanted: dict[str, Change], outcome: PairOutcome
-    ) -> dict[str, Change]:
+        self, pair: Pair, wanted: dict[str, tuple[Change, Where]], outcome: PairOutcome
+    ) -> dict[str, tuple[Change, Where]]:
         """Decide again about keys that are not as they were written: somebody wrote to either side."""
-        for key, change in wanted.items():
+        for key, (change, _where) in wanted.items():
             self._ledger.withdraw(key, change.content)
-        again = self._plan_again(pair, where)
-        outcome.conflicts += [problem for problem in again.conflicts if problem.key in wanted]
-        return {change.key: change for change in again.changes if change.key in wanted}
+        left: dict[str, tuple[Change, Where]] = {}
+        for where in dict.fromkeys(where for _change, where in wanted.values()):
+            again = self._plan_again(pair, where)
+            outcome.conflicts += [problem for problem in again.conflicts if problem.key in wanted]
+            left.update((change.key, (change, where)) for change in again.changes if change.key in wanted)
+        for change, _where in left.values():
+            self._ledger.announce(change.key, change.content)
+        return left
 
     # -- keys that are deleted
 
