@@ -13,17 +13,9 @@ import sys
 import typing as t
 from pathlib import Path
 
+from . import forked
 from .consul import ROOT
-
-COLLECTIONS = ROOT / ".cache" / "collections"
-_RUNNER = """
-import importlib, json, sys
-from ansible.module_utils.testing import patch_module_args
-name, arguments = json.load(sys.stdin)
-module = importlib.import_module("ansible_collections.consulops.failover.plugins.modules." + name)
-with patch_module_args(arguments):
-    module.main()
-"""
+from .forked import COLLECTIONS
 
 
 class ModuleFailed(AssertionError):
@@ -47,24 +39,15 @@ def run_module(
 ) -> dict[str, t.Any]:
     """Run one module in a process of its own and return its result. Raises ModuleFailed.
 
-    The arguments go in by standard input, never by the command line. ``python`` is the interpreter to run it with.
+    The arguments never stand in a command line. ``python`` is the interpreter to run it with.
     """
     arguments.update(_ansible_check_mode=check, _ansible_diff=diff, _ansible_module_name=f"consulops.failover.{name}")
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("CONSUL_")}
-    done = subprocess.run(
-        [python, "-c", _RUNNER],
-        input=json.dumps([name, {key: _plain(value) for key, value in arguments.items()}]),
-        env={**inherited, "PYTHONPATH": str(COLLECTIONS), **(environment or {})},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=120,
-        umask=-1 if umask is None else umask,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    assert lines, f"{name} printed no result: {done.stdout} {done.stderr}"
+    plain = {key: _plain(value) for key, value in arguments.items()}
+    stdout, stderr = forked.call(name, plain, {**inherited, **(environment or {})}, umask, python)
+    assert "Traceback" not in stderr, stderr
+    lines = [line for line in stdout.splitlines() if line.startswith("{")]
+    assert lines, f"{name} printed no result: {stdout} {stderr}"
     result: dict[str, t.Any] = json.loads(lines[-1])
     if result.get("failed"):
         raise ModuleFailed(result)

@@ -45,7 +45,7 @@ def main() -> int:
         print(f"{error}\n{debian.PYTHON_HELP}")
         return 1
     _install_libraries()
-    environment = {"PYTHONPATH": os.pathsep.join((str(SITE), str(COLLECTIONS)))}
+    environment = {"PYTHONPATH": os.pathsep.join((str(SITE), str(COLLECTIONS), str(ROOT)))}
     names = _names()
     subprocess.run(
         [python, "-c", _IMPORT_ALL], input=" ".join(names), env={**os.environ, **environment}, text=True, check=True
@@ -64,6 +64,15 @@ def main() -> int:
                 print("a snapshot saved and read on Python 3.9 is not the live state")
                 return 1
             print(f"saved, read and compared on {_version(python)} with msgpack in {label}")
+        copy = {"destination": {"url": datacenter.url}, "prefixes": [{"source": "app/", "destination": "copy/"}]}
+        settings = {"python": python, "environment": environment}
+        created, again = (
+            run_module("consul_kv_replicate", **options, **copy, **settings)["prefixes"][0] for _turn in range(2)
+        )
+        if not (created["verified"] and created["created"] == again["unchanged"] > 0):
+            print("keys copied on Python 3.9 are not what they should be")
+            return 1
+        print(f"{created['created']} keys copied on {_version(python)}")
     return 0
 
 
