@@ -86,3 +86,14 @@ def make_client() -> t.Iterator[MakeClient]:
     yield make
     for client in made:
         client.close()
+
+
+def tls_options(datacenter: Datacenter, authority: Authority, tmp_path: Path) -> dict[str, t.Any]:
+    """Return the connection options of a datacenter that asks for a client certificate."""
+    pair = authority.issue(tmp_path / "client", "client.tls.consul")
+    return {
+        "url": datacenter.servers[0].https_url,
+        "ca_path": str(authority.ca_path),
+        "client_cert": str(pair.certificate),
+        "client_key": str(pair.key),
+    }

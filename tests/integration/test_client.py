@@ -10,7 +10,6 @@ import json
 import os
 import socket
 import time
-import typing as t
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,7 @@ from tests.lab.faults import Proxy
 from tests.lab.fill import new_token
 from tests.lab.tls import Authority
 
-from .conftest import MakeClient
+from .conftest import MakeClient, tls_options
 
 HOSTILE = [
     {"CONSUL_HTTP_ADDR": "consul.local"},
@@ -205,27 +204,17 @@ def test_what_a_narrow_token_may_not_ask_is_unknown(secured: Datacenter, make_cl
 # ------------------------------------------------------------------------------------------------------------ TLS
 
 
-def _tls_options(datacenter: Datacenter, authority: Authority, tmp_path: Path) -> dict[str, t.Any]:
-    pair = authority.issue(tmp_path / "client", "client.tls.consul")
-    return {
-        "url": datacenter.servers[0].https_url,
-        "ca_path": str(authority.ca_path),
-        "client_cert": str(pair.certificate),
-        "client_key": str(pair.key),
-    }
-
-
 def test_https_with_a_client_certificate(
     tls_datacenter: Datacenter, authority: Authority, make_client: MakeClient, tmp_path: Path
 ) -> None:
-    client = make_client(**_tls_options(tls_datacenter, authority, tmp_path))
+    client = make_client(**tls_options(tls_datacenter, authority, tmp_path))
     assert client.whoami().datacenter == "tls"
 
 
 def test_certificate_and_key_may_be_one_file_and_the_authorities_a_directory(
     tls_datacenter: Datacenter, authority: Authority, make_client: MakeClient, tmp_path: Path
 ) -> None:
-    options = _tls_options(tls_datacenter, authority, tmp_path)
+    options = tls_options(tls_datacenter, authority, tmp_path)
     both = tmp_path / "both.pem"
     both.write_bytes(Path(options["client_cert"]).read_bytes() + Path(options.pop("client_key")).read_bytes())
     directory = tmp_path / "authorities"
@@ -239,7 +228,7 @@ def test_certificate_and_key_may_be_one_file_and_the_authorities_a_directory(
 def test_tls_server_name_is_what_the_certificate_must_be_for(
     tls_datacenter: Datacenter, authority: Authority, make_client: MakeClient, tmp_path: Path
 ) -> None:
-    options = _tls_options(tls_datacenter, authority, tmp_path)
+    options = tls_options(tls_datacenter, authority, tmp_path)
     make_client(**options, tls_server_name="server.tls.consul").check_leader()
     with pytest.raises(errors.TLSFailed, match="set tls_server_name"):
         make_client(**options, tls_server_name="server.other.consul").check_leader()
@@ -248,7 +237,7 @@ def test_tls_server_name_is_what_the_certificate_must_be_for(
 def test_a_wrong_authority_is_said_with_what_helps(
     tls_datacenter: Datacenter, authority: Authority, make_client: MakeClient, tmp_path: Path
 ) -> None:
-    options = _tls_options(tls_datacenter, authority, tmp_path)
+    options = tls_options(tls_datacenter, authority, tmp_path)
     other = Authority(tmp_path / "other", "Other CA")
     with pytest.raises(errors.TLSFailed, match="name the right one with ca_path"):
         make_client(**{**options, "ca_path": str(other.ca_path)}).check_leader()

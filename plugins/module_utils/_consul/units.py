@@ -61,6 +61,11 @@ def timestamp(seconds: float) -> str:
     return moment.strftime(TIME_FORMAT)
 
 
+def count_of(count: int, thing: str) -> str:
+    """Return a number of things: ``1 key``, ``2,000 keys``."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
 def some_of(names: t.Sequence[str]) -> str:
     """Return the first three names, and a sign that there are more."""
     return "; ".join(names[:3]) + ("; …" if len(names) > 3 else "")

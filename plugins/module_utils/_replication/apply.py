@@ -23,6 +23,7 @@ from .._consul.errors import GuardRefused, NotAsIntended
 from .._consul.kv import Operation
 from .._consul.lock import Lock
 from .._consul.patience import Patience, is_passing
+from .._consul.units import count_of
 from . import store
 from .guard import why_not_delete
 from .ownership import content_of
@@ -85,8 +86,9 @@ def _lock(destination: Client, name: str) -> Lock:
 
 
 def _session_node(destination: Client) -> str | None:
-    """Return a node of the destination to hang a session on, when the agent that is asked may be in another datacenter."""
-    if destination.endpoint.datacenter is None:
+    """Return a node of the destination to hang a session on, when the agent that is asked is in another datacenter."""
+    datacenter = destination.endpoint.datacenter
+    if datacenter is None or destination.whoami().datacenter == datacenter:
         return None
     nodes = destination.get("/v1/health/service/consul", {"passing": ""}).json()
     names = sorted(str(node["Node"]["Node"]) for node in nodes)
@@ -149,7 +151,7 @@ class _Run:
                 error = errors.Conflict(f"The lock {self._lock.key} was lost, to another run or by hand: {error}", 409)
             written = sum(found.created + found.updated + found.deleted for found in self.outcomes)
             raise NotAsIntended(
-                f"{error} {written} keys were written or deleted before that and stay so; no key was touched that the plan does not "
+                f"{error} {count_of(written, 'key')} written or deleted before that; no key was touched that the plan does not "
                 "name. Run it again to go on"
             ) from None
         return self.outcomes

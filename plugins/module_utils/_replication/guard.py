@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .._consul.units import some_of
+from .._consul.units import count_of, some_of
 from .pair import Pair
 from .plan import Change, Policy, Problem, Tally
 
@@ -30,22 +30,28 @@ def refusals(plans: t.Sequence[tuple[Pair, Tally, t.Sequence[Change]]], limits: 
     found = []
     for pair, tally, victims in plans:
         if not tally.source_keys and not limits.allow_empty_source:
-            lost = f"and {len(victims)} keys would be deleted ({_names(victims)})" if victims else "and nothing to copy"
+            lost = (
+                f"and {count_of(len(victims), 'key')} would be deleted ({_names(victims)})"
+                if victims
+                else "and nothing to copy"
+            )
             found.append(
                 f"the source has no key below {pair.source!r} that takes part, {lost}: is the prefix spelt right, the datacenter the "
                 "one that you mean? If it shall be empty, set allow_empty_source"
             )
             continue
         percent = 100 * len(victims) / max(1, tally.destination_keys)
-        if len(victims) > SMALL_DELETES and percent > limits.max_delete_percent:
+        if tally.source_keys and len(victims) > SMALL_DELETES and percent > limits.max_delete_percent:
             found.append(
-                f"{len(victims)} of {tally.destination_keys} keys below {pair.destination!r} would be deleted "
+                f"{len(victims):,} of {count_of(tally.destination_keys, 'key')} below {pair.destination!r} would be deleted "
                 f"({_names(victims)}), which is {percent:.0f} % and above max_delete_percent ({limits.max_delete_percent:g})"
             )
     total = sum(len(victims) for _pair, _tally, victims in plans)
     if total > limits.max_deletes:
         everything = [victim for _pair, _tally, victims in plans for victim in victims]
-        found.append(f"{total} keys would be deleted ({_names(everything)}), and max_deletes is {limits.max_deletes}")
+        found.append(
+            f"{count_of(total, 'key')} would be deleted ({_names(everything)}), and max_deletes is {limits.max_deletes}"
+        )
     return found
 
 

@@ -233,10 +233,11 @@ def _check_direction(
         )
         return False
     try:
-        states = store.read_states(source)
+        states, unreadable = store.read_states(source)
     except errors.PermissionDenied:
         unchecked.append(f"circles: the source's token may not read {store.ROOT}")
         return False
+    unchecked += [f"circles: at the source, {reason}" for reason in unreadable]
     found = store.circles(states, here, there, own, request.pairs)
     if found and "reversed" not in request.accept:
         raise GuardRefused(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from .._consul.errors import NotAsIntended
-from .._consul.units import lines_of, some_of
+from .._consul.units import count_of, lines_of, some_of
 from .apply import PairOutcome
 from .plan import Line, Policy, Problem
 from .prepare import PairPlan, Prepared
@@ -104,32 +104,26 @@ def problem(result: Result, policy: Policy, *, check: bool) -> NotAsIntended | N
     rows = result["prefixes"]
     sentences = []
     if any(row["quarantined"] for row in rows):
-        sentences.append(
-            f"{_count(rows, 'quarantined')} keys cannot be written at the destination: {_some(rows, 'quarantined')}"
-        )
+        found = _some(rows, "quarantined")
+        sentences.append(f"{_count(rows, 'quarantined')} cannot be written at the destination: {found}")
     if policy.on_conflict != "keep" and any(row["conflicts"] for row in rows):
-        advice = (
-            ""
-            if policy.on_conflict == "overwrite"
-            else ". Let the source win with on_conflict: overwrite, or leave them with keep"
-        )
-        sentences.append(f"{_count(rows, 'conflicts')} keys are in conflict: {_some(rows, 'conflicts')}{advice}")
+        advice = ". Let the source win with on_conflict: overwrite, or leave them with keep"
+        found = _some(rows, "conflicts") + (advice if policy.on_conflict == "fail" else "")
+        sentences.append(f"{_count(rows, 'conflicts')} in conflict: {found}")
     if any(row["held_back"] for row in rows):
         reason = next(row["held_back"][0]["reason"] for row in rows if row["held_back"])
         names = some_of([item["key"] for row in rows for item in row["held_back"]])
-        sentences.append(
-            f"{_count(rows, 'held_back')} keys {'would not be' if check else 'were not'} deleted ({names}), because {reason}"
-        )
+        sentences.append(f"{_count(rows, 'held_back')} not deleted ({names}), because {reason}")
     if not sentences:
         return None
     rest = "Everything else would be equal" if check else "Everything else is equal now"
-    error = NotAsIntended(f"{'; '.join(sentences)}. {rest}")
+    error = NotAsIntended(f"{'; '.join(sentences)}. {rest}.")
     error.details = result
     return error
 
 
-def _count(rows: t.Sequence[Result], what: str) -> int:
-    return sum(row["counts"][what] for row in rows)
+def _count(rows: t.Sequence[Result], what: str) -> str:
+    return count_of(sum(row["counts"][what] for row in rows), "key")
 
 
 def _some(rows: t.Sequence[Result], what: str) -> str:

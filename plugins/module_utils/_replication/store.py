@@ -78,15 +78,22 @@ def read_own(client: Client, name: str) -> tuple[State | None, Ledger]:
         ) from None
 
 
-def read_states(client: Client) -> dict[str, State]:
-    """Return the states of all replications into a datacenter, by name. Raises PermissionDenied and BadLedger."""
+def read_states(client: Client) -> tuple[dict[str, State], list[str]]:
+    """Return the states of all replications into a datacenter, by name, and why some could not be understood.
+
+    Raises PermissionDenied.
+    """
     kv.check_readable(client, ROOT)
-    states = {}
+    states: dict[str, State] = {}
+    unreadable = []
     for key in kv.list_keys(client, ROOT, separator="/"):
         if key.endswith("/"):
             for entry in kv.read_key(client, f"{key}state").entries:
-                states[key[len(ROOT) : -1]] = state_of(entry.value, entry.key)
-    return states
+                try:
+                    states[key[len(ROOT) : -1]] = state_of(entry.value, entry.key)
+                except BadLedger as error:
+                    unreadable.append(str(error))
+    return states, unreadable
 
 
 def ledger_operations(name: str, ledger: Ledger) -> list[Operation]:
