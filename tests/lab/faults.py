@@ -25,7 +25,8 @@ class Proxy:
     ``stall`` (half of the body, then silence), ``drop`` (the request is read and the connection reset),
     ``lose`` (it is done, and the answer lost), ``redirect``,
     ``echo`` (400 and what was sent), ``trickle`` (a byte at a time), ``endless`` (500 and no end), ``json`` (``body``).
-    Only requests of ``method`` get it. ``before_forward`` and ``after_forward`` are called around what is forwarded.
+    Only requests of ``method`` get it. ``arriving`` is called with each request and may set the fault; ``before_forward`` and
+    ``after_forward`` are called around what is forwarded.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Proxy:
     ) -> None:
         self.target = target
         self.method = method
+        self.arriving: t.Callable[[str, str], object] = lambda method, path: None
         self.before_forward: t.Callable[[str, str], object] = lambda method, path: None
         self.after_forward: t.Callable[[str, str], object] = lambda method, path: None
         self.fault = fault
@@ -100,6 +102,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         proxy.requests.append((self.command, self.path))
         proxy.headers.append(dict(self.headers))
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        proxy.arriving(self.command, self.path)
         faulty = self.path.startswith(proxy.path) and self.command == proxy.method
         fault = proxy.fault if faulty else ""
         if fault in ("page", "error"):

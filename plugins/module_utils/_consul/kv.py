@@ -108,7 +108,12 @@ def list_keys(client: Client, prefix: str = "", *, separator: str = "", consiste
     """Return the names of all keys below a prefix, sorted as Consul sorts them; with a separator only up to the next."""
     params = {"keys": "", **({"separator": separator} if separator else {})}
     reply = client.get(_path(prefix), params, consistency=consistency, absent_ok=True)
-    return [] if reply.status == 404 else t.cast("list[str]", reply.json())
+    if reply.status == 404:
+        return []
+    names = reply.json()
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise errors.BadAnswer(f"{reply.asked}: the answer is no list of keys. Does something else listen there?", 200)
+    return names
 
 
 def read_shard(
@@ -207,8 +212,7 @@ def _read(
     too_old = max_stale_s is not None and (reply.last_contact_ms > max_stale_s * 1000 or not reply.known_leader)
     if consistency == "stale" and too_old:
         reply = client.get(path, params, absent_ok=True, max_bytes=max_bytes)
-    entries = () if reply.status == 404 else tuple(_entries(reply))
-    return Shard(key if isinstance(key, str) else "", entries, reply.index)
+    return Shard(key if isinstance(key, str) else "", _entries(reply), reply.index)
 
 
 def check_readable(client: Client, prefix: str) -> None:
@@ -258,17 +262,30 @@ def is_addressable(prefix: str) -> bool:
     return not any(element in (".", "..") for element in prefix.split("/"))
 
 
-def _entries(reply: Reply) -> t.Iterator[Entry]:
-    for item in reply.json():
-        yield Entry(
-            key=item["Key"],
-            value=base64.b64decode(item["Value"] or ""),
-            flags=item["Flags"],
-            modify_index=item["ModifyIndex"],
-            create_index=item["CreateIndex"],
-            lock_index=item["LockIndex"],
-            session=item.get("Session", ""),
+def _entries(reply: Reply) -> tuple[Entry, ...]:
+    """Return the keys of an answer. An answer that is not Consul's is no empty one: raises BadAnswer."""
+    if reply.status == 404:
+        return ()
+    items = reply.json()
+    try:
+        if not isinstance(items, list):
+            raise TypeError
+        return tuple(
+            Entry(
+                key=item["Key"],
+                value=base64.b64decode(item["Value"] or ""),
+                flags=item["Flags"],
+                modify_index=item["ModifyIndex"],
+                create_index=item["CreateIndex"],
+                lock_index=item["LockIndex"],
+                session=item.get("Session", ""),
+            )
+            for item in items
         )
+    except (TypeError, LookupError, ValueError):
+        raise errors.BadAnswer(
+            f"{reply.asked}: the answer holds no keys as Consul writes them. Does something else listen there?", 200
+        ) from None
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -374,7 +391,10 @@ def batches(operations: t.Iterable[Operation], max_ops: int, max_bytes: int) -> 
 
 def _failures(reply: Reply, keys: t.Sequence[str]) -> dict[int, str]:
     """Return which operations of a transaction failed, and why. Raises when Consul names none, and for denied ones."""
-    failed = {int(item["OpIndex"]): str(item["What"]) for item in reply.json().get("Errors") or ()}
+    try:
+        failed = {int(item["OpIndex"]): str(item["What"]) for item in reply.json()["Errors"] or ()}
+    except (TypeError, LookupError, ValueError):
+        failed = {}
     if not failed or not all(0 <= number < len(keys) for number in failed):
         raise errors.Conflict(f"{reply.asked}: 409 without saying which operation. Nothing was written.", 409)
     denied = [number for number, reason in sorted(failed.items()) if "permission denied" in reason.lower()]

@@ -72,7 +72,8 @@ class Lock:
         deadline = time.monotonic() + wait_s
         if self.session is None or self._lost.is_set():
             self._open_session()
-        watch = Watch(self._client, f"/v1/kv/{self.key}", wait_s=max(1.0, min(wait_s, self._ttl_s)))
+        wait_each_s = max(1.0, min(wait_s, self._ttl_s))
+        watch = Watch(self._client, f"/v1/kv/{self.key}", wait_s=wait_each_s)
         while not self._lost.is_set():
             if self._client.consul.kv.put(self.key, self._value, acquire=self.session):
                 self.fence = self._key_index(self._client, self.session)
@@ -83,8 +84,9 @@ class Lock:
                 return False
             holder = self._holder(watch)
             if holder is None:
-                # Free, and yet not given to us: the lock delay of the last owner is running.
+                # Free, and yet not given to us: the lock delay of the last owner is running, whose end changes no key.
                 self._lost.wait(min(left, 0.2))
+                watch = Watch(self._client, f"/v1/kv/{self.key}", wait_s=wait_each_s)
         return False
 
     def release(self) -> None:

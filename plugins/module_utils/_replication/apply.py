@@ -36,7 +36,7 @@ ATTEMPTS = 3
 GROUP_KEYS = 4000  # as many keys are written, then read again
 MAX_WRITERS = 4  # more connections only make other users of Consul wait longer (measured)
 LOCK_TTL_S = 15
-LOCK_DELAY_S = 5
+LOCK_DELAY_S = 1  # every transaction checks the lock, so a former owner writes nothing late
 
 
 @dataclass

@@ -1,0 +1,356 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Replication while things break and others write: no key is ever lost, and the next quiet run converges."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.lab import keys
+from tests.lab.ansible import ModuleFailed
+from tests.lab.consul import Datacenter, Lab
+from tests.lab.faults import Proxy
+from tests.lab.fill import new_token
+
+from .test_replicate import Task, counts, numbered
+
+Hook = t.Callable[[], object]
+
+
+@pytest.fixture
+def task(federation: tuple[Datacenter, Datacenter]) -> Task:
+    return Task(*federation)
+
+
+@pytest.fixture
+def proxy(shared_lab: Lab) -> t.Iterator[t.Callable[[str], Proxy]]:
+    """Return a maker of proxies in front of a server; they are closed after the test."""
+    made: list[Proxy] = []
+
+    def make(target: str, **options: t.Any) -> Proxy:
+        made.append(Proxy(target, f"{shared_lab.network}.250", **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def at_request(proxy: Proxy, number: int, path: str, do: Hook) -> None:
+    """Do something just before the n-th (from 0) request of a path is passed on."""
+    seen = iter(range(1_000_000))
+
+    def hook(_method: str, asked: str) -> None:
+        if asked.startswith(path) and next(seen) == number:
+            do()
+
+    proxy.before_forward = hook
+
+
+def break_one(proxy: Proxy, number: int, path: str, fault: str) -> None:
+    """Give the n-th (from 0) PUT of a path a fault, and no other."""
+    proxy.path, proxy.method = path, "PUT"
+    seen = iter(range(1_000_000))
+
+    def hook(method: str, asked: str) -> None:
+        if method == "PUT" and asked.startswith(path):
+            proxy.fault = fault if next(seen) == number else ""
+
+    proxy.arriving = hook
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Broken answers
+
+
+@pytest.mark.parametrize("fault", ["page", "error", "cut", "short", "hang", "drop", "redirect", "echo", "json"])
+@pytest.mark.parametrize("side", ["source", "destination"])
+def test_a_broken_answer_while_reading_changes_nothing(
+    task: Task, proxy: t.Callable[..., Proxy], side: str, fault: str
+) -> None:
+    task.write(task.one, **numbered(20))
+    task.run()
+    task.delete(task.one, "k001")
+    task.write(task.one, k002="new")
+    broken = proxy((task.one if side == "source" else task.two).url, fault=fault, path=f"/v1/kv/{task.prefix}?recurse")
+    broken.body = "{}"
+    said = task.fails(**{side: {"url": broken.url, "timeout": 1}}, retry_timeout=0)["msg"]
+    assert said.startswith("consul_kv_replicate: ") and broken.url in said
+    assert task.read(task.two) == {name: (value.encode(), 0) for name, value in numbered(20).items()}
+    assert counts(task.row()) == (0, 1, 1, 18)
+
+
+@pytest.mark.parametrize("fault", ["lose", "drop", "error"])
+@pytest.mark.parametrize("number", range(4))
+def test_one_lost_write_is_found_out_and_made_good(
+    task: Task, proxy: t.Callable[..., Proxy], fault: str, number: int
+) -> None:
+    task.write(task.one, **numbered(150))
+    task.run()
+    task.delete(task.one, "k000")
+    task.write(task.one, **numbered(149, "w"), k149="w149", later="1")
+    task.delete(task.one, "k000")
+    broken = proxy(task.two.url)
+    break_one(broken, number, "/v1/txn", fault)
+    row = task.row(destination={"url": broken.url})
+    assert counts(row) == (1, 149, 1, 0) and row["verified"]
+    assert task.read(task.two) == task.read(task.one)
+    assert task.run()["changed"] is False
+
+
+def test_when_every_write_is_lost_it_says_so_and_the_next_run_goes_on(
+    task: Task, proxy: t.Callable[..., Proxy]
+) -> None:
+    task.write(task.one, **numbered(20))
+    broken = proxy(task.two.url, fault="lose", path="/v1/txn", method="PUT")
+    said = task.fails(destination={"url": broken.url}, retry_timeout=0.5)["msg"]
+    assert "Run it again to go on" in said
+    task.run()
+    assert task.read(task.two) == task.read(task.one)
+    task.delete(task.one, "k001")
+    assert task.row()["deleted"] == 1, "what a broken run wrote is owned"
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Servers that die
+
+
+@pytest.mark.parametrize("number", [1, 5])
+def test_the_destinations_leader_killed_while_it_writes(
+    lab: Lab, federation: tuple[Datacenter, Datacenter], proxy: t.Callable[..., Proxy], number: int
+) -> None:
+    three = lab.datacenter("three", servers=3)
+    task = Task(federation[0], three)
+    task.write(task.one, **numbered(300))
+    task.run()
+    task.write(task.one, **numbered(290, "changed"))
+    task.delete(task.one, *(f"k{index:03d}" for index in range(290, 300)))
+    leader, follower = three.leader(), three.followers()[0]
+    through = proxy(follower.url)
+    at_request(through, number, "/v1/txn", leader.stop)
+    options = {"destination": {"url": through.url, "timeout": 10}, "retry_timeout": 30}
+    try:
+        assert task.run(**options)["prefixes"][0]["deleted"] == 10
+    except ModuleFailed as failure:
+        assert "written or deleted before that" in str(failure)
+    task.options["destination"] = {"url": follower.url}
+    three.servers.remove(leader)
+    three.leader()
+    task.run(on_conflict="fail", retry_timeout=30)
+    assert keys.read(Datacenter("three", [follower]), task.prefix) == keys.read(task.one, task.prefix)
+
+
+def test_the_sources_leader_killed_while_it_is_read_deletes_nothing_wrong(
+    lab: Lab, federation: tuple[Datacenter, Datacenter], proxy: t.Callable[..., Proxy]
+) -> None:
+    three = lab.datacenter("three", servers=3)
+    task = Task(three, federation[1])
+    task.write(three, **{f"{letter}{number:04d}": "v" for letter in "abc" for number in range(600)}, gone="1")
+    task.run()
+    task.delete(three, "gone")
+    task.write(three, a0001="changed")
+    leader, follower = three.leader(), three.followers()[0]
+    through = proxy(follower.url)
+    at_request(through, 2, f"/v1/kv/{task.prefix}", leader.stop)
+    try:
+        row = task.row(source={"url": through.url, "timeout": 10}, retry_timeout=30)
+        assert (row["updated"], row["deleted"]) == (1, 1)
+    except ModuleFailed as failure:
+        assert "consul_kv_replicate: " in str(failure)
+    assert task.read(task.two).keys() >= {f"{letter}{number:04d}" for letter in "abc" for number in range(600)}
+    task.options["source"] = {"url": follower.url}
+    three.servers.remove(leader)
+    three.leader()
+    task.run()
+    assert keys.read(task.two, task.prefix) == keys.read(Datacenter("three", [follower]), task.prefix)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Others who write
+
+
+def test_a_victim_that_comes_back_at_the_source_stays(task: Task, proxy: t.Callable[..., Proxy]) -> None:
+    task.write(task.one, **numbered(10))
+    task.run()
+    task.delete(task.one, "k001", "k002")
+    through = proxy(task.two.url)
+    at_request(through, 0, "/v1/txn", lambda: task.write(task.one, k001="back"))
+    row = task.row(destination={"url": through.url})
+    assert (row["deleted"], row["kept"]) == (1, 1)
+    assert "k001" in task.read(task.two) and "k002" not in task.read(task.two)
+    assert counts(task.row()) == (0, 1, 0, 8)
+
+
+def test_a_victim_that_is_edited_before_it_goes_is_a_conflict(task: Task, proxy: t.Callable[..., Proxy]) -> None:
+    task.write(task.one, **numbered(10))
+    task.run()
+    task.delete(task.one, "k001")
+    through = proxy(task.two.url)
+    at_request(through, 1, "/v1/txn", lambda: task.write(task.two, k001="precious"))
+    assert "k001 (edited at the destination" in task.fails(destination={"url": through.url})["msg"]
+    assert task.read(task.two)["k001"] == (b"precious", 0)
+
+
+@pytest.mark.parametrize(("on_conflict", "value"), [("fail", b"theirs"), ("keep", b"theirs"), ("overwrite", b"new")])
+def test_an_edit_between_reading_and_writing(
+    task: Task, proxy: t.Callable[..., Proxy], on_conflict: str, value: bytes
+) -> None:
+    task.write(task.one, **numbered(10))
+    task.run()
+    task.write(task.one, k001="new", k002="new")
+    through = proxy(task.two.url)
+    at_request(through, 1, "/v1/txn", lambda: task.write(task.two, k001="theirs"))
+    options = {"destination": {"url": through.url}, "on_conflict": on_conflict}
+    found = task.fails(**options) if on_conflict == "fail" else task.run(**options)
+    row = found["prefixes"][0]
+    assert task.read(task.two)["k001"][0] == value and task.read(task.two)["k002"][0] == b"new"
+    assert (row["updated"], row["counts"]["conflicts"]) == ((2, 0) if on_conflict == "overwrite" else (1, 1))
+
+
+def test_a_writer_who_never_stops_is_named(task: Task, proxy: t.Callable[..., Proxy]) -> None:
+    task.write(task.one, a="1", b="1")
+    task.run()
+    task.write(task.one, a="2", b="2")
+    through = proxy(task.two.url)
+    times = iter(range(1000))
+    through.before_forward = lambda _method, path: (
+        path.startswith("/v1/txn") and task.write(task.two, a=f"mine {next(times)}")
+    )
+    said = task.fails(destination={"url": through.url}, on_conflict="overwrite")["msg"]
+    assert "a (written to by others in 3 attempts)" in said
+    assert task.read(task.two)["b"] == (b"2", 0)
+    assert counts(task.row(on_conflict="overwrite")) == (0, 1, 0, 1)
+
+
+def test_two_runs_at_once_do_not_fight(task: Task) -> None:
+    task.write(task.one, **numbered(400))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _turn: task.run(lock_wait=60), range(4)))
+    assert sorted(result["prefixes"][0]["created"] for result in found) == [0, 0, 0, 400]
+    assert task.read(task.two) == task.read(task.one)
+    task.delete(task.one, *(f"k{number:03d}" for number in range(30)))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _turn: task.run(lock_wait=60), range(4)))
+    assert sorted(result["prefixes"][0]["deleted"] for result in found) == [0, 0, 0, 30]
+
+
+def test_a_run_that_is_under_way_is_named_when_nobody_waits(task: Task) -> None:
+    task.write(task.one, a="1")
+    session = task.two.put("/v1/session/create", {"Name": "other", "TTL": "30s"})["ID"]
+    lock = f"consulops/replication/{task.options['name']}/lock"
+    assert task.two.put(f"/v1/kv/{lock}?acquire={session}", "host-b, process 7")
+    said = task.fails(lock_wait=0)["msg"]
+    assert "is under way (host-b, process 7)" in said and "Nothing was changed" in said
+    assert task.read(task.two) == {}
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_lock_that_is_lost_stops_the_writing_at_once(task: Task, proxy: t.Callable[..., Proxy], number: int) -> None:
+    task.write(task.one, **numbered(200))
+    through = proxy(task.two.url)
+
+    def destroy() -> None:
+        lock = task.two.get(f"/v1/kv/consulops/replication/{task.options['name']}/lock")[0]
+        task.two.put(f"/v1/session/destroy/{lock['Session']}")
+
+    at_request(through, number, "/v1/txn", destroy)
+    said = task.fails(destination={"url": through.url})["msg"]
+    assert "was lost, to another run or by hand" in said and "Run it again to go on" in said
+    assert len(task.read(task.two)) < 200
+    assert task.row(lock_wait=30)["unchanged"] < 200
+    assert task.read(task.two) == task.read(task.one)
+
+
+def test_a_token_that_is_revoked_while_it_writes(
+    secured: Datacenter, federation: tuple[Datacenter, Datacenter], proxy: t.Callable[..., Proxy]
+) -> None:
+    task = Task(federation[0], secured)
+    task.write(task.one, **numbered(200))
+    token = new_token(secured, 'key_prefix "" { policy = "write" } session_prefix "" { policy = "write" }', "revoked")
+    accessor = next(row["AccessorID"] for row in secured.get("/v1/acl/tokens") if row["Description"] == "revoked")
+    through = proxy(secured.url)
+    at_request(through, 2, "/v1/txn", lambda: secured.request("DELETE", f"/v1/acl/token/{accessor}"))
+    said = task.fails(destination={"url": through.url, "token": token})["msg"]
+    assert "403" in said and "Run it again to go on" in said and token not in said
+    for session in secured.get("/v1/session/list"):
+        if session["Name"].startswith("consulops"):
+            secured.put(f"/v1/session/destroy/{session['ID']}")
+    assert task.row(lock_wait=60)["verified"]
+    assert task.read(secured) == task.read(task.one)
+
+
+NAMES = ["a", "b", "c/d", "c//e", "f/g/h"]
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["one", "two"]), st.sampled_from(NAMES), st.sampled_from(["x", "y", None]), st.integers(0, 12)
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(before=steps, during=steps, policy=st.sampled_from(["fail", "keep", "overwrite"]))
+def test_whatever_others_write_meanwhile_one_quiet_run_converges(
+    federation: tuple[Datacenter, Datacenter],
+    shared_lab: Lab,
+    before: list[tuple[str, str, str | None, int]],
+    during: list[tuple[str, str, str | None, int]],
+    policy: str,
+) -> None:
+    task = Task(*federation)
+    task.write(task.one, always="there")
+    task.write(task.two, local="never at the source")
+
+    def do(step: tuple[str, str, str | None, int]) -> None:
+        side, name, value, _when = step
+        where = task.one if side == "one" else task.two
+        if value is None:
+            where.put("/v1/txn", [{"KV": {"Verb": "delete", "Key": task.prefix + name}}])
+        else:
+            task.write(where, **{name: value})
+
+    for step in before:
+        do(step)
+    task.run(on_conflict="overwrite")
+    with Proxy(task.two.url, f"{shared_lab.network}.250") as through:
+        requests_seen = iter(range(1_000_000))
+
+        def hook(_method: str, _path: str) -> None:
+            now = next(requests_seen)
+            for step in during:
+                if step[3] == now:
+                    do(step)
+
+        through.before_forward = hook
+        try:
+            task.run(destination={"url": through.url}, on_conflict=policy)
+        except ModuleFailed as failure:
+            assert "in conflict" in str(failure) or "not deleted" in str(failure)
+    for step in during:
+        do(step)
+    task.run(on_conflict="overwrite", max_delete_percent=100)
+    one, two = task.read(task.one), task.read(task.two)
+    assert two["local"] == (b"never at the source", 0)
+    assert {name: two.get(name) for name in one} == one
+    at_two = {name for side, name, value, _when in (*before, *during) if side == "two" and value is not None}
+    assert two.keys() - one.keys() <= {"local"} | at_two, "a key that only the source had was left behind"
+    assert task.run(on_conflict="overwrite", max_delete_percent=100)["changed"] is False
+
+
+def test_a_destination_that_never_answers_ends_within_its_timeout(task: Task, proxy: t.Callable[..., Proxy]) -> None:
+    task.write(task.one, a="1")
+    silent = proxy(task.two.url, fault="hang", path="/v1/txn", method="PUT")
+    started = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(task.fails, destination={"url": silent.url, "timeout": 1}, retry_timeout=1)
+        said = future.result(timeout=60)["msg"]
+    assert "no answer within 1 s" in said
+    assert time.monotonic() - started < 30
