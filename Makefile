@@ -63,7 +63,7 @@ importer: build ## Galaxy's own importer on the built collection
 
 .PHONY: bench
 bench: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## Times and memory beside the consul command line
-	@$(BIN)/python -m tests.bench.snapshot
+	@$(BIN)/python -m tests.bench.snapshot && $(BIN)/python -m tests.bench.replicate
 
 .PHONY: docs
 docs: $(VENV)/.ready $(COLLECTION) ## HTML reference into docs/_build/html

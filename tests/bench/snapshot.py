@@ -10,15 +10,13 @@ Beside the core stands what a process that only imports the libraries takes.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench.measure import Contender, show, side_by_side
-from tests.lab.ansible import COLLECTIONS
-from tests.lab.consul import ROOT, Datacenter, Lab
+from tests.bench.measure import Contender, playbook, python, show, side_by_side
+from tests.lab.consul import Datacenter, Lab
 from tests.lab.fill import fill, fill_kv
 
 RUNS = int(os.environ.get("BENCH_RUNS", "5"))
@@ -79,15 +77,15 @@ def compare_save(datacenter: Datacenter, size: int, scratch: Path) -> None:
                 "consul snapshot save",
                 [binary, "snapshot", "save", *_at(datacenter), str(scratch / f"cli-{size}.snap")],
             ),
-            _python("core: save, decoded", SAVE.format(**options, cross_check="ignore")),
-            _python("core: save, decoded and cross-checked", SAVE.format(**options, cross_check="warn")),
+            _core("core: save, decoded", SAVE.format(**options, cross_check="ignore")),
+            _core("core: save, decoded and cross-checked", SAVE.format(**options, cross_check="warn")),
             _task(
                 "whole Ansible task",
                 scratch,
                 "consul_snapshot",
                 {"url": datacenter.url, "path": scratch / f"task-{size}.snap"},
             ),
-            _python("only the imports", ""),
+            _core("only the imports", ""),
         ],
         RUNS,
     )
@@ -100,10 +98,10 @@ def compare_inspect(datacenter: Datacenter, size: int, scratch: Path) -> None:
     results = side_by_side(
         [
             Contender("consul snapshot inspect", [binary, "snapshot", "inspect", str(path)]),
-            _python("core: inspect, tables and prefixes", INSPECT.format(path=str(path), digests=False)),
-            _python("core: inspect, with digests", INSPECT.format(path=str(path), digests=True)),
+            _core("core: inspect, tables and prefixes", INSPECT.format(path=str(path), digests=False)),
+            _core("core: inspect, with digests", INSPECT.format(path=str(path), digests=True)),
             _task("whole Ansible task", scratch, "consul_snapshot_info", {"path": path}),
-            _python("only the imports", ""),
+            _core("only the imports", ""),
         ],
         RUNS,
     )
@@ -118,8 +116,8 @@ def compare_restore(datacenter: Datacenter, size: int, scratch: Path) -> None:
     arguments = {"url": datacenter.url, "path": path, "state": "restored"}
     results = side_by_side(
         [
-            _python("core: restore, nothing differs", RESTORE.format(**options)),
-            _python("core: one save and one decode", save + INSPECT.format(path=str(path), digests=True)),
+            _core("core: restore, nothing differs", RESTORE.format(**options)),
+            _core("core: one save and one decode", save + INSPECT.format(path=str(path), digests=True)),
             _task("whole Ansible task, nothing differs", scratch, "consul_snapshot", arguments),
             Contender("consul snapshot restore", [binary, "snapshot", "restore", *_at(datacenter), str(path)]),
         ],
@@ -132,27 +130,13 @@ def _at(datacenter: Datacenter) -> list[str]:
     return [f"-http-addr={datacenter.url}"]
 
 
-def _python(name: str, program: str) -> Contender:
-    def own_time(output: str) -> float:
-        return sum(float(line.split()[1]) for line in output.splitlines() if line.startswith("seconds"))
-
-    command = [sys.executable, "-c", IMPORTS + program]
-    return Contender(name, command, own_time if program else None, {"PYTHONPATH": str(COLLECTIONS)})
+def _core(name: str, program: str) -> Contender:
+    return python(name, IMPORTS + program)
 
 
 def _task(name: str, scratch: Path, module: str, arguments: dict[str, object]) -> Contender:
     plain = {key: str(value) for key, value in arguments.items()}
-    playbook = scratch / f"{module}.json"
-    task = {"name": module, f"consulops.failover.{module}": plain}
-    playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]), encoding="utf-8")
-    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-c", "local", str(playbook)]
-    environment = {
-        "ANSIBLE_CONFIG": str(ROOT / "tests" / "ansible.cfg"),
-        "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
-        "ANSIBLE_LOCAL_TEMP": str(scratch / "tmp"),
-        "ANSIBLE_REMOTE_TEMP": str(scratch / "tmp"),
-    }
-    return Contender(name, command, None, environment)
+    return playbook(name, scratch, [{"name": module, f"consulops.failover.{module}": plain}])
 
 
 if __name__ == "__main__":
