@@ -23,7 +23,7 @@ help: ## Say what can be made
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 .PHONY: demo
-demo: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## Save, inspect and compare a real local datacenter (under 30 s)
+demo: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## Save, restore and copy between real local datacenters (half a minute)
 	@$(BIN)/python -m tests.demo.demo
 
 .PHONY: test
@@ -62,7 +62,7 @@ importer: build ## Galaxy's own importer on the built collection
 	@echo "== galaxy-importer"; $(BIN)/python tests/workshop/importer.py
 
 .PHONY: bench
-bench: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## Times and memory beside the consul command line
+bench: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## Times and memory beside what people use now (takes a quarter of an hour)
 	@$(BIN)/python -m tests.bench.snapshot && $(BIN)/python -m tests.bench.replicate
 
 .PHONY: docs

@@ -144,9 +144,9 @@ options:
     default: auto
   concurrency:
     description:
-      - How many parts of the stores to read at once.
+      - How many connections to write over at once; at most two read. More than four only make other users of Consul wait longer.
     type: int
-    default: 2
+    default: 4
   lock_wait:
     description:
       - Seconds to wait for another run of this replication to end.
@@ -392,7 +392,7 @@ def main() -> None:
             max_stale=dict(type="str", default="2s"),
             verify_digest=dict(type="bool", default=True),
             batch_ops=dict(type="str", default="auto"),
-            concurrency=dict(type="int", default=2),
+            concurrency=dict(type="int", default=4),
             lock_wait=dict(type="float", default=60.0),
             retry_timeout=dict(type="float", default=15.0),
             limit=dict(type="int", default=100),

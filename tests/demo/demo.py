@@ -21,6 +21,7 @@ from tests.lab.fill import fill, new_token
 
 SAVE = "consulops.failover.consul_snapshot"
 INFO = "consulops.failover.consul_snapshot_info"
+REPLICATE = "consulops.failover.consul_kv_replicate"
 WIDTH = 88
 
 
@@ -142,6 +143,31 @@ def run(demo: Demo, lab: Lab) -> None:
         back = {**through, "state": "restored"}
         result = demo.task(SAVE, back, before=[{SAVE: through}, {"ansible.builtin.uri": edit}])
         say(f"saved and restored through an agent of dc1: changed={result['changed']}, verified={result['verified']}")
+    copy = {
+        "source": {**connection, "datacenter": "dc1"},
+        "destination": {"url": second.url, "datacenter": "dc2"},
+        "prefixes": [{"source": "app/", "destination": "from-dc1/app/", "exclude": ["cache"]}],
+    }
+    with demo.step("copy keys from dc1 to dc2") as say:
+        result = demo.task(REPLICATE, copy)
+        row = result["prefixes"][0]
+        say(
+            f"changed={result['changed']}; {row['created']:,} keys created, verified={row['verified']}, {row['seconds']:.2f} s"
+        )
+    with demo.step("damage dc2, copy again") as say:
+        second.put("/v1/kv/from-dc1/app/web/000005", "edited by hand")
+        second.request("DELETE", "/v1/kv/from-dc1/app/db/000007")
+        second.put("/v1/kv/from-dc1/app/local", "dc2's own")
+        result = demo.task(REPLICATE, {**copy, "on_conflict": "overwrite"})
+        row = result["prefixes"][0]
+        say(
+            f"changed={result['changed']}; {row['created']} created, {row['updated']} updated, {row['kept']} of dc2's own kept"
+        )
+    with demo.step("wipe the source, copy again") as say:
+        datacenter.request("DELETE", "/v1/kv/app/?recurse")
+        result = demo.task(REPLICATE, copy, fails=True)
+        left = len(second.get("/v1/kv/from-dc1/app/?keys"))
+        say(f"refused: {result['msg'].partition(': ')[2].partition(',')[0]}; {left:,} keys are still in dc2")
     with demo.step("damage one bit of the file") as say:
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 1

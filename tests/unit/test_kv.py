@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import base64
+import json
+
 import pytest
 from ansible_collections.consulops.failover.plugins.module_utils._consul import kv
 from ansible_collections.consulops.failover.plugins.module_utils._consul.kv import Operation, ShardPlan
@@ -56,9 +59,7 @@ def test_batches_keep_order_and_limits_and_lose_nothing(todo: list[Operation], m
 
 @given(st.builds(Operation, st.sampled_from(["set", "cas"]), st.text(max_size=30), st.binary(max_size=99)))
 def test_the_size_of_an_operation_is_never_underestimated(operation: Operation) -> None:
-    import json
-
-    assert len(json.dumps(operation.as_json())) <= operation.size
+    assert len(operation.as_json()) <= operation.size
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,13 @@ def test_the_size_of_an_operation_is_never_underestimated(operation: Operation) 
     ],
 )
 def test_operations_are_what_the_transaction_api_takes(operation: Operation, fields: dict[str, object]) -> None:
-    assert operation.as_json() == {"KV": fields}
+    assert json.loads(operation.as_json()) == {"KV": fields}
+
+
+@given(st.text(), st.binary(), st.text(max_size=5))
+def test_any_key_and_value_is_written_as_json(key: str, value: bytes, session: str) -> None:
+    found = json.loads(Operation("lock", key, value, session=session).as_json())["KV"]
+    assert (found["Key"], base64.b64decode(found["Value"]), found.get("Session", "")) == (key, value, session)
 
 
 def test_values_stay_out_of_representations() -> None:

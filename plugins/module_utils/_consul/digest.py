@@ -28,10 +28,12 @@ class SetDigest:
         self.count = 0
         self.total = 0
 
-    def add(self, record: bytes) -> None:
-        """Add the canonical bytes of one record."""
-        self.total += int.from_bytes(hashlib.blake2b(record).digest(), "little")
+    def add(self, record: bytes) -> bytes:
+        """Add the canonical bytes of one record; return their BLAKE2b hash (64 bytes)."""
+        found = hashlib.blake2b(record).digest()
+        self.total += int.from_bytes(found, "little")
         self.count += 1
+        return found
 
     def merge(self, other: SetDigest) -> None:
         """Add all records of another digest."""

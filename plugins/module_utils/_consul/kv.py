@@ -11,8 +11,11 @@ Source: https://developer.hashicorp.com/consul/api-docs/kv and …/txn
 from __future__ import annotations
 
 import base64
+import bisect
 import json
+import os
 import re
+import sys
 import typing as t
 from dataclasses import dataclass, field
 
@@ -27,6 +30,8 @@ TXN_BYTES = 500_000  # servers refuse bodies above 524,288 bytes by default (514
 VALUE_BYTES = 524_288  # kv_max_value_size by default
 
 STALE = "index is stale"  # how Consul refuses a compare-and-set
+
+_quoted = json.encoder.encode_basestring_ascii
 
 REPLACEMENT = "\ufffd"  # what Consul's JSON shows for bytes of a key that are not UTF-8
 
@@ -66,21 +71,26 @@ class Operation:
     index: int = 0
     session: str = ""
 
-    def as_json(self) -> dict[str, t.Any]:
-        """Return the operation as /v1/txn takes it."""
-        body: dict[str, t.Any] = {"Verb": self.verb, "Key": self.key}
+    def as_json(self) -> str:
+        """Return the operation as /v1/txn takes it. Put together by hand: a general encoder takes three times as long."""
+        text = f'{{"KV":{{"Verb":"{self.verb}","Key":{_quoted(self.key)}'
         if not self.verb.startswith(("delete", "get", "check")):
-            body.update(Value=base64.b64encode(self.value).decode(), Flags=self.flags)
+            text += f',"Value":"{base64.b64encode(self.value).decode()}","Flags":{self.flags}'
         if self.verb.endswith(("cas", "index")):
-            body["Index"] = self.index
+            text += f',"Index":{self.index}'
         if self.session:
-            body["Session"] = self.session
-        return {"KV": body}
+            text += f',"Session":{_quoted(self.session)}'
+        return text + "}}"
 
     @property
     def size(self) -> int:
         """How many bytes the operation takes in a request, at the most."""
-        return len(self.value) * 4 // 3 + 6 * len(self.key) + 160
+        return len(self.value) * 4 // 3 + 12 * len(self.key) + 160
+
+
+def _transaction(operations: t.Sequence[Operation]) -> bytes:
+    """Return the body of a transaction."""
+    return f"[{','.join([operation.as_json() for operation in operations])}]".encode()
 
 
 @dataclass(frozen=True)
@@ -138,7 +148,7 @@ def read_shards(
 
     Shards do not overlap. A key that is created meanwhile may be missed, as with any read that is not a snapshot.
     """
-    for shard_prefix in plan_shards(list_keys(client, prefix, consistency=consistency), prefix, shard_keys):
+    for shard_prefix in plan_shards(sorted(list_keys(client, prefix, consistency=consistency)), prefix, shard_keys):
         if shard_prefix.exact:
             yield read_key(client, shard_prefix.prefix, consistency=consistency)
         else:
@@ -163,19 +173,28 @@ def plan_shards(keys: t.Sequence[str], prefix: str, shard_keys: int) -> list[Sha
         return []
     if len(keys) <= shard_keys:
         return [ShardPlan(prefix)]
-    groups: dict[str, list[str]] = {}
-    exact = False
-    for key in keys:
-        if key == prefix:
-            exact = True
-        else:
-            groups.setdefault(key[len(prefix)], []).append(key)
-    if any(not is_addressable(prefix + character) for character in groups) or (exact and not is_addressable(prefix)):
-        return [ShardPlan(prefix)]
-    shards = [ShardPlan(prefix, exact=True)] if exact else []
-    for character, members in sorted(groups.items()):
-        shards += plan_shards(members, prefix + character, shard_keys)
+    common = os.path.commonprefix([keys[0], keys[-1]])
+    shards = []
+    first = int(keys[0] == common)
+    if first:
+        if not is_addressable(common):
+            return [ShardPlan(prefix)]
+        shards.append(ShardPlan(common, exact=True))
+    while first < len(keys):
+        start = keys[first][: len(common) + 1]
+        if not is_addressable(start):
+            return [ShardPlan(prefix)]
+        last = _end_of(keys, start, first)
+        shards += plan_shards(keys[first:last], start, shard_keys)
+        first = last
     return shards
+
+
+def _end_of(keys: t.Sequence[str], start: str, first: int) -> int:
+    """Return where the keys that begin with ``start`` end, among sorted keys, the first of which is known."""
+    if start[-1] == chr(sys.maxunicode):
+        return len(keys)
+    return bisect.bisect_left(keys, start[:-1] + chr(ord(start[-1]) + 1), first)
 
 
 def digest_of(entries: t.Iterable[Entry]) -> SetDigest:
@@ -235,7 +254,7 @@ def present_of(client: Client, keys: t.Sequence[str]) -> set[str]:
     present = set()
     for start in range(0, len(keys), TXN_OPS_OLD):
         batch = keys[start : start + TXN_OPS_OLD]
-        body = json.dumps([Operation("check-index", key).as_json() for key in batch]).encode()
+        body = _transaction([Operation("check-index", key) for key in batch])
         reply = client.put("/v1/txn", {"consistent": ""}, body, conflict_ok=True)
         said = {} if reply.status == 200 else _failures(reply, batch)
         present |= {key for number, key in enumerate(batch) if "doesn't exist" not in said.get(number, "")}
@@ -333,8 +352,7 @@ class Writer:
         return Committed(applied + self._applied_alone, tuple(refused), transactions)
 
     def _send(self, batch: t.Sequence[Operation]) -> Reply:
-        body = json.dumps([operation.as_json() for operation in (*self._fence, *batch)]).encode()
-        return self._client.put("/v1/txn", body=body, conflict_ok=True)
+        return self._client.put("/v1/txn", body=_transaction([*self._fence, *batch]), conflict_ok=True)
 
     def _failed(self, reply: Reply, batch: t.Sequence[Operation]) -> dict[int, str]:
         """Return which operations of a batch failed. Raises Conflict when the fence did."""

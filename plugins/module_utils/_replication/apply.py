@@ -33,7 +33,7 @@ from .prepare import PairPlan, Prepared, Request, prepare
 from .read import Reader, Where
 
 ATTEMPTS = 3
-GROUP_KEYS = 4000  # as many keys are written, then read again
+GROUP_KEYS = 10_000  # as many keys are written, then read again
 MAX_WRITERS = 4  # more connections only make other users of Consul wait longer (measured)
 LOCK_TTL_S = 15
 LOCK_DELAY_S = 1  # every transaction checks the lock, so a former owner writes nothing late
@@ -213,10 +213,8 @@ class _Run:
             unsure = self._commit(wanted, outcome)
             if not self._request.verify:
                 self._settle([wanted.pop(key)[0] for key in wanted.keys() - unsure], outcome)
-            there = self._read_back(pair, wanted)
-            self._settle(
-                [wanted.pop(key)[0] for key, content in there.items() if wanted[key][0].content == content], outcome
-            )
+            arrived = self._read_back(pair, wanted)
+            self._settle([wanted.pop(key)[0] for key in arrived], outcome)
             if not wanted:
                 return
             wanted = self._changed_meanwhile(pair, wanted, outcome)
@@ -258,14 +256,16 @@ class _Run:
             done = list(pool.map(kv.Writer.commit, writers, parts))
         return [refusal for committed in done for refusal in committed.refused]
 
-    def _read_back(self, pair: Pair, wanted: t.Mapping[str, tuple[Change, Where]]) -> dict[str, bytes]:
-        """Return what the keys hold now, as the 8 bytes that stand for it."""
-        found = {}
-        for where in dict.fromkeys(where for _change, where in wanted.values()):
-            for entry in self._reader.read_destination(pair, where):
-                if entry.key in wanted:
-                    found[entry.key] = _content(entry)
-        return found
+    def _read_back(self, pair: Pair, wanted: t.Mapping[str, tuple[Change, Where]]) -> list[str]:
+        """Return the keys that hold now what they should."""
+        arrived = []
+        wheres = list(dict.fromkeys(where for _change, where in wanted.values()))
+        for shard in self._reader.read_destination(pair, wheres, self._request.concurrency):
+            for entry in shard.entries:
+                found = wanted.get(entry.key)
+                if found is not None and (entry.value, entry.flags) == (found[0].value, found[0].flags):
+                    arrived.append(entry.key)
+        return arrived
 
     def _settle(self, changes: t.Iterable[Change], outcome: PairOutcome) -> None:
         for change in changes:

@@ -38,7 +38,12 @@ def name_of(key: str) -> bytes:
 
 def content_of(key: str, value: bytes, flags: int) -> bytes:
     """Return the 8 bytes that stand for what a key holds."""
-    return hashlib.blake2b(kv_bytes(key.encode(), value, flags), digest_size=_RECORD - _KEY).digest()
+    return content_of_hash(hashlib.blake2b(kv_bytes(key.encode(), value, flags)).digest())
+
+
+def content_of_hash(found: bytes) -> bytes:
+    """Return the same of the hash that a digest gave for the key (digest.SetDigest.add)."""
+    return found[: _RECORD - _KEY]
 
 
 class Ledger:
@@ -114,6 +119,8 @@ class Ledger:
 
     def _contents(self, name: bytes) -> list[bytes]:
         records = self._records.get(name[0], b"")
+        if name not in records:
+            return []
         return [bytes(records[place + _KEY : place + _RECORD]) for place in _places(records, name)]
 
     def _drop(self, name: bytes) -> None:

@@ -34,18 +34,22 @@ class Pair:
 
     def to_destination(self, key: str) -> str:
         """Return a source key's name at the destination."""
-        return self.destination + key[len(self.source) :]
+        return key if self.source == self.destination else self.destination + key[len(self.source) :]
 
     def to_source(self, key: str) -> str:
         """Return a destination key's name at the source."""
-        return self.source + key[len(self.destination) :]
+        return key if self.source == self.destination else self.source + key[len(self.destination) :]
 
     def takes_part(self, source_key: str) -> bool:
         """Tell whether a key is to be looked at; ``consulops/`` never is, on either side."""
         name = source_key[len(self.source) :]
-        if (self.source + name).startswith(RESERVED) or (self.destination + name).startswith(RESERVED):
+        # Only the whole store has our own folder in it: a pair can have neither side below it.
+        if not (self.source and self.destination) and self._is_reserved(name):
             return False
         return self.scope.holds(name)
+
+    def _is_reserved(self, name: str) -> bool:
+        return (self.source + name).startswith(RESERVED) or (self.destination + name).startswith(RESERVED)
 
     def __str__(self) -> str:
         shown = self.source or "the whole store"

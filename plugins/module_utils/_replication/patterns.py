@@ -25,6 +25,8 @@ class Scope:
 
     def holds(self, name: str) -> bool:
         """Tell whether a key takes part; ``name`` is its path below the prefix."""
+        if self._exclude is None and self._include is None:
+            return True
         if self._exclude is not None and self._exclude(name):
             return False
         return self._include is None or bool(self._include(name))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from .._consul import kv
 from .._consul.digest import RESERVED_PREFIX, SetDigest, kv_bytes, short_digest
 from .._consul.kv import Entry, Operation
-from .ownership import EDITED, FOREIGN, OURS, Ledger, content_of
+from .ownership import EDITED, FOREIGN, OURS, Ledger, content_of, content_of_hash
 from .pair import Pair
 
 LOCK_FLAGS = {
@@ -156,17 +156,15 @@ class _Decider:
         if policy.skip_locked and (self._is_lock(entry, entry.key) or (there and self._is_lock(there, entry.key))):
             plan.tally.skipped_locked += 1
             return
-        plan.digest.add(kv_bytes(key.encode(), entry.value, entry.flags))
+        content = content_of_hash(plan.digest.add(kv_bytes(key.encode(), entry.value, entry.flags)))
         if there is None:
-            self._missing(key, entry)
+            self._missing(key, entry, content)
         elif (there.value, there.flags) == (entry.value, entry.flags):
             plan.tally.unchanged += 1
-            if policy.adopt:
-                content = content_of(key, entry.value, entry.flags)
-                if self._ledger.state(key, content) != OURS:
-                    plan.adopted.append((key, content))
+            if policy.adopt and self._ledger.state(key, content) != OURS:
+                plan.adopted.append((key, content))
         else:
-            self._different(key, entry, there)
+            self._different(key, entry, there, content)
 
     def only_at_destination(self, there: Entry) -> None:
         """Decide about a key that the source does not have."""
@@ -187,8 +185,7 @@ class _Decider:
         else:
             plan.tally.kept += 1
 
-    def _missing(self, key: str, entry: Entry) -> None:
-        content = content_of(key, entry.value, entry.flags)
+    def _missing(self, key: str, entry: Entry, content: bytes) -> None:
         if self._policy.on_conflict == "keep" and self._ledger.state(key, content) != FOREIGN:
             self._plan.conflicts.append(Problem(key, "deleted at the destination"))
             return
@@ -196,7 +193,7 @@ class _Decider:
         self._plan.changes.append(Change(key, "created", 0, content, entry.value, entry.flags))
         self._line(key, "created", None, entry)
 
-    def _different(self, key: str, entry: Entry, there: Entry) -> None:
+    def _different(self, key: str, entry: Entry, there: Entry, content: bytes) -> None:
         if self._policy.on_conflict != "overwrite":
             state = self._ledger.state(key, content_of(key, there.value, there.flags))
             if state != OURS:
@@ -205,7 +202,6 @@ class _Decider:
                 )
                 self._plan.conflicts.append(Problem(key, reason))
                 return
-        content = content_of(key, entry.value, entry.flags)
         self._plan.tally.updated += 1
         self._plan.changes.append(Change(key, "updated", there.modify_index, content, entry.value, entry.flags))
         self._line(key, "updated", there, entry)

@@ -43,7 +43,7 @@ class Request:
     max_stale_s: float = 2.0
     verify: bool = True
     batch_ops: int | None = None
-    concurrency: int = 2
+    concurrency: int = 4
     lock_wait_s: float = 60.0
     retry_s: float = 15.0
     limit: int = 100

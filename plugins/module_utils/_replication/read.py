@@ -21,6 +21,7 @@ from .plan import is_reserved
 
 SHARD_BYTES = 2_000_000  # of JSON; a shard that has more is cut further
 SPLIT = 8
+MAX_READERS = 2  # decoding takes most of the time, and Python does one at a time
 
 
 @dataclass(frozen=True)
@@ -71,27 +72,17 @@ class Reader:
 
     def read_all(self, pair: Pair, wheres: t.Sequence[Where], workers: int) -> t.Iterator[Both]:
         """Read shards in order, some ahead of the one that is asked for."""
-        if workers == 1 or len(wheres) == 1:
-            for where in wheres:
-                yield from self.read(pair, where)
-            return
-        ahead: collections.deque[Future[list[Both]]] = collections.deque()
-        with ThreadPoolExecutor(workers, thread_name_prefix="read") as pool:
-            try:
-                for where in wheres:
-                    ahead.append(pool.submit(lambda where: list(self.read(pair, where)), where))
-                    if len(ahead) > workers:
-                        yield from ahead.popleft().result()
-                while ahead:
-                    yield from ahead.popleft().result()
-            finally:
-                for future in ahead:
-                    future.cancel()
+        for parts in _ahead(lambda where: list(self.read(pair, where)), wheres, workers):
+            yield from parts
 
-    def read_destination(self, pair: Pair, where: Where) -> t.Iterator[kv.Entry]:
-        """Read one shard of the destination alone."""
-        part = kv.ShardPlan(pair.to_destination(where.part.prefix), where.part.exact)
-        yield from self.patience.persist(lambda: _read(self.destination, part, "default", None, None)).entries
+    def read_destination(self, pair: Pair, wheres: t.Sequence[Where], workers: int) -> t.Iterator[Shard]:
+        """Read shards of the destination alone."""
+
+        def read(where: Where) -> Shard:
+            part = kv.ShardPlan(pair.to_destination(where.part.prefix), where.part.exact)
+            return self.patience.persist(lambda: _read(self.destination, part, "default", None, None))
+
+        return _ahead(read, wheres, workers)
 
     def _both(self, pair: Pair, where: Where, most: int | None) -> Both:
         there = kv.ShardPlan(pair.to_destination(where.part.prefix), where.part.exact)
@@ -122,6 +113,30 @@ class Reader:
         names = ours if ours == theirs else sorted({*ours, *theirs})
         parts = kv.plan_shards(names, prefix, shard_keys)
         return [Where(part, _any_of(ours, part), _any_of(theirs, part)) for part in parts]
+
+
+Item = t.TypeVar("Item")
+Result = t.TypeVar("Result")
+
+
+def _ahead(work: t.Callable[[Item], Result], items: t.Sequence[Item], workers: int) -> t.Iterator[Result]:
+    """Yield the results of some work in order, a few items ahead of the one that is asked for."""
+    workers = min(workers, MAX_READERS, len(items))
+    if workers < 2:
+        yield from map(work, items)
+        return
+    futures: collections.deque[Future[Result]] = collections.deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="read") as pool:
+        try:
+            for item in items:
+                futures.append(pool.submit(work, item))
+                if len(futures) > workers:
+                    yield futures.popleft().result()
+            while futures:
+                yield futures.popleft().result()
+        finally:
+            for future in futures:
+                future.cancel()
 
 
 def _read(client: Client, part: kv.ShardPlan, consistency: str, max_stale_s: float | None, most: int | None) -> Shard:
