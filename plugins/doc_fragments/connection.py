@@ -88,7 +88,7 @@ notes:
 """
 
 
-def _side(name: str, text: str) -> str:
+def _side(name: str, text: str, kind: str = "    type: dict\n    default: {}") -> str:
     """Return the documentation of an option that is a whole connection, from the same text."""
     options = _CONNECTION.partition("options:\n")[2].partition("requirements:\n")[0].replace("    default: 10.0\n", "")
     return f"""
@@ -97,8 +97,7 @@ def _side(name: str, text: str) -> str:
       - {text} Takes the same options as the module itself; one that is not given here is taken from there.
       - A token or a client certificate given here takes the place of both O(token) and O(token_file), or of both
         O(client_cert) and O(client_key).
-    type: dict
-    default: {{}}
+{kind}
     suboptions:
 {textwrap.indent(options, "    ")}"""
 
@@ -109,6 +108,12 @@ class ModuleDocFragment:
     DOCUMENTATION = _CONNECTION
 
     SIDES = "options:" + _side("source", "Where the keys come from.") + _side("destination", "Where they go to.")
+
+    SEVERAL = "options:" + _side(
+        "connections",
+        "Agents to ask, one for each datacenter that has its own. Mutually exclusive with O(datacenters).",
+        "    type: list\n    elements: dict",
+    )
 
     ATTRIBUTES = r"""
 options: {}

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import typing as t
 
@@ -34,11 +35,15 @@ def connection_spec() -> dict[str, t.Any]:
     }
 
 
-def side_spec() -> dict[str, t.Any]:
-    """Return the argument spec of one of two connections; what it does not say, the connection options at top level do."""
+def side_spec(**more: t.Any) -> dict[str, t.Any]:
+    """Return the argument spec of one of several connections; what it does not say, the connection options at top level do."""
     spec = connection_spec()
     spec["timeout"] = {"type": "float"}
-    return {"type": "dict", "options": spec, "mutually_exclusive": [("token", "token_file")], "default": {}}
+    return {
+        "options": spec,
+        "mutually_exclusive": [("token", "token_file")],
+        **(more or {"type": "dict", "default": {}}),
+    }
 
 
 def client_of(module: AnsibleModule, side: str | None = None) -> Client:
@@ -46,14 +51,27 @@ def client_of(module: AnsibleModule, side: str | None = None) -> Client:
 
     ``side`` names an option of ``side_spec``.
     """
-    options = module.params
-    if side is not None:
-        defaults = {name: module.params[name] for name in connection_spec()}
-        options = endpoint.with_defaults(module.params[side] or {}, defaults)
-    found = endpoint.resolve(options, os.environ)
+    return _client(module, {} if side is None else module.params[side] or {})
+
+
+def _client(module: AnsibleModule, options: t.Mapping[str, t.Any]) -> Client:
+    defaults = {name: module.params[name] for name in connection_spec()}
+    found = endpoint.resolve(endpoint.with_defaults(options, defaults), os.environ)
     # Ansible masks what came as an option; what came from a file or the environment is as secret.
     module.no_log_values.update(filter(None, (found.token, *(found.http_auth or ())[1:])))
     return Client(found)
+
+
+@contextlib.contextmanager
+def clients_of(
+    module: AnsibleModule, connections: t.Sequence[t.Mapping[str, t.Any]] | None, datacenters: t.Sequence[str] | None
+) -> t.Iterator[list[Client]]:
+    """Give a client for each connection, or for each datacenter through one agent, or the only one there is; close them."""
+    sides: t.Sequence[t.Mapping[str, t.Any]] = (
+        connections or [{"datacenter": name} for name in datacenters or ()] or [{}]
+    )
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(_client(module, side)) for side in sides]
 
 
 def run(module: AnsibleModule, work: t.Callable[[AnsibleModule], dict[str, t.Any]]) -> None:

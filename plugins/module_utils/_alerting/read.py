@@ -1,0 +1,299 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reads one datacenter for the rules, with a handful of requests however many checks there are.
+
+What is not passing is asked for with a filter, so that 10,000 passing checks cost nothing. While there is no leader, servers
+answer from what they have; reads that would wait for one are not sent. What fails is unknown, never absent.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+import typing as t
+from dataclasses import dataclass, replace
+
+from .._consul import errors
+from .._consul.client import Client, Reply
+from . import certificate
+from .reading import (
+    NODE_MAINTENANCE,
+    SERVICE_MAINTENANCE,
+    AclReplication,
+    Check,
+    Instance,
+    RaftServer,
+    Reading,
+    Server,
+    Snapshot,
+)
+from .ruleset import RuleSet
+
+FAILING = 'Status != "passing"'
+LEADER_TIMEOUT_S = 2.0  # a consistent read takes milliseconds; elections end within about three seconds
+ALIVE = 1  # serf.StatusAlive, as /v1/agent/members shows it
+OPERATOR = 'The token needs operator = "read".'
+
+
+@dataclass(frozen=True)
+class Look:
+    """How to look: which rules, and the snapshots that were found (datacenter → newest), None when nobody asked for them."""
+
+    rules: RuleSet
+    snapshots: dict[str, Snapshot | None] | None = None
+
+    def wants(self, *rules: str) -> bool:
+        """Tell whether one of these rules is on."""
+        return any(self.rules.get(rule) is not None for rule in rules)
+
+
+def read(client: Client, look: Look, now: float) -> Reading:
+    """Read one datacenter. Never raises for a Consul that is down or forbids something: that is in the reading."""
+    reading = Reading(client.endpoint.datacenter or "", now, snapshots=look.snapshots)
+    try:
+        home = _home(client)
+        reading.datacenter = reading.datacenter or home
+        failing = _failing(client)
+    except errors.PermissionDenied as error:
+        reading.missed("checks", f"{error} The token needs node_prefix and service_prefix read.")
+        return reading
+    except errors.NoLeader as error:
+        reading.leader_problem = str(error)
+        failing = None
+    except errors.ConsulError as error:
+        reading.datacenter = reading.datacenter or str(client.endpoint)
+        reading.unreachable = str(error)
+        return reading
+    local = client.endpoint.datacenter in (None, home)
+    _Reader(client, look, reading, local=local).all(failing)
+    return reading
+
+
+def _home(client: Client) -> str:
+    """Return the agent's own datacenter. Those that it knows are sorted by distance, its own first."""
+    known = client.whoami().datacenter
+    if known is None:
+        known = str(client.get("/v1/catalog/datacenters").json()[0])
+    return known
+
+
+def _failing(client: Client) -> Reply:
+    """Ask any server for the checks that are not passing; its headers also say whether it knows a leader."""
+    return client.get("/v1/health/state/any", {"filter": FAILING}, consistency="stale")
+
+
+class _Reader:
+    def __init__(self, client: Client, look: Look, reading: Reading, *, local: bool) -> None:
+        self.client = client
+        self.look = look
+        self.reading = reading
+        self.local = local
+        self.consistency = "default"
+
+    def all(self, failing: Reply | None) -> None:
+        """Ask for everything that the rules need."""
+        self.leader(failing)
+        self.servers()
+        if self.reading.leader_problem is None:
+            self.part("autopilot", self.autopilot, "autopilot_unhealthy", "raft_last_contact", "raft_trailing_logs")
+            self.part("checks", self.checks, "check_status", "node_down", "service_min_healthy")
+            self.part("services", self.services, "service_min_healthy")
+            self.part("metadata", self.metadata, *(["check_status"] if self.look.rules.needs else []))
+        self.part("raft peers", self.voters, "quorum_margin")
+        self.part("the WAN", self.wide_area, "wan_member_failed", "wan_dc_missing")
+        self.part("the agent's certificate", self.certificate, "tls_cert_expiry")
+        self.part("Connect's CA", self.connect_ca, "connect_ca_expiry")
+        self.part("ACL replication", self.acl_replication, "acl_replication_lag")
+
+    def part(self, what: str, ask: t.Callable[[], None], *rules: str) -> None:
+        """Ask for one part if a rule needs it; what cannot be had is unknown."""
+        if not self.look.wants(*rules):
+            return
+        try:
+            ask()
+        except errors.PermissionDenied as error:
+            needs = f" {OPERATOR}" if "/operator/" in str(error) else ""
+            self.reading.missed(what, f"{error}{needs}")
+        except errors.ConsulError as error:
+            self.reading.missed(what, error)
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+            self.reading.missed(what, f"the answer of {self.client.endpoint} is not Consul's")
+
+    def get(self, path: str, params: dict[str, t.Any] | None = None) -> t.Any:
+        return self.client.get(path, params, consistency=self.consistency).json()
+
+    def leader(self, failing: Reply | None) -> None:
+        """Find out whether there is a leader: by what the server says of itself, then by what only a leader can answer."""
+        reading = self.reading
+        if failing is not None and not failing.known_leader:
+            reading.leader_problem = "the server that answered knows no leader"
+        if reading.leader_problem is None:
+            endpoint = self.client.endpoint
+            try:
+                with Client(replace(endpoint, timeout_s=min(LEADER_TIMEOUT_S, endpoint.timeout_s))) as quick:
+                    quick.check_leader()
+            except errors.PermissionDenied:
+                pass  # whoever refuses that has asked the leader
+            except (errors.NoLeader, errors.TimedOut, errors.ServerFailed) as error:
+                reading.leader_problem = str(error)
+            except errors.ConsulError as error:
+                reading.missed("the leader", error)
+        if reading.leader_problem is not None:
+            self.consistency = "stale"
+
+    def servers(self) -> None:
+        """Know the servers and which are alive: by gossip where the agent is of this datacenter, else by their node checks."""
+        reading = self.reading
+        try:
+            found = self.get("/v1/health/service/consul")
+            reading.visible_servers = len(found)
+            servers = [
+                Server(
+                    str(row["Node"]["Node"]),
+                    all(check["Status"] == "passing" for check in row["Checks"] if check["CheckID"] == "serfHealth"),
+                    str((row["Service"].get("Meta") or {}).get("version", "")),
+                )
+                for row in found
+            ]
+            if self.local:
+                members = [
+                    Server(
+                        str(row["Name"]), row["Status"] == ALIVE, str(row["Tags"].get("build", "")).partition(":")[0]
+                    )
+                    for row in self.get("/v1/agent/members")
+                    if row["Tags"].get("role") == "consul"
+                    and row["Tags"].get("dc", reading.datacenter) == reading.datacenter
+                ]
+                servers = members or servers
+            reading.servers = servers
+        except errors.ConsulError as error:
+            reading.missed("servers", error)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            reading.missed("servers", f"the answer of {self.client.endpoint} is not Consul's")
+
+    def voters(self) -> None:
+        answer = self.get("/v1/operator/raft/configuration")
+        self.reading.voters = [str(row["Node"]) for row in answer["Servers"] if row["Voter"]]
+
+    def autopilot(self) -> None:
+        # 429 is how an unhealthy cluster answers.
+        reply = self.client.exchange("GET", "/v1/operator/autopilot/health", {}, fine=(200, 429))
+        answer = reply.json()
+        self.reading.autopilot_healthy = bool(answer["Healthy"])
+        self.reading.raft = [
+            RaftServer(
+                str(row["Name"]),
+                bool(row["Healthy"]),
+                bool(row["Voter"]),
+                bool(row["Leader"]),
+                _seconds(row["LastContact"]),
+                int(row["LastIndex"]),
+                str(row["Version"]),
+            )
+            for row in answer["Servers"] or ()
+        ]
+
+    def checks(self) -> None:
+        reply = self.client.get("/v1/health/state/any", {"filter": FAILING})
+        self.reading.index = reply.index
+        self.reading.checks = [
+            Check(
+                node=str(row["Node"]),
+                check=str(row["CheckID"]),
+                name=str(row["Name"]),
+                status=str(row["Status"]),
+                output=str(row["Output"]),
+                service=str(row["ServiceName"]),
+                service_id=str(row["ServiceID"]),
+                tags=tuple(row.get("ServiceTags") or ()),
+                index=int(row.get("ModifyIndex", 0)),
+            )
+            for row in reply.json()
+        ]
+
+    def services(self) -> None:
+        """Ask for the instances of the services that have to be there, and for no others."""
+        rules = [rule for rule in self.look.rules.every("service_min_healthy") if rule.enabled and rule.match]
+        if not rules:
+            return
+        patterns = [pattern for rule in rules for one in rule.match for pattern in one.names("service")]
+        known = self.get("/v1/catalog/services")
+        exact = {name for rule in rules for one in rule.match for name in one.exact("service")}
+        wanted = sorted({name for name in known if any(pattern(name) for pattern in patterns)} | exact)
+        self.reading.services = {name: self._instances(name) for name in wanted}
+
+    def _instances(self, name: str) -> list[Instance]:
+        instances = []
+        for row in self.get(f"/v1/health/service/{name}"):
+            service_id = str(row["Service"]["ID"])
+            marks = (NODE_MAINTENANCE, SERVICE_MAINTENANCE + service_id)
+            frozen = any(check["CheckID"] in marks for check in row["Checks"])
+            healthy = all(check["Status"] == "passing" for check in row["Checks"])
+            instances.append(Instance(str(row["Node"]["Node"]), service_id, healthy, frozen))
+        return instances
+
+    def metadata(self) -> None:
+        """Ask for the metadata that patterns look at, of nodes and services with failing checks only."""
+        needs, reading = self.look.rules.needs, self.reading
+        checks = reading.checks or []
+        if "node_meta" in needs and checks:
+            reading.node_meta = {str(row["Node"]): dict(row["Meta"] or {}) for row in self.get("/v1/catalog/nodes")}
+        if "service_meta" in needs:
+            for service in sorted({check.service for check in checks if check.service}):
+                for row in self.get(f"/v1/catalog/service/{service}"):
+                    reading.service_meta[(str(row["Node"]), str(row["ServiceID"]))] = dict(row["ServiceMeta"] or {})
+
+    def wide_area(self) -> None:
+        self.reading.datacenters = [str(name) for name in self.client.get("/v1/catalog/datacenters").json()]
+        if self.local:
+            members = self.client.get("/v1/agent/members", {"wan": "1"}).json()
+            self.reading.wan = [
+                (str(row["Name"]).partition(".")[0], str(row["Tags"].get("dc", "")), row["Status"] == ALIVE)
+                for row in members
+            ]
+
+    def certificate(self) -> None:
+        endpoint = self.client.endpoint
+        if endpoint.base_url.startswith("https:") and self.local:
+            self.reading.certificate_expiry = certificate.expiry(endpoint)
+
+    def connect_ca(self) -> None:
+        try:
+            answer = self.get("/v1/connect/ca/roots")
+        except errors.ServerFailed as error:
+            if "Connect must be enabled" in error.said:
+                return
+            raise
+        active = [row for row in answer["Roots"] or () if row.get("Active")]
+        if active:
+            self.reading.ca_expiry = min(_moment(row["NotAfter"]) for row in active)
+
+    def acl_replication(self) -> None:
+        try:
+            answer = self.get("/v1/acl/replication")
+        except errors.ConsulError as error:
+            if "ACL support disabled" in error.said:
+                return
+            raise
+        if answer["Enabled"]:
+            self.reading.acl_replication = AclReplication(
+                bool(answer["Running"]), _moment(answer["LastSuccess"]), _moment(answer["LastError"])
+            )
+
+
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-6, "ns": 1e-9}
+
+
+def _seconds(duration: str) -> float:
+    """Return the seconds of a Go duration as ``1m2.5s``."""
+    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([\d.]+)(h|ms|m|µs|us|ns|s)", duration))
+
+
+def _moment(text: str) -> float:
+    """Return the Unix seconds of a time as Go writes it; its zero time is 0."""
+    if text.startswith("0001-"):
+        return 0.0
+    head = re.sub(r"\.\d+", "", text).replace("Z", "+00:00")
+    return datetime.datetime.fromisoformat(head).timestamp()

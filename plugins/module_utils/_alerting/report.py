@@ -1,0 +1,48 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Turns a judgement into what a face returns, and into the sentence of a gate that is closed. Pure."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._consul.errors import Error
+from .._consul.units import count_of
+from .check import Outcome
+
+
+class GateClosed(Error):
+    """Something is wrong, or unknown, that a gate shall not let through."""
+
+
+def result(outcome: Outcome) -> dict[str, t.Any]:
+    """Return an outcome as plain data."""
+    judgement = outcome.judgement
+    return {
+        "changed": False,
+        "verdict": judgement.verdict,
+        "findings": [finding._asdict() for finding in judgement.findings],
+        "counts": judgement.counts,
+        "unknown": [unknown._asdict() for unknown in judgement.unknown],
+        "maintenance": judgement.maintenance,
+        "looks": outcome.looks,
+        "seconds": round(outcome.seconds, 3),
+    }
+
+
+def closed(outcome: Outcome, data: dict[str, t.Any]) -> GateClosed:
+    """Return the error of a gate that stays closed: the worst findings in words."""
+    judgement = outcome.judgement
+    words = [f"{found.severity}: {found.summary}" for found in judgement.findings[:5]]
+    words += [
+        f"unknown: {one.what} of {one.datacenter} ({one.reason})" for one in judgement.unknown[: max(1, 5 - len(words))]
+    ]
+    more = len(judgement.findings) + len(judgement.unknown) - len(words)
+    if more > 0:
+        words.append(f"and {count_of(more, 'other thing')}")
+    waited = f" after {outcome.seconds:.0f} s" if outcome.looks > 1 else ""
+    error = GateClosed(f"{judgement.verdict}{waited}. " + "; ".join(words))
+    error.details = data
+    return error

@@ -1,0 +1,273 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: consul_alert_check
+short_description: Judge the health of Consul datacenters, and wait for it
+version_added: 1.1.0
+description:
+  - Looks at one datacenter or several and says what is wrong. A play can gate on it, before maintenance, after a failover, in a
+    drill.
+  - Sees what Consul itself forgets. A server that died is removed by autopilot after some 15 seconds, and what is left calls
+    itself healthy; with O(expect) it is still reported.
+  - Reads what is not passing with one filtered request, however many checks there are. Never changes anything.
+  - What could not be read is C(unknown), and unknown is never ok.
+options:
+  datacenters:
+    description:
+      - Datacenters to look at through the one agent in O(url). Without it, O(datacenter) or the agent's own.
+    type: list
+    elements: str
+  expect:
+    description:
+      - What should be there, by datacenter. Each is C({servers: [names]}) or C({servers: how many}).
+    type: dict
+  rules:
+    description:
+      - Changes to the built-in rules. Each names a C(rule) and may set C(enabled), C(severity) (V(critical), V(warning) or
+        V(none)), thresholds C(warning) and C(critical) (a number, a duration as V(26h), or V(none)), and for C(check_status) C(severities), a
+        dictionary of the check's status and the severity.
+      - C(check_status), C(node_down) and C(service_min_healthy) take C(match) and C(ignore), as O(match). An entry with C(match) stands
+        before the built-in one, which still judges the rest.
+      - C(service_min_healthy) needs C(match) with C(service), and C(warning) or C(critical) as a number or as a percentage.
+      - The rules are C(consul_unreachable), C(no_leader), C(acl_token_blind), C(quorum_margin), C(server_missing),
+        C(server_unexpected), C(autopilot_unhealthy), C(raft_last_contact), C(raft_trailing_logs), C(version_skew), C(node_down),
+        C(check_status), C(service_min_healthy), C(wan_member_failed), C(wan_dc_missing), C(tls_cert_expiry),
+        C(connect_ca_expiry), C(acl_replication_lag), C(snapshot_age) and C(snapshot_unverified).
+    type: list
+    elements: dict
+    default: []
+  match:
+    description:
+      - Look only at checks and nodes that match one of these. Each is a dictionary of C(node), C(service), C(check), C(tags) (patterns
+        or lists of them), C(node_meta) and C(service_meta) (dictionaries of patterns). All that are given must match.
+      - A pattern is a glob as V(web-*), or after V(re:) a regular expression.
+    type: list
+    elements: dict
+  ignore:
+    description:
+      - Leave out checks and nodes that match one of these.
+    type: list
+    elements: dict
+  snapshots:
+    description:
+      - Directory with the snapshots of M(consulops.failover.consul_snapshot), on the host where the module runs. Without it the rules
+        C(snapshot_age) and C(snapshot_unverified) are not looked at.
+    type: path
+  fail_on:
+    description:
+      - Fail when there is a finding of this severity or worse, or when something is unknown. V(never) only reports.
+    type: str
+    choices: [critical, warning, never]
+    default: critical
+  wait:
+    description:
+      - Seconds to wait until nothing is left that O(fail_on) fails on.
+    type: float
+    default: 0.0
+  stable_for:
+    description:
+      - Seconds for which everything must stay well. Needs O(wait) of at least as long.
+    type: float
+    default: 0.0
+extends_documentation_fragment:
+  - consulops.failover.connection
+  - consulops.failover.connection.several
+  - consulops.failover.connection.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Changes nothing in any mode.
+  diff_mode:
+    support: none
+seealso:
+  - module: consulops.failover.consul_snapshot
+author:
+  - The consulops.failover founders (@consulops)
+"""
+
+EXAMPLES = r"""
+- name: Go on only when the datacenter is well
+  consulops.failover.consul_alert_check:
+    expect:
+      dc1:
+        servers: [consul1, consul2, consul3]
+
+- name: Wait up to two minutes for everything to be well, and to stay so for ten seconds
+  consulops.failover.consul_alert_check:
+    datacenters: [dc1, dc2]
+    expect: {dc1: {servers: 3}, dc2: {servers: 3}}
+    fail_on: warning
+    wait: 120
+    stable_for: 10
+
+- name: Report with rules of our own
+  consulops.failover.consul_alert_check:
+    snapshots: /var/backups/consul
+    fail_on: never
+    ignore:
+      - node: "build-*"
+      - tags: no-alert
+    rules:
+      - rule: snapshot_age
+        warning: 2h
+        critical: 8h
+      - rule: check_status
+        match: {service: "re:^infra-"}
+        severities: {warning: critical}
+      - rule: service_min_healthy
+        match: {service: web}
+        warning: 3
+        critical: 1
+  register: health
+"""
+
+RETURN = r"""
+verdict:
+  description: The worst that there is, V(critical), V(unknown), V(warning) or V(ok).
+  returned: always
+  type: str
+  sample: ok
+findings:
+  description: What is wrong, the worst first, in the same order in every run.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    rule:
+      description: The rule that found it.
+      type: str
+    severity:
+      description: V(critical) or V(warning).
+      type: str
+    datacenter:
+      description: The datacenter.
+      type: str
+    node:
+      description: The node, if it is about one.
+      type: str
+    service:
+      description: ID of the service, if it is about one.
+      type: str
+    check:
+      description: ID of the check, if it is about one.
+      type: str
+    since_index:
+      description: Raft index of the check's state, 0 for what is no check.
+      type: int
+    summary:
+      description: A sentence that a person can act on.
+      type: str
+    detail:
+      description: What else is known, for example the check's output.
+      type: str
+    advice:
+      description: What to do.
+      type: str
+  sample:
+    - rule: quorum_margin
+      severity: critical
+      datacenter: dc1
+      summary: "2 of 3 expected servers alive in dc1: one more failure loses quorum"
+counts:
+  description: Findings of each severity, and how much is unknown.
+  returned: always
+  type: dict
+  sample: {"critical": 1, "warning": 0, "unknown": 0}
+unknown:
+  description: What could not be read, with the datacenter and the reason.
+  returned: always
+  type: list
+  elements: dict
+maintenance:
+  description: What is in maintenance and was not judged.
+  returned: always
+  type: list
+  elements: str
+looks:
+  description: How often it looked.
+  returned: always
+  type: int
+seconds:
+  description: How long it looked and waited, in seconds.
+  returned: always
+  type: float
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.consulops.failover.plugins.module_utils._alerting import report
+from ansible_collections.consulops.failover.plugins.module_utils._alerting.check import Waiting, wait_until_well
+from ansible_collections.consulops.failover.plugins.module_utils._alerting.read import Look
+from ansible_collections.consulops.failover.plugins.module_utils._alerting.reading import Snapshot
+from ansible_collections.consulops.failover.plugins.module_utils._alerting.ruleset import make_expected, make_rules
+from ansible_collections.consulops.failover.plugins.module_utils._ansible import (
+    clients_of,
+    connection_spec,
+    run,
+    side_spec,
+)
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot import catalogue
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot.guard import readable_path
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=dict(
+            datacenters=dict(type="list", elements="str"),
+            connections=side_spec(type="list", elements="dict"),
+            expect=dict(type="dict"),
+            rules=dict(type="list", elements="dict", default=[]),
+            match=dict(type="list", elements="dict"),
+            ignore=dict(type="list", elements="dict"),
+            snapshots=dict(type="path"),
+            fail_on=dict(type="str", choices=["critical", "warning", "never"], default="critical"),
+            wait=dict(type="float", default=0.0),
+            stable_for=dict(type="float", default=0.0),
+            **connection_spec(),
+        ),
+        mutually_exclusive=[("token", "token_file"), ("datacenters", "connections")],
+        supports_check_mode=True,
+    )
+    run(module, check)
+
+
+def check(module: AnsibleModule) -> dict[str, t.Any]:
+    options = module.params
+    rules = make_rules(options["rules"], options["match"], options["ignore"])
+    expected = make_expected(options["expect"])
+    waiting = Waiting(options["wait"], options["stable_for"])
+    waiting.check()
+    directory = options["snapshots"]
+    with clients_of(module, options["connections"], options["datacenters"]) as clients:
+        outcome = wait_until_well(
+            clients, lambda: Look(rules, newest_snapshots(directory)), expected, options["fail_on"], waiting
+        )
+    result = report.result(outcome)
+    if outcome.judgement.fails(options["fail_on"]):
+        raise report.closed(outcome, result)
+    return result
+
+
+def newest_snapshots(directory: str | None) -> dict[str, Snapshot | None] | None:
+    """Return the newest snapshot of each datacenter in a directory, read again and compared with its manifest."""
+    if directory is None:
+        return None
+    entries = catalogue.list_directory(readable_path(directory, "snapshots"))
+    found: dict[str, Snapshot | None] = {}
+    for datacenter in {entry.datacenter for entry in entries if entry.datacenter}:
+        newest = catalogue.newest(entries, datacenter)
+        if newest is not None:
+            verified = catalogue.entry(newest.path, verify=True)
+            found[datacenter] = Snapshot(str(verified.path), verified.time, verified.problem)
+    return found
+
+
+if __name__ == "__main__":
+    main()
