@@ -189,6 +189,11 @@ maintenance:
   returned: always
   type: list
   elements: str
+table:
+  description: The findings, what is unknown and what is in maintenance, as lines for a person.
+  returned: always
+  type: list
+  elements: str
 looks:
   description: How often it looked.
   returned: always

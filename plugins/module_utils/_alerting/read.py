@@ -33,7 +33,7 @@ from .ruleset import RuleSet
 
 FAILING = 'Status != "passing"'
 LEADER_TIMEOUT_S = 2.0  # a consistent read takes milliseconds; elections end within about three seconds
-ALIVE = 1  # serf.StatusAlive, as /v1/agent/members shows it
+ALIVE, LEFT = 1, 3  # as /v1/agent/members shows Serf's states; who left, or was made to, is no member any more
 OPERATOR = 'The token needs operator = "read".'
 
 
@@ -52,6 +52,7 @@ class Look:
 def read(client: Client, look: Look, now: float) -> Reading:
     """Read one datacenter. Never raises for a Consul that is down or forbids something: that is in the reading."""
     reading = Reading(client.endpoint.datacenter or "", now, snapshots=look.snapshots)
+    home = ""
     try:
         home = _home(client)
         reading.datacenter = reading.datacenter or home
@@ -59,12 +60,16 @@ def read(client: Client, look: Look, now: float) -> Reading:
     except errors.PermissionDenied as error:
         reading.missed("checks", f"{error} The token needs node_prefix and service_prefix read.")
         return reading
-    except errors.NoLeader as error:
-        reading.leader_problem = str(error)
-        failing = None
     except errors.ConsulError as error:
+        if isinstance(error, errors.NoLeader) and reading.datacenter == home:
+            reading.leader_problem = str(error)
+            _Reader(client, look, reading, local=True).all(None)
+            return reading
+        # Any server can answer that, with a leader or without: of another datacenter none can be reached.
         reading.datacenter = reading.datacenter or str(client.endpoint)
         reading.unreachable = str(error)
+        if isinstance(error, errors.TLSFailed) and look.wants("tls_cert_expiry"):
+            reading.certificate_expiry = _expiry_of_refused(client)
         return reading
     local = client.endpoint.datacenter in (None, home)
     _Reader(client, look, reading, local=local).all(failing)
@@ -77,6 +82,14 @@ def _home(client: Client) -> str:
     if known is None:
         known = str(client.get("/v1/catalog/datacenters").json()[0])
     return known
+
+
+def _expiry_of_refused(client: Client) -> float | None:
+    """Return when a certificate expires that was not accepted, None when that cannot be seen either."""
+    try:
+        return certificate.expiry(client.endpoint)
+    except errors.ConsulError:
+        return None
 
 
 def _failing(client: Client) -> Reply:
@@ -127,7 +140,7 @@ class _Reader:
     def leader(self, failing: Reply | None) -> None:
         """Find out whether there is a leader: by what the server says of itself, then by what only a leader can answer."""
         reading = self.reading
-        if failing is not None and not failing.known_leader:
+        if failing is not None and failing.headers.get("X-Consul-KnownLeader") == "false":
             reading.leader_problem = "the server that answered knows no leader"
         if reading.leader_problem is None:
             endpoint = self.client.endpoint
@@ -163,7 +176,8 @@ class _Reader:
                         str(row["Name"]), row["Status"] == ALIVE, str(row["Tags"].get("build", "")).partition(":")[0]
                     )
                     for row in self.get("/v1/agent/members")
-                    if row["Tags"].get("role") == "consul"
+                    if row["Status"] != LEFT
+                    and row["Tags"].get("role") == "consul"
                     and row["Tags"].get("dc", reading.datacenter) == reading.datacenter
                 ]
                 servers = members or servers
@@ -252,6 +266,7 @@ class _Reader:
             self.reading.wan = [
                 (str(row["Name"]).partition(".")[0], str(row["Tags"].get("dc", "")), row["Status"] == ALIVE)
                 for row in members
+                if row["Status"] != LEFT
             ]
 
     def certificate(self) -> None:

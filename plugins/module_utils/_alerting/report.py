@@ -11,6 +11,7 @@ import typing as t
 from .._consul.errors import Error
 from .._consul.units import count_of
 from .check import Outcome
+from .finding import Judgement
 
 
 class GateClosed(Error):
@@ -27,9 +28,21 @@ def result(outcome: Outcome) -> dict[str, t.Any]:
         "counts": judgement.counts,
         "unknown": [unknown._asdict() for unknown in judgement.unknown],
         "maintenance": judgement.maintenance,
+        "table": table(judgement),
         "looks": outcome.looks,
         "seconds": round(outcome.seconds, 3),
     }
+
+
+def table(judgement: Judgement) -> list[str]:
+    """Return a judgement as lines for a person."""
+    rows = [(found.severity, found.datacenter, found.rule, found.summary) for found in judgement.findings]
+    rows += [("unknown", one.datacenter, one.what, one.reason) for one in judgement.unknown]
+    rows += [("quiet", *place.partition(": ")[::2], "in maintenance") for place in judgement.maintenance]
+    if not rows:
+        return ["ok: nothing is wrong"]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    return ["  ".join([*(text.ljust(width) for text, width in zip(row, widths)), row[3]]) for row in rows]
 
 
 def closed(outcome: Outcome, data: dict[str, t.Any]) -> GateClosed:

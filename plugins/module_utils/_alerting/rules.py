@@ -23,7 +23,10 @@ def judge(reading: Reading, rules: RuleSet, expected: t.Mapping[str, Expected]) 
     """Return everything that is wrong with one datacenter."""
     judging = _Judging(reading, rules, expected)
     if reading.unreachable:
-        judging.unreachable()
+        # A certificate that has expired is reason enough for not being let in.
+        if reading.certificate_expiry is None or reading.certificate_expiry > reading.time:
+            judging.unreachable()
+        judging.certificates()
     else:
         judging.cluster()
         if reading.leader_problem is None:

@@ -1,0 +1,362 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""consul_alert_check on clusters that are really broken: exactly what a person would want to know, and none when it is mended."""
+
+from __future__ import annotations
+
+import json
+import time
+import typing as t
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.lab.ansible import ModuleFailed, run_module, run_our_playbook
+from tests.lab.consul import Datacenter, Lab, Server, eventually
+from tests.lab.faults import Proxy
+from tests.lab.fill import new_token, register_external
+from tests.lab.tls import Authority
+
+from .conftest import tls_options
+
+Found = list[tuple[str, str]]
+
+
+def look(at: Datacenter | Server, /, **options: t.Any) -> dict[str, t.Any]:
+    """Look once and return everything, whatever is wrong."""
+    token = None if isinstance(at, Server) else at.token
+    return run_module("consul_alert_check", **{"url": at.url, "token": token, "fail_on": "never", **options})
+
+
+def rules(result: dict[str, t.Any]) -> Found:
+    """Return the rules that found something, with what it is about."""
+    return [(one["rule"], one["node"]) for one in result["findings"]]
+
+
+def gate(at: Datacenter | Server, /, **options: t.Any) -> dict[str, t.Any]:
+    """Be a gate that must be closed; return what it says."""
+    with pytest.raises(ModuleFailed) as failure:
+        look(at, **{"fail_on": "critical", **options})
+    return failure.value.result
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Three servers, and what happens to them
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Datacenter]:
+    """A cluster that every test here breaks and mends again."""
+    with Lab(tmp_path_factory.mktemp("three")) as lab:
+        yield lab.datacenter("dc1", servers=3)
+
+
+def expected(three: Datacenter) -> dict[str, t.Any]:
+    return {"dc1": {"servers": [server.name for server in three.servers]}}
+
+
+def is_well(three: Datacenter) -> dict[str, t.Any]:
+    """Wait until a gate that fails on anything opens, and return what it says."""
+    for server in three.servers:
+        if server.process is None:
+            server.start()
+    three.wait_ready()
+    return look(three.leader(), expect=expected(three), fail_on="warning", wait=60)
+
+
+def test_a_well_cluster_has_no_findings(three: Datacenter) -> None:
+    result = is_well(three)
+    assert (result["verdict"], result["findings"], result["unknown"]) == ("ok", [], [])
+    assert result["changed"] is False and result["table"] == ["ok: nothing is wrong"]
+
+
+def test_a_follower_that_dies_is_reported_also_when_autopilot_forgot_it(three: Datacenter) -> None:
+    is_well(three)
+    victim = three.followers()[0]
+    observer = next(server for server in three.servers if server is not victim)
+    victim.stop()
+    killed = time.monotonic()
+    exposed: list[float] = []
+
+    def gossip() -> None:
+        def failed() -> bool:
+            members = observer.get("/v1/agent/members")
+            return any(one["Name"] == victim.name and one["Status"] == 4 for one in members)
+
+        eventually(failed, what="gossip calls the server failed")
+        exposed.append(time.monotonic() - killed)
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(gossip)
+        missing = {"server_missing": victim.name, "quorum_margin": ""}
+        eventually(lambda: missing.items() <= dict(rules(look(observer, expect=expected(three)))).items(), what="found")
+        found = time.monotonic() - killed
+        waiting.result()
+    print(f"gossip said so after {exposed[0]:.2f} s, the check after {found:.2f} s")
+    assert found - exposed[0] < 1.0
+
+    result = gate(observer, expect=expected(three))
+    assert "critical: 2 of 3 expected servers alive in dc1: one more failure loses quorum" in result["msg"]
+    eventually(lambda: look(observer)["verdict"] == "ok", what="Consul itself calls the rest healthy", within_s=60)
+    assert rules(look(observer, expect=expected(three))) == [("quorum_margin", ""), ("server_missing", victim.name)]
+    assert rules(look(observer, expect={"dc1": {"servers": 3}})) == [("quorum_margin", ""), ("server_missing", "")]
+    victim.start()
+    assert is_well(three)["looks"] >= 1
+
+
+def test_a_leader_that_dies_is_noticed_and_its_successor_too(three: Datacenter) -> None:
+    is_well(three)
+    leader = three.leader()
+    observer = three.followers()[0]
+    leader.stop()
+    killed = time.monotonic()
+    assert ("no_leader", "") in rules(look(observer, expect=expected(three)))
+    print(f"no leader was noticed within {time.monotonic() - killed:.2f} s")
+    eventually(lambda: ("no_leader", "") not in rules(look(observer, expect=expected(three))), what="a new leader")
+    eventually(lambda: ("server_missing", leader.name) in rules(look(observer, expect=expected(three))))
+    leader.start()
+    is_well(three)
+
+
+def test_quorum_that_is_lost_is_said_within_seconds_and_comes_back(three: Datacenter) -> None:
+    is_well(three)
+    first, second = three.followers()
+    observer = three.leader()
+    first.stop()
+    second.stop()
+    killed = time.monotonic()
+    wanted = [("no_leader", ""), ("quorum_margin", ""), ("server_missing", first.name), ("server_missing", second.name)]
+    eventually(lambda: sorted(rules(look(observer, expect=expected(three)))) == sorted(wanted), what="all of it")
+    print(f"lost quorum was complete after {time.monotonic() - killed:.2f} s")
+    started = time.monotonic()
+    result = gate(observer, expect=expected(three))
+    assert time.monotonic() - started < 3.0
+    assert "1 of 3 expected servers alive in dc1: quorum is lost" in result["msg"]
+    assert result["unknown"] == [], "what cannot be known without a leader is explained by it"
+    with ThreadPoolExecutor(1) as pool:
+        opening = pool.submit(look, observer, expect=expected(three), fail_on="warning", wait=60, stable_for=1)
+        first.start()
+        second.start()
+        result = opening.result()
+    assert (result["verdict"], result["findings"]) == ("ok", [])
+    assert result["looks"] > 1
+
+
+def test_a_server_that_is_frozen_counts_as_failed(three: Datacenter) -> None:
+    is_well(three)
+    victim = three.followers()[0]
+    observer = three.leader()
+    victim.pause()
+    try:
+        eventually(lambda: ("server_missing", victim.name) in rules(look(observer, expect=expected(three))))
+        assert rules(look(victim, timeout=1)) == [("consul_unreachable", "")], "the frozen one itself is unreachable"
+    finally:
+        victim.resume()
+    is_well(three)
+
+
+def test_waiting_gives_up_in_time_and_says_what_is_left(three: Datacenter) -> None:
+    is_well(three)
+    started = time.monotonic()
+    result = gate(three.leader(), expect={"dc1": {"servers": 4}}, wait=2)
+    assert 2.0 <= time.monotonic() - started < 6.0
+    assert "after 2 s" in result["msg"] and "1 server of dc1 missing" in result["msg"]
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Federation, tokens, certificates
+
+
+def test_datacenters_are_judged_together_and_a_lost_one_is_missed(lab: Lab) -> None:
+    one, two = lab.datacenter("dc1"), lab.datacenter("dc2")
+    lab.join_wan(one, two)
+    expect = {"dc1": {"servers": 1}, "dc2": {"servers": 1}}
+    both = {"expect": expect, "rules": [{"rule": "autopilot_unhealthy", "enabled": False}]}
+    through = look(one, datacenters=["dc1", "dc2"], **both)
+    assert (through["findings"], through["unknown"]) == ([], [])
+    direct = look(one, connections=[{}, {"url": two.url}], **both)
+    assert (direct["findings"], direct["unknown"]) == ([], [])
+    two.servers[0].stop()
+    wanted = {("wan_member_failed", "dc2-s1"), ("wan_dc_missing", ""), ("consul_unreachable", "")}
+    found = eventually(
+        lambda: (result := look(one, datacenters=["dc1", "dc2"], **both)) and set(rules(result)) == wanted and result,
+        what="the WAN failure",
+    )
+    assert {one["datacenter"] for one in found["findings"] if one["rule"] == "consul_unreachable"} == {"dc2"}
+    two.servers[0].start()
+    assert look(one, datacenters=["dc1", "dc2"], **both, fail_on="warning", wait=60)["verdict"] == "ok"
+
+
+def test_a_token_that_sees_too_little_is_never_health(secured: Datacenter) -> None:
+    blind = new_token(secured, 'key_prefix "" { policy = "read" }', "blind")
+    result = look(secured, token=blind)
+    assert ("acl_token_blind", "") in rules(result)
+    assert any('operator = "read"' in one["reason"] for one in result["unknown"])
+    assert gate(secured, token=blind)["verdict"] == "critical"
+    wrong = look(secured, token="00000000-1111-2222-3333-444444444444")
+    assert wrong["verdict"] != "ok" and "ACL not found" in json.dumps(wrong)
+
+
+def test_the_documented_policy_is_enough_and_every_line_of_it_is_needed(secured: Datacenter) -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "alerts.md").read_text(encoding="utf-8")
+    policy = text.split("```hcl\n")[1].split("```")[0]
+    quiet = {"rules": [{"rule": "check_status", "enabled": False}, {"rule": "autopilot_unhealthy", "enabled": False}]}
+    enough = look(secured, token=new_token(secured, policy, "enough"), **quiet)
+    assert (enough["unknown"], enough["findings"]) == ([], [])
+    lines = policy.strip().splitlines()
+    for number, line in enumerate(lines):
+        less = "\n".join(other for other in lines if other != line)
+        result = look(secured, token=new_token(secured, less, f"less-{number}"), **quiet)
+        assert result["verdict"] != "ok", f"{line} is not needed"
+
+
+def test_a_certificate_that_expires_and_one_that_has(lab: Lab, tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "ca")
+    soon = lab.datacenter("soon", authority=authority, certificate_days=5)
+    options = {"url": soon.servers[0].https_url, "ca_path": str(authority.ca_path)}
+    found = [one for one in look(soon, **options)["findings"] if one["rule"] == "tls_cert_expiry"]
+    assert [one["severity"] for one in found] == ["critical"] and "expires in 4d" in found[0]["summary"]
+    past = lab.datacenter("past", authority=authority, certificate_days=-1)
+    result = look(past, url=past.servers[0].https_url, ca_path=str(authority.ca_path))
+    assert rules(result) == [("tls_cert_expiry", "")] and "expired" in result["findings"][0]["summary"]
+
+
+def test_an_agent_that_asks_for_a_client_certificate(
+    tls_datacenter: Datacenter, authority: Authority, tmp_path: Path
+) -> None:
+    result = look(tls_datacenter, **tls_options(tls_datacenter, authority, tmp_path))
+    assert "consul_unreachable" not in {one["rule"] for one in result["findings"]}
+    assert result["unknown"] == []
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Checks
+
+
+@pytest.fixture
+def single(lab: Lab) -> Datacenter:
+    return lab.datacenter("dc1")
+
+
+QUIET = [{"rule": "autopilot_unhealthy", "enabled": False}]
+
+
+def set_check(at: Datacenter, node: str, status: str) -> None:
+    check = {"Node": node, "CheckID": f"chk-{node}", "Name": "reachable", "Status": status, "Output": f"it is {status}"}
+    at.put("/v1/catalog/register", {"Node": node, "Address": "192.0.2.1", "SkipNodeUpdate": True, "Check": check})
+
+
+def test_one_failing_check_of_many_costs_one_filtered_read(single: Datacenter, shared_lab: Lab) -> None:
+    for number in range(400):
+        register_external(single, f"ext-{number}")
+    with Proxy(single.url, f"{shared_lab.network}.250") as counting:
+        assert look(single, url=counting.url, rules=QUIET)["findings"] == []
+        quiet = len(counting.requests)
+        set_check(single, "ext-7", "critical")
+        counting.requests.clear()
+        result = look(single, url=counting.url, rules=QUIET)
+        assert len(counting.requests) == quiet < 15, "the number of requests does not depend on the checks"
+    (found,) = result["findings"]
+    assert (found["rule"], found["severity"], found["node"], found["check"]) == (
+        "check_status",
+        "critical",
+        "ext-7",
+        "chk-ext-7",
+    )
+    assert found["since_index"] > 0 and found["detail"] == "it is critical"
+    set_check(single, "ext-7", "warning")
+    assert look(single, rules=QUIET)["verdict"] == "warning"
+    assert look(single, rules=QUIET, fail_on="critical")["counts"] == {"critical": 0, "warning": 1, "unknown": 0}
+    set_check(single, "ext-7", "passing")
+    assert look(single, rules=QUIET)["verdict"] == "ok"
+
+
+def test_a_gate_opens_as_soon_as_the_check_passes(single: Datacenter) -> None:
+    register_external(single, "ext")
+    set_check(single, "ext", "critical")
+    with ThreadPoolExecutor(1) as pool:
+        opening = pool.submit(look, single, rules=QUIET, fail_on="critical", wait=30)
+        time.sleep(1.5)  # it is waiting by now; nothing shows from outside that it is
+        set_check(single, "ext", "passing")
+        passed = time.monotonic()
+        assert opening.result()["verdict"] == "ok"
+    print(f"opened {time.monotonic() - passed:.3f} s after the check passed")
+    assert time.monotonic() - passed < 1.0
+
+
+def test_maintenance_matching_and_metadata(single: Datacenter) -> None:
+    server = single.servers[0]
+    register_external(single, "ext-1", Tags=["no-alert"])
+    single.put(
+        "/v1/catalog/register",
+        {
+            "Node": "ext-2",
+            "Address": "192.0.2.2",
+            "NodeMeta": {"team": "dba"},
+            "Check": {"CheckID": "c", "Name": "c", "Status": "critical"},
+        },
+    )
+    set_check(single, "ext-1", "critical")
+    single.put("/v1/agent/service/register", {"Name": "web", "Check": {"TTL": "60s", "Status": "critical"}})
+    everything = look(single, rules=QUIET)
+    assert {one["node"] for one in everything["findings"]} == {"ext-1", "ext-2", server.name}
+    assert {one["node"] for one in look(single, rules=QUIET, ignore=[{"node": "ext-*"}])["findings"]} == {server.name}
+    by_team = [*QUIET, {"rule": "check_status", "match": {"node_meta": {"team": "dba"}}, "severity": "warning"}]
+    severities = {one["node"]: one["severity"] for one in look(single, rules=by_team)["findings"]}
+    assert severities["ext-2"] == "warning" and severities["ext-1"] == "critical"
+    single.request("PUT", "/v1/agent/service/maintenance/web?enable=true&reason=upgrade")
+    frozen = look(single, rules=QUIET, ignore=[{"node": "ext-*"}])
+    assert frozen["findings"] == [] and frozen["maintenance"] == [f"dc1: service web on {server.name}"]
+    enough = [*QUIET, {"rule": "service_min_healthy", "match": {"service": "web"}, "critical": 1}]
+    (found,) = look(single, rules=enough, ignore=[{"node": "ext-*"}])["findings"]
+    assert "0 of 0 instances of web in dc1 healthy (1 in maintenance), at least 1 needed" in found["summary"]
+    missing = [*QUIET, {"rule": "service_min_healthy", "match": {"service": "absent"}, "critical": 1}]
+    assert [one["service"] for one in look(single, rules=missing, ignore=[{"node": "ext-*"}])["findings"]] == ["absent"]
+
+
+def test_snapshots_are_judged_by_their_manifests(single: Datacenter, tmp_path: Path) -> None:
+    tight = [*QUIET, {"rule": "snapshot_age", "warning": "1h", "critical": "2h"}]
+    assert rules(look(single, snapshots=tmp_path, rules=tight)) == [("snapshot_age", "")]
+    saved = run_module("consul_snapshot", path=tmp_path / "one.snap", url=single.url)
+    assert look(single, snapshots=tmp_path, rules=tight)["findings"] == []
+    path = Path(saved["path"])
+    data = bytearray(path.read_bytes())
+    data[-20] ^= 1
+    path.write_bytes(data)
+    assert rules(look(single, snapshots=tmp_path, rules=tight)) == [("snapshot_unverified", "")]
+    assert "No such file" in gate(single, snapshots=tmp_path / "nowhere")["msg"]
+
+
+@pytest.mark.parametrize("fault", ["page", "error", "cut", "hang", "drop", "json", "endless"])
+@pytest.mark.parametrize("path", ["/v1/health/state", "/v1/health/service", "/v1/operator", "/v1/agent/members"])
+def test_a_broken_answer_is_unknown_never_ok(dc1: Datacenter, shared_lab: Lab, path: str, fault: str) -> None:
+    with Proxy(dc1.url, f"{shared_lab.network}.250", fault=fault, path=path) as broken:
+        broken.body = '{"unexpected": true}'
+        result = look(dc1, url=broken.url, timeout=1)
+        assert result["verdict"] in ("unknown", "critical"), result
+        assert result["unknown"] or rules(result) == [("consul_unreachable", "")]
+
+
+def test_nothing_listens_there() -> None:
+    with pytest.raises(ModuleFailed) as failure:
+        run_module("consul_alert_check", url="http://127.0.0.1:9", datacenter="dc1", wait=1)
+    assert "Consul of dc1 cannot be asked" in failure.value.result["msg"]
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# The playbook
+
+
+def test_the_health_playbook_prints_a_table_and_is_a_gate(single: Datacenter, tmp_path: Path) -> None:
+    register_external(single, "ext")
+    variables: dict[str, t.Any] = {"consul_health_url": single.url, "consul_health_rules": QUIET}
+    done = run_our_playbook(tmp_path / "run", "health", variables)
+    assert done.returncode == 0 and "ok: nothing is wrong" in done.stdout, done.stdout
+    set_check(single, "ext", "critical")
+    closed = run_our_playbook(tmp_path / "run", "health", variables)
+    assert closed.returncode != 0 and "node ext: check reachable is critical" in closed.stdout
+    only = run_our_playbook(tmp_path / "run", "health", {**variables, "consul_health_fail_on": "never"})
+    assert only.returncode == 0 and "node ext: check reachable is critical" in only.stdout
