@@ -43,11 +43,11 @@ unit: $(VENV)/.ready $(COLLECTION) ## Unit and property tests
 
 .PHONY: integration
 integration: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## Tests against real Consul servers
-	@echo "== integration tests"; $(BIN)/python -m pytest -q tests/integration
+	@echo "== integration tests"; $(BIN)/python -m pytest -q -n 2 tests/integration
 
 .PHONY: pyconsul
 pyconsul: $(PYCONSUL)/.ready $(COLLECTION) $(CONSUL) ## Unit and integration tests with py-consul instead of python-consul2
-	@echo "== tests with py-consul"; $(PYCONSUL)/bin/python -m pytest -q tests/unit tests/integration
+	@echo "== tests with py-consul"; $(PYCONSUL)/bin/python -m pytest -q -n 2 tests/unit tests/integration
 
 .PHONY: python39
 python39: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## Modules and module_utils on Python 3.9, the oldest target

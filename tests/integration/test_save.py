@@ -17,6 +17,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible_collections.consulops.failover.plugins.module_utils._consul import version
 
 from tests.lab.ansible import ModuleFailed, run_module
 from tests.lab.consul import Datacenter, Lab
@@ -80,7 +81,7 @@ def test_the_manifest_says_where_when_and_what(secured: Datacenter, target: Path
     assert manifest["datacenter"] == "secured"
     assert manifest["node"] == "secured-s1" and manifest["servers"] == ["secured-s1"]
     assert manifest["consul_version"] == secured.get("/v1/agent/self")["Config"]["Version"]
-    assert manifest["collection_version"] == "1.0.0"
+    assert manifest["collection_version"] == version.VERSION
     assert before <= time.mktime(time.strptime(manifest["time"], "%Y-%m-%dT%H:%M:%SZ")) - time.timezone + 1
     data = (target / "one.snap").read_bytes()
     assert manifest["size"] == len(data)

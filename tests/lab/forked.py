@@ -36,8 +36,9 @@ def call(
 ) -> tuple[str, str]:
     """Run a module's main() in a fresh process and return what it wrote on stdout and stderr."""
     with _starting:
-        # What another interpreter imports, and how, can depend on the environment.
-        settings = () if python == sys.executable else tuple(sorted(environment.items()))
+        # What is imported, and how, can depend on the environment.
+        usual = python == sys.executable and "PYTHONPATH" not in environment
+        settings = () if usual else tuple(sorted(environment.items()))
         address = _server(python, settings)
     with (
         socket.socket(socket.AF_UNIX) as connection,

@@ -222,7 +222,9 @@ def _nth(number: int) -> str:
 def _last_index(header: t.Any) -> int:
     if not isinstance(header, list) or len(header) != 1 or header[0][0] != b"LastIndex":
         raise BadSnapshot("state.bin does not begin with Consul's header")
-    return int(header[0][1])
+    if not isinstance(header[0][1], int):
+        raise BadSnapshot("the header of state.bin has no index")
+    return header[0][1]
 
 
 def _parse_header(block: bytes) -> tuple[str, int]:
