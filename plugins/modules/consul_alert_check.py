@@ -24,7 +24,7 @@ options:
     elements: str
   expect:
     description:
-      - What should be there, by datacenter. Each is C({servers: [names]}) or C({servers: how many}).
+      - What should be there. For each datacenter a dictionary with C(servers), the node names of its servers or how many there are.
     type: dict
   rules:
     description:

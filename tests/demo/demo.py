@@ -16,13 +16,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.lab.ansible import run_task
-from tests.lab.consul import Datacenter, Lab
+from tests.lab.consul import Datacenter, Lab, eventually
 from tests.lab.fill import fill, new_token
 
 SAVE = "consulops.failover.consul_snapshot"
 INFO = "consulops.failover.consul_snapshot_info"
+CHECK = "consulops.failover.consul_alert_check"
 REPLICATE = "consulops.failover.consul_kv_replicate"
 WIDTH = 88
+ALIVE = 1  # as /v1/agent/members says it
 
 
 class Demo:
@@ -83,8 +85,8 @@ def main() -> int:
 def run(demo: Demo, lab: Lab) -> None:
     """The steps."""
     with demo.step("start two Consul datacenters") as say:
-        datacenter, second = lab.datacenter("dc1", acl=True), lab.datacenter("dc2")
-        say(f"dc1 on {datacenter.servers[0].address} with ACLs, default deny; dc2; version {_version(datacenter)}")
+        datacenter, second = lab.datacenter("dc1", acl=True), lab.datacenter("dc2", servers=3)
+        say(f"dc1 with ACLs, default deny; dc2 with three servers; on {lab.network}.*; version {_version(datacenter)}")
     with demo.step("fill it") as say:
         fill(datacenter, keys=2000)
         say("2,000 keys, services, 5 external nodes, a session, ACLs, a query, config entries, an intention")
@@ -168,12 +170,29 @@ def run(demo: Demo, lab: Lab) -> None:
         result = demo.task(REPLICATE, copy, fails=True)
         left = len(second.get("/v1/kv/from-dc1/app/?keys"))
         say(f"refused: {result['msg'].partition(': ')[2].partition(',')[0]}; {left:,} keys are still in dc2")
+    well = {"url": second.url, "expect": {"dc2": {"servers": [server.name for server in second.servers]}}}
+    ignore = [{"rule": "wan_member_failed", "enabled": False}, {"rule": "autopilot_unhealthy", "enabled": False}]
+    with demo.step("kill a server of dc2, judge it") as say:
+        victim = next(server for server in second.followers() if server.url != second.url)
+        victim.stop()
+        # Gossip needs a second or two to be sure.
+        eventually(lambda: _members(second)[victim.name] != ALIVE, what="gossip notices")
+        result = demo.task(CHECK, {**well, "rules": ignore}, fails=True)
+        say(result["msg"])
+    with demo.step("start it again, wait at the gate") as say:
+        victim.start()
+        result = demo.task(CHECK, {**well, "rules": ignore, "wait": 60})
+        say(f"verdict {result['verdict']} after {result['looks']} looks in {result['seconds']:.1f} s")
     with demo.step("damage one bit of the file") as say:
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 1
         path.write_bytes(bytes(data))
         result = demo.task(INFO, {"path": path}, fails=True)
         say(result["msg"].replace(f"{path.parent}/", ""))
+
+
+def _members(datacenter: Datacenter) -> dict[str, int]:
+    return {member["Name"]: member["Status"] for member in datacenter.get("/v1/agent/members")}
 
 
 def _version(datacenter: Datacenter) -> str:
