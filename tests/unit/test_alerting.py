@@ -373,7 +373,7 @@ def test_the_table_and_the_sentence_name_what_is_wrong() -> None:
     lines = report.table(judgement)
     assert len(lines) == 9 and "it burns" in lines[0] and "in maintenance" in lines[-1]
     said = str(report.closed(check.Outcome(judgement, 3, 12.3), {}))
-    assert said.startswith("unknown after 12 s. ") and "and 2 other things" in said
+    assert said.startswith("the gate is closed after 12 s (unknown). ") and "and 2 other things" in said
     assert report.table(Judgement()) == ["ok: nothing is wrong"]
 
 

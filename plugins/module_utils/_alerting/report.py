@@ -56,6 +56,6 @@ def closed(outcome: Outcome, data: dict[str, t.Any]) -> GateClosed:
     if more > 0:
         words.append(f"and {count_of(more, 'other thing')}")
     waited = f" after {outcome.seconds:.0f} s" if outcome.looks > 1 else ""
-    error = GateClosed(f"{judgement.verdict}{waited}. " + "; ".join(words))
+    error = GateClosed(f"the gate is closed{waited} ({judgement.verdict}). " + "; ".join(words))
     error.details = data
     return error
