@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import textwrap
 
-_CONNECTION = r"""options:
+
+class ModuleDocFragment:
+    """Documentation fragments: the options, and the attributes that all modules of the group share.
+
+    ``SIDES`` and ``SEVERAL`` describe options that are whole connections; they are made of the same text below.
+    """
+
+    DOCUMENTATION = r"""
+options:
   url:
     description:
       - Address of a Consul agent or server, as Consul's own tools take it.
@@ -87,34 +95,6 @@ notes:
   - Runs wherever the agent can be reached, for example on the controller with C(delegate_to=localhost).
 """
 
-
-def _side(name: str, text: str, kind: str = "    type: dict\n    default: {}") -> str:
-    """Return the documentation of an option that is a whole connection, from the same text."""
-    options = _CONNECTION.partition("options:\n")[2].partition("requirements:\n")[0].replace("    default: 10.0\n", "")
-    return f"""
-  {name}:
-    description:
-      - {text} Takes the same options as the module itself; one that is not given here is taken from there.
-      - A token or a client certificate given here takes the place of both O(token) and O(token_file), or of both
-        O(client_cert) and O(client_key).
-{kind}
-    suboptions:
-{textwrap.indent(options, "    ")}"""
-
-
-class ModuleDocFragment:
-    """Documentation fragments: the options, and the attributes that all modules of the group share."""
-
-    DOCUMENTATION = _CONNECTION
-
-    SIDES = "options:" + _side("source", "Where the keys come from.") + _side("destination", "Where they go to.")
-
-    SEVERAL = "options:" + _side(
-        "connections",
-        "Agents to ask, one for each datacenter that has its own. Mutually exclusive with O(datacenters).",
-        "    type: list\n    elements: dict",
-    )
-
     ATTRIBUTES = r"""
 options: {}
 attributes:
@@ -128,3 +108,31 @@ attributes:
     membership:
       - consulops.failover.consul
 """
+
+
+def _side(name: str, text: str, kind: str = "    type: dict\n    default: {}") -> str:
+    """Return the documentation of an option that is a whole connection, from the same text."""
+    options = (
+        ModuleDocFragment.DOCUMENTATION.partition("options:\n")[2]
+        .partition("requirements:\n")[0]
+        .replace("    default: 10.0\n", "")
+    )
+    return f"""
+  {name}:
+    description:
+      - {text} Takes the same options as the module itself; one that is not given here is taken from there.
+      - A token or a client certificate given here takes the place of both O(token) and O(token_file), or of both
+        O(client_cert) and O(client_key).
+{kind}
+    suboptions:
+{textwrap.indent(options, "    ")}"""
+
+
+ModuleDocFragment.SIDES = (
+    "options:" + _side("source", "Where the keys come from.") + _side("destination", "Where they go to.")
+)
+ModuleDocFragment.SEVERAL = "options:" + _side(
+    "connections",
+    "Agents to ask, one for each datacenter that has its own. Mutually exclusive with O(datacenters).",
+    "    type: list\n    elements: dict",
+)
