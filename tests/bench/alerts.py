@@ -1,0 +1,117 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""``make bench``: judging thousands of checks, one of them failing, beside reading them all and asking for each node's checks.
+
+``server s`` is the CPU time of the server that is asked. The bytes are those of the answers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import typing as t
+from pathlib import Path
+
+from tests.bench.measure import Contender, playbook, python, run, show, side_by_side
+from tests.lab.consul import Datacenter, Lab
+
+RUNS = int(os.environ.get("BENCH_RUNS", "5"))
+SIZES = [int(size) for size in os.environ.get("BENCH_CHECKS", "2000 10000").split()]
+PER_NODE = 10
+PACKAGE = "ansible_collections.consulops.failover.plugins.module_utils"
+
+CORE = f"""
+import time
+from {PACKAGE}._alerting import check, read, ruleset
+from {PACKAGE}._consul import client, endpoint
+rules = ruleset.make_rules([{{{{"rule": "autopilot_unhealthy", "enabled": False}}}}])
+total = 0
+body = client._body
+def counted(*args):
+    global total
+    content = body(*args)
+    total += len(content)
+    return content
+client._body = counted
+with client.Client(endpoint.resolve({{{{"url": {{url!r}}}}}}, {{{{}}}})) as one:
+    started = time.monotonic()
+    judgement = check.look_at([one], read.Look(rules), {{{{}}}})
+    print("seconds", time.monotonic() - started)
+assert [found.rule for found in judgement.findings] == ["check_status"], judgement
+print("bytes", total)
+"""
+EVERYTHING = """
+import http.client, json, time, urllib.parse
+connection = http.client.HTTPConnection(urllib.parse.urlsplit({url!r}).netloc)
+def ask(path):
+    connection.request("GET", path)
+    return connection.getresponse().read()
+started = time.monotonic()
+if {each!r}:
+    total = 0
+    bad = []
+    for node in json.loads(ask("/v1/catalog/nodes")):
+        content = ask("/v1/health/node/" + node["Node"])
+        total += len(content)
+        bad += [check for check in json.loads(content) if check["Status"] != "passing"]
+else:
+    content = ask("/v1/health/state/any")
+    total = len(content)
+    bad = [check for check in json.loads(content) if check["Status"] != "passing"]
+print("seconds", time.monotonic() - started)
+assert len(bad) == 1
+print("bytes", total)
+"""
+
+
+def main() -> int:
+    """Run every comparison and print it."""
+    print(f"medians of {RUNS} runs in turn, on {os.cpu_count()} processors; ratio: to the core of this collection")
+    with tempfile.TemporaryDirectory(prefix="consulops-bench-") as scratch, Lab(Path(scratch) / "lab") as lab:
+        for size in SIZES:
+            datacenter = lab.datacenter(f"dc{size}")
+            register(datacenter, size)
+            compare(datacenter, size, Path(scratch))
+            datacenter.servers[0].stop()
+    return 0
+
+
+def register(datacenter: Datacenter, checks: int) -> None:
+    """Register nodes with checks, one of which fails."""
+    for node in range(checks // PER_NODE):
+        name = f"node-{node:05d}"
+        rows = [
+            {"Node": name, "CheckID": f"check-{number}", "Name": "a check", "Status": "passing", "Output": "x" * 100}
+            for number in range(PER_NODE)
+        ]
+        if node == 7:
+            rows[3]["Status"] = "critical"
+        datacenter.put("/v1/catalog/register", {"Node": name, "Address": "192.0.2.1", "Checks": rows})
+
+
+def compare(datacenter: Datacenter, size: int, scratch: Path) -> None:
+    """Judge with the core, read everything, ask node by node, and run the whole task."""
+    process = datacenter.servers[0].process
+    contenders = [
+        python("core", CORE.format(url=datacenter.url)),
+        python("all checks in one answer", EVERYTHING.format(url=datacenter.url, each=False)),
+        python("one request per node", EVERYTHING.format(url=datacenter.url, each=True)),
+    ]
+    task = {"url": datacenter.url, "fail_on": "never"}
+    whole = playbook("whole Ansible task", scratch, [{"consulops.failover.consul_alert_check": task}])
+    results = side_by_side([*contenders, whole], RUNS, process.pid if process else None)
+    show(f"{size:,} checks, one of them failing", results, "core")
+    print("  bytes read: " + "; ".join(f"{one.name} {_bytes(one):,}" for one in contenders))
+
+
+def _bytes(contender: Contender) -> int:
+    lines: t.Iterable[str] = run(contender).output.splitlines()
+    return next(json.loads(line.split()[1]) for line in lines if line.startswith("bytes"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
