@@ -213,6 +213,20 @@ def test_the_documented_policy_is_enough_and_every_line_of_it_is_needed(secured:
         assert result["verdict"] != "ok", f"{line} is not needed"
 
 
+def test_a_secondary_that_cannot_copy_its_acls_any_more(lab: Lab) -> None:
+    primary = lab.datacenter("dc1", acl=True)
+    secondary = lab.datacenter("dc2", replicates=primary)
+    eventually(lambda: secondary.get("/v1/acl/replication")["LastSuccess"] > "0002", what="ACLs were copied once")
+    impatient = [{"rule": "acl_replication_lag", "warning": "1s", "critical": "1h"}]
+    assert "acl_replication_lag" not in dict(rules(look(secondary, rules=impatient)))
+    primary.servers[0].stop()
+    found = eventually(
+        lambda: [one for one in look(secondary, rules=impatient)["findings"] if one["rule"] == "acl_replication_lag"],
+        what="the lag",
+    )
+    assert found[0]["severity"] == "warning" and "has not copied ACLs from the primary" in found[0]["summary"]
+
+
 def test_a_certificate_that_expires_and_one_that_has(lab: Lab, tmp_path: Path) -> None:
     authority = Authority(tmp_path / "ca")
     soon = lab.datacenter("soon", authority=authority, certificate_days=5)

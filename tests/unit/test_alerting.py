@@ -128,7 +128,7 @@ def test_quorum_is_called_lost_exactly_when_it_is(alive: int, dead: int, expecte
 
 def test_a_dead_server_is_named_once() -> None:
     serf = Check("s3", "serfHealth", "Serf", "critical", "Agent not live", index=7)
-    raft = [RaftServer("s3", False, True, False, 9.0, 0, ""), RaftServer("s1", True, True, True, 0.0, 500, "")]
+    raft = [RaftServer("s3", False, True, False, 9.0, 0), RaftServer("s1", True, True, True, 0.0, 500)]
     parts = {"servers": servers("s1 s2", "s3"), "voters": ["s1", "s2", "s3"], "checks": [serf]}
     assert found(EXPECT, **parts, autopilot_healthy=False, raft=raft) == [
         ("quorum_margin", "critical"),
@@ -138,9 +138,9 @@ def test_a_dead_server_is_named_once() -> None:
 
 def test_autopilot_raft_and_versions() -> None:
     raft = [
-        RaftServer("s1", True, True, True, 0.0, 10_000, ""),
-        RaftServer("s2", False, True, False, 0.3, 9_999, ""),
-        RaftServer("s3", True, True, False, 0.01, 9_000, ""),
+        RaftServer("s1", True, True, True, 0.0, 10_000),
+        RaftServer("s2", False, True, False, 0.3, 9_999),
+        RaftServer("s3", True, True, False, 0.01, 9_000),
     ]
     mixed = [Server("s1", True, "1.8.7"), Server("s2", True, "1.9.0"), Server("s3", True, "1.8.7")]
     assert found(servers=mixed, autopilot_healthy=False, raft=raft) == [

@@ -204,14 +204,12 @@ class _Reader:
                 bool(row["Leader"]),
                 _seconds(row["LastContact"]),
                 int(row["LastIndex"]),
-                str(row["Version"]),
             )
             for row in answer["Servers"] or ()
         ]
 
     def checks(self) -> None:
         reply = self.client.get("/v1/health/state/any", {"filter": FAILING})
-        self.reading.index = reply.index
         self.reading.checks = [
             Check(
                 node=str(row["Node"]),

@@ -50,7 +50,6 @@ class RaftServer:
     leader: bool
     last_contact_s: float
     last_index: int
-    version: str
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,6 @@ class Reading:
     time: float
     unreachable: str = ""
     leader_problem: str | None = None
-    index: int = 0
     checks: list[Check] | None = None
     servers: list[Server] | None = None
     voters: list[str] | None = None
