@@ -573,6 +573,30 @@ def test_the_documented_policies_are_enough_and_minimal(lab: Lab) -> None:
     assert "may not write" in task.fails(source=source, destination=reader, check=True)["msg"]
 
 
+def test_keys_that_the_token_may_not_write_are_named_and_the_rest_goes_on(
+    secure_source: Datacenter, federation: tuple[Datacenter, Datacenter]
+) -> None:
+    task = Task(federation[0], secure_source)
+    task.write(task.one, **numbered(150))
+    task.run()
+    task.write(task.one, k000="new", k001="new", k100="new")
+    task.delete(task.one, "k002", "k003")
+    rules = f"""
+        key_prefix "" {{ policy = "write" }}
+        session_prefix "" {{ policy = "write" }}
+        agent_prefix "" {{ policy = "read" }}
+        key "{task.prefix}k000" {{ policy = "read" }}
+        key "{task.prefix}k002" {{ policy = "read" }}
+    """
+    token = new_token(secure_source, rules, f"some-{next(_numbers)}")
+    found = task.fails(destination={"url": secure_source.url, "token": token})
+    assert "k000 (Permission denied)" in found["msg"]
+    assert (found["prefixes"][0]["updated"], found["prefixes"][0]["counts"]["held_back"]) == (2, 2)
+    assert task.row(prefixes=[{"source": task.prefix, "exclude": ["k002"]}])["deleted"] == 1
+    denied = task.fails(destination={"url": secure_source.url, "token": token})
+    assert "k002 (Permission denied)" in denied["msg"] and "k002" in task.read(secure_source)
+
+
 def test_a_client_certificate_on_one_side_only(
     task: Task, tls_datacenter: Datacenter, authority: Authority, tmp_path: Path
 ) -> None:

@@ -119,6 +119,20 @@ def test_when_every_write_is_lost_it_says_so_and_the_next_run_goes_on(
     assert task.row()["deleted"] == 1, "what a broken run wrote is owned"
 
 
+def test_what_a_dead_run_had_announced_was_deleted_by_nobody(task: Task, proxy: t.Callable[..., Proxy]) -> None:
+    task.write(task.one, **numbered(20))
+    broken = proxy(task.two.url, path="/v1/txn", method="PUT")
+    seen = iter(range(1000))
+    broken.arriving = lambda _method, path: (
+        path.startswith("/v1/txn") and setattr(broken, "fault", "drop" if next(seen) else "")
+    )
+    task.fails(destination={"url": broken.url}, retry_timeout=0)
+    assert task.read(task.two) == {}
+    assert task.row(on_conflict="keep")["created"] == 20
+    task.delete(task.two, "k001")
+    assert task.row(on_conflict="keep")["counts"]["conflicts"] == 1
+
+
 # ---------------------------------------------------------------------------------------------------------------
 # Servers that die
 

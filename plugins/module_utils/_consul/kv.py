@@ -257,6 +257,7 @@ def present_of(client: Client, keys: t.Sequence[str]) -> set[str]:
         body = _transaction([Operation("check-index", key) for key in batch])
         reply = client.put("/v1/txn", {"consistent": ""}, body, conflict_ok=True)
         said = {} if reply.status == 200 else _failures(reply, batch)
+        _check_denied(reply, said, batch)
         present |= {key for number, key in enumerate(batch) if "doesn't exist" not in said.get(number, "")}
     return present
 
@@ -315,10 +316,19 @@ class Writer:
     """Writes operations in transactions as large as the servers take; finds that limit out at the first refusal.
 
     ``fence`` is an operation that every transaction begins with: when it fails, nothing is written and Conflict raised.
+    With ``skip_denied`` a key that the token may not write is refused alone; otherwise PermissionDenied is raised.
     """
 
-    def __init__(self, client: Client, max_ops: int | None = None, fence: Operation | None = None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        max_ops: int | None = None,
+        fence: Operation | None = None,
+        *,
+        skip_denied: bool = False,
+    ) -> None:
         self._client = client
+        self._skip_denied = skip_denied
         self._fence = [] if fence is None else [fence]
         self.max_ops = max_ops or TXN_OPS_NEW
         self._applied_alone = 0
@@ -357,7 +367,10 @@ class Writer:
     def _failed(self, reply: Reply, batch: t.Sequence[Operation]) -> dict[int, str]:
         """Return which operations of a batch failed. Raises Conflict when the fence did."""
         first = len(self._fence)
-        failed = _failures(reply, [operation.key for operation in (*self._fence, *batch)])
+        keys = [operation.key for operation in (*self._fence, *batch)]
+        failed = _failures(reply, keys)
+        if not self._skip_denied:
+            _check_denied(reply, failed, keys)
         if any(number < first for number in failed):
             raise errors.Conflict(
                 f"{reply.asked}: {failed[0]}. Nothing of this transaction was written.", 409, failed[0]
@@ -408,13 +421,18 @@ def batches(operations: t.Iterable[Operation], max_ops: int, max_bytes: int) -> 
 
 
 def _failures(reply: Reply, keys: t.Sequence[str]) -> dict[int, str]:
-    """Return which operations of a transaction failed, and why. Raises when Consul names none, and for denied ones."""
+    """Return which operations of a transaction failed, and why. Raises when Consul names none."""
     try:
         failed = {int(item["OpIndex"]): str(item["What"]) for item in reply.json()["Errors"] or ()}
     except (TypeError, LookupError, ValueError):
         failed = {}
     if not failed or not all(0 <= number < len(keys) for number in failed):
         raise errors.Conflict(f"{reply.asked}: 409 without saying which operation. Nothing was written.", 409)
+    return failed
+
+
+def _check_denied(reply: Reply, failed: t.Mapping[int, str], keys: t.Sequence[str]) -> None:
+    """Raise PermissionDenied, naming the key, when the token may not do one of the operations."""
     denied = [number for number, reason in sorted(failed.items()) if "permission denied" in reason.lower()]
     if denied:
         more = f" (and {len(denied) - 1} more)" if len(denied) > 1 else ""
@@ -424,4 +442,3 @@ def _failures(reply: Reply, keys: t.Sequence[str]) -> dict[int, str]:
             403,
             failed[denied[0]],
         )
-    return failed

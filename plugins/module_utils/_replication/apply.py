@@ -136,7 +136,7 @@ class _Run:
         self._patience = Patience(request.retry_s)
         self._reader = Reader(source, destination, request.consistency, request.max_stale_s, self._patience)
         self._fence = Operation("check-session", lock.key, session=lock.session or "")
-        self._writer = kv.Writer(destination, request.batch_ops, self._fence)
+        self._writer = self._new_writer(request.batch_ops)
         self.outcomes = [
             PairOutcome(plan.pair, conflicts=list(plan.conflicts), quarantined=list(plan.quarantined))
             for plan in prepared.plans
@@ -161,13 +161,15 @@ class _Run:
         for plan in prepared.plans:
             for key, content in plan.adopted:
                 self._ledger.settle(key, content)
-        # The state goes first, with every run that writes: a run that waited for the lock so knows that it has to look again.
-        self._save_ledger(store.successor(prepared.state, prepared.source, self._request.pairs, now))
+        # The state goes first, with every run that writes: a run that waited for the lock so knows that it has to look again,
+        # and the next one whether this one came to its end.
+        state = store.successor(prepared.state, prepared.source, self._request.pairs, now)
+        self._save_ledger(state)
         for plan, outcome in zip(prepared.plans, self.outcomes):
             started = time.monotonic()
             self._write(plan, outcome)
             outcome.seconds = plan.seconds + time.monotonic() - started
-        why_not = why_not_delete(self.outcomes, self._request.policy)
+        why_not = why_not_delete(self.outcomes, self._prepared.policy)
         for plan, outcome in zip(prepared.plans, self.outcomes):
             started = time.monotonic()
             if why_not:
@@ -176,7 +178,10 @@ class _Run:
                 self._delete(plan, outcome)
             outcome.verified = self._request.verify
             outcome.seconds += time.monotonic() - started
-        self._save_ledger()
+        self._save_ledger(replace(state, ended=True))
+
+    def _new_writer(self, max_ops: int | None) -> kv.Writer:
+        return kv.Writer(self._destination, max_ops, self._fence, skip_denied=True)
 
     def _save_ledger(self, state: store.State | None = None) -> None:
         operations = store.ledger_operations(self._prepared.name, self._ledger)
@@ -251,7 +256,7 @@ class _Run:
             return list(self._writer.commit(operations).refused)
         size = -(-len(operations) // workers)
         parts = [operations[start : start + size] for start in range(0, len(operations), size)]
-        writers = [kv.Writer(self._destination, self._writer.max_ops, self._fence) for _part in parts]
+        writers = [self._new_writer(self._writer.max_ops) for _part in parts]
         with ThreadPoolExecutor(workers, thread_name_prefix="write") as pool:
             done = list(pool.map(kv.Writer.commit, writers, parts))
         return [refusal for committed in done for refusal in committed.refused]
@@ -276,7 +281,7 @@ class _Run:
         """Read a shard of both sides again, whichever sides had keys in it before, and decide."""
         whole = ShardPlan()
         for both in self._reader.read(pair, replace(where, at_source=True, at_destination=True)):
-            shard = plan_shard(pair, self._request.policy, self._ledger, both.source.entries, both.destination.entries)
+            shard = plan_shard(pair, self._prepared.policy, self._ledger, both.source.entries, both.destination.entries)
             whole.changes += shard.changes
             whole.conflicts += shard.conflicts
         return whole
@@ -314,6 +319,10 @@ class _Run:
             # Safe to repeat: deleting what is deleted already succeeds.
             refused = self._patience.persist(functools.partial(self._writer.commit, operations)).refused
             stale = {refusal.operation.key for refusal in refused}
+            for refusal in refused:
+                if kv.STALE not in refusal.reason:
+                    outcome.quarantined.append(Problem(refusal.operation.key, refusal.reason))
+                    del wanted[refusal.operation.key]
             gone = self._gone(wanted.keys() - stale)
             for key in gone:
                 self._ledger.forget(key)

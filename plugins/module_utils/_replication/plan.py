@@ -26,11 +26,15 @@ _LOCK_NAMES = re.compile(r"(?:.*/)?\.lock|vault/core/lock|service/[^/]+/leader",
 
 @dataclass(frozen=True)
 class Policy:
-    """How to decide. ``on_conflict`` (fail, keep, overwrite) is about keys that somebody else wrote at the destination."""
+    """How to decide. ``on_conflict`` (fail, keep, overwrite) is about keys that somebody else wrote at the destination.
+
+    ``interrupted`` says that the run before died, so that a key that is missing need not have been deleted by anybody.
+    """
 
     on_conflict: str = "fail"
     skip_locked: bool = True
     adopt: bool = False
+    interrupted: bool = False
 
 
 class Change(t.NamedTuple):
@@ -186,7 +190,8 @@ class _Decider:
             plan.tally.kept += 1
 
     def _missing(self, key: str, entry: Entry, content: bytes) -> None:
-        if self._policy.on_conflict == "keep" and self._ledger.state(key, content) != FOREIGN:
+        policy = self._policy
+        if policy.on_conflict == "keep" and not policy.interrupted and self._ledger.state(key, content) != FOREIGN:
             self._plan.conflicts.append(Problem(key, "deleted at the destination"))
             return
         self._plan.tally.created += 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .._consul import errors, kv
 from .._consul.client import Client
@@ -113,6 +113,7 @@ class Prepared:
     destination: str | None
     state: store.State | None
     ledger: Ledger
+    policy: Policy
     plans: list[PairPlan]
     lines: list[Line]
     turning: bool
@@ -142,10 +143,11 @@ def prepare(source: Client, destination: Client, request: Request) -> Prepared:
     unchecked: list[str] = []
     turning = _check_direction(source, (name, here, there), state, request, unchecked)
     reader = Reader(source, destination, request.consistency, request.max_stale_s, Patience(request.retry_s))
-    plans, lines = _plan_all(reader, request, ledger)
+    policy = replace(request.policy, interrupted=state is not None and not state.ended)
+    plans, lines = _plan_all(reader, request, policy, ledger)
     refused = refusals([(plan.pair, plan.tally, plan.victims) for plan in plans], request.limits)
-    prepared = Prepared(name, here, there, state, ledger, plans, lines, turning, unchecked)
-    prepared.why_not_delete = why_not_delete(plans, request.policy)
+    why_not = why_not_delete(plans, policy)
+    prepared = Prepared(name, here, there, state, ledger, policy, plans, lines, turning, unchecked, why_not)
     if refused:
         raise GuardRefused(f"{'; '.join(refused)}. Nothing was changed")
     if prepared.changed:
@@ -192,9 +194,11 @@ def _check_rights(source: Client, destination: Client, pair: Pair) -> None:
 
 def _check_writable(destination: Client, name: str, plans: t.Sequence[PairPlan]) -> None:
     """Ask Consul whether the first key of each pair may be written, so that check mode says it too."""
-    firsts = [_first_key(plan) for plan in plans]
-    for key in [f"{store.folder(name)}state", *filter(None, firsts)]:
-        if destination.may("key", "write", key) is False:
+    keys = [(f"{store.folder(name)}state", store.folder(name))]
+    keys += [(key, plan.pair.destination) for plan in plans for key in [_first_key(plan)] if key]
+    for key, prefix in keys:
+        # A key that alone is denied is named when it is written, and the rest goes on.
+        if destination.may("key", "write", key) is False and destination.may("key", "write", prefix) is False:
             raise errors.PermissionDenied(
                 f"The destination's token may not write {key!r} ({destination.endpoint}): see the policies in docs/replication.md. "
                 "Nothing was changed."
@@ -247,7 +251,7 @@ def _check_direction(
     return bool(found)
 
 
-def _plan_all(reader: Reader, request: Request, ledger: Ledger) -> tuple[list[PairPlan], list[Line]]:
+def _plan_all(reader: Reader, request: Request, policy: Policy, ledger: Ledger) -> tuple[list[PairPlan], list[Line]]:
     plans: list[PairPlan] = []
     lines: list[Line] = []
     room = HELD_BYTES
@@ -256,7 +260,7 @@ def _plan_all(reader: Reader, request: Request, ledger: Ledger) -> tuple[list[Pa
         plan = PairPlan(pair)
         for both in reader.read_all(pair, reader.shards(pair), request.concurrency):
             show = (value_text if request.show_values else digest_text) if len(lines) < request.limit else None
-            shard = plan_shard(pair, request.policy, ledger, both.source.entries, both.destination.entries, show)
+            shard = plan_shard(pair, policy, ledger, both.source.entries, both.destination.entries, show)
             lines += shard.lines[: request.limit - len(lines)]
             plan.source_index = max(plan.source_index, both.source.index)
             for change in shard.changes:

@@ -28,12 +28,15 @@ FORMAT = 1
 class State:
     """From where to where a replication copied last. ``prefixes`` is {destination prefix: source prefix}.
 
+    ``ended`` is False while a run writes, and after one that died: what it had announced may not have been written.
+
     ``time`` (seconds) grows with every run that writes; of two that copy in a circle the newer one counts.
     """
 
     source: str
     prefixes: t.Mapping[str, str] = field(default_factory=dict)
     time: float = 0.0
+    ended: bool = False
 
     def as_json(self) -> bytes:
         """Return the document; the time is there twice, for people too."""
@@ -47,7 +50,7 @@ def state_of(value: bytes, key: str) -> State:
         found = json.loads(value)
         if found["format"] != FORMAT:
             raise BadLedger(f"{key} was written in form {found['format']} by another version of this collection")
-        return State(str(found["source"]), dict(found["prefixes"]), float(found["time"]))
+        return State(str(found["source"]), dict(found["prefixes"]), float(found["time"]), bool(found["ended"]))
     except (ValueError, LookupError, TypeError):
         raise BadLedger(f"{key} does not hold what this collection wrote; delete it to start anew") from None
 
