@@ -328,7 +328,7 @@ prefixes:
       description: Digest over the names at the destination, values and flags of the source's keys that take part.
       type: str
     verified:
-      description: Whether all that was written was read again and compared.
+      description: Whether both sides were seen to be equal, all that was written having been read again.
       type: bool
     seconds:
       description: Time spent on this prefix.

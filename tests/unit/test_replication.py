@@ -381,18 +381,20 @@ def test_a_state_is_read_as_it_was_written() -> None:
 def test_a_state_keeps_the_prefixes_of_other_tasks_and_its_time_grows() -> None:
     old = store.State("dc1", {"other/": "other/", "app/web/": "x/"}, 100.0)
     new = store.successor(old, "dc1", pairs({"source": "app/"}), 50.0)
-    assert new == store.State("dc1", {"other/": "other/", "app/": "app/"}, 101.0)
+    assert new == store.State("dc1", {"other/": "other/", "app/": "app/"}, 100.0 + store.TICK_S)
     assert store.successor(old, "dc9", pairs({"source": "app/"}), 500.0).prefixes == {"app/": "app/"}
 
 
 def test_circles_between_datacenters_are_seen_until_the_direction_is_turned() -> None:
     back = {"dc2": store.State("dc2", {"app/": "copy/"}, 100.0)}
     forth = pairs({"source": "app/web/", "destination": "copy/web/"})
-    assert len(store.circles(back, "dc1", "dc2", None, forth)) == 1
-    assert store.circles(back, "dc1", "dc3", None, forth) == []
-    assert store.circles(back, "dc1", "dc2", None, pairs({"source": "app/"})) == []
-    assert len(store.circles(back, "dc1", "dc2", store.State("dc1", {}, 99.0), forth)) == 1
-    assert store.circles(back, "dc1", "dc2", store.State("dc1", {}, 101.0), forth) == []
+    found, newest = store.circles(back, "dc1", "dc2", None, forth)
+    assert len(found) == 1 and newest == 100.0
+    assert store.circles(back, "dc1", "dc3", None, forth) == ([], 0.0)
+    assert store.circles(back, "dc1", "dc2", None, pairs({"source": "app/"})) == ([], 0.0)
+    assert len(store.circles(back, "dc1", "dc2", store.State("dc1", {}, 99.0), forth)[0]) == 1
+    turned = store.successor(None, "dc1", forth, now=50.0, after=newest)
+    assert store.circles(back, "dc1", "dc2", turned, forth) == ([], 0.0), "turned round, whatever the clock says"
 
 
 def test_another_source_for_a_destination_is_noticed() -> None:

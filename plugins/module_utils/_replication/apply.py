@@ -163,7 +163,7 @@ class _Run:
                 self._ledger.settle(key, content)
         # The state goes first, with every run that writes: a run that waited for the lock so knows that it has to look again,
         # and the next one whether this one came to its end.
-        state = store.successor(prepared.state, prepared.source, self._request.pairs, now)
+        state = store.successor(prepared.state, prepared.source, self._request.pairs, now, prepared.turned_after)
         self._save_ledger(state)
         for plan, outcome in zip(prepared.plans, self.outcomes):
             started = time.monotonic()

@@ -103,7 +103,9 @@ class PairPlan:
 
 @dataclass
 class Prepared:
-    """What a run would do. ``turning`` says that only the direction is new; ``unchecked`` what could not be asked.
+    """What a run would do. ``turned_after`` is when the other direction wrote last that this run ends, 0 for none.
+
+    ``unchecked`` says what could not be asked.
 
     ``why_not_delete`` holds the deletions back when it says anything.
     """
@@ -116,14 +118,14 @@ class Prepared:
     policy: Policy
     plans: list[PairPlan]
     lines: list[Line]
-    turning: bool
+    turned_after: float
     unchecked: list[str]
     why_not_delete: str = ""
 
     @property
     def changed(self) -> bool:
         """Whether anything is to be written."""
-        written = self.turning or any(plan.work or plan.adopted for plan in self.plans)
+        written = bool(self.turned_after) or any(plan.work or plan.adopted for plan in self.plans)
         return written or (not self.why_not_delete and any(plan.victims for plan in self.plans))
 
 
@@ -141,13 +143,13 @@ def prepare(source: Client, destination: Client, request: Request) -> Prepared:
     except errors.PermissionDenied as error:
         raise store.denied(error, name) from None
     unchecked: list[str] = []
-    turning = _check_direction(source, (name, here, there), state, request, unchecked)
+    turned_after = _check_direction(source, (name, here, there), state, request, unchecked)
     reader = Reader(source, destination, request.consistency, request.max_stale_s, Patience(request.retry_s))
     policy = replace(request.policy, interrupted=state is not None and not state.ended)
     plans, lines = _plan_all(reader, request, policy, ledger)
     refused = refusals([(plan.pair, plan.tally, plan.victims) for plan in plans], request.limits)
     why_not = why_not_delete(plans, policy)
-    prepared = Prepared(name, here, there, state, ledger, policy, plans, lines, turning, unchecked, why_not)
+    prepared = Prepared(name, here, there, state, ledger, policy, plans, lines, turned_after, unchecked, why_not)
     if refused:
         raise GuardRefused(f"{'; '.join(refused)}. Nothing was changed")
     if prepared.changed:
@@ -217,10 +219,10 @@ def _check_direction(
     own: store.State | None,
     request: Request,
     unchecked: list[str],
-) -> bool:
-    """Refuse circles and new sources that nobody accepted; return whether an accepted turn is to be written down.
+) -> float:
+    """Refuse circles and new sources that nobody accepted; return when the other direction, which is to end, wrote last.
 
-    ``names`` are those of the replication, of the source and of the destination.
+    0 when there is none. ``names`` are those of the replication, of the source and of the destination.
     """
     name, here, there = names
     moved = store.moved_sources(own, request.pairs)
@@ -235,20 +237,20 @@ def _check_direction(
         unchecked.append(
             "circles: the destination's token may not ask for its datacenter; set the destination's datacenter"
         )
-        return False
+        return 0.0
     try:
         states, unreadable = store.read_states(source)
     except errors.PermissionDenied:
         unchecked.append(f"circles: the source's token may not read {store.ROOT}")
-        return False
+        return 0.0
     unchecked += [f"circles: at the source, {reason}" for reason in unreadable]
-    found = store.circles(states, here, there, own, request.pairs)
+    found, newest = store.circles(states, here, there, own, request.pairs)
     if found and "reversed" not in request.accept:
         raise GuardRefused(
             f"{'; '.join(found)}. If the direction shall be turned round now, set accept: [reversed] once; the other way is then "
             "refused. Nothing was changed"
         )
-    return bool(found)
+    return newest
 
 
 def _plan_all(reader: Reader, request: Request, policy: Policy, ledger: Ledger) -> tuple[list[PairPlan], list[Line]]:

@@ -23,6 +23,7 @@ def planned(prepared: Prepared, limit: int) -> Result:
     for plan in prepared.plans:
         held = [Problem(victim.key, prepared.why_not_delete) for victim in plan.victims if prepared.why_not_delete]
         row = PairOutcome(plan.pair, plan.tally.created, plan.tally.updated, len(plan.victims) - len(held))
+        row.verified = not (plan.work or plan.victims or plan.conflicts or plan.quarantined)
         row.conflicts, row.quarantined, row.held_back, row.seconds = (
             plan.conflicts,
             plan.quarantined,
@@ -37,7 +38,7 @@ def done(prepared: Prepared, outcomes: t.Sequence[PairOutcome], limit: int) -> R
     """Return what a run did."""
     written = any(found.created or found.updated or found.deleted for found in outcomes)
     adopted = any(plan.adopted for plan in prepared.plans)
-    return {**_result(prepared, outcomes, limit), "changed": written or adopted or prepared.turning}
+    return {**_result(prepared, outcomes, limit), "changed": written or adopted or bool(prepared.turned_after)}
 
 
 def _result(prepared: Prepared, outcomes: t.Sequence[PairOutcome], limit: int) -> Result:

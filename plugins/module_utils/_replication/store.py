@@ -22,6 +22,7 @@ from .pair import RESERVED, Pair, overlaps
 
 ROOT = f"{RESERVED}replication/"
 FORMAT = 1
+TICK_S = 0.001
 
 
 @dataclass(frozen=True)
@@ -118,12 +119,16 @@ def lock_key(name: str) -> str:
     return f"{folder(name)}lock"
 
 
-def successor(old: State | None, source: str, pairs: t.Sequence[Pair], now: float) -> State:
-    """Return the state after a run: prefixes of earlier runs that this one does not touch stay. Pure."""
+def successor(old: State | None, source: str, pairs: t.Sequence[Pair], now: float, after: float = 0.0) -> State:
+    """Return the state of a run: prefixes of earlier runs that this one does not touch stay. Pure.
+
+    Its time is later than that of the state before, and than ``after``, whatever the clock says.
+    """
     kept = dict(old.prefixes) if old is not None and old.source == source else {}
     ours = {pair.destination: pair.source for pair in pairs}
     kept = {there: here for there, here in kept.items() if not any(overlaps(there, mine) for mine in ours)}
-    return State(source, {**kept, **ours}, max(now, old.time + 1 if old is not None else 0.0))
+    before = max(after, old.time if old is not None else 0.0)
+    return State(source, {**kept, **ours}, max(now, before + TICK_S))
 
 
 def moved_sources(old: State | None, pairs: t.Sequence[Pair]) -> list[str]:
@@ -138,22 +143,26 @@ def moved_sources(old: State | None, pairs: t.Sequence[Pair]) -> list[str]:
 
 def circles(
     states: t.Mapping[str, State], source: str, destination: str, own: State | None, pairs: t.Sequence[Pair]
-) -> list[str]:
-    """Return sentences about replications that copy these very keys back: read at the source, written by others. Pure.
+) -> tuple[list[str], float]:
+    """Return sentences about replications that copy these very keys back, and when the last of them wrote. Pure.
 
-    One that is older than what this replication itself wrote last was turned round and does not count.
+    ``states`` are those at the source. One that is older than what this replication itself wrote last was turned round and
+    does not count.
     """
     found = []
+    newest = 0.0
     for name, state in sorted(states.items()):
         if state.source != destination or (own is not None and own.source == source and own.time > state.time):
             continue
         for there, here in state.prefixes.items():
-            found += [
-                f"the replication {name!r} copies {here!r} of {state.source} to {there!r} of {source}, from where {pair} would copy it back"
-                for pair in pairs
-                if overlaps(there, pair.source) and overlaps(here, pair.destination)
-            ]
-    return found
+            for pair in pairs:
+                if overlaps(there, pair.source) and overlaps(here, pair.destination):
+                    newest = max(newest, state.time)
+                    found.append(
+                        f"the replication {name!r} copies {here!r} of {state.source} to {there!r} of {source}, from where {pair} "
+                        "would copy it back"
+                    )
+    return found, newest
 
 
 def denied(error: errors.PermissionDenied, name: str) -> errors.PermissionDenied:
