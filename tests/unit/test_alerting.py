@@ -256,6 +256,8 @@ def instances(healthy: int, sick: int = 0, frozen: int = 0) -> list[Instance]:
         ({"warning": "75%", "critical": "50%"}, instances(1, 2), "critical"),
         ({"warning": "75%"}, instances(3, 0, 2), None),
         ({"critical": "1%"}, [], "critical"),
+        ({"critical": "100%"}, instances(3), None),
+        ({"critical": 2}, instances(3), None),
     ],
 )
 def test_services_need_so_many_healthy_instances(

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 from .._consul import errors
 from .._consul.client import Client, Reply
+from .._consul.patience import Patience
 from . import certificate
 from .reading import (
     NODE_MAINTENANCE,
@@ -33,6 +34,7 @@ from .ruleset import RuleSet
 
 FAILING = 'Status != "passing"'
 LEADER_TIMEOUT_S = 2.0  # a consistent read takes milliseconds; elections end within about three seconds
+OTHER_SERVER_S = 1.0
 ALIVE, LEFT = 1, 3  # as /v1/agent/members shows Serf's states; who left, or was made to, is no member any more
 OPERATOR = 'The token needs operator = "read".'
 
@@ -56,7 +58,9 @@ def read(client: Client, look: Look, now: float) -> Reading:
     try:
         home = _home(client)
         reading.datacenter = reading.datacenter or home
-        failing = _failing(client)
+        # The server that this agent spoke to last may have died just now: another one of that datacenter is tried.
+        patience = Patience(OTHER_SERVER_S if reading.datacenter != home else 0.0)
+        failing = patience.persist(lambda: _failing(client))
     except errors.PermissionDenied as error:
         reading.missed("checks", f"{error} The token needs node_prefix and service_prefix read.")
         return reading
@@ -198,7 +202,7 @@ class _Reader:
         self.reading.autopilot_healthy = bool(answer["Healthy"])
         self.reading.raft = [
             RaftServer(
-                str(row["Name"]),
+                str(row["Name"] or row["Address"] or row["ID"]),  # one that is being removed has no name any more
                 bool(row["Healthy"]),
                 bool(row["Voter"]),
                 bool(row["Leader"]),

@@ -64,9 +64,8 @@ class _Judging:
         datacenter = self.reading.datacenter
         self.simple(
             "consul_unreachable",
-            f"Consul of {datacenter} cannot be asked",
-            detail=self.reading.unreachable,
-            advice="Is the agent running, the address right, the network there? Nothing else is known of this datacenter.",
+            f"Consul of {datacenter} cannot be asked: {self.reading.unreachable}",
+            advice="Nothing else is known of this datacenter.",
         )
 
     def cluster(self) -> None:
@@ -319,7 +318,9 @@ class _Judging:
             value = 0.0 if not frozen else 100.0
         severity = rule.undercut(value)
         limit = rule.critical if severity == "critical" else rule.warning
-        least = f"{limit:g} %" if rule.percent else f"{limit:g}" if limit is not None else ""
+        if severity == "none" or limit is None:
+            return
+        least = f"{limit:g} %" if rule.percent else f"{limit:g}"
         note = f" ({frozen} in maintenance)" if frozen else ""
         self.find(
             "service_min_healthy",
