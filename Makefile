@@ -23,7 +23,7 @@ help: ## Say what can be made
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 .PHONY: demo
-demo: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## Save, restore and copy between real local datacenters (half a minute)
+demo: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## Save, restore and copy between real local datacenters (under a minute)
 	@$(BIN)/python -m tests.demo.demo
 
 .PHONY: test
