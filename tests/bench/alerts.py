@@ -18,10 +18,10 @@ from pathlib import Path
 
 from tests.bench.measure import Contender, playbook, python, run, show, side_by_side
 from tests.lab.consul import Datacenter, Lab
+from tests.lab.fill import register_checks, set_status
 
 RUNS = int(os.environ.get("BENCH_RUNS", "5"))
 SIZES = [int(size) for size in os.environ.get("BENCH_CHECKS", "2000 10000").split()]
-PER_NODE = 10
 PACKAGE = "ansible_collections.consulops.failover.plugins.module_utils"
 
 CORE = f"""
@@ -74,23 +74,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="consulops-bench-") as scratch, Lab(Path(scratch) / "lab") as lab:
         for size in SIZES:
             datacenter = lab.datacenter(f"dc{size}")
-            register(datacenter, size)
+            register_checks(datacenter, size)
+            set_status(datacenter, "node-00007", "check-3", "critical")
             compare(datacenter, size, Path(scratch))
             datacenter.servers[0].stop()
     return 0
-
-
-def register(datacenter: Datacenter, checks: int) -> None:
-    """Register nodes with checks, one of which fails."""
-    for node in range(checks // PER_NODE):
-        name = f"node-{node:05d}"
-        rows = [
-            {"Node": name, "CheckID": f"check-{number}", "Name": "a check", "Status": "passing", "Output": "x" * 100}
-            for number in range(PER_NODE)
-        ]
-        if node == 7:
-            rows[3]["Status"] = "critical"
-        datacenter.put("/v1/catalog/register", {"Node": name, "Address": "192.0.2.1", "Checks": rows})
 
 
 def compare(datacenter: Datacenter, size: int, scratch: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 from tests.lab.ansible import ModuleFailed, run_module, run_our_playbook
 from tests.lab.consul import Datacenter, Lab, Server, eventually
 from tests.lab.faults import Proxy
-from tests.lab.fill import new_token, register_external
+from tests.lab.fill import new_token, register_checks, register_external, set_status
 from tests.lab.tls import Authority
 
 from .conftest import tls_options
@@ -174,19 +174,20 @@ def test_datacenters_are_judged_together_and_a_lost_one_is_missed(lab: Lab) -> N
     one, two = lab.datacenter("dc1"), lab.datacenter("dc2")
     lab.join_wan(one, two)
     expect = {"dc1": {"servers": 1}, "dc2": {"servers": 1}}
-    both = {"expect": expect, "rules": [{"rule": "autopilot_unhealthy", "enabled": False}]}
+    both = {"expect": expect, "timeout": 2, "rules": [{"rule": "autopilot_unhealthy", "enabled": False}]}
     through = look(one, datacenters=["dc1", "dc2"], **both)
     assert (through["findings"], through["unknown"]) == ([], [])
     direct = look(one, connections=[{}, {"url": two.url}], **both)
     assert (direct["findings"], direct["unknown"]) == ([], [])
-    two.servers[0].stop()
+    # Frozen, it takes no packet any more: to dc1 that is a link that is cut.
+    two.servers[0].pause()
     wanted = {("wan_member_failed", "dc2-s1"), ("wan_dc_missing", ""), ("consul_unreachable", "")}
     found = eventually(
         lambda: (result := look(one, datacenters=["dc1", "dc2"], **both)) and set(rules(result)) == wanted and result,
         what="the WAN failure",
     )
     assert {one["datacenter"] for one in found["findings"] if one["rule"] == "consul_unreachable"} == {"dc2"}
-    two.servers[0].start()
+    two.servers[0].resume()
     assert look(one, datacenters=["dc1", "dc2"], **both, fail_on="warning", wait=60)["verdict"] == "ok"
 
 
@@ -259,17 +260,15 @@ QUIET = [{"rule": "autopilot_unhealthy", "enabled": False}]
 
 
 def set_check(at: Datacenter, node: str, status: str) -> None:
-    check = {"Node": node, "CheckID": f"chk-{node}", "Name": "reachable", "Status": status, "Output": f"it is {status}"}
-    at.put("/v1/catalog/register", {"Node": node, "Address": "192.0.2.1", "SkipNodeUpdate": True, "Check": check})
+    set_status(at, node, f"chk-{node}", status)
 
 
 def test_one_failing_check_of_many_costs_one_filtered_read(single: Datacenter, shared_lab: Lab) -> None:
-    for number in range(400):
-        register_external(single, f"ext-{number}")
+    register_checks(single, 2000)
     with Proxy(single.url, f"{shared_lab.network}.250") as counting:
         assert look(single, url=counting.url, rules=QUIET)["findings"] == []
         quiet = len(counting.requests)
-        set_check(single, "ext-7", "critical")
+        set_status(single, "node-00007", "check-3", "critical")
         counting.requests.clear()
         result = look(single, url=counting.url, rules=QUIET)
         assert len(counting.requests) == quiet < 15, "the number of requests does not depend on the checks"
@@ -277,14 +276,14 @@ def test_one_failing_check_of_many_costs_one_filtered_read(single: Datacenter, s
     assert (found["rule"], found["severity"], found["node"], found["check"]) == (
         "check_status",
         "critical",
-        "ext-7",
-        "chk-ext-7",
+        "node-00007",
+        "check-3",
     )
     assert found["since_index"] > 0 and found["detail"] == "it is critical"
-    set_check(single, "ext-7", "warning")
+    set_status(single, "node-00007", "check-3", "warning")
     assert look(single, rules=QUIET)["verdict"] == "warning"
     assert look(single, rules=QUIET, fail_on="critical")["counts"] == {"critical": 0, "warning": 1, "unknown": 0}
-    set_check(single, "ext-7", "passing")
+    set_status(single, "node-00007", "check-3", "passing")
     assert look(single, rules=QUIET)["verdict"] == "ok"
 
 
@@ -371,6 +370,6 @@ def test_the_health_playbook_prints_a_table_and_is_a_gate(single: Datacenter, tm
     assert done.returncode == 0 and "ok: nothing is wrong" in done.stdout, done.stdout
     set_check(single, "ext", "critical")
     closed = run_our_playbook(tmp_path / "run", "health", variables)
-    assert closed.returncode != 0 and "node ext: check reachable is critical" in closed.stdout
+    assert closed.returncode != 0 and "node ext: check chk-ext is critical" in closed.stdout
     only = run_our_playbook(tmp_path / "run", "health", {**variables, "consul_health_fail_on": "never"})
-    assert only.returncode == 0 and "node ext: check reachable is critical" in only.stdout
+    assert only.returncode == 0 and "node ext: check chk-ext is critical" in only.stdout

@@ -203,14 +203,18 @@ def test_a_victim_that_comes_back_at_the_source_stays(task: Task, proxy: t.Calla
     assert counts(task.row()) == (0, 1, 0, 8)
 
 
-def test_a_victim_that_is_edited_before_it_goes_is_a_conflict(task: Task, proxy: t.Callable[..., Proxy]) -> None:
-    task.write(task.one, **numbered(10))
+@pytest.mark.parametrize("name", ["k001", "a//b"])
+def test_a_victim_that_is_edited_before_it_goes_is_a_conflict(
+    task: Task, proxy: t.Callable[..., Proxy], name: str
+) -> None:
+    task.write(task.one, **numbered(10), **{"a//b": "1"})
     task.run()
-    task.delete(task.one, "k001")
+    task.one.put("/v1/txn", [{"KV": {"Verb": "delete", "Key": task.prefix + name}}])
     through = proxy(task.two.url)
-    at_request(through, 1, "/v1/txn", lambda: task.write(task.two, k001="precious"))
-    assert "k001 (edited at the destination" in task.fails(destination={"url": through.url})["msg"]
-    assert task.read(task.two)["k001"] == (b"precious", 0)
+    at_request(through, 1, "/v1/txn", lambda: task.write(task.two, **{name: "precious"}))
+    found = task.fails(destination={"url": through.url})
+    assert f"1 key in conflict: {task.prefix}{name} (" in found["msg"] and not found["prefixes"][0]["verified"]
+    assert task.read(task.two)[name] == (b"precious", 0)
 
 
 @pytest.mark.parametrize(("on_conflict", "value"), [("fail", b"theirs"), ("keep", b"theirs"), ("overwrite", b"new")])

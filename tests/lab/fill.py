@@ -67,6 +67,30 @@ def register_external(datacenter: Datacenter, node: str, address: str = "192.0.2
     )
 
 
+def register_checks(datacenter: Datacenter, checks: int, per_node: int = 10) -> None:
+    """Register passing checks on nodes without agents: ``check-0`` … on ``node-00000`` …"""
+    for node in range(checks // per_node):
+        rows = [
+            {
+                "Node": f"node-{node:05d}",
+                "CheckID": f"check-{number}",
+                "Name": "a check",
+                "Status": "passing",
+                "Output": "x" * 100,
+            }
+            for number in range(per_node)
+        ]
+        datacenter.put("/v1/catalog/register", {"Node": f"node-{node:05d}", "Address": "192.0.2.1", "Checks": rows})
+
+
+def set_status(datacenter: Datacenter, node: str, check: str, status: str) -> None:
+    """Set a check of a node without an agent."""
+    body = {"Node": node, "CheckID": check, "Name": check, "Status": status, "Output": f"it is {status}"}
+    datacenter.put(
+        "/v1/catalog/register", {"Node": node, "Address": "192.0.2.1", "SkipNodeUpdate": True, "Check": body}
+    )
+
+
 def fill_queries(datacenter: Datacenter) -> None:
     datacenter.request("POST", "/v1/query", json={"Name": "nearest-web", "Service": {"Service": "web"}})
 

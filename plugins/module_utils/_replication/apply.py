@@ -176,7 +176,8 @@ class _Run:
                 outcome.held_back += [Problem(victim.key, why_not) for victim in plan.victims]
             elif plan.victims:
                 self._delete(plan, outcome)
-            outcome.verified = self._request.verify
+            left = outcome.conflicts or outcome.quarantined or outcome.held_back
+            outcome.verified = self._request.verify and not left
             outcome.seconds += time.monotonic() - started
         self._save_ledger(replace(state, ended=True))
 
@@ -342,6 +343,11 @@ class _Run:
         """Look at victims that somebody wrote to: one that holds the same may go, one that was edited is a conflict."""
         again = {}
         for key, victim in left.items():
+            if not kv.is_addressable(key):
+                outcome.conflicts.append(
+                    Problem(key, "written to by others, and not to be asked for by its name alone")
+                )
+                continue
             entries = self._patience.persist(functools.partial(kv.read_key, self._destination, key)).entries
             if not entries:
                 self._ledger.forget(key)
