@@ -206,6 +206,13 @@ class Datacenter:
         leader = self.leader()
         return [server for server in self.servers if server is not leader]
 
+    def wait_level(self) -> None:
+        """Wait until every server that runs has applied what the leader has committed by now."""
+        committed = _raft_index(self.leader(), "commit_index")
+        for server in self.servers:
+            if server.process is not None:
+                eventually(lambda server=server: _raft_index(server, "applied_index") >= committed, what=server.name)
+
     def wait_ready(self) -> None:
         """Wait until every server is a voter, known in the catalogue and the leader settled."""
         self.leader()
@@ -312,6 +319,10 @@ class Lab:
                 lambda here=here, there=there: here.request("GET", f"/v1/catalog/nodes?dc={there.name}").ok,
                 what=f"{here.name} reaches {there.name}",
             )
+
+
+def _raft_index(server: Server, name: str) -> int:
+    return int(server.get("/v1/agent/self")["Stats"]["raft"][name])
 
 
 def _config(name: str, datacenter: str, address: str, directory: Path, servers: list[str]) -> dict[str, t.Any]:
