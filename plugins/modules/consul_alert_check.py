@@ -204,74 +204,12 @@ seconds:
   type: float
 """
 
-import typing as t
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.consulops.failover.plugins.module_utils._alerting import report
-from ansible_collections.consulops.failover.plugins.module_utils._alerting.check import Waiting, wait_until_well
-from ansible_collections.consulops.failover.plugins.module_utils._alerting.read import Look
-from ansible_collections.consulops.failover.plugins.module_utils._alerting.reading import Snapshot
-from ansible_collections.consulops.failover.plugins.module_utils._alerting.ruleset import make_expected, make_rules
-from ansible_collections.consulops.failover.plugins.module_utils._ansible import (
-    clients_of,
-    connection_spec,
-    run,
-    side_spec,
-)
-from ansible_collections.consulops.failover.plugins.module_utils._snapshot import catalogue
-from ansible_collections.consulops.failover.plugins.module_utils._snapshot.guard import readable_path
+from ansible_collections.consulops.failover.plugins.module_utils._ansible import run
+from ansible_collections.consulops.failover.plugins.module_utils._tasks.alert_check import ALERT_CHECK
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec=dict(
-            datacenters=dict(type="list", elements="str"),
-            connections=side_spec(type="list", elements="dict"),
-            expect=dict(type="dict"),
-            rules=dict(type="list", elements="dict", default=[]),
-            match=dict(type="list", elements="dict"),
-            ignore=dict(type="list", elements="dict"),
-            snapshots=dict(type="path"),
-            fail_on=dict(type="str", choices=["critical", "warning", "never"], default="critical"),
-            wait=dict(type="float", default=0.0),
-            stable_for=dict(type="float", default=0.0),
-            **connection_spec(),
-        ),
-        mutually_exclusive=[("token", "token_file"), ("datacenters", "connections")],
-        supports_check_mode=True,
-    )
-    run(module, check)
-
-
-def check(module: AnsibleModule) -> dict[str, t.Any]:
-    options = module.params
-    rules = make_rules(options["rules"], options["match"], options["ignore"])
-    expected = make_expected(options["expect"])
-    waiting = Waiting(options["wait"], options["stable_for"])
-    waiting.check()
-    directory = options["snapshots"]
-    with clients_of(module, options["connections"], options["datacenters"]) as clients:
-        outcome = wait_until_well(
-            clients, lambda: Look(rules, newest_snapshots(directory)), expected, options["fail_on"], waiting
-        )
-    result = report.result(outcome)
-    if outcome.judgement.fails(options["fail_on"]):
-        raise report.closed(outcome, result)
-    return result
-
-
-def newest_snapshots(directory: str | None) -> dict[str, Snapshot | None] | None:
-    """Return the newest snapshot of each datacenter in a directory, read again and compared with its manifest."""
-    if directory is None:
-        return None
-    entries = catalogue.list_directory(readable_path(directory, "snapshots"))
-    found: dict[str, Snapshot | None] = {}
-    for datacenter in {entry.datacenter for entry in entries if entry.datacenter}:
-        newest = catalogue.newest(entries, datacenter)
-        if newest is not None:
-            verified = catalogue.entry(newest.path, verify=True)
-            found[datacenter] = Snapshot(str(verified.path), verified.time, verified.problem)
-    return found
+    run(ALERT_CHECK)
 
 
 if __name__ == "__main__":

@@ -335,107 +335,12 @@ prefixes:
       type: float
 """
 
-import time
-import typing as t
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.consulops.failover.plugins.module_utils._ansible import (
-    client_of,
-    connection_spec,
-    run,
-    side_spec,
-)
-from ansible_collections.consulops.failover.plugins.module_utils._consul.units import parse_duration
-from ansible_collections.consulops.failover.plugins.module_utils._replication import report
-from ansible_collections.consulops.failover.plugins.module_utils._replication.apply import perform
-from ansible_collections.consulops.failover.plugins.module_utils._replication.guard import Limits
-from ansible_collections.consulops.failover.plugins.module_utils._replication.pair import (
-    check_one_store,
-    is_same,
-    make_pairs,
-)
-from ansible_collections.consulops.failover.plugins.module_utils._replication.plan import Policy
-from ansible_collections.consulops.failover.plugins.module_utils._replication.prepare import (
-    Request,
-    batch_size,
-    prepare,
-)
+from ansible_collections.consulops.failover.plugins.module_utils._ansible import run
+from ansible_collections.consulops.failover.plugins.module_utils._tasks.replicate import REPLICATE
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec=dict(
-            source=side_spec(),
-            destination=side_spec(),
-            prefixes=dict(
-                type="list",
-                elements="dict",
-                required=True,
-                options=dict(
-                    source=dict(type="str", required=True),
-                    destination=dict(type="str"),
-                    include=dict(type="list", elements="str"),
-                    exclude=dict(type="list", elements="str"),
-                    delete=dict(type="str", choices=["never", "owned", "all"]),
-                ),
-            ),
-            name=dict(type="str"),
-            delete=dict(type="str", choices=["never", "owned", "all"], default="owned"),
-            max_deletes=dict(type="int", default=100),
-            max_delete_percent=dict(type="float", default=10.0),
-            allow_empty_source=dict(type="bool", default=False),
-            on_conflict=dict(type="str", choices=["fail", "keep", "overwrite"], default="fail"),
-            skip_locked=dict(type="bool", default=True),
-            adopt=dict(type="bool", default=False),
-            accept=dict(type="list", elements="str", choices=["other_source", "reversed"], default=[]),
-            consistency=dict(type="str", choices=["default", "consistent", "stale"], default="default"),
-            max_stale=dict(type="str", default="2s"),
-            verify_digest=dict(type="bool", default=True),
-            batch_ops=dict(type="str", default="auto"),
-            concurrency=dict(type="int", default=4),
-            lock_wait=dict(type="float", default=60.0),
-            retry_timeout=dict(type="float", default=15.0),
-            limit=dict(type="int", default=100),
-            diff_values=dict(type="bool", default=False),
-            **connection_spec(),
-        ),
-        mutually_exclusive=[("token", "token_file")],
-        supports_check_mode=True,
-    )
-    run(module, replicate)
-
-
-def replicate(module: AnsibleModule) -> dict[str, t.Any]:
-    options = module.params
-    request = Request(
-        pairs=tuple(make_pairs(options["prefixes"], options["delete"])),
-        policy=Policy(options["on_conflict"], skip_locked=options["skip_locked"], adopt=options["adopt"]),
-        limits=Limits(options["max_deletes"], options["max_delete_percent"], options["allow_empty_source"]),
-        name=options["name"] or "",
-        accept=tuple(options["accept"]),
-        consistency=options["consistency"],
-        max_stale_s=parse_duration(options["max_stale"], "max_stale"),
-        verify=options["verify_digest"],
-        batch_ops=batch_size(options["batch_ops"]),
-        concurrency=options["concurrency"],
-        lock_wait_s=options["lock_wait"],
-        retry_s=options["retry_timeout"],
-        limit=options["limit"],
-        show_values=options["diff_values"],
-    )
-    request.check()
-    with client_of(module, "source") as source, client_of(module, "destination") as destination:
-        if is_same(source.endpoint, destination.endpoint):
-            check_one_store(request.pairs)
-        prepared = prepare(source, destination, request)
-        result = report.planned(prepared, request.limit)
-        if prepared.changed and not module.check_mode:
-            prepared, outcomes = perform(source, destination, request, prepared, time.time())
-            result = report.done(prepared, outcomes, request.limit)
-    error = report.problem(result, request.policy, check=module.check_mode)
-    if error is not None:
-        raise error
-    return result
+    run(REPLICATE)
 
 
 if __name__ == "__main__":

@@ -283,93 +283,12 @@ snapshots:
       type: str
 """
 
-import time
-import typing as t
-from pathlib import Path
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.consulops.failover.plugins.module_utils._ansible import client_of, connection_spec, run
-from ansible_collections.consulops.failover.plugins.module_utils._consul.errors import InvalidOption
-from ansible_collections.consulops.failover.plugins.module_utils._consul.files import explained
-from ansible_collections.consulops.failover.plugins.module_utils._consul.units import positive_seconds
-from ansible_collections.consulops.failover.plugins.module_utils._snapshot import catalogue, inspect, report
-from ansible_collections.consulops.failover.plugins.module_utils._snapshot.guard import readable_path
+from ansible_collections.consulops.failover.plugins.module_utils._ansible import run
+from ansible_collections.consulops.failover.plugins.module_utils._tasks.snapshot_info import SNAPSHOT_INFO
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec=dict(
-            path=dict(type="path", required=True),
-            kv_depth=dict(type="int", default=2),
-            kv_prefix=dict(type="str", default="", no_log=False),
-            key=dict(type="str", no_log=False),
-            show_value=dict(type="bool", default=False),
-            compare_with=dict(type="path"),
-            compare_live=dict(type="bool", default=False),
-            stale=dict(type="bool", default=False),
-            limit=dict(type="int", default=100),
-            verify=dict(type="bool", default=False),
-            stream_timeout=dict(type="float", default=300.0),
-            **connection_spec(),
-        ),
-        mutually_exclusive=[("token", "token_file")],
-        supports_check_mode=True,
-    )
-    run(module, look)
-
-
-def look(module: AnsibleModule) -> dict[str, t.Any]:
-    options = module.params
-    path = readable_path(options["path"], "path")
-    positive_seconds(options["stream_timeout"], "stream_timeout")
-    for name in ("kv_depth", "limit"):
-        if options[name] < 0:
-            raise InvalidOption(f"{name} is {options[name]}: it cannot be negative.")
-    if options["compare_with"] and options["compare_live"]:
-        raise InvalidOption("compare_with and compare_live are both set: compare with one of them at a time.")
-    now = time.time()
-    with explained(f"reading {path}"):
-        is_directory = path.is_dir()
-    if is_directory:
-        for name in ("key", "compare_with", "compare_live"):
-            if options[name]:
-                raise InvalidOption(f"{name} needs a snapshot file, and path {path} is a directory.")
-        entries = catalogue.list_directory(path, verify=options["verify"])
-        return {"changed": False, "snapshots": [report.entry(found, now) for found in entries]}
-    return {"changed": False, **file_report(module, path, now)}
-
-
-def file_report(module: AnsibleModule, path: Path, now: float) -> dict[str, t.Any]:
-    options = module.params
-    surveyed, key = inspect.inspect_file(
-        path,
-        as_of=now,
-        kv_depth=options["kv_depth"] or None,
-        kv_prefix=options["kv_prefix"],
-        key=options["key"],
-    )
-    result: dict[str, t.Any] = {"snapshot": report.snapshot(surveyed, catalogue.entry(path, verify=True))}
-    if options["kv_depth"]:
-        result["kv"] = report.prefixes(surveyed)
-    if options["key"] is not None:
-        result["key"] = report.key(key, show_value=options["show_value"]) if key else None
-    comparison = None
-    if options["compare_with"]:
-        other = readable_path(options["compare_with"], "compare_with")
-        comparison = inspect.compare_files(path, other, as_of=now)
-    elif options["compare_live"]:
-        with client_of(module) as client:
-            comparison = inspect.compare_with_live(
-                path,
-                client,
-                as_of=now,
-                stale=options["stale"],
-                timeout_s=options["stream_timeout"],
-            )
-    if comparison is not None:
-        result["comparison"] = report.comparison(comparison, options["limit"])
-        result["diff"] = report.comparison_diff(comparison, options["limit"])
-    return result
+    run(SNAPSHOT_INFO)
 
 
 if __name__ == "__main__":

@@ -192,7 +192,10 @@ def test_members_in_another_order_are_read_as_consul_reads_them() -> None:
 
 # --------------------------------------------------------------------------------------------------------- digests
 
-keys = st.dictionaries(st.binary(min_size=1, max_size=20), st.tuples(st.binary(max_size=40), st.integers(0, 2**64 - 1)))
+names = st.binary(min_size=1, max_size=20).filter(
+    lambda name: not name.startswith(b"consulops/")
+)  # no digest has those
+keys = st.dictionaries(names, st.tuples(st.binary(max_size=40), st.integers(0, 2**64 - 1)))
 
 
 @given(contents=keys, order=st.randoms(use_true_random=False))
@@ -203,7 +206,7 @@ def test_the_digest_does_not_know_order_or_indexes(contents: dict[bytes, tuple[b
     assert read(craft.snapshot(*found)).digest == read(craft.snapshot(*turned)).digest
 
 
-@given(contents=keys, extra=st.binary(min_size=21, max_size=30), data=st.data())
+@given(contents=keys, extra=st.binary(min_size=21, max_size=30).map(lambda name: b"x" + name), data=st.data())
 def test_any_change_of_keys_changes_the_digest(
     contents: dict[bytes, tuple[bytes, int]], extra: bytes, data: st.DataObject
 ) -> None:

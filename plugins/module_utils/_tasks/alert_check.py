@@ -1,0 +1,74 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Datacenters are judged: options and work of ``consul_alert_check``.
+
+It reads the newest snapshots too, which the wing of alerting must not know.
+"""
+
+from __future__ import annotations
+
+from .._alerting import report
+from .._alerting.check import Waiting, wait_until_well
+from .._alerting.read import Look
+from .._alerting.reading import Snapshot
+from .._alerting.ruleset import make_expected, make_rules
+from .._snapshot import catalogue
+from .._snapshot.guard import readable_path
+from .call import ONE_TOKEN, Call, Result, Spec, Task, connection_spec, side_spec
+
+SPEC: Spec = dict(
+    datacenters={"type": "list", "elements": "str"},
+    connections=side_spec(type="list", elements="dict"),
+    expect={"type": "dict"},
+    rules={"type": "list", "elements": "dict", "default": []},
+    match={"type": "list", "elements": "dict"},
+    ignore={"type": "list", "elements": "dict"},
+    snapshots={"type": "path"},
+    fail_on={"type": "str", "choices": ["critical", "warning", "never"], "default": "critical"},
+    wait={"type": "float", "default": 0.0},
+    stable_for={"type": "float", "default": 0.0},
+    **connection_spec(),
+)
+
+
+def check(call: Call) -> Result:
+    options = call.params
+    rules = make_rules(options["rules"], options["match"], options["ignore"])
+    expected = make_expected(options["expect"])
+    waiting = Waiting(options["wait"], options["stable_for"])
+    waiting.check()
+    directory = options["snapshots"]
+    with call.clients(options["connections"], options["datacenters"]) as clients:
+        outcome = wait_until_well(
+            clients, lambda: Look(rules, newest_snapshots(directory)), expected, options["fail_on"], waiting
+        )
+    result = report.result(outcome)
+    if outcome.judgement.fails(options["fail_on"]):
+        raise report.closed(outcome, result)
+    return result
+
+
+def newest_snapshots(directory: str | None) -> dict[str, Snapshot | None] | None:
+    """Return the newest snapshot of each datacenter in a directory, read again and compared with its manifest."""
+    if directory is None:
+        return None
+    entries = catalogue.list_directory(readable_path(directory, "snapshots"))
+    found: dict[str, Snapshot | None] = {}
+    for datacenter in {entry.datacenter for entry in entries if entry.datacenter}:
+        newest = catalogue.newest(entries, datacenter)
+        if newest is not None:
+            verified = catalogue.entry(newest.path, verify=True)
+            found[datacenter] = Snapshot(str(verified.path), verified.time, verified.problem)
+    return found
+
+
+ALERT_CHECK = Task(
+    SPEC,
+    check,
+    (
+        ONE_TOKEN,
+        ("datacenters", "connections"),
+    ),
+)

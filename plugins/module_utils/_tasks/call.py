@@ -1,0 +1,102 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One request as every face makes it: options, whether it only plans, and the clients its connection options name.
+
+A module, the command line and an agent differ in where options come from and where the result goes; the tasks of this
+floor are what they have in common. Specs are plain data in the form of Ansible's ``argument_spec``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import typing as t
+from dataclasses import dataclass, field
+
+from .._consul import endpoint
+from .._consul.client import Client
+
+Spec = dict[str, dict[str, t.Any]]
+Result = dict[str, t.Any]
+
+
+def _ignore(_what: t.Any) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request. ``check``: say what would be done and do nothing.
+
+    ``warn`` takes sentences for the person who asked, ``hide`` takes secrets that came from a file or the environment.
+    """
+
+    params: t.Mapping[str, t.Any]
+    check: bool = False
+    warn: t.Callable[[str], None] = _ignore
+    hide: t.Callable[[t.Iterable[str]], None] = _ignore
+    environ: t.Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+    def client(self, side: str | None = None) -> Client:
+        """Return a client of the connection options, each falling back to its CONSUL_* variable.
+
+        ``side`` names an option of ``side_spec``.
+        """
+        return self._client({} if side is None else self.params[side] or {})
+
+    @contextlib.contextmanager
+    def clients(
+        self, connections: t.Sequence[t.Mapping[str, t.Any]] | None, datacenters: t.Sequence[str] | None
+    ) -> t.Iterator[list[Client]]:
+        """Give a client for each connection, or for each datacenter through one agent, or the only one; close them."""
+        sides: t.Sequence[t.Mapping[str, t.Any]] = (
+            connections or [{"datacenter": name} for name in datacenters or ()] or [{}]
+        )
+        with contextlib.ExitStack() as stack:
+            yield [stack.enter_context(self._client(side)) for side in sides]
+
+    def _client(self, options: t.Mapping[str, t.Any]) -> Client:
+        defaults = {name: self.params[name] for name in connection_spec()}
+        found = endpoint.resolve(endpoint.with_defaults(options, defaults), self.environ)
+        self.hide(filter(None, (found.token, *(found.http_auth or ())[1:])))
+        return Client(found)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What can be asked for: its options and the work. ``work`` raises an Error whose sentence is for people."""
+
+    spec: Spec
+    work: t.Callable[[Call], Result]
+    mutually_exclusive: tuple[tuple[str, ...], ...] = ()
+
+
+def connection_spec() -> Spec:
+    """Return the spec of the connection options; the doc fragment ``connection`` describes them."""
+    return {
+        "url": {"type": "str"},
+        "datacenter": {"type": "str"},
+        "token": {"type": "str", "no_log": True},
+        "token_file": {"type": "path", "no_log": False},
+        "http_auth": {"type": "str", "no_log": True},
+        "ca_path": {"type": "path"},
+        "client_cert": {"type": "path"},
+        "client_key": {"type": "path", "no_log": False},
+        "tls_server_name": {"type": "str"},
+        "validate_certs": {"type": "bool"},
+        "namespace": {"type": "str"},
+        "partition": {"type": "str"},
+        "timeout": {"type": "float", "default": endpoint.DEFAULT_TIMEOUT_S},
+    }
+
+
+ONE_TOKEN = ("token", "token_file")
+
+
+def side_spec(**more: t.Any) -> dict[str, t.Any]:
+    """Return the spec of one of several connections; what it does not say, the connection options at top level do."""
+    spec = connection_spec()
+    spec["timeout"] = {"type": "float"}
+    return {"options": spec, "mutually_exclusive": [ONE_TOKEN], **(more or {"type": "dict", "default": {}})}

@@ -1,0 +1,98 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Keys are copied to another datacenter: options and work of ``consul_kv_replicate``."""
+
+from __future__ import annotations
+
+import time
+
+from .._consul.units import parse_duration
+from .._replication import report
+from .._replication.apply import perform
+from .._replication.guard import Limits
+from .._replication.pair import (
+    check_one_store,
+    is_same,
+    make_pairs,
+)
+from .._replication.plan import Policy
+from .._replication.prepare import (
+    Request,
+    batch_size,
+    prepare,
+)
+from .call import ONE_TOKEN, Call, Result, Spec, Task, connection_spec, side_spec
+
+SPEC: Spec = dict(
+    source=side_spec(),
+    destination=side_spec(),
+    prefixes={
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "source": {"type": "str", "required": True},
+            "destination": {"type": "str"},
+            "include": {"type": "list", "elements": "str"},
+            "exclude": {"type": "list", "elements": "str"},
+            "delete": {"type": "str", "choices": ["never", "owned", "all"]},
+        },
+    },
+    name={"type": "str"},
+    delete={"type": "str", "choices": ["never", "owned", "all"], "default": "owned"},
+    max_deletes={"type": "int", "default": 100},
+    max_delete_percent={"type": "float", "default": 10.0},
+    allow_empty_source={"type": "bool", "default": False},
+    on_conflict={"type": "str", "choices": ["fail", "keep", "overwrite"], "default": "fail"},
+    skip_locked={"type": "bool", "default": True},
+    adopt={"type": "bool", "default": False},
+    accept={"type": "list", "elements": "str", "choices": ["other_source", "reversed"], "default": []},
+    consistency={"type": "str", "choices": ["default", "consistent", "stale"], "default": "default"},
+    max_stale={"type": "str", "default": "2s"},
+    verify_digest={"type": "bool", "default": True},
+    batch_ops={"type": "str", "default": "auto"},
+    concurrency={"type": "int", "default": 4},
+    lock_wait={"type": "float", "default": 60.0},
+    retry_timeout={"type": "float", "default": 15.0},
+    limit={"type": "int", "default": 100},
+    diff_values={"type": "bool", "default": False},
+    **connection_spec(),
+)
+
+
+def replicate(call: Call) -> Result:
+    options = call.params
+    request = Request(
+        pairs=tuple(make_pairs(options["prefixes"], options["delete"])),
+        policy=Policy(options["on_conflict"], skip_locked=options["skip_locked"], adopt=options["adopt"]),
+        limits=Limits(options["max_deletes"], options["max_delete_percent"], options["allow_empty_source"]),
+        name=options["name"] or "",
+        accept=tuple(options["accept"]),
+        consistency=options["consistency"],
+        max_stale_s=parse_duration(options["max_stale"], "max_stale"),
+        verify=options["verify_digest"],
+        batch_ops=batch_size(options["batch_ops"]),
+        concurrency=options["concurrency"],
+        lock_wait_s=options["lock_wait"],
+        retry_s=options["retry_timeout"],
+        limit=options["limit"],
+        show_values=options["diff_values"],
+    )
+    request.check()
+    with call.client("source") as source, call.client("destination") as destination:
+        if is_same(source.endpoint, destination.endpoint):
+            check_one_store(request.pairs)
+        prepared = prepare(source, destination, request)
+        result = report.planned(prepared, request.limit)
+        if prepared.changed and not call.check:
+            prepared, outcomes = perform(source, destination, request, prepared, time.time())
+            result = report.done(prepared, outcomes, request.limit)
+    error = report.problem(result, request.policy, check=call.check)
+    if error is not None:
+        raise error
+    return result
+
+
+REPLICATE = Task(SPEC, replicate, (ONE_TOKEN,))

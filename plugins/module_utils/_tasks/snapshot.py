@@ -1,0 +1,172 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Snapshots are saved and restored: options and work of ``consul_snapshot``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from .._consul.errors import PermissionDenied
+from .._consul.units import parse_duration
+from .._snapshot import partial, report
+from .._snapshot import restore as restoring
+from .._snapshot import save as saving
+from .._snapshot.guard import readable_path
+from .._snapshot.manifest import manifest_path
+from .call import ONE_TOKEN, Call, Result, Spec, Task, connection_spec
+
+SPEC: Spec = dict(
+    path={"type": "path", "required": True},
+    state={"type": "str", "choices": ["saved", "restored"], "default": "saved"},
+    name={"type": "str", "default": "consul-{datacenter}-{time}-{index}.snap"},
+    max_age={"type": "str"},
+    stale={"type": "bool", "default": False},
+    cross_check={"type": "str", "choices": ["fail", "warn", "ignore"], "default": "warn"},
+    on_shrink={"type": "str", "choices": ["fail", "warn", "ignore"], "default": "fail"},
+    max_shrink_percent={"type": "float", "default": 20.0},
+    stream_timeout={"type": "float", "default": 300.0},
+    force={"type": "bool", "default": False},
+    accept={
+        "type": "list",
+        "elements": "str",
+        "choices": [
+            "unknown_types",
+            "unknown_kinds",
+            "other_datacenter",
+            "lost_token",
+            "low_disk",
+            "attempted_before",
+            "locked_keys",
+        ],
+        "default": [],
+    },
+    safety_path={"type": "path"},
+    leader_timeout={"type": "float", "default": 60.0},
+    destroy_gone_sessions={"type": "bool", "default": True},
+    touch_replicated={"type": "bool", "default": True},
+    prefixes={"type": "list", "elements": "str", "no_log": False},
+    prune={"type": "bool", "default": False},
+    limit={"type": "int", "default": 100},
+    **connection_spec(),
+)
+
+
+def perform(call: Call) -> Result:
+    """Save, restore everything or restore prefixes, as the options say."""
+    if call.params["state"] == "saved":
+        return save(call)
+    return restore(call) if call.params["prefixes"] is None else restore_prefixes(call)
+
+
+def save(call: Call) -> Result:
+    options = call.params
+    request = saving.Request(
+        path=options["path"],
+        name=options["name"],
+        stale=options["stale"],
+        max_age_s=None if options["max_age"] is None else parse_duration(options["max_age"], "max_age"),
+        cross_check=options["cross_check"],
+        on_shrink=options["on_shrink"],
+        max_shrink_percent=options["max_shrink_percent"],
+        stream_timeout_s=options["stream_timeout"],
+    )
+    now = time.time()
+    with call.client() as client:
+        plan = saving.plan(client, request, now)
+        before = plan.entry.manifest if plan.entry else None
+        target = plan.target / request.name if plan.is_directory else plan.target
+        result: Result = {"changed": plan.save, "reason": plan.reason}
+        if plan.save and not call.check:
+            saved = saving.save(client, request, plan, now)
+            target, after = saved.path, saved.manifest
+            result["seconds"] = {part: round(seconds, 3) for part, seconds in saved.seconds.items()}
+            for warning in saved.warnings:
+                call.warn(warning)
+            result["diff"] = report.table_diff(before, after)
+            result["snapshot"] = after.as_dict()
+        elif before is not None:
+            result["snapshot"] = before.as_dict()
+        if plan.save and call.check:
+            result["may_save"] = saving.may_save(client)
+            if result["may_save"] is False:
+                raise PermissionDenied(f"{client.endpoint} would refuse. {saving.NEEDED_POLICY}.")
+    result.update(path=str(target), manifest=str(manifest_path(target)))
+    return result
+
+
+def restore(call: Call) -> Result:
+    options = call.params
+    path = readable_path(options["path"], "path")
+    request = restoring.Request(
+        path=path,
+        safety_path=Path(options["safety_path"] or path.parent),
+        force=options["force"],
+        accept=tuple(options["accept"]),
+        leader_timeout_s=options["leader_timeout"],
+        stream_timeout_s=options["stream_timeout"],
+        destroy_gone_sessions=options["destroy_gone_sessions"],
+        touch_replicated=options["touch_replicated"],
+    )
+    now = time.time()
+    with call.client() as client:
+        prepared = restoring.prepare(client, request, now, compare_now=call.check)
+        decision = prepared.decision
+        result: Result = {
+            "changed": False,
+            "action": decision.action,
+            "reason": decision.reason,
+            "path": str(path),
+        }
+        if prepared.comparison is not None:
+            result["loss"] = report.loss(prepared.comparison, options["limit"])
+            result["diff"] = report.loss_diff(prepared.comparison, options["limit"])
+        result["datacenter"] = prepared.facts.datacenter
+        if decision.action == "drifted":
+            call.warn(f"Nothing was restored: {decision.reason}.")
+        if decision.action == "unchanged" and not call.check:
+            restoring.settle(request, prepared)
+        if decision.action == "refused":
+            raise report.refused(decision, result)
+        if decision.action == "restore":
+            result["changed"] = True
+            if not call.check:
+                restored = restoring.perform(client, request, prepared, now)
+                result.update(report.restored(restored, options["limit"]), action="restored")
+                for warning in restored.warnings:
+                    call.warn(warning)
+                if not result["verified"]:
+                    raise report.not_verified(restored, result)
+    return result
+
+
+def restore_prefixes(call: Call) -> Result:
+    options = call.params
+    path, prefixes, prune = readable_path(options["path"], "path"), options["prefixes"], options["prune"]
+    partial.check_prefixes(prefixes)
+    with call.client() as client:
+        datacenter, contents = partial.wanted(path, prefixes, time.time())
+        if "other_datacenter" not in options["accept"]:
+            partial.check_datacenter(client, datacenter)
+        how = {"prune": prune, "break_locks": "locked_keys" in options["accept"]}
+        plans = [partial.read_plan(client, prefix, contents[prefix], **how) for prefix in prefixes]
+        changed = any(plan.changes or plan.raw for plan in plans)
+        result: Result = {
+            "changed": changed,
+            "action": "restore" if changed else "unchanged",
+            "reason": "keys differ from the snapshot" if changed else "the keys are what the snapshot holds",
+            "path": str(path),
+            "diff": report.prefix_diff(plans, options["limit"]),
+            "prefixes": [report.prefix_plan(plan) for plan in plans],
+        }
+        if changed and not call.check:
+            done = [partial.apply(client, plan, contents[plan.prefix], **how) for plan in plans]
+            result.update(action="restored", prefixes=[report.prefix_result(found) for found in done])
+            if any(found.conflicts or found.locked for found in done):
+                raise report.conflicted(done, result)
+    return result
+
+
+SNAPSHOT = Task(SPEC, perform, (ONE_TOKEN,))

@@ -1,0 +1,89 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Snapshots are looked at and compared: options and work of ``consul_snapshot_info``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from .._consul.errors import InvalidOption
+from .._consul.files import explained
+from .._consul.units import positive_seconds
+from .._snapshot import catalogue, inspect, report
+from .._snapshot.guard import readable_path
+from .call import ONE_TOKEN, Call, Result, Spec, Task, connection_spec
+
+SPEC: Spec = dict(
+    path={"type": "path", "required": True},
+    kv_depth={"type": "int", "default": 2},
+    kv_prefix={"type": "str", "default": "", "no_log": False},
+    key={"type": "str", "no_log": False},
+    show_value={"type": "bool", "default": False},
+    compare_with={"type": "path"},
+    compare_live={"type": "bool", "default": False},
+    stale={"type": "bool", "default": False},
+    limit={"type": "int", "default": 100},
+    verify={"type": "bool", "default": False},
+    stream_timeout={"type": "float", "default": 300.0},
+    **connection_spec(),
+)
+
+
+def look(call: Call) -> Result:
+    options = call.params
+    path = readable_path(options["path"], "path")
+    positive_seconds(options["stream_timeout"], "stream_timeout")
+    for name in ("kv_depth", "limit"):
+        if options[name] < 0:
+            raise InvalidOption(f"{name} is {options[name]}: it cannot be negative.")
+    if options["compare_with"] and options["compare_live"]:
+        raise InvalidOption("compare_with and compare_live are both set: compare with one of them at a time.")
+    now = time.time()
+    with explained(f"reading {path}"):
+        is_directory = path.is_dir()
+    if is_directory:
+        for name in ("key", "compare_with", "compare_live"):
+            if options[name]:
+                raise InvalidOption(f"{name} needs a snapshot file, and path {path} is a directory.")
+        entries = catalogue.list_directory(path, verify=options["verify"])
+        return {"changed": False, "snapshots": [report.entry(found, now) for found in entries]}
+    return {"changed": False, **file_report(call, path, now)}
+
+
+def file_report(call: Call, path: Path, now: float) -> Result:
+    options = call.params
+    surveyed, key = inspect.inspect_file(
+        path,
+        as_of=now,
+        kv_depth=options["kv_depth"] or None,
+        kv_prefix=options["kv_prefix"],
+        key=options["key"],
+    )
+    result: Result = {"snapshot": report.snapshot(surveyed, catalogue.entry(path, verify=True))}
+    if options["kv_depth"]:
+        result["kv"] = report.prefixes(surveyed)
+    if options["key"] is not None:
+        result["key"] = report.key(key, show_value=options["show_value"]) if key else None
+    comparison = None
+    if options["compare_with"]:
+        other = readable_path(options["compare_with"], "compare_with")
+        comparison = inspect.compare_files(path, other, as_of=now)
+    elif options["compare_live"]:
+        with call.client() as client:
+            comparison = inspect.compare_with_live(
+                path,
+                client,
+                as_of=now,
+                stale=options["stale"],
+                timeout_s=options["stream_timeout"],
+            )
+    if comparison is not None:
+        result["comparison"] = report.comparison(comparison, options["limit"])
+        result["diff"] = report.comparison_diff(comparison, options["limit"])
+    return result
+
+
+SNAPSHOT_INFO = Task(SPEC, look, (ONE_TOKEN,))
