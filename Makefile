@@ -27,7 +27,7 @@ demo: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## Save, restore and copy between r
 	@$(BIN)/python -m tests.demo.demo
 
 .PHONY: test
-test: lint unit integration pyconsul python39 sanity importer ## Every gate: what CI runs
+test: lint unit integration hosts molecule pyconsul python39 sanity importer ## Every gate: what CI runs
 
 .PHONY: lint
 lint: $(VENV)/.ready $(COLLECTION) ## ruff, mypy, ansible-lint, documentation and changelog
@@ -44,6 +44,16 @@ unit: $(VENV)/.ready $(COLLECTION) ## Unit and property tests
 .PHONY: integration
 integration: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## Tests against real Consul servers
 	@echo "== integration tests"; $(BIN)/python -m pytest -q -n 2 tests/integration
+
+.PHONY: hosts
+hosts: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## Tests on real systemd hosts; needs root
+	@echo "== tests on systemd hosts"; $(BIN)/python tests/workshop/rootfs.py >/dev/null
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/hosts
+
+.PHONY: molecule
+molecule: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## The roles on real systemd hosts; needs root
+	@echo "== molecule"; $(BIN)/python tests/workshop/rootfs.py >/dev/null
+	@env -u ANSIBLE_CONFIG $(BIN)/molecule test --all
 
 .PHONY: pyconsul
 pyconsul: $(PYCONSUL)/.ready $(COLLECTION) $(CONSUL) ## Unit and integration tests with py-consul instead of python-consul2

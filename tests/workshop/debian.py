@@ -129,7 +129,7 @@ def _download(packages: tuple[str, ...]) -> list[Path]:
         (home / folder).mkdir(parents=True, exist_ok=True)
     (home / "state/status").touch()
     keys = f"[signed-by={KEYRING}] " if Path(KEYRING).exists() else ""
-    (home / "etc/sources.list").write_text(f"deb {keys}{_archive()} {RELEASE} main\n", encoding="utf-8")
+    (home / "etc/sources.list").write_text(f"deb {keys}{archive()} {RELEASE} main\n", encoding="utf-8")
     options = [
         f"Dir::State={home}/state",
         f"Dir::State::status={home}/state/status",
@@ -147,7 +147,7 @@ def _download(packages: tuple[str, ...]) -> list[Path]:
     return sorted((home / "debs").glob("*.deb"))
 
 
-def _archive() -> str:
+def archive() -> str:
     """Return the address of the Debian archive that this machine is set up with."""
     text = _run(["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"])
     addresses = [line.strip() for line in text.splitlines() if line.strip() and "security" not in line]

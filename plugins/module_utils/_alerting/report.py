@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import typing as t
 
-from .._consul.errors import Error
-from .._consul.units import count_of
+from .._consul.errors import GateClosed
+from .._consul.units import columns, count_of
 from .check import Outcome
 from .finding import Judgement
-
-
-class GateClosed(Error):
-    """Something is wrong, or unknown, that a gate shall not let through."""
 
 
 def result(outcome: Outcome) -> dict[str, t.Any]:
@@ -39,10 +35,7 @@ def table(judgement: Judgement) -> list[str]:
     rows = [(found.severity, found.datacenter, found.rule, found.summary) for found in judgement.findings]
     rows += [("unknown", one.datacenter, one.what, one.reason) for one in judgement.unknown]
     rows += [("quiet", *place.partition(": ")[::2], "in maintenance") for place in judgement.maintenance]
-    if not rows:
-        return ["ok: nothing is wrong"]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    return ["  ".join([*(text.ljust(width) for text, width in zip(row, widths)), row[3]]) for row in rows]
+    return columns(rows) or ["ok: nothing is wrong"]
 
 
 def closed(outcome: Outcome, data: dict[str, t.Any]) -> GateClosed:

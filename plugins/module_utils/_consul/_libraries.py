@@ -14,6 +14,8 @@ import typing as t
 
 from .errors import MissingLibrary
 
+MSGPACK_OLDEST = (1, 0, 0)
+
 if t.TYPE_CHECKING:
     import consul
     import msgpack
@@ -62,7 +64,13 @@ else:
         CONSUL_IMPORT_ERROR = None
 
     try:
-        import msgpack
+        try:
+            import msgpack
+
+            if msgpack.version < MSGPACK_OLDEST:
+                raise ImportError(f"msgpack {msgpack.version} is too old")
+        except ImportError:
+            from consulops_pure import msgpack  # only the bundle has it: the host's own, in C, is ten times as fast
     except ImportError:
         msgpack = None
         MSGPACK_IMPORT_ERROR = traceback.format_exc()

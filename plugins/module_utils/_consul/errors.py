@@ -44,6 +44,10 @@ class GuardRefused(Error):
     """A guard of ours found what was asked for, or what it would do, suspicious; nothing was changed."""
 
 
+class GateClosed(Error):
+    """Something is wrong, or unknown, that a gate shall not let through."""
+
+
 class NotAsIntended(Error):
     """Something was changed and the result is not what was asked for; the sentence says how to go on."""
 

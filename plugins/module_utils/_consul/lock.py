@@ -18,10 +18,15 @@ from dataclasses import replace
 
 from . import errors
 from .client import Client
+from .kv import Operation
 from .watch import Watch
 
 MIN_TTL_S = 10  # Consul's own smallest
 RENEWALS_PER_TTL = 3
+
+
+def _nothing() -> None:
+    pass
 
 
 class Lock:
@@ -29,6 +34,7 @@ class Lock:
 
     ``held`` turns False by itself when the session or the key is lost. Use ``with lock:`` or call ``release()``.
     ``node`` names a node to hang the session on when the agent asked is in another datacenter than the key.
+    ``on_lost`` is called, from any thread, when the lock was lost; ``abandon`` ends an attempt to acquire it early.
     """
 
     def __init__(
@@ -41,6 +47,8 @@ class Lock:
         ttl_s: int = 15,
         lock_delay_s: int = 15,
         node: str | None = None,
+        on_lost: t.Callable[[], None] = _nothing,
+        abandon: threading.Event | None = None,
     ) -> None:
         if ttl_s < MIN_TTL_S:
             raise errors.InvalidOption(f"The session TTL is {ttl_s} s: Consul takes {MIN_TTL_S} s at least.")
@@ -53,6 +61,8 @@ class Lock:
         self._ttl_s = ttl_s
         self._lock_delay_s = lock_delay_s
         self._node = node
+        self._on_lost = on_lost
+        self._abandon = abandon or threading.Event()
         self._good_until = 0.0  # a TTL after the last proof of life: also right after this process was frozen
         self._lost = threading.Event()
         self._stop = threading.Event()
@@ -64,6 +74,11 @@ class Lock:
         alive = not self._lost.is_set() and time.monotonic() < self._good_until
         return self.session is not None and self.fence > 0 and alive
 
+    @property
+    def guard(self) -> Operation:
+        """The operation that makes a transaction fail when the lock is no longer ours, whatever this process believes."""
+        return Operation("check-session", self.key, session=self.session or "")
+
     def acquire(self, wait_s: float) -> bool:
         """Try for ``wait_s`` seconds (0: once); return whether the lock is held. ``fence`` grows with every owner.
 
@@ -74,7 +89,7 @@ class Lock:
             self._open_session()
         wait_each_s = max(1.0, min(wait_s, self._ttl_s))
         watch = Watch(self._client, f"/v1/kv/{self.key}", wait_s=wait_each_s)
-        while not self._lost.is_set():
+        while not (self._lost.is_set() or self._abandon.is_set()):
             if self._client.consul.kv.put(self.key, self._value, acquire=self.session):
                 self.fence = self._key_index(self._client, self.session)
                 if self.fence:
@@ -82,7 +97,10 @@ class Lock:
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
-            holder = self._holder(watch)
+            # An attempt on a lock that is held would be a write for nothing.
+            while (holder := self._holder(watch)) is not None and time.monotonic() < deadline:
+                if self._lost.is_set() or self._abandon.is_set():
+                    return False
             if holder is None:
                 # Free, and yet not given to us: the lock delay of the last owner is running, whose end changes no key.
                 self._lost.wait(min(left, 0.2))
@@ -118,6 +136,7 @@ class Lock:
         if self._thread is not None:
             self._stop.set()
             self._thread.join()
+        self.fence = 0
         self._lost.clear()
         self._stop.clear()
         self._good_until = time.monotonic() + self._ttl_s
@@ -146,16 +165,19 @@ class Lock:
                 try:
                     client.consul.session.renew(session)
                     if self.fence and self._key_index(client, session) != self.fence:
-                        self._lost.set()  # somebody deleted or rewrote the key: the session alone holds nothing
-                        return
+                        # Somebody deleted or rewrote the key: the session alone holds nothing.
+                        return self._lose()
                     self._good_until = asked + self._ttl_s
                 except errors.NotFound:
-                    self._lost.set()
-                    return
+                    return self._lose()
                 except errors.ConsulError:
                     if time.monotonic() >= self._good_until:
-                        self._lost.set()
-                        return
+                        return self._lose()
+        return None
+
+    def _lose(self) -> None:
+        self._lost.set()
+        self._on_lost()
 
     def _key_index(self, client: Client, session: str | None) -> int:
         """Return the index at which the session took the key (it grows with every owner), 0 when it has not got it."""

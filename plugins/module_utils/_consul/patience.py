@@ -25,6 +25,27 @@ def is_passing(error: errors.ConsulError) -> bool:
     return isinstance(error, (errors.NoLeader, errors.Unreachable, errors.ServerFailed, errors.TooManyRequests))
 
 
+class BackOff:
+    """Pauses that double from ``first_s`` to ``longest_s``, each shortened by up to half so that many do not return at once."""
+
+    def __init__(
+        self, first_s: float = FIRST_PAUSE_S, longest_s: float = LONGEST_PAUSE_S, chance: random.Random | None = None
+    ) -> None:
+        self._first_s = first_s
+        self._longest_s = longest_s
+        self._next_s = first_s
+        self._chance = chance or random.Random()
+
+    def next_s(self) -> float:
+        """Return the next pause in seconds."""
+        pause_s, self._next_s = self._next_s, min(2 * self._next_s, self._longest_s)
+        return pause_s * self._chance.uniform(0.5, 1.0)
+
+    def reset(self) -> None:
+        """Begin with the first pause again: something worked."""
+        self._next_s = self._first_s
+
+
 class Patience:
     """Tries again for at most ``within_s`` seconds after each first failure, with growing pauses and jitter."""
 
@@ -33,14 +54,14 @@ class Patience:
 
     def persist(self, work: t.Callable[[], Result]) -> Result:
         """Return what the work gives. It must be safe to repeat. Raises its error when time is up or it will not pass."""
-        deadline, pause_s = 0.0, FIRST_PAUSE_S
+        deadline, back_off = 0.0, BackOff()
         while True:
             try:
                 return work()
             except errors.ConsulError as error:
                 now = time.monotonic()
                 deadline = deadline or now + self._within_s
+                pause_s = back_off.next_s()
                 if not is_passing(error) or now + pause_s > deadline:
                     raise
-                time.sleep(pause_s * random.uniform(0.5, 1.0))
-                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                time.sleep(pause_s)

@@ -74,3 +74,11 @@ def some_of(names: t.Sequence[str]) -> str:
 def lines_of(lines: t.Iterable[str]) -> str:
     """Return lines as one text, as Ansible's diff takes it."""
     return "".join(f"{line}\n" for line in lines)
+
+
+def columns(rows: t.Sequence[t.Sequence[str]]) -> list[str]:
+    """Return rows as lines with their columns below each other; the last column is as wide as it likes."""
+    if not rows:
+        return []
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    return ["  ".join([*(text.ljust(width) for text, width in zip(row, widths)), row[-1]]).rstrip() for row in rows]

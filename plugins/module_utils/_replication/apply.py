@@ -135,7 +135,7 @@ class _Run:
         self._lock = lock
         self._patience = Patience(request.retry_s)
         self._reader = Reader(source, destination, request.consistency, request.max_stale_s, self._patience)
-        self._fence = Operation("check-session", lock.key, session=lock.session or "")
+        self._fence = lock.guard
         self._writer = self._new_writer(request.batch_ops)
         self.outcomes = [
             PairOutcome(plan.pair, conflicts=list(plan.conflicts), quarantined=list(plan.quarantined))

@@ -1,0 +1,124 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Builds the bundle on the controller and has ansible.builtin.copy install it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import tempfile
+import typing as t
+from pathlib import Path, PurePosixPath
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.consulops.failover.plugins.plugin_utils import _bundle, _wheels
+
+PASSED_ON = ("dest", "owner", "group", "mode", "backup")
+
+
+class ActionModule(ActionBase):
+    """consulops_bundle."""
+
+    TRANSFERS_FILES = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        """Return copy's result, with what the bundle says of itself."""
+        super().run(tmp, task_vars)
+        del tmp
+        _checked, options = self.validate_argument_spec(
+            {
+                "dest": {"type": "path", "required": True},
+                "interpreter": {"type": "str", "default": "/usr/bin/python3"},
+                "wheelhouse": {"type": "path"},
+                "cache": {"type": "path"},
+                "owner": {"type": "str"},
+                "group": {"type": "str"},
+                "mode": {"type": "raw", "default": "0755"},
+                "backup": {"type": "bool", "default": False},
+            }
+        )
+        try:
+            wheels = _wheels.collect(_path(options["wheelhouse"]), _path(options["cache"]) or _wheels.default_cache())
+        except _wheels.CannotCollect as error:
+            return {"failed": True, "changed": False, "msg": f"consulops_bundle: {error}"}
+        bundle = _bundle.build(wheels, options["interpreter"])
+        made = {
+            **t.cast("dict[str, t.Any]", _bundle.manifest_of(bundle)),
+            "sha256": hashlib.sha256(bundle).hexdigest(),
+            "size": len(bundle),
+        }
+        if self._task.check_mode and not self._has_directory_for(options["dest"], task_vars):
+            # copy would fail; what is run before this, and only said what it would do, makes the directory.
+            return {"changed": True, "dest": options["dest"], "bundle": made}
+        before = self._installed(options["dest"], task_vars) if self._task.diff else None
+        result = self._copy(bundle, options, task_vars)
+        result["bundle"] = made
+        if "diff" in result:
+            result["diff"] = _difference(options["dest"], before, made) if result.get("changed") else []
+        if result.get("failed") and "failed to validate" in result.get("msg", ""):
+            result["msg"] = (
+                f"consulops_bundle: the host cannot run the bundle with {options['interpreter']}, so the file there "
+                f"was left as it is ({result['msg'].partition('error:')[2].strip() or result['msg']})."
+            )
+        return result
+
+    def _copy(self, bundle: bytes, options: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> dict[str, t.Any]:
+        with tempfile.NamedTemporaryFile(suffix=".pyz") as source:
+            source.write(bundle)
+            source.flush()
+            task = self._task.copy()
+            task.diff = False  # copy would show the bytes of a zip file
+            task.args = {name: options[name] for name in PASSED_ON if options[name] is not None}
+            # The host itself proves that it can run the bundle before the old one is replaced.
+            task.args.update(src=source.name, validate=f"{options['interpreter']} -I %s version")
+            action = self._shared_loader_obj.action_loader.get(
+                "ansible.builtin.copy",
+                task=task,
+                connection=self._connection,
+                play_context=self._play_context,
+                loader=self._loader,
+                templar=self._templar,
+                shared_loader_obj=self._shared_loader_obj,
+            )
+            result: dict[str, t.Any] = action.run(task_vars=task_vars)
+        if self._task.diff:
+            result["diff"] = []
+        return result
+
+    def _has_directory_for(self, dest: str, task_vars: dict[str, t.Any] | None) -> bool:
+        found = self._execute_remote_stat(
+            str(PurePosixPath(dest).parent), all_vars=task_vars or {}, follow=True, checksum=False
+        )
+        return bool(found.get("isdir"))
+
+    def _installed(self, dest: str, task_vars: dict[str, t.Any] | None) -> dict[str, t.Any] | None:
+        """Return the manifest of what the host has."""
+        found = self._execute_module("ansible.builtin.slurp", {"src": dest}, task_vars=task_vars)
+        if found.get("failed"):
+            return None
+        content = base64.b64decode(found["content"])
+        known = _bundle.manifest_of(content)
+        return None if known is None else {**known, "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _path(value: str | None) -> Path | None:
+    return Path(value) if value else None
+
+
+def _difference(dest: str, before: dict[str, t.Any] | None, after: dict[str, t.Any]) -> list[dict[str, str]]:
+    return [
+        {
+            "before_header": dest,
+            "after_header": dest,
+            "before": _lines(before) if before else "",
+            "after": _lines(after),
+        }
+    ]
+
+
+def _lines(manifest: dict[str, t.Any]) -> str:
+    libraries = [f"{name} {found['version']}" for name, found in sorted(manifest["libraries"].items())]
+    lines = [f"{manifest['collection']} {manifest['version']}", *libraries]
+    return "".join(f"{line}\n" for line in [*lines, f"sources {manifest['sources']}", f"sha256 {manifest['sha256']}"])

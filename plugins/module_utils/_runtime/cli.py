@@ -1,0 +1,170 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""``consulops``: what the modules do, for a person on a host at three in the morning, and the agents that run there.
+
+Options have the names that they have in the modules. Secrets are never arguments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import typing as t
+
+from .._consul import errors
+from .._consul.version import VERSION
+from .commands.base import Command, Outcome
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_REFUSED = 3
+EXIT_NOT_AS_INTENDED = 4
+EXIT_DIFFERENT = 5
+
+EXIT_CODES = f"""exit codes:
+  {EXIT_DONE}  it is done, or nothing was to do
+  {EXIT_FAILED}  it failed: Consul, the network, a file, a missing right
+  {EXIT_USAGE}  a wrong option, or a configuration file that cannot be used; nothing was done
+  {EXIT_REFUSED}  a guard refused, a gate is closed, or a person said no; nothing was changed
+  {EXIT_NOT_AS_INTENDED}  something was changed, and the result is not what was asked for
+  {EXIT_DIFFERENT}  with --exit-code: there are differences
+"""
+_ENVIRONMENT = """The connection options fall back to the variables of Consul's own tools, CONSUL_HTTP_ADDR and the others. The token
+comes from --token-file, CONSUL_HTTP_TOKEN, CONSUL_HTTP_TOKEN_FILE or a systemd credential named "token".
+"""
+
+
+def main(arguments: t.Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code of the process."""
+    words = sys.argv[1:] if arguments is None else arguments
+    parser = _parser(next((word for word in words if not word.startswith("-")), ""))
+    options = parser.parse_args(words)
+    command: Command | None = getattr(options, "command", None)
+    if command is None:
+        getattr(options, "group", parser).print_help()
+        return EXIT_USAGE
+    try:
+        outcome = command.run(options)
+        _print(outcome, as_json=options.json)
+    except errors.Error as error:
+        return _failed(command, error, as_json=options.json)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Python would complain when it flushes at exit.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_DONE
+    except KeyboardInterrupt:
+        print("consulops: interrupted", file=sys.stderr)
+        return 130
+    return EXIT_DIFFERENT if outcome.different and getattr(options, "exit_code", False) else outcome.code
+
+
+def exit_code(error: errors.Error) -> int:
+    """Return the exit code that stands for an error."""
+    if isinstance(error, (errors.InvalidOption, errors.MissingLibrary)):
+        return EXIT_USAGE
+    if isinstance(error, errors.NotAsIntended):
+        return EXIT_NOT_AS_INTENDED
+    return EXIT_REFUSED if isinstance(error, (errors.GuardRefused, errors.GateClosed)) else EXIT_FAILED
+
+
+def _failed(command: Command, error: errors.Error, *, as_json: bool) -> int:
+    if as_json:
+        _print(Outcome({**error.details, "failed": True, "msg": str(error)}), as_json=True)
+    elif error.details and command.shows:
+        _print(Outcome({}, command.shows(error.details)), as_json=False)
+    print(f"consulops: {error}", file=sys.stderr)
+    return exit_code(error)
+
+
+def _print(outcome: Outcome, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(outcome.result, indent=2, sort_keys=True))
+    else:
+        for line in outcome.lines:
+            print(line)
+    sys.stdout.flush()
+
+
+def _parser(word: str) -> argparse.ArgumentParser:
+    """Return the parser; the commands of a word are imported only when it is the one that was given."""
+    parser = argparse.ArgumentParser(
+        prog="consulops",
+        description="Keeps Consul estates alive through failure: snapshots, restores, replication, alerts.",
+        epilog=EXIT_CODES + "\n" + _ENVIRONMENT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"consulops {VERSION}")
+    top = parser.add_subparsers(metavar="COMMAND", title="commands")
+    for name, words in _WORDS.items():
+        found = {command.name: command for command in words.load()} if name == word else {}
+        if name in found:
+            _add(top, found[name])
+            continue
+        group = top.add_parser(name, help=words.help, description=words.help, allow_abbrev=False)
+        group.set_defaults(group=group)
+        if found:
+            leaves = group.add_subparsers(metavar="COMMAND", title="commands")
+            for command in found.values():
+                _add(leaves, command)
+    return parser
+
+
+def _add(place: t.Any, command: Command) -> None:
+    leaf = place.add_parser(
+        command.name,
+        help=command.help,
+        description=command.help[0].upper() + command.help[1:] + ".",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    leaf.set_defaults(command=command)
+    leaf.add_argument("--json", action="store_true", help="print the result of the module as JSON")
+    command.add_arguments(leaf)
+
+
+def _snapshot() -> t.Sequence[Command]:
+    from .commands import snapshot
+
+    return snapshot.COMMANDS
+
+
+def _replicate() -> t.Sequence[Command]:
+    from .commands import replicate
+
+    return replicate.COMMANDS
+
+
+def _alert() -> t.Sequence[Command]:
+    from .commands import alert
+
+    return alert.COMMANDS
+
+
+def _agent() -> t.Sequence[Command]:
+    from .commands import agent
+
+    return agent.COMMANDS
+
+
+class _Word(t.NamedTuple):
+    help: str
+    load: t.Callable[[], t.Sequence[Command]]
+
+
+_WORDS = {
+    "snapshot": _Word("save, list, inspect, compare and restore snapshots", _snapshot),
+    "replicate": _Word("copy keys from one datacenter to another", _replicate),
+    "alert": _Word("judge datacenters", _alert),
+    "agent": _Word("run an agent until it is stopped", _agent),
+    "check-config": _Word("say whether a configuration file can be used", _agent),
+    "version": _Word("show the versions of everything inside", _agent),
+}

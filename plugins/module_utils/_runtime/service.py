@@ -1,0 +1,180 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The process of an agent: signals, systemd, and the parts that live as long as one configuration does."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import typing as t
+from dataclasses import dataclass
+
+from .._consul import errors
+from .._consul.version import VERSION
+from . import agents, secrets
+from .agents import AgentConfig
+from .loop import Loop
+from .registration import Registration
+from .status import ACTIVE, STARTING, STOPPING, Facts, Status
+from .systemd import notify, watchdog_s
+from .web import Web
+
+log = logging.getLogger("consulops")
+
+STOP_WITHIN_S = 1.5
+GOODBYE_S = 0.3  # of it, for telling Consul's catalogue
+TICK_S = 5.0
+LONGEST_ROUND_S = 600.0  # a loop that shows no sign of life for so long is dead: systemd shall start it again
+READY_AFTER_S = 10.0  # a Consul that is away does not keep a host from booting
+
+
+def run(path: str) -> int:
+    """Run the agent of a configuration file until SIGTERM or SIGINT. Raises InvalidOption or LocalFailure at the start only."""
+    environ = dict(os.environ)
+    config = agents.read_config(path, secrets.surroundings(environ))
+    _log_to_journal(config.log_level)
+    return _Process(path, environ, config).run()
+
+
+@dataclass
+class _Parts:
+    """What runs under one configuration."""
+
+    config: AgentConfig
+    loop: Loop
+    web: Web | None
+
+
+class _Process:
+    def __init__(self, path: str, environ: dict[str, str], config: AgentConfig) -> None:
+        self._path = path
+        self._environ = environ
+        self._news = threading.Event()
+        self._registration: Registration | None = None
+        self._status = Status(config.agent, config.name, socket.gethostname(), self._changed)
+        self._stop_asked = self._reload_asked = False
+        self._ready = False
+        self._began = time.monotonic()
+        self._parts = self._started(config)
+
+    def run(self) -> int:
+        """Wait for signals, and tell systemd how it is, until the end is asked for."""
+        signal.signal(signal.SIGTERM, self._on_stop)
+        signal.signal(signal.SIGINT, self._on_stop)
+        signal.signal(signal.SIGHUP, self._on_reload)
+        watchdog = watchdog_s(self._environ)
+        tick_s = TICK_S if watchdog is None else min(TICK_S, watchdog / 3)
+        while not self._stop_asked:
+            self._news.clear()
+            if self._reload_asked:
+                self._reload_asked = False
+                self._reload()
+            self._tell_systemd(watched=watchdog is not None)
+            if not (self._stop_asked or self._reload_asked):
+                self._news.wait(tick_s if self._ready else 0.2)
+        self._stop()
+        return 0
+
+    def _started(self, config: AgentConfig, web: Web | None = None) -> _Parts:
+        if web is None and config.listen.enabled:
+            web = Web(config.listen, self._status)
+        self._status.configured(config.agent, config.name, config.lease.key)
+        parts = _Parts(config, Loop(config, self._status), web)
+        self._registration = Registration(config, self._status) if config.service.register else None
+        log.info(
+            "%s %s: agent %s, lease %s of %s", config.name, VERSION, config.agent, config.lease.key, config.connection
+        )
+        parts.loop.start()
+        if self._registration:
+            self._registration.start()
+        return parts
+
+    def _reload(self) -> None:
+        """Take a new configuration over, or say why not and go on with the old one."""
+        old = self._parts
+        notify(self._environ, RELOADING="1")
+        try:
+            config = agents.read_config(self._path, secrets.surroundings(self._environ))
+            moved = config.listen != old.config.listen
+            web = Web(config.listen, self._status) if moved and config.listen.enabled else None
+        except errors.Error as error:
+            log.error("the configuration was not taken over, the old one goes on: %s", error)
+            notify(self._environ, READY="1", STATUS=f"the new configuration cannot be used: {error}")
+            return
+        log.info("taking the configuration over")
+        _log_to_journal(config.log_level)
+        old.loop.stop(STOP_WITHIN_S)
+        if self._registration:
+            same = config.service == old.config.service and config.name == old.config.name
+            self._registration.stop(GOODBYE_S, goodbye=not same)
+        if moved and old.web:
+            old.web.stop()
+        self._parts = self._started(config, web if moved else old.web)
+        self._status.reloaded()
+        notify(self._environ, READY="1")
+
+    def _stop(self) -> None:
+        began = time.monotonic()
+        notify(self._environ, STOPPING="1", STATUS="stopping")
+        parts = self._parts
+        ended = parts.loop.stop(STOP_WITHIN_S - GOODBYE_S)
+        self._status.stopping()
+        if self._registration:
+            self._registration.stop(GOODBYE_S)
+        how = "" if ended else "; Consul did not answer, so the lease ends by itself"
+        log.info("stopped after %.1f s%s", time.monotonic() - began, how)
+
+    def _tell_systemd(self, *, watched: bool) -> None:
+        facts = self._status.facts
+        told = {"STATUS": facts.sentence}
+        if not self._ready and (facts.state != STARTING or time.monotonic() - self._began > READY_AFTER_S):
+            self._ready = True
+            told["READY"] = "1"
+        if watched and time.monotonic() - self._parts.loop.last_sign_of_life < LONGEST_ROUND_S:
+            told["WATCHDOG"] = "1"
+        notify(self._environ, **told)
+
+    def _changed(self, facts: Facts) -> None:
+        """Hear of a new state or problem, from any thread."""
+        level = logging.WARNING if facts.problem else logging.INFO
+        if facts.state not in (STARTING, STOPPING):
+            log.log(level, "%s%s", facts.sentence, f" (fence {facts.fence})" if facts.state == ACTIVE else "")
+        if self._registration:
+            self._registration.tell()
+        self._news.set()
+
+    def _on_stop(self, _signal: int, _frame: t.Any) -> None:
+        self._stop_asked = True
+        self._news.set()
+
+    def _on_reload(self, _signal: int, _frame: t.Any) -> None:
+        self._reload_asked = True
+        self._news.set()
+
+
+def _log_to_journal(level: str) -> None:
+    """Log to standard error with the priority that journald reads from the front of a line."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Journal())
+    root = logging.getLogger("consulops")
+    root.handlers[:] = [handler]
+    root.propagate = False
+    root.setLevel(level.upper())
+
+
+class _Journal(logging.Formatter):
+    """``<4>a warning`` where journald listens, ``WARNING a warning`` elsewhere. Source: sd-daemon(3)."""
+
+    PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = " ".join(super().format(record).split())
+        if "JOURNAL_STREAM" in os.environ:
+            return f"<{self.PRIORITIES.get(record.levelno, 5)}>{text}"
+        return f"{record.levelname} {text}"

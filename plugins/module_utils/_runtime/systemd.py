@@ -1,0 +1,29 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What systemd is told: ready, alive, what is going on. Nothing at all when it was not systemd that started us.
+
+Source: https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import typing as t
+
+
+def notify(environ: t.Mapping[str, str], **told: str) -> None:
+    """Tell systemd, for example ``notify(os.environ, READY="1", STATUS="standby")``; a manager that is gone is no error."""
+    address = environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    message = "\n".join(f"{name}={' '.join(value.split())}" for name, value in told.items())
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+        sender.sendto(message.encode(), "\0" + address[1:] if address.startswith("@") else address)
+
+
+def watchdog_s(environ: t.Mapping[str, str]) -> float | None:
+    """Return within how many seconds systemd wants to hear from us, None when it does not watch."""
+    text = environ.get("WATCHDOG_USEC", "")
+    return int(text) / 1e6 if text.isdigit() and int(text) > 0 else None

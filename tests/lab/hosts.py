@@ -1,0 +1,422 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real systemd hosts on this machine: systemd-nspawn over an overlay, each in a network namespace of its own.
+
+``with Hosts(directory, ["s1", "s2", "s3"]) as hosts: hosts["s1"].run("systemctl", "is-system-running")``
+
+All hosts of a lab are on one bridge in one network namespace, from which Ansible reaches them by SSH as a user who may
+use sudo. ``python -m tests.lab.hosts up|down --directory D`` is the same for programs that are not in Python. Needs root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import typing as t
+import uuid
+from pathlib import Path
+
+from ..workshop import debian
+from ..workshop.rootfs import CannotMake, rootfs
+from .consul import eventually
+
+USER = "ops"
+NETWORK = "198.18"  # for tests of networks, RFC 2544
+CGROUPS = Path("/sys/fs/cgroup")
+BOOT_S = 60.0
+HALT_S = 20.0
+HALT = signal.SIGRTMIN + 4  # systemd powers off. Source: systemd(1)
+TABLE = "consulops_cut"
+
+
+class Host:
+    """One host. It lives from ``start`` to ``stop``; its files stay until the lab goes down."""
+
+    def __init__(self, lab: Hosts, name: str, address: str, pid: int = 0) -> None:
+        self.name = name
+        self.address = address
+        self.namespace = f"{lab.name}-{name}"
+        self.directory = lab.directory / name
+        self.pid = pid
+        self._lab = lab
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def root(self) -> Path:
+        """The host's root directory, seen from outside."""
+        return self.directory / "root"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its nspawn lives."""
+        if self._process is not None:
+            return self._process.poll() is None
+        return self.pid > 0 and Path(f"/proc/{self.pid}").exists()
+
+    def create(self) -> None:
+        """Make the host's network and file system."""
+        lab = self._lab
+        for folder in ("upper/etc", "work", "root"):
+            (self.directory / folder).mkdir(parents=True)
+        etc = self.directory / "upper/etc"
+        (etc / "hostname").write_text(self.name + "\n", encoding="ascii")
+        (etc / "machine-id").write_text(uuid.uuid4().hex + "\n", encoding="ascii")
+        (etc / "hosts").write_text(lab.hosts_file, encoding="ascii")
+        _do("ip", "netns", "add", self.namespace)
+        veth = f"v{self.address.rpartition('.')[2]}"
+        peer = ("peer", "name", "host0", "netns", self.namespace)
+        _do("ip", "-n", lab.name, "link", "add", veth, "type", "veth", *peer)
+        _do("ip", "-n", lab.name, "link", "set", veth, "master", "br0", "up")
+        _do("ip", "-n", self.namespace, "link", "set", "lo", "up")
+        _do("ip", "-n", self.namespace, "addr", "add", f"{self.address}/24", "dev", "host0")
+        _do("ip", "-n", self.namespace, "link", "set", "host0", "up")
+        layers = f"lowerdir={lab.directory}/common:{lab.rootfs}"
+        own = f"upperdir={self.directory}/upper,workdir={self.directory}/work"
+        _do("mount", "-t", "overlay", "overlay", "-o", f"{layers},{own}", str(self.root))
+
+    def start(self) -> None:
+        """Boot, without waiting for it."""
+        command = [
+            "systemd-nspawn",
+            "-q",
+            "-b",
+            "-D",
+            str(self.root),
+            "-M",
+            self.namespace,
+            "--register=no",
+            "--keep-unit",
+        ]
+        command += [f"--network-namespace-path=/run/netns/{self.namespace}", "--capability=CAP_NET_ADMIN"]
+        command += ["--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=pipe"]
+        with (self.directory / "console.log").open("ab") as console:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=self._enter_cgroups,
+            )
+        self.pid = self._process.pid
+
+    def wait_boot(self) -> None:
+        """Wait until systemd is up and sshd listens."""
+        eventually(self._is_up, BOOT_S, f"{self.name} boots; see {self.directory}/console.log")
+
+    def run(self, *command: str, check: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a program inside as root and return how it ended, with what it printed."""
+        enter = ["nsenter", "-t", str(self._leader()), "-m", "-u", "-i", "-n", "-p", "-r", "-w", "--"]
+        done = subprocess.run(
+            [*enter, *command],
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert not check or done.returncode == 0, f"{self.name}: {' '.join(command)}: {done.stdout}"
+        return done
+
+    def cut(self) -> None:
+        """Drop everything that enters or leaves the host, except on loopback."""
+        hook = "{ type filter hook %s priority -10; policy drop; %s lo accept; }"
+        chains = "\n".join(f"chain {name} {hook % (name, way)}" for name, way in (("input", "iif"), ("output", "oif")))
+        self.heal()
+        self._nft(f"table inet {TABLE} {{\n{chains}\n}}")
+
+    def heal(self) -> None:
+        """Let everything through again."""
+        self._nft(f"add table inet {TABLE}; delete table inet {TABLE}")  # deleting needs one
+
+    def reboot(self) -> None:
+        """Shut down in order and boot again on the same files."""
+        self.run("systemctl", "reboot", "--no-block")
+        self._wait_halted()
+        self.start()
+        self.wait_boot()
+
+    def kill(self) -> None:
+        """Take the power away."""
+        self._signal(signal.SIGKILL)
+        self._wait_halted()
+
+    def stop(self) -> None:
+        """Shut down in order, or by force when it takes too long."""
+        self.halt()
+        with contextlib.suppress(AssertionError):
+            self._wait_halted()
+        self.kill()
+
+    def halt(self) -> None:
+        """Ask systemd to shut down, without waiting for it."""
+        self._signal(HALT)
+
+    def destroy(self) -> None:
+        """Stop, and take everything away that ``create`` made."""
+        self.stop()
+        while subprocess.run(["umount", "-q", str(self.root)], stderr=subprocess.DEVNULL, check=False).returncode == 0:
+            pass
+        subprocess.run(["ip", "netns", "del", self.namespace], stderr=subprocess.DEVNULL, check=False)
+        eventually(self._has_left_cgroups, HALT_S, f"the processes of {self.name} end")
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _signal(self, number: int) -> None:
+        """Signal PID 1 of the host: nspawn ends with it, and would leave it behind if it were the one that was killed."""
+        with contextlib.suppress(OSError):
+            os.kill(self._leader(), number)
+
+    def _wait_halted(self) -> None:
+        eventually(lambda: not self.is_running, HALT_S, f"{self.name} halts")
+
+    def _is_up(self) -> bool:
+        if not self.is_running:
+            raise AssertionError(f"{self.name} did not boot; see {self.directory}/console.log")
+        state = self.run("systemctl", "is-system-running", check=False).stdout.strip()
+        listening = self.run("ss", "-Hltn", "sport = :22", check=False).stdout
+        return state in ("running", "degraded") and ":22" in listening
+
+    def _leader(self) -> int:
+        """Return the pid that PID 1 of the host has outside."""
+        waiting = [self.pid]
+        while waiting:
+            pid = waiting.pop()
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                children = [int(child) for child in (task / "children").read_text(encoding="ascii").split()]
+                for child in children:
+                    status = Path(f"/proc/{child}/status").read_text(encoding="ascii")
+                    pids = next(line for line in status.splitlines() if line.startswith("NSpid")).split()
+                    if pids[-1] == "1" and len(pids) > 2:
+                        return child
+                waiting += children
+        raise OSError(f"{self.name} has no PID 1 yet")
+
+    def _nft(self, rules: str) -> None:
+        self.run("nft", "-f", "-", stdin=rules + "\n")
+
+    def _cgroups(self) -> list[Path]:
+        """Return this host's own group in every hierarchy: without, all hosts would be in one."""
+        if (CGROUPS / "cgroup.controllers").exists():
+            return [CGROUPS / self.namespace]
+        return [CGROUPS / name / self.namespace for name in ("systemd", "unified", "memory", "pids", "freezer", "cpu")]
+
+    def _has_left_cgroups(self) -> bool:
+        for cgroup in self._cgroups():
+            for folder, _folders, _files in os.walk(cgroup, topdown=False):
+                with contextlib.suppress(OSError):
+                    Path(folder).rmdir()
+        return not any(cgroup.exists() for cgroup in self._cgroups())
+
+    def _enter_cgroups(self) -> None:
+        for group in self._cgroups():
+            with contextlib.suppress(OSError):
+                group.mkdir(exist_ok=True)
+                (group / "cgroup.procs").write_text(str(os.getpid()), encoding="ascii")
+
+
+class Hosts:
+    """A lab of hosts. ``directory`` holds everything about it, so that another process can take it down."""
+
+    def __init__(self, directory: Path, names: t.Sequence[str], consul: str | None = None) -> None:
+        self.directory = Path(directory).resolve()
+        self._names = list(names)
+        self._consul = consul
+        self.name = ""
+        self.rootfs = Path()
+        self.hosts: dict[str, Host] = {}
+
+    @classmethod
+    def known(cls, directory: Path) -> Hosts:
+        """Return the lab that another process brought up there."""
+        state = json.loads((Path(directory) / "state.json").read_text(encoding="utf-8"))
+        lab = cls(directory, list(state["hosts"]))
+        lab.name = state["name"]
+        lab.hosts = {name: Host(lab, name, one["address"], one["pid"]) for name, one in state["hosts"].items()}
+        return lab
+
+    def __getitem__(self, name: str) -> Host:
+        return self.hosts[name]
+
+    def __iter__(self) -> t.Iterator[Host]:
+        return iter(self.hosts.values())
+
+    def __enter__(self) -> Hosts:
+        self.up()
+        return self
+
+    def __exit__(self, *_args: object) -> None:
+        self.down()
+
+    @property
+    def exec_prefix(self) -> list[str]:
+        """What a command begins with that runs where the controller is."""
+        return ["ip", "netns", "exec", self.name]
+
+    @property
+    def hosts_file(self) -> str:
+        """/etc/hosts of every host."""
+        return "".join(["127.0.0.1 localhost\n", *(f"{host.address} {host.name}\n" for host in self)])
+
+    def up(self) -> None:
+        """Boot every host and wait until Ansible can reach it. Raises CannotMake."""
+        self.rootfs = rootfs()
+        consul = self._consul or str(debian.consul())
+        self.directory.mkdir(parents=True, exist_ok=True)
+        try:
+            network = self._claim()
+            self.hosts = {
+                name: Host(self, name, f"{network}.{10 + number}") for number, name in enumerate(self._names, 1)
+            }
+            self._make_common(consul)
+            for host in self:
+                host.create()
+                host.start()
+            self._note()
+            for host in self:
+                host.wait_boot()
+        except BaseException:
+            self.down()
+            raise
+
+    def down(self) -> None:
+        """Stop and remove everything that this lab brought up; what is gone already is no error."""
+        for host in self:
+            host.halt()  # all at once, they take their time
+        for host in self:
+            host.destroy()
+        if self.name:
+            # Connections that SSH keeps open, which would be found by a later lab of this name.
+            pids = subprocess.run(["ip", "netns", "pids", self.name], stdout=subprocess.PIPE, text=True, check=False)
+            for pid in pids.stdout.split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+            subprocess.run(["ip", "netns", "del", self.name], stderr=subprocess.DEVNULL, check=False)
+            shutil.rmtree(self._sockets, ignore_errors=True)
+        for name in ("common", "id", "id.pub", "ssh", "ssh_config", "inventory.json", "state.json"):
+            path = self.directory / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    def inventory(self) -> dict[str, t.Any]:
+        """Return the variables with which Ansible reaches the hosts."""
+        wrapper = str(self.directory / "ssh")
+        how = {"ansible_ssh_executable": wrapper, "ansible_ssh_transfer_method": "piped"}
+        return {host.name: {**how, "ansible_python_interpreter": "/usr/bin/python3"} for host in self}
+
+    @property
+    def _sockets(self) -> Path:
+        return Path("/run") / self.name  # the name of a socket must be short
+
+    def _claim(self) -> str:
+        """Take a network that no other lab has, by making the namespace of its name."""
+        for number in range(1, 250):
+            name = f"cof{number}"
+            if subprocess.run(["ip", "netns", "add", name], stderr=subprocess.DEVNULL, check=False).returncode == 0:
+                self.name = name
+                self._sockets.mkdir(mode=0o700, exist_ok=True)
+                network = f"{NETWORK}.{number}"
+                _do("ip", "-n", name, "link", "set", "lo", "up")
+                _do("ip", "-n", name, "link", "add", "br0", "type", "bridge")
+                _do("ip", "-n", name, "addr", "add", f"{network}.1/24", "dev", "br0")
+                _do("ip", "-n", name, "link", "set", "br0", "up")
+                return network
+        raise CannotMake("Every network for test hosts is taken, or network namespaces cannot be made here.")
+
+    def _make_common(self, consul: str) -> None:
+        """Make the layer that the hosts share: the user, the keys, Consul."""
+        common, key = self.directory / "common", self.directory / "id"
+        for folder in ("etc/ssh", "etc/sudoers.d", f"home/{USER}/.ssh", "usr/bin"):
+            (common / folder).mkdir(parents=True)
+        key.unlink(missing_ok=True)
+        _do("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", self.name, "-f", str(key))
+        _do(
+            "ssh-keygen",
+            "-q",
+            "-t",
+            "ed25519",
+            "-N",
+            "",
+            "-C",
+            self.name,
+            "-f",
+            str(common / "etc/ssh/ssh_host_ed25519_key"),
+        )
+        for name, line in (
+            ("passwd", f"{USER}:x:1000:1000::/home/{USER}:/bin/bash\n"),
+            ("group", f"{USER}:x:1000:\n"),
+            ("shadow", f"{USER}:*:19000:0:99999:7:::\n"),
+        ):
+            shutil.copy2(self.rootfs / "etc" / name, common / "etc" / name)
+            with (common / "etc" / name).open("a", encoding="ascii") as file:
+                file.write(line)
+        sudoers = common / "etc/sudoers.d" / USER
+        sudoers.write_text(f"{USER} ALL=(ALL) NOPASSWD: ALL\n", encoding="ascii")
+        sudoers.chmod(0o440)
+        home = common / "home" / USER
+        shutil.copy(key.with_suffix(".pub"), home / ".ssh/authorized_keys")
+        for path in (home, home / ".ssh", home / ".ssh/authorized_keys"):
+            os.chown(path, 1000, 1000)
+            path.chmod(0o700 if path.is_dir() else 0o600)
+        shutil.copy(consul, common / "usr/bin/consul")
+        self._make_ssh(key)
+
+    def _make_ssh(self, key: Path) -> None:
+        """Make ``ssh`` in the lab's directory, which reaches every host by its name: ``ssh s1``."""
+        settings = [f"User {USER}", f"IdentityFile {key}", "IdentitiesOnly yes", "StrictHostKeyChecking no"]
+        settings += ["UserKnownHostsFile /dev/null", "LogLevel ERROR", "BatchMode yes"]
+        lines = [f"Host {host.name}\n HostName {host.address}" for host in self]
+        config = self.directory / "ssh_config"
+        config.write_text("\n".join([*lines, "Host *", *(f" {line}" for line in settings)]) + "\n", encoding="utf-8")
+        wrapper = self.directory / "ssh"
+        # Ansible names its sockets by host, which would mix up two labs: the first ControlPath of a command counts.
+        sockets = f"-o ControlPath={self._sockets}/%C"
+        wrapper.write_text(
+            f'#!/bin/sh\nexec ip netns exec {self.name} ssh -F "{config}" {sockets} "$@"\n', encoding="utf-8"
+        )
+        wrapper.chmod(0o755)
+
+    def _note(self) -> None:
+        hosts = {host.name: {"address": host.address, "pid": host.pid} for host in self}
+        state = {"name": self.name, "hosts": hosts}
+        (self.directory / "state.json").write_text(json.dumps(state), encoding="utf-8")
+        inventory = {"all": {"hosts": self.inventory()}}
+        (self.directory / "inventory.json").write_text(json.dumps(inventory, indent=1), encoding="utf-8")
+
+
+def _do(*command: str) -> None:
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode != 0:
+        raise CannotMake(f"{' '.join(command)}: {done.stdout.strip()}")
+
+
+def main() -> int:
+    """Bring a lab up or down from a command line."""
+    parser = argparse.ArgumentParser(description="Real systemd hosts for tests.")
+    parser.add_argument("action", choices=["up", "down"])
+    parser.add_argument("--directory", type=Path, required=True)
+    parser.add_argument("--hosts", nargs="+", default=["s1", "s2", "s3"])
+    options = parser.parse_args()
+    try:
+        if options.action == "up":
+            Hosts(options.directory, options.hosts).up()
+        elif (options.directory / "state.json").exists():
+            Hosts.known(options.directory).down()
+    except (CannotMake, debian.CannotFetch, AssertionError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
