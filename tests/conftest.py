@@ -12,7 +12,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
-    "house", max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    "house",
+    max_examples=100,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    derandomize="CI" in os.environ,  # new cases are searched for at a desk; CI says whether this change broke something
 )
 settings.load_profile("house")
 

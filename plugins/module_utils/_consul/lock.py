@@ -107,6 +107,12 @@ class Lock:
                 watch = Watch(self._client, f"/v1/kv/{self.key}", wait_s=wait_each_s)
         return False
 
+    def confirm(self) -> bool:
+        """Ask Consul whether the lock is still held; no need to wait for the next renewal. Raises a ConsulError."""
+        if self.fence and self._key_index(self._client, self.session) != self.fence:
+            self._lose()
+        return self.held
+
     def release(self) -> None:
         """Give the lock up and end the session. Never raises for a Consul that is gone: the TTL ends the session."""
         self._stop.set()

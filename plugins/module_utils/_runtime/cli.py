@@ -17,8 +17,9 @@ import sys
 import typing as t
 
 from .._consul import errors
+from .._consul.units import lines_of
 from .._consul.version import VERSION
-from .commands.base import Command, Outcome
+from .commands.base import Command, Outcome, say
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -60,7 +61,7 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_DONE
     except KeyboardInterrupt:
-        print("consulops: interrupted", file=sys.stderr)
+        say("consulops: interrupted")
         return 130
     return EXIT_DIFFERENT if outcome.different and getattr(options, "exit_code", False) else outcome.code
 
@@ -79,16 +80,15 @@ def _failed(command: Command, error: errors.Error, *, as_json: bool) -> int:
         _print(Outcome({**error.details, "failed": True, "msg": str(error)}), as_json=True)
     elif error.details and command.shows:
         _print(Outcome({}, command.shows(error.details)), as_json=False)
-    print(f"consulops: {error}", file=sys.stderr)
+    say(f"consulops: {error}")
     return exit_code(error)
 
 
 def _print(outcome: Outcome, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(outcome.result, indent=2, sort_keys=True))
+        sys.stdout.write(json.dumps(outcome.result, indent=2, sort_keys=True) + "\n")
     else:
-        for line in outcome.lines:
-            print(line)
+        sys.stdout.write(lines_of(outcome.lines))
     sys.stdout.flush()
 
 

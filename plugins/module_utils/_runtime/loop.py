@@ -80,7 +80,8 @@ class Loop:
                 self._status.active(lease.fence, lease.session or "")
                 if not self._serve(client, lease):
                     break
-                log.warning("the lease %s is lost", lease.key)
+                if not self._stopping.is_set():
+                    log.warning("the lease %s is lost", lease.key)
         if not self._stopping.is_set():
             # Failing here, it may work elsewhere: another one gets as long as the lease lives to take it.
             log.warning("handing the lease over after %d failures in a row", self._config.hand_over_after)
@@ -96,7 +97,8 @@ class Loop:
                 pause_s = self._one_round(work)
                 failures = 0
             except errors.Error as error:
-                if not lease.held:
+                # A write that the guard refused says it before the lease itself notices.
+                if isinstance(error, errors.Conflict) and not lease.confirm():
                     break
                 failures += 1
                 if failures >= self._config.hand_over_after:

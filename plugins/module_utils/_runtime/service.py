@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import select
 import signal
 import socket
 import sys
-import threading
 import time
-import typing as t
 from dataclasses import dataclass
 
 from .._consul import errors
@@ -51,35 +51,58 @@ class _Parts:
     web: Web | None
 
 
+class _Bell:
+    """Wakes the main thread: a signal or another thread rings, and what rang is known. A handler may not take locks."""
+
+    def __init__(self) -> None:
+        self._hear, self._strike = socket.socketpair()
+        for end in (self._hear, self._strike):
+            end.setblocking(False)
+
+    def listen_to(self, *signals: int) -> None:
+        """Ring with the number of each of these signals, which then do nothing else."""
+        signal.set_wakeup_fd(self._strike.fileno(), warn_on_full_buffer=False)
+        for number in signals:
+            signal.signal(number, lambda _number, _frame: None)
+
+    def ring(self) -> None:
+        """Ring from any thread."""
+        with contextlib.suppress(BlockingIOError):
+            self._strike.send(b"\0")
+
+    def wait(self, within_s: float) -> set[int]:
+        """Wait for a ring and return the signals that came."""
+        select.select([self._hear], [], [], within_s)
+        with contextlib.suppress(BlockingIOError):
+            return set(self._hear.recv(4096)) - {0}
+        return set()
+
+
 class _Process:
     def __init__(self, path: str, environ: dict[str, str], config: AgentConfig) -> None:
         self._path = path
         self._environ = environ
-        self._news = threading.Event()
+        self._bell = _Bell()
         self._registration: Registration | None = None
         self._status = Status(config.agent, config.name, socket.gethostname(), self._changed)
-        self._stop_asked = self._reload_asked = False
         self._ready = False
+        self._told = ""
         self._began = time.monotonic()
         self._parts = self._started(config)
 
     def run(self) -> int:
         """Wait for signals, and tell systemd how it is, until the end is asked for."""
-        signal.signal(signal.SIGTERM, self._on_stop)
-        signal.signal(signal.SIGINT, self._on_stop)
-        signal.signal(signal.SIGHUP, self._on_reload)
+        self._bell.listen_to(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         watchdog = watchdog_s(self._environ)
         tick_s = TICK_S if watchdog is None else min(TICK_S, watchdog / 3)
-        while not self._stop_asked:
-            self._news.clear()
-            if self._reload_asked:
-                self._reload_asked = False
-                self._reload()
+        while True:
             self._tell_systemd(watched=watchdog is not None)
-            if not (self._stop_asked or self._reload_asked):
-                self._news.wait(tick_s if self._ready else 0.2)
-        self._stop()
-        return 0
+            came = self._bell.wait(tick_s if self._ready else 0.2)
+            if came & {signal.SIGTERM, signal.SIGINT}:
+                self._stop()
+                return 0
+            if signal.SIGHUP in came:
+                self._reload()
 
     def _started(self, config: AgentConfig, web: Web | None = None) -> _Parts:
         if web is None and config.listen.enabled:
@@ -132,13 +155,14 @@ class _Process:
 
     def _tell_systemd(self, *, watched: bool) -> None:
         facts = self._status.facts
-        told = {"STATUS": facts.sentence}
+        told = {"STATUS": facts.sentence} if facts.sentence != self._told else {}
         if not self._ready and (facts.state != STARTING or time.monotonic() - self._began > READY_AFTER_S):
-            self._ready = True
             told["READY"] = "1"
         if watched and time.monotonic() - self._parts.loop.last_sign_of_life < LONGEST_ROUND_S:
             told["WATCHDOG"] = "1"
-        notify(self._environ, **told)
+        if told and notify(self._environ, **told):
+            self._told = facts.sentence
+            self._ready = self._ready or "READY" in told
 
     def _changed(self, facts: Facts) -> None:
         """Hear of a new state or problem, from any thread."""
@@ -147,15 +171,7 @@ class _Process:
             log.log(level, "%s%s", facts.sentence, f" (fence {facts.fence})" if facts.state == ACTIVE else "")
         if self._registration:
             self._registration.tell()
-        self._news.set()
-
-    def _on_stop(self, _signal: int, _frame: t.Any) -> None:
-        self._stop_asked = True
-        self._news.set()
-
-    def _on_reload(self, _signal: int, _frame: t.Any) -> None:
-        self._reload_asked = True
-        self._news.set()
+        self._bell.ring()
 
 
 def _log_to_journal(level: str) -> None:

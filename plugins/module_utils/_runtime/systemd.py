@@ -8,19 +8,25 @@ Source: https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import typing as t
 
 
-def notify(environ: t.Mapping[str, str], **told: str) -> None:
-    """Tell systemd, for example ``notify(os.environ, READY="1", STATUS="standby")``; a manager that is gone is no error."""
+def notify(environ: t.Mapping[str, str], **told: str) -> bool:
+    """Tell systemd, for example ``notify(os.environ, READY="1", STATUS="standby")``; return whether it was taken.
+
+    A manager that is gone, or does not listen at the moment, is no error and not waited for.
+    """
     address = environ.get("NOTIFY_SOCKET", "")
     if not address:
-        return
+        return True
     message = "\n".join(f"{name}={' '.join(value.split())}" for name, value in told.items())
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-        sender.sendto(message.encode(), "\0" + address[1:] if address.startswith("@") else address)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as sender:
+            sender.sendto(message.encode(), "\0" + address[1:] if address.startswith("@") else address)
+    except OSError:
+        return False
+    return True
 
 
 def watchdog_s(environ: t.Mapping[str, str]) -> float | None:

@@ -53,7 +53,13 @@ def make_call(task: Task, params: t.Mapping[str, t.Any], where: str = "", *, che
 
 
 def _warn(sentence: str) -> None:
-    print(f"consulops: warning: {sentence}", file=sys.stderr)
+    say(f"consulops: warning: {sentence}")
+
+
+def say(sentence: str, end: str = "\n") -> None:
+    """Tell the person at the terminal, beside the result."""
+    sys.stderr.write(sentence + end)
+    sys.stderr.flush()
 
 
 def add_check(parser: argparse.ArgumentParser) -> None:

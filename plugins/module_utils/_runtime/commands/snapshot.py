@@ -13,7 +13,7 @@ from ..._consul.errors import GuardRefused, InvalidOption
 from ..._tasks.snapshot import SNAPSHOT
 from ..._tasks.snapshot_info import SNAPSHOT_INFO
 from .. import arguments, show
-from .base import Command, Outcome, Result, add_check, add_exit_code, make_call
+from .base import Command, Outcome, Result, add_check, add_exit_code, make_call, say
 
 
 class Declined(GuardRefused):
@@ -101,10 +101,9 @@ def _restore(options: argparse.Namespace) -> Outcome:
 def _ask(plan: Result) -> None:
     """Show what a restore would undo and wait for the datacenter's name. Raises Declined."""
     for line in show.restored(plan):
-        print(line, file=sys.stderr)
+        say(line)
     wanted = plan.get("datacenter") or "yes"
-    print(f"This cannot be undone except from the safety snapshot. Type {wanted!r} to go on: ", end="", file=sys.stderr)
-    sys.stderr.flush()
+    say(f"This cannot be undone except from the safety snapshot. Type {wanted!r} to go on: ", end="")
     if sys.stdin.readline().strip() != wanted:
         raise Declined("the restore was not confirmed. Nothing was changed.")
 

@@ -1,0 +1,247 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Agents of the lease alone, as hosts run them, against real Consul: who is active, what is told, and what never ends it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.lab.agents import AgentProcess, Journal, make_bundle, run_command, writers_in_turn
+from tests.lab.consul import Datacenter, Lab, eventually
+from tests.lab.fill import new_token
+
+QUICK = {"interval": "50ms"}
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+class Agents:
+    """Starts agents of one datacenter, each with an address of its own."""
+
+    def __init__(self, lab: Lab, bundle: Path, directory: Path) -> None:
+        self._lab, self._bundle, self._directory = lab, bundle, directory
+        self.made: list[AgentProcess] = []
+
+    def start(self, at: Datacenter, token: str | None = None, **config: t.Any) -> AgentProcess:
+        settings = {
+            "agent": "demonstration",
+            "connection": {"url": at.url},
+            "options": QUICK,
+            "lease": {"lock_delay": "1s"},
+            "service": {"name": f"agent-{len(self.made)}"},
+            "back_off": {"first": "100ms", "longest": "500ms"},
+            **config,
+        }
+        directory = self._directory / f"agent{len(self.made)}"
+        agent = AgentProcess(self._bundle, directory, self._lab.address(), settings, token)
+        self.made.append(agent)
+        return agent
+
+    def settings(self, at: Datacenter, **config: t.Any) -> dict[str, t.Any]:
+        return {"agent": "demonstration", "connection": {"url": at.url}, "options": QUICK, **config}
+
+
+@pytest.fixture
+def agents(lab: Lab, bundle: Path, tmp_path: Path) -> t.Iterator[Agents]:
+    found = Agents(lab, bundle, tmp_path / "agents")
+    yield found
+    for agent in found.made:
+        agent.stop()
+
+
+def test_one_of_two_is_active_and_hands_over_when_it_is_stopped(lab: Lab, agents: Agents) -> None:
+    datacenter = lab.datacenter()
+    first = agents.start(datacenter)
+    first.wait("active")
+    second = agents.start(datacenter)
+    second.wait("standby")
+    journal = Journal(datacenter)
+    eventually(lambda: len(journal.sessions()) > 3, what="the journal grows")
+    assert requests.get(f"{second.url}/healthz", timeout=5).text == "standby\n"
+    assert first.stop() < 2 and first.process.returncode == 0
+    second.wait("active", within_s=3)
+    eventually(lambda: len(writers_in_turn(journal.sessions())) == 2, what="the second writes")
+
+
+def test_a_lease_that_is_taken_away_is_noticed_and_never_written_under(lab: Lab, agents: Agents) -> None:
+    datacenter = lab.datacenter()
+    first = agents.start(datacenter)
+    first.wait("active")
+    second = agents.start(datacenter)
+    second.wait("standby")
+    journal = Journal(datacenter)
+    eventually(lambda: journal.sessions(), what="the journal begins")
+    for _turn in range(3):
+        before = len(writers_in_turn(journal.sessions()))
+        datacenter.put(f"/v1/session/destroy/{journal.sessions()[-1]}")
+        eventually(lambda before=before: len(writers_in_turn(journal.sessions())) > before, what="another term")
+    states = {agent.status()["state"] for agent in (first, second)}
+    assert states == {"active", "standby"}
+
+
+def test_a_frozen_agent_comes_back_and_finds_itself_replaced(lab: Lab, agents: Agents) -> None:
+    datacenter = lab.datacenter()
+    first = agents.start(datacenter)
+    first.wait("active")
+    second = agents.start(datacenter)
+    second.wait("standby")
+    started = time.monotonic()
+    first.process.send_signal(signal.SIGSTOP)
+    second.wait("active", within_s=20 + 1 + 5)
+    took = time.monotonic() - started
+    print(f"taken over from a frozen agent after {took:.1f} s")
+    first.process.send_signal(signal.SIGCONT)
+    first.wait("standby")
+    journal = Journal(datacenter)
+    eventually(lambda: len(writers_in_turn(journal.sessions())) == 2, what="the second writes")
+
+
+def test_a_consul_that_goes_away_and_comes_back_ends_nothing(lab: Lab, agents: Agents) -> None:
+    datacenter = lab.datacenter()
+    agent = agents.start(datacenter)
+    agent.wait("active")
+    datacenter.servers[0].stop()
+    status = eventually(lambda: agent.status() if agent.status()["problem"] else None, what="a problem is seen")
+    assert "Is the Consul agent running there?" in status["problem"]
+    answer = requests.get(f"{agent.url}/healthz", timeout=5)
+    assert answer.status_code == 503 and status["problem"] in answer.text
+    datacenter.servers[0].start()
+    datacenter.leader()
+    eventually(lambda: agent.status()["healthy"] and agent.status()["state"] == "active", 40, "it works again")
+    assert agent.process.poll() is None
+
+
+def test_an_agent_that_starts_before_consul_waits_for_it(lab: Lab, agents: Agents) -> None:
+    datacenter = lab.datacenter()
+    datacenter.servers[0].stop()
+    agent = agents.start(datacenter)
+    agent.wait("failing")
+    assert "READY=1" in eventually(lambda: agent.hear() if "READY=1" in agent.hear() else None, what="systemd is told")
+    datacenter.servers[0].start()
+    agent.wait("active")
+
+
+def test_the_end_comes_at_once_also_when_consul_hangs(lab: Lab, agents: Agents) -> None:
+    datacenter = lab.datacenter()
+    active = agents.start(datacenter)
+    active.wait("active")
+    standby = agents.start(datacenter)
+    standby.wait("standby")
+    datacenter.servers[0].pause()
+    assert active.stop() < 2 and standby.stop() < 2
+    datacenter.servers[0].resume()
+    writers_in_turn(Journal(datacenter).sessions())
+
+
+def test_a_token_that_is_revoked_and_given_back(lab: Lab, agents: Agents) -> None:
+    datacenter = lab.datacenter(acl=True)
+    rules = 'key_prefix "consulops/" { policy = "write" } session_prefix "" { policy = "write" } '
+    token = new_token(datacenter, rules + 'service "agent-0" { policy = "write" }')
+    body = next(
+        datacenter.get(f"/v1/acl/token/{one['AccessorID']}")
+        for one in datacenter.get("/v1/acl/tokens")
+        if datacenter.get(f"/v1/acl/token/{one['AccessorID']}")["SecretID"] == token
+    )
+    agent = agents.start(datacenter, token)
+    agent.wait("active")
+    assert token not in agent.log() and token not in requests.get(f"{agent.url}/", timeout=5).text
+    datacenter.request("DELETE", f"/v1/acl/token/{body['AccessorID']}")
+    problem = eventually(lambda: agent.status()["problem"], what="the denial is seen")
+    assert "403" in problem or "ACL not found" in problem or "denied" in problem
+    agent.wait("failing")
+    known = {name: body[name] for name in ("AccessorID", "SecretID", "Policies", "Description")}
+    datacenter.put("/v1/acl/token", json.dumps(known))
+    agent.wait("active")
+    assert agent.process.poll() is None
+
+
+def test_a_configuration_is_taken_over_only_when_it_is_right(lab: Lab, agents: Agents) -> None:
+    datacenter = lab.datacenter()
+    agent = agents.start(datacenter)
+    agent.wait("active")
+    agent.configure({**agents.settings(datacenter), "leese": {}})
+    agent.reload()
+    eventually(lambda: "Did you mean lease?" in agent.log(), what="the mistake is named")
+    assert agent.status()["reloads"] == 0 and agent.status()["state"] == "active"
+    agent.configure('{"agent": ')
+    agent.reload()
+    eventually(lambda: "line 1, column" in agent.log(), what="the second mistake is named")
+    address = agents._lab.address()
+    listen = {"address": address, "port": 9181}
+    agent.configure(agents.settings(datacenter, endpoint=listen, lease={"key": "other/lease"}))
+    agent.reload()
+    agent.url = f"http://{address}:9181"
+    eventually(lambda: agent.status()["lease"]["key"] == "other/lease", what="the new lease")
+    agent.wait("active")
+    eventually(lambda: agent.status()["reloads"] == 1, what="the reload is counted")
+    assert datacenter.request("GET", "/v1/kv/consulops/agents/demonstration/lease").json()[0].get("Session") is None
+
+
+def test_systemd_hears_of_everything(lab: Lab, agents: Agents) -> None:
+    agent = agents.start(lab.datacenter())
+    agent.wait("active")
+    eventually(lambda: "READY=1" in agent.hear(), what="ready")
+    eventually(lambda: agent.hear().count("WATCHDOG=1") >= 3, what="the watchdog is fed")
+    assert any(line.startswith("STATUS=active: wrote entry") for line in agent.hear())
+    agent.stop()
+    assert agent.process.returncode == 0
+
+
+def test_a_configuration_that_cannot_be_used_ends_it_at_once(bundle: Path, tmp_path: Path) -> None:
+    path = tmp_path / "agent.json"
+    path.write_text('{"agent": "demonstration", "lease": {"ttl": 20}}', encoding="utf-8")
+    done = run_command(bundle, "agent", "--config", path)
+    assert done.returncode == 2
+    assert done.stderr == f"consulops: {path}: lease.ttl: a text is needed, and 20 is not.\n"
+
+
+def test_a_taken_port_is_named(lab: Lab, agents: Agents, bundle: Path, tmp_path: Path) -> None:
+    datacenter = lab.datacenter()
+    agent = agents.start(datacenter)
+    agent.wait("active")
+    done = run_command(bundle, "agent", "--config", agent.path)
+    assert done.returncode == 1
+    assert "port 9180: Address already in use. Give endpoint.port another number" in done.stderr
+
+
+def test_the_catalogue_shows_the_agent_and_is_told_again_what_it_forgot(lab: Lab, agents: Agents) -> None:
+    datacenter = lab.datacenter()
+    agent = agents.start(datacenter, service={"name": "watcher", "tags": ["mine"], "check_ttl": "3s"})
+    agent.wait("active")
+
+    def passing() -> dict[str, t.Any] | None:
+        found = datacenter.get("/v1/health/service/watcher?passing")
+        return found[0] if found and "active" in found[0]["Service"]["Tags"] else None
+
+    entry = eventually(passing, what="the service passes")
+    assert entry["Service"]["Tags"] == ["mine", "active"] and entry["Service"]["Port"] == 9180
+    checks = {check["Name"] for check in entry["Checks"]}
+    assert {"watcher runs", "watcher does its work"} <= checks
+    datacenter.put(f"/v1/agent/service/deregister/{entry['Service']['ID']}")
+    eventually(passing, what="it is registered again")
+    assert "registration" not in agent.log()
+    agent.stop()
+    assert datacenter.get("/v1/health/service/watcher") == []
+
+
+def test_the_pages_of_the_endpoint(lab: Lab, agents: Agents) -> None:
+    agent = agents.start(lab.datacenter())
+    agent.wait("active")
+    page = requests.get(agent.url, timeout=5)
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8" and "active" in page.text
+    assert "http" not in page.text.replace("http-equiv", "")
+    metrics = requests.get(f"{agent.url}/metrics", timeout=5).text
+    assert 'consulops_lease_held{agent="demonstration",name="demonstration"} 1\n' in metrics
+    assert requests.get(f"{agent.url}/nothing", timeout=5).status_code == 404
+    assert requests.post(agent.url, timeout=5).status_code == 501

@@ -1,0 +1,170 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The bundle as hosts have it: the command run to its end, and agents that run until they are told to stop."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+import typing as t
+from pathlib import Path
+
+import requests
+from ansible_collections.consulops.failover.plugins.plugin_utils import _bundle, _wheels
+
+from .consul import ROOT, Datacenter, eventually
+
+WHEELS = ROOT / ".cache" / "wheels"
+PORT = 9180
+
+
+def make_bundle(directory: Path) -> Path:
+    """Build the bundle and return its path."""
+    path = directory / "consulops.pyz"
+    path.write_bytes(_bundle.build(_wheels.collect(None, WHEELS), sys.executable))
+    return path
+
+
+def bare(environment: t.Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return an environment in which nothing of ours, of Ansible's or of Consul's can be found."""
+    return {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", **(environment or {})}
+
+
+def run_command(
+    bundle: Path,
+    *arguments: object,
+    environment: t.Mapping[str, str] | None = None,
+    python: str = sys.executable,
+    stdin: str = "",
+) -> subprocess.CompletedProcess[str]:
+    """Run ``consulops`` and return how it ended; a traceback is never how."""
+    done = subprocess.run(
+        [python, "-I", str(bundle), *map(str, arguments)],
+        env=bare(environment),
+        input=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+class AgentProcess:
+    """One agent, which thinks that systemd started it. ``told`` is what it has told systemd so far."""
+
+    def __init__(
+        self, bundle: Path, directory: Path, address: str, config: dict[str, t.Any], token: str | None = None
+    ) -> None:
+        directory.mkdir(parents=True)
+        self.directory = directory
+        self.path = directory / "agent.json"
+        self.url = f"http://{address}:{PORT}"
+        self._listen = {"address": address, "port": PORT}
+        self.configure(config)
+        credentials = directory / "credentials"
+        credentials.mkdir()
+        if token:
+            (credentials / "token").write_text(token, encoding="ascii")
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(directory / "notify"))
+        self._socket.setblocking(False)
+        self.told: list[str] = []
+        environment = {"NOTIFY_SOCKET": str(directory / "notify"), "CREDENTIALS_DIRECTORY": str(credentials)}
+        with (directory / "log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-I", str(bundle), "agent", "--config", str(self.path)],
+                env=bare({**environment, "WATCHDOG_USEC": "3000000"}),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def configure(self, config: dict[str, t.Any] | str) -> None:
+        """Write another configuration; the agent does not know of it yet."""
+        if isinstance(config, dict):
+            config = json.dumps({"endpoint": self._listen, **config})
+        self.path.write_text(config, encoding="utf-8")
+
+    def reload(self) -> None:
+        """Send SIGHUP."""
+        self.process.send_signal(signal.SIGHUP)
+
+    def status(self) -> dict[str, t.Any]:
+        """Return what /status says."""
+        found: dict[str, t.Any] = requests.get(f"{self.url}/status", timeout=5).json()
+        return found
+
+    def wait(self, state: str, within_s: float = 30.0) -> dict[str, t.Any]:
+        """Wait until the agent is in a state, and return its status."""
+
+        def there() -> dict[str, t.Any] | None:
+            if self.process.poll() is not None:
+                raise AssertionError(f"the agent ended with {self.process.returncode}: {self.log()}")
+            found = self.status()
+            return found if found["state"] == state else None
+
+        try:
+            return t.cast("dict[str, t.Any]", eventually(there, within_s, f"the agent is {state}"))
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log()}") from error
+
+    def hear(self) -> list[str]:
+        """Return every line that systemd was told until now."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.told += self._socket.recv(4096).decode().splitlines()
+        return self.told
+
+    def log(self) -> str:
+        """Return what the agent logged."""
+        return (self.directory / "log").read_text(encoding="utf-8")
+
+    def stop(self) -> float:
+        """Send SIGTERM, wait for the end, and return how many seconds it took."""
+        started = time.monotonic()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.terminate()
+        try:
+            self.process.wait(10)
+        finally:
+            self.process.kill()
+            self.process.wait()
+            self._socket.close()
+        return time.monotonic() - started
+
+
+class Journal:
+    """What the demonstration agents of a datacenter have written, in the order in which Consul took it."""
+
+    def __init__(self, datacenter: Datacenter, name: str = "demonstration") -> None:
+        self._path = f"/v1/kv/consulops/agents/{name}/journal/?recurse&consistent"
+        self._datacenter = datacenter
+
+    def sessions(self) -> list[str]:
+        """Return the session of every entry."""
+        answer = self._datacenter.request("GET", self._path)
+        return sessions_of(answer.json() if answer.status_code == 200 else [])
+
+
+def sessions_of(entries: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
+    """Return the session that wrote each entry of a journal, in the order in which Consul took them."""
+    ordered = sorted(entries, key=lambda entry: int(entry["CreateIndex"]))
+    return [json.loads(base64.b64decode(entry["Value"]))["session"] for entry in ordered]
+
+
+def writers_in_turn(sessions: t.Sequence[str]) -> list[str]:
+    """Return the sessions in the order of their terms; AssertionError when one wrote after another had begun."""
+    turns = [session for number, session in enumerate(sessions) if number == 0 or sessions[number - 1] != session]
+    assert len(turns) == len(set(turns)), f"two writers at once: {turns}"
+    return turns
