@@ -1,0 +1,129 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Three real systemd hosts with a Consul cluster on them, ACLs on, and the agents that the role installs."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from tests.lab.agents import WHEELS, sessions_of
+from tests.lab.ansible import run_playbook
+from tests.lab.consul import ROOT, eventually
+from tests.lab.hosts import Host, Hosts
+
+TOKEN = "0b7c5a52-7a3e-4d0c-8e57-6a7a2b9d31f0"  # of a Consul that only this lab can reach
+NAMES = ("s1", "s2", "s3")
+LEASE = {"ttl": "20s", "lock_delay": "2s"}
+TAKEOVER_S = 20 + 2 + 3  # the TTL, the lock delay, and what a busy machine adds
+
+
+class Estate:
+    """The hosts, and what their agents have done."""
+
+    def __init__(self, hosts: Hosts, directory: Path) -> None:
+        self.hosts = hosts
+        self.directory = directory
+        self.inventory = directory / "inventory.json"
+        self.group_variables: dict[str, t.Any] = {
+            "lab_consul_token": TOKEN,
+            "consulops_runtime_cache": str(WHEELS),
+            "consulops_runtime_agents": [agent()],
+        }
+
+    def play(self, playbook: str, *options: str, **variables: t.Any) -> str:
+        """Run a playbook against the hosts and return what it printed; AssertionError when it fails."""
+        machines = self.hosts.inventory()
+        groups = {name: {"hosts": dict.fromkeys(machines)} for name in ("consul_servers", "consulops_agents")}
+        inventory = {"all": {"hosts": machines, "children": groups, "vars": {**self.group_variables, **variables}}}
+        self.inventory.touch(mode=0o600)
+        self.inventory.write_text(json.dumps(inventory), encoding="utf-8")
+        done = run_playbook(
+            self.directory / "ansible",
+            playbook,
+            *("-c", "ssh", "-i", str(self.inventory), *options),
+            environment={"ANSIBLE_PIPELINING": "true", "ANSIBLE_FORKS": "10"},
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def consul(self, host: Host, method: str, path: str, body: t.Any = None) -> t.Any:
+        """Ask the Consul agent of a host; None when it does not answer with success."""
+        code = (
+            "import sys, json, urllib.request as u\n"
+            "method, path, token, body = json.load(sys.stdin)\n"
+            "data = None if body is None else json.dumps(body).encode()\n"
+            "request = u.Request('http://127.0.0.1:8500' + path, data, {'X-Consul-Token': token}, method=method)\n"
+            "try:\n    print(u.urlopen(request, timeout=5).read().decode())\n"
+            "except (OSError, ValueError):\n    print('null')\n"
+        )
+        said = host.run("python3", "-I", "-c", code, stdin=json.dumps([method, path, TOKEN, body]))
+        return json.loads(said.stdout or "null")
+
+    def status(self, host: Host, name: str = "demonstration") -> dict[str, t.Any]:
+        """Return what the agent of a host says of itself, {} when it says nothing."""
+        code = (
+            "import urllib.request as u, sys\n"
+            "try:\n    print(u.urlopen('http://127.0.0.1:9180/status', timeout=2).read().decode())\n"
+            "except OSError:\n    print('{}')\n"
+        )
+        found: dict[str, t.Any] = json.loads(host.run("python3", "-I", "-c", code).stdout or "{}")
+        return found
+
+    def active(self) -> Host:
+        """Wait for the active one, and for the others to stand by."""
+
+        def find() -> Host | None:
+            states = {host.name: self.status(host).get("state") for host in self.hosts}
+            ready = sorted(map(str, states.values())) == ["active", "standby", "standby"]
+            return next(host for host in self.hosts if states[host.name] == "active") if ready else None
+
+        return t.cast(Host, eventually(find, 60, "one active agent and two that stand by"))
+
+    def others(self, host: Host) -> list[Host]:
+        """Return the other hosts."""
+        return [other for other in self.hosts if other is not host]
+
+    def sessions(self, host: Host, name: str = "demonstration") -> list[str]:
+        """Return the session of every entry of the journal, in Consul's own order."""
+        return sessions_of(
+            self.consul(host, "GET", f"/v1/kv/consulops/agents/{name}/journal/?recurse&consistent") or []
+        )
+
+    def healthy(self) -> None:
+        """Wait until Consul has all its servers again."""
+
+        def well() -> bool:
+            found = self.consul(next(iter(self.hosts)), "GET", "/v1/operator/autopilot/health") or {}
+            servers = found.get("Servers", [])
+            return bool(found.get("Healthy")) and len(servers) == len(NAMES)
+
+        eventually(well, 60, "every Consul server is healthy")
+
+
+def agent(**more: t.Any) -> dict[str, t.Any]:
+    """Return the role's description of the demonstration agent."""
+    return {
+        "name": "demonstration",
+        "agent": "demonstration",
+        "lease": LEASE,
+        "service": {"check_ttl": "3s"},
+        "options": {"interval": "100ms", "keep": 100000},
+        "back_off": {"longest": "1s"},
+        "credentials": {"token": TOKEN},
+        **more,
+    }
+
+
+@pytest.fixture(scope="session")
+def estate(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Estate]:
+    directory = tmp_path_factory.mktemp("estate")
+    with Hosts(directory / "hosts", NAMES) as hosts:
+        found = Estate(hosts, directory)
+        found.play(str(ROOT / "molecule/shared/prepare.yml"))
+        found.play("consulops.failover.install", consulops_install_serial="100%")
+        yield found

@@ -1,0 +1,59 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab itself: hosts that boot, can be cut off, restarted and switched off, and that leave nothing behind."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from tests.lab.hosts import CGROUPS, Hosts
+
+CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], 22), 1)"
+BOOT_ID = ("cat", "/proc/sys/kernel/random/boot_id")
+
+
+def test_hosts_live_and_leave_nothing_behind(tmp_path: Path) -> None:
+    with Hosts(tmp_path / "lab", ["one", "two"]) as lab:
+        one, two = lab
+        assert one.run("systemctl", "is-system-running").stdout == "running\n"
+        assert one.run("hostname").stdout == "one\n"
+
+        def reaches() -> bool:
+            return one.run("python3", "-c", CONNECT, "two", check=False).returncode == 0
+
+        assert reaches()
+        two.cut()
+        assert not reaches()
+        two.heal()
+        assert reaches()
+
+        before = one.run(*BOOT_ID).stdout
+        one.run("touch", "/root/kept")
+        one.reboot()
+        assert one.run(*BOOT_ID).stdout != before and one.run("ls", "/root").stdout == "kept\n"
+        one.kill()
+        assert not one.is_running
+        one.start()
+        one.wait_boot()
+        assert one.run("ls", "/root").stdout == "kept\n"
+
+        named = subprocess.run(
+            [lab.directory / "ssh", "two", "sudo", "hostname"], capture_output=True, text=True, check=True
+        )
+        assert named.stdout == "two\n"
+        name, pids = lab.name, [host.pid for host in lab]
+    for command in (["ip", "netns"], ["mount"], ["ps", "-eo", "args"]):
+        assert name not in subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert not list(CGROUPS.glob(f"*/{name}-*")) and not Path("/run", name).exists()
+    assert not (tmp_path / "lab" / "id").exists()
+
+
+def test_another_process_can_take_a_lab_down(tmp_path: Path) -> None:
+    lab = Hosts(tmp_path / "lab", ["one"])
+    lab.up()
+    Hosts.known(tmp_path / "lab").down()
+    assert not lab["one"].is_running
+    lab.down()
