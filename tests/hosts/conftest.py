@@ -94,6 +94,15 @@ class Estate:
             self.consul(host, "GET", f"/v1/kv/consulops/agents/{name}/journal/?recurse&consistent") or []
         )
 
+    def logs(self) -> str:
+        """Return what agents and Consul logged lately, for a person who wonders why a test failed."""
+        parts = []
+        for host in self.hosts:
+            for unit in ("consulops-demonstration", "consul"):
+                said = host.run("journalctl", "-q", "-b", "-o", "short-precise", "-n", "60", "-u", unit, check=False)
+                parts.append(f"== {unit} on {host.name}\n{said.stdout}")
+        return "\n".join(parts)
+
     def healthy(self) -> None:
         """Wait until Consul has all its servers again."""
 
@@ -117,6 +126,16 @@ def agent(**more: t.Any) -> dict[str, t.Any]:
         "credentials": {"token": TOKEN},
         **more,
     }
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> t.Generator[None, t.Any, None]:
+    """Put the logs of the hosts beside a failure."""
+    outcome = yield
+    report = outcome.get_result()
+    estate = getattr(item, "funcargs", {}).get("estate")
+    if report.failed and estate:
+        report.sections.append(("logs of the hosts", estate.logs()))
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
+from tests.lab.consul import ROOT
 from tests.lab.hosts import CGROUPS, Hosts
 
 CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], 22), 1)"
@@ -52,8 +54,9 @@ def test_hosts_live_and_leave_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_another_process_can_take_a_lab_down(tmp_path: Path) -> None:
-    lab = Hosts(tmp_path / "lab", ["one"])
-    lab.up()
-    Hosts.known(tmp_path / "lab").down()
-    assert not lab["one"].is_running
+    command = [sys.executable, "-m", "tests.lab.hosts", "up", "--directory", str(tmp_path / "lab"), "--hosts", "one"]
+    subprocess.run(command, cwd=ROOT, check=True)
+    lab = Hosts.known(tmp_path / "lab")
+    assert lab["one"].run("hostname").stdout == "one\n"
     lab.down()
+    assert not lab["one"].is_running and not (tmp_path / "lab" / "state.json").exists()
