@@ -104,12 +104,12 @@ class Estate:
         return "\n".join(parts)
 
     def healthy(self) -> None:
-        """Wait until Consul has all its servers again."""
+        """Wait until Consul has all its servers again, and each has its vote: one that comes back waits ten seconds for it."""
 
         def well() -> bool:
             found = self.consul(next(iter(self.hosts)), "GET", "/v1/operator/autopilot/health") or {}
             servers = found.get("Servers", [])
-            return bool(found.get("Healthy")) and len(servers) == len(NAMES)
+            return bool(found.get("Healthy")) and [server["Voter"] for server in servers] == [True] * len(NAMES)
 
         eventually(well, 60, "every Consul server is healthy")
 

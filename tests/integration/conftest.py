@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.consulops.failover.plugins.module_utils._consul import endpoint
 from ansible_collections.consulops.failover.plugins.module_utils._consul.client import Client
 
+from tests.lab.agents import make_bundle
 from tests.lab.consul import Datacenter, Lab
 from tests.lab.fill import fill
 from tests.lab.tls import Authority
@@ -57,6 +58,12 @@ def federation(shared_lab: Lab) -> tuple[Datacenter, Datacenter]:
     fill(two, keys=50)
     shared_lab.join_wan(one, two)
     return one, two
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The one file that hosts get."""
+    return make_bundle(tmp_path_factory.mktemp("bundle"))
 
 
 @pytest.fixture(scope="session")

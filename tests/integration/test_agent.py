@@ -14,16 +14,11 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.lab.agents import AgentProcess, Journal, make_bundle, run_command, writers_in_turn
+from tests.lab.agents import AgentProcess, Journal, run_command, writers_in_turn
 from tests.lab.consul import Datacenter, Lab, eventually
 from tests.lab.fill import new_token
 
 QUICK = {"interval": "50ms"}
-
-
-@pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bundle(tmp_path_factory.mktemp("bundle"))
 
 
 class Agents:

@@ -87,7 +87,8 @@ class Lock:
         deadline = time.monotonic() + wait_s
         if self.session is None or self._lost.is_set():
             self._open_session()
-        wait_each_s = max(1.0, min(wait_s, self._ttl_s))
+        # Short, because a server that went silent is noticed only when an answer is overdue.
+        wait_each_s = max(1.0, min(wait_s, self._ttl_s / 2))
         watch = Watch(self._client, f"/v1/kv/{self.key}", wait_s=wait_each_s)
         while not (self._lost.is_set() or self._abandon.is_set()):
             if self._client.consul.kv.put(self.key, self._value, acquire=self.session):

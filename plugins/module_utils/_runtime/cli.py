@@ -36,6 +36,7 @@ EXIT_CODES = f"""exit codes:
   {EXIT_NOT_AS_INTENDED}  something was changed, and the result is not what was asked for
   {EXIT_DIFFERENT}  with --exit-code: there are differences
 """
+_SECRETS = {"token", "http-auth"}
 _ENVIRONMENT = """The connection options fall back to the variables of Consul's own tools, CONSUL_HTTP_ADDR and the others. The token
 comes from --token-file, CONSUL_HTTP_TOKEN, CONSUL_HTTP_TOKEN_FILE or a systemd credential named "token".
 """
@@ -43,8 +44,26 @@ comes from --token-file, CONSUL_HTTP_TOKEN, CONSUL_HTTP_TOKEN_FILE or a systemd 
 
 def main(arguments: t.Sequence[str] | None = None) -> int:
     """Run one command and return the exit code of the process."""
-    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        try:
+            return _run(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Python would complain when it flushes at exit.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_DONE
+    except KeyboardInterrupt:
+        say("consulops: interrupted")
+        return 130
+
+
+def _run(words: t.Sequence[str]) -> int:
     parser = _parser(next((word for word in words if not word.startswith("-")), ""))
+    if any(word.partition("=")[0].lstrip("-") in _SECRETS for word in words if word.startswith("-")):
+        # argparse would repeat it, and what follows it.
+        parser.error("secrets are never arguments, which every process can read: give --token-file or set the variable")
     options = parser.parse_args(words)
     command: Command | None = getattr(options, "command", None)
     if command is None:
@@ -55,14 +74,6 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
         _print(outcome, as_json=options.json)
     except errors.Error as error:
         return _failed(command, error, as_json=options.json)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough. Python would complain when it flushes at exit.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_DONE
-    except KeyboardInterrupt:
-        say("consulops: interrupted")
-        return 130
     return EXIT_DIFFERENT if outcome.different and getattr(options, "exit_code", False) else outcome.code
 
 
@@ -89,7 +100,6 @@ def _print(outcome: Outcome, *, as_json: bool) -> None:
         sys.stdout.write(json.dumps(outcome.result, indent=2, sort_keys=True) + "\n")
     else:
         sys.stdout.write(lines_of(outcome.lines))
-    sys.stdout.flush()
 
 
 def _parser(word: str) -> argparse.ArgumentParser:

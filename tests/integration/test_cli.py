@@ -1,0 +1,246 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The consulops command, from the very file that hosts get: what the modules do, as tables, as JSON, and as exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import socket
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from tests.lab import keys
+from tests.lab.agents import bare, run_command
+from tests.lab.ansible import run_module
+from tests.lab.consul import Datacenter, Lab, eventually
+from tests.lab.fill import fill, new_token, register_checks, set_status
+
+Run = t.Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def run(bundle: Path) -> Run:
+    def command(*arguments: object, at: Datacenter | None = None, **options: t.Any) -> subprocess.CompletedProcess[str]:
+        environment = {"CONSUL_HTTP_ADDR": at.url} if at else {}
+        if at and at.token:
+            environment["CONSUL_HTTP_TOKEN"] = at.token
+        return run_command(bundle, *arguments, environment={**environment, **options.pop("environment", {})}, **options)
+
+    return command
+
+
+def as_json(done: subprocess.CompletedProcess[str]) -> dict[str, t.Any]:
+    found: dict[str, t.Any] = json.loads(done.stdout)
+    return found
+
+
+def test_snapshots_are_saved_listed_inspected_and_compared(dc1: Datacenter, run: Run, tmp_path: Path) -> None:
+    saved = run("snapshot", "save", tmp_path, at=dc1)
+    assert saved.returncode == 0 and saved.stdout.startswith("saved: ")
+    path = next(tmp_path.glob("*.snap"))
+    listed = run("snapshot", "list", tmp_path, "--verify")
+    assert "verified" in listed.stdout and str(path) in listed.stdout
+    inspected = run("snapshot", "inspect", path, "--kv-depth", 1)
+    assert "TABLE" in inspected.stdout and "app/" in inspected.stdout
+    equal = run("snapshot", "diff", path, "--exit-code", at=dc1)
+    assert (equal.returncode, equal.stdout) == (0, "equal: the same records, the same digest\n")
+    keys.write(dc1, {"cli/new": "1"})
+    differs = run("snapshot", "diff", path, "--exit-code", at=dc1)
+    assert differs.returncode == 5 and "+ KVS cli/new" in differs.stdout
+    assert run("snapshot", "diff", path, at=dc1).returncode == 0
+    keys.delete(dc1, "cli/new")
+    again = run("snapshot", "save", tmp_path, "--max-age", "1h", at=dc1)
+    assert again.stdout.startswith("not saved: ") and len(list(tmp_path.glob("*.snap"))) == 1
+
+
+def test_json_is_the_modules_result(dc1: Datacenter, run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "one.snap"
+    by_command = as_json(run("snapshot", "save", path, "--json", at=dc1))
+    by_module = run_module("consul_snapshot", path=tmp_path / "two.snap", url=dc1.url)
+    of_files = {"invocation", "owner", "group", "uid", "gid", "mode", "size", "state"}  # which Ansible adds itself
+    assert set(by_module) - of_files == set(by_command)
+    assert set(by_module["snapshot"]) == set(by_command["snapshot"])
+    by_command = as_json(run("snapshot", "inspect", path, "--json"))
+    by_module = run_module("consul_snapshot_info", path=path)
+    by_module.pop("invocation", None)
+    assert by_command == by_module
+
+
+def test_a_restore_needs_a_yes(lab: Lab, run: Run, tmp_path: Path) -> None:
+    datacenter = lab.datacenter()
+    fill(datacenter, keys=20)
+    path = tmp_path / "one.snap"
+    assert run("snapshot", "save", path, at=datacenter).returncode == 0
+    (tmp_path / "safety").mkdir()
+    safety = ("--safety-path", tmp_path / "safety")
+    kept = run("snapshot", "restore", path, *safety, at=datacenter)
+    assert kept.returncode == 2 and "look with --check, then give --yes" in kept.stderr
+    keys.write(datacenter, {"app/damage": "1"})
+    planned = run("snapshot", "restore", path, "--check", *safety, at=datacenter)
+    assert planned.returncode == 0 and "KV" in planned.stdout and "app/damage" in keys.read(datacenter)
+    restored = run("snapshot", "restore", path, "--yes", *safety, at=datacenter)
+    assert restored.returncode == 0, restored.stderr
+    assert "verified: the state is the snapshot's" in restored.stdout and "app/damage" not in keys.read(datacenter)
+    again = run("snapshot", "restore", path, "--yes", *safety, at=datacenter)
+    assert again.returncode == 0 and "verified" not in again.stdout
+
+
+def at_a_terminal(bundle: Path, datacenter: Datacenter, typed: str, *arguments: object) -> tuple[int, str]:
+    """Run a command with somebody at the terminal who types one line; return how it ended and what was on the screen."""
+    controller, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-I", str(bundle), *map(str, arguments)],
+        env=bare({"CONSUL_HTTP_ADDR": datacenter.url}),
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    )
+    os.close(terminal)
+    screen = ""
+    try:
+        while True:
+            try:
+                screen += os.read(controller, 4096).decode()
+            except OSError:  # Linux says so when nobody holds the other end any more
+                return process.wait(30), screen
+            if screen.endswith("to go on: "):
+                os.write(controller, f"{typed}\n".encode())
+    finally:
+        process.kill()
+        process.wait()
+        os.close(controller)
+
+
+def test_a_person_at_the_terminal_types_the_datacenters_name(lab: Lab, run: Run, bundle: Path, tmp_path: Path) -> None:
+    datacenter = lab.datacenter()
+    keys.write(datacenter, {"app/a": "1"})
+    path = tmp_path / "one.snap"
+    assert run("snapshot", "save", path, at=datacenter).returncode == 0
+    keys.write(datacenter, {"app/b": "1"})
+    safety = tmp_path / "safety"
+    safety.mkdir()
+    command = ("snapshot", "restore", path, "--safety-path", safety)
+    code, screen = at_a_terminal(bundle, datacenter, "yes", *command)
+    assert code == 3 and "the restore was not confirmed. Nothing was changed." in screen
+    assert set(keys.read(datacenter)) == {"app/a", "app/b"} and not list(safety.iterdir())
+    code, screen = at_a_terminal(bundle, datacenter, "dc1", *command)
+    assert code == 0 and "LOST" in screen and set(keys.read(datacenter)) == {"app/a"}
+
+
+def replication(directory: Path, source: Datacenter, destination: Datacenter) -> Path:
+    path = directory / "replicate.json"
+    sides = {"source": {"url": source.url}, "destination": {"url": destination.url}}
+    path.write_text(json.dumps({**sides, "prefixes": [{"source": "app/"}]}), encoding="utf-8")
+    return path
+
+
+def test_replication_is_planned_and_done_once(lab: Lab, run: Run, tmp_path: Path) -> None:
+    east, west = lab.datacenter("east"), lab.datacenter("west")
+    keys.write(east, {f"app/{number}": "v" for number in range(10)})
+    config = replication(tmp_path, east, west)
+    assert run("check-config", config, "--as", "replicate").returncode == 0
+    planned = run("replicate", "plan", "--config", config, "--exit-code")
+    assert planned.returncode == 5 and "east -> west" in planned.stdout and keys.read(west) == {}
+    copied = as_json(run("replicate", "once", "--config", config, "--json"))
+    assert copied["changed"] and copied["prefixes"][0]["created"] == 10
+    assert keys.read(west, "app/") == keys.read(east, "app/")
+    again = run("replicate", "once", "--config", config, "--exit-code")
+    assert again.returncode == 0
+    for number in range(10):
+        keys.delete(east, f"app/{number}")
+    refused = run("replicate", "once", "--config", config)
+    assert refused.returncode == 3 and "app/" in refused.stderr and len(keys.read(west, "app/")) == 10
+    loud = as_json(run("replicate", "once", "--config", config, "--json"))
+    assert loud["failed"] and loud["msg"] in refused.stderr.replace("consulops: ", "")
+
+
+def test_an_alert_check_closes_a_gate(lab: Lab, run: Run) -> None:
+    datacenter = lab.datacenter()
+    eventually(lambda: "verdict: ok" in run("alert", "check", at=datacenter).stdout, what="nothing is wrong")
+    register_checks(datacenter, 10)
+    set_status(datacenter, "node-00000", "check-3", "critical")
+
+    def gate() -> bool:
+        return run("alert", "check", at=datacenter).returncode == 3
+
+    eventually(gate, what="the gate closes")
+    found = as_json(run("alert", "check", "--json", at=datacenter))
+    assert found["failed"] and [one["check"] for one in found["findings"]] == ["check-3"]
+    assert run("alert", "check", "--fail-on", "never", at=datacenter).returncode == 0
+
+
+def test_secrets_come_from_files_and_the_environment_only(secured: Datacenter, run: Run, tmp_path: Path) -> None:
+    token = new_token(secured, 'key_prefix "" { policy = "read" }')
+    command = ("snapshot", "save", tmp_path / "one.snap", "--url", secured.url)
+    denied = run(*command, environment={"CONSUL_HTTP_TOKEN": token})
+    assert denied.returncode == 1 and "denied" in denied.stderr.lower() and token not in denied.stderr
+    (tmp_path / "token").write_text(t.cast(str, secured.token))
+    assert run(*command, "--token-file", tmp_path / "token").returncode == 0
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (tmp_path / "token").rename(credentials / "token")
+    assert run(*command, environment={"CREDENTIALS_DIRECTORY": str(credentials)}).returncode == 0
+    argument = run(*command, "--token", token)
+    assert argument.returncode == 2 and "secrets are never arguments" in argument.stderr
+    assert token not in argument.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        ((), 2, "usage: consulops"),
+        (("snapshot",), 2, "usage: consulops snapshot"),
+        (("snapshot", "shave"), 2, "invalid choice: 'shave'"),
+        (("snapshot", "save", "/tmp", "--maxage", "1h"), 2, "unrecognized arguments: --maxage"),
+        (("snapshot", "list", "/does/not/exist"), 1, "/does/not/exist"),
+        (("snapshot", "inspect", "/etc/passwd"), 1, "/etc/passwd"),
+        (("snapshot", "save", "/tmp/x.snap", "--url", "127.0.0.1:1"), 1, "127.0.0.1:1"),
+        (("replicate", "plan", "--config", "/does/not/exist"), 2, "/does/not/exist: No such file or directory"),
+        (("alert", "check", "--fail-on", "sometimes"), 2, "invalid choice: 'sometimes'"),
+        (("check-config", "/etc/passwd"), 2, "/etc/passwd: line 1, column 1"),
+        (("agent", "--config", "/etc/passwd"), 2, "/etc/passwd: line 1, column 1"),
+    ],
+)
+def test_wrong_arguments_get_a_sentence(run: Run, arguments: tuple[str, ...], code: int, sentence: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == code and sentence in done.stdout + done.stderr
+
+
+def test_the_version_names_everything_inside(run: Run) -> None:
+    found = as_json(run("version", "--json"))
+    assert found["collection"] == "consulops.failover" and found["bundle"]["version"] == found["version"]
+    shown = run("version").stdout
+    assert "msgpack" in shown and "requests" in shown
+
+
+def test_output_that_nobody_reads_any_more_is_no_error(bundle: Path) -> None:
+    command = f"{sys.executable} -I {bundle} --help | head -n 0; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], env=bare(), capture_output=True, text=True, check=True)
+    assert done.stderr == "" and done.stdout.strip() in ("0", "2")
+
+
+def test_a_person_who_interrupts_gets_no_traceback(bundle: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        url = f"127.0.0.1:{deaf.getsockname()[1]}"
+        process = subprocess.Popen(
+            [sys.executable, "-I", str(bundle), "alert", "check", "--url", url],
+            env=bare(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        deaf.settimeout(20)
+        connection, _address = deaf.accept()
+        with connection:
+            process.send_signal(signal.SIGINT)
+            _stdout, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130 and stderr == "consulops: interrupted\n"

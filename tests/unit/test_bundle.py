@@ -1,0 +1,122 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The bundle's own promises: the same bytes from two controllers, nothing but what is pinned, and what is inside is said."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from ansible_collections.consulops.failover.plugins.plugin_utils import _bundle, _wheels
+
+from tests.lab.agents import WHEELS, bare
+from tests.lab.consul import ROOT
+
+BUILD = """
+import sys
+from pathlib import Path
+from ansible_collections.consulops.failover.plugins.plugin_utils import _bundle, _wheels
+sys.stdout.buffer.write(_bundle.build(_wheels.collect(Path(sys.argv[1]), Path("/nonexistent")), "/usr/bin/python3"))
+"""
+
+
+@pytest.fixture(scope="module")
+def wheels() -> dict[str, bytes]:
+    return _wheels.collect(None, WHEELS)
+
+
+@pytest.fixture(scope="module")
+def bundle(wheels: dict[str, bytes]) -> bytes:
+    return _bundle.build(wheels, "/usr/bin/python3")
+
+
+def test_two_controllers_build_the_same_bytes(bundle: bytes, tmp_path: Path) -> None:
+    """The other controller has another path, other times and permissions on its files, another zone, umask and language."""
+    collection = tmp_path / "elsewhere/ansible_collections/consulops/failover"
+    shutil.copytree(ROOT / "plugins", collection / "plugins", ignore=shutil.ignore_patterns("__pycache__"))
+    for number, path in enumerate(sorted(collection.rglob("*.py"))):
+        os.utime(path, (1_000_000_000 + number, 1_000_000_000 + number))
+        path.chmod(0o400)
+    shutil.copytree(WHEELS, tmp_path / "wheelhouse")
+    done = subprocess.run(
+        [sys.executable, "-c", BUILD, str(tmp_path / "wheelhouse")],
+        env=bare({"PYTHONPATH": str(tmp_path / "elsewhere"), "TZ": "Asia/Tokyo", "PYTHONHASHSEED": "7"}),
+        cwd=tmp_path,
+        umask=0o077,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    assert hashlib.sha256(done.stdout).hexdigest() == hashlib.sha256(bundle).hexdigest()
+
+
+def test_the_manifest_changes_with_the_sources_and_names_every_library(bundle: bytes) -> None:
+    found = _bundle.manifest_of(bundle)
+    assert found is not None
+    assert {name: one["sha256"] for name, one in found["libraries"].items()} == {
+        one.name: one.sha256 for one in _wheels.PINNED
+    }
+    assert _bundle.manifest({"a": b"1"})["sources"] != _bundle.manifest({"a": b"2"})["sources"]
+    assert _bundle.manifest({"a": b"1"})["sources"] != _bundle.manifest({"b": b"1"})["sources"]
+
+
+def test_everything_inside_can_be_run_by_any_python(bundle: bytes) -> None:
+    with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
+        names = archive.namelist()
+        assert names == sorted(names) and not [name for name in names if name.endswith((".so", ".pyd", ".pyc"))]
+        assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
+        for name in names:
+            if name.endswith(".py"):
+                compile(archive.read(name), name, "exec")
+    assert not [name for name in names if "ansible/" in name or name.endswith("_ansible.py")]
+    licensed = {name.split("/")[1] for name in names if name.startswith("licenses/")}
+    assert licensed == {one.name for one in _wheels.PINNED}
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"#!/bin/sh\n", b"\x00\xff" * 32])
+def test_what_is_no_bundle_has_no_manifest(content: bytes) -> None:
+    assert _bundle.manifest_of(content) is None
+
+
+def test_a_wheelhouse_that_lacks_something_is_told_what(tmp_path: Path, wheels: dict[str, bytes]) -> None:
+    for one in _wheels.PINNED[1:]:
+        (tmp_path / one.filename).write_bytes(wheels[one.name])
+    with pytest.raises(_wheels.CannotCollect, match=r"lacks idna-3\.10-py3-none-any\.whl"):
+        _wheels.collect(tmp_path, WHEELS)
+    (tmp_path / _wheels.PINNED[0].filename).write_bytes(b"another file")
+    with pytest.raises(_wheels.CannotCollect, match=r"lacks idna-3\.10-py3-none-any\.whl"):
+        _wheels.collect(tmp_path, WHEELS)
+    (tmp_path / _wheels.PINNED[0].filename).write_bytes(wheels["idna"])
+    assert _wheels.collect(tmp_path, Path("/nonexistent")) == wheels
+
+
+def test_a_cache_that_was_tampered_with_is_filled_again(
+    tmp_path: Path, wheels: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for one in _wheels.PINNED:
+        (tmp_path / one.filename).write_bytes(wheels[one.name])
+    bad = tmp_path / _wheels.PINNED[-1].filename
+    bad.write_bytes(b"something else")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(WHEELS))
+    assert _wheels.collect(None, tmp_path) == wheels
+    assert hashlib.sha256(bad.read_bytes()).hexdigest() == _wheels.PINNED[-1].sha256
+
+
+def test_without_a_package_index_the_advice_is_a_wheelhouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(_wheels.CannotCollect, match="pip could not fetch idna.*name it as wheelhouse") as caught:
+        _wheels.collect(None, tmp_path / "cache")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cache_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(_wheels.CannotCollect, match="wheels cannot be kept in .*: Not a directory"):
+        _wheels.collect(None, tmp_path / "file" / "cache")
