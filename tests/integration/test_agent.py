@@ -9,6 +9,7 @@ import json
 import signal
 import time
 import typing as t
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ class Agents:
         self._lab, self._bundle, self._directory = lab, bundle, directory
         self.made: list[AgentProcess] = []
 
-    def start(self, at: Datacenter, token: str | None = None, **config: t.Any) -> AgentProcess:
+    def start(self, at: Datacenter, token: str | None = None, *, clock: bool = False, **config: t.Any) -> AgentProcess:
         settings = {
             "agent": "demonstration",
             "connection": {"url": at.url},
@@ -39,7 +40,7 @@ class Agents:
             **config,
         }
         directory = self._directory / f"agent{len(self.made)}"
-        agent = AgentProcess(self._bundle, directory, self._lab.address(), settings, token)
+        agent = AgentProcess(self._bundle, directory, self._lab.address(), settings, token, clock=clock)
         self.made.append(agent)
         return agent
 
@@ -115,6 +116,38 @@ def test_a_consul_that_goes_away_and_comes_back_ends_nothing(lab: Lab, agents: A
     datacenter.leader()
     eventually(lambda: agent.status()["healthy"] and agent.status()["state"] == "active", 40, "it works again")
     assert agent.process.poll() is None
+
+
+def test_a_wall_clock_that_jumps_moves_no_lease(lab: Lab, agents: Agents) -> None:
+    datacenter = lab.datacenter()
+    active, standby = (agents.start(datacenter, clock=True) for _number in range(2))
+    eventually(
+        lambda: {active.status()["state"], standby.status()["state"]} == {"active", "standby"}, what="one of each"
+    )
+    if active.status()["state"] == "standby":
+        active, standby = standby, active
+    journal = Journal(datacenter)
+    for seconds in (86400.0, -86400.0, 30 * 365 * 86400.0, 25.0, 0.0):
+        for agent in (active, standby):
+            agent.set_clock(seconds)
+        shown = eventually(
+            lambda seconds=seconds: abs(_moment(active.status()["last_success"]) - time.time() - seconds) < 60,
+            what="the clock of the process is another one",
+        )
+        assert shown
+        before = len(journal.sessions())
+        eventually(lambda before=before: len(journal.sessions()) >= before + 10, what="it goes on writing")
+    assert len(writers_in_turn(journal.sessions())) == 1
+    for agent in (active, standby):
+        assert agent.status()["failures"] == 0 and agent.process.poll() is None
+        assert requests.get(f"{agent.url}/healthz", timeout=5).status_code == 200
+    assert active.status()["terms"] == 1
+    assert active.stop() < 2
+    standby.wait("active", within_s=3)
+
+
+def _moment(text: str | None) -> float:
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() if text else 0.0
 
 
 def test_an_agent_that_starts_before_consul_waits_for_it(lab: Lab, agents: Agents) -> None:

@@ -59,11 +59,35 @@ def run_command(
     return done
 
 
+# Runs a zip application under a wall clock that is as many seconds off as a file says, at every moment anew.
+_OTHER_CLOCK = """
+import runpy, sys, time
+path, bundle = sys.argv[1:3]
+right = time.time
+def wrong():
+    with open(path) as file:
+        return right() + float(file.read() or 0)
+time.time = wrong
+sys.argv = sys.argv[2:]
+runpy.run_path(bundle, run_name="__main__")
+"""
+
+
 class AgentProcess:
-    """One agent, which thinks that systemd started it. ``told`` is what it has told systemd so far."""
+    """One agent, which thinks that systemd started it. ``told`` is what it has told systemd so far.
+
+    With ``clock`` the process has a wall clock of its own, which ``set_clock`` moves.
+    """
 
     def __init__(
-        self, bundle: Path, directory: Path, address: str, config: dict[str, t.Any], token: str | None = None
+        self,
+        bundle: Path,
+        directory: Path,
+        address: str,
+        config: dict[str, t.Any],
+        token: str | None = None,
+        *,
+        clock: bool = False,
     ) -> None:
         directory.mkdir(parents=True)
         self.directory = directory
@@ -79,10 +103,13 @@ class AgentProcess:
         self._socket.bind(str(directory / "notify"))
         self._socket.setblocking(False)
         self.told: list[str] = []
+        self._clock = directory / "clock"
+        self.set_clock(0.0)
+        program = ["-c", _OTHER_CLOCK, str(self._clock), str(bundle)] if clock else [str(bundle)]
         environment = {"NOTIFY_SOCKET": str(directory / "notify"), "CREDENTIALS_DIRECTORY": str(credentials)}
         with (directory / "log").open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-I", str(bundle), "agent", "--config", str(self.path)],
+                [sys.executable, "-I", *program, "agent", "--config", str(self.path)],
                 env=bare({**environment, "WATCHDOG_USEC": "3000000"}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -94,6 +121,12 @@ class AgentProcess:
         if isinstance(config, dict):
             config = json.dumps({"endpoint": self._listen, **config})
         self.path.write_text(config, encoding="utf-8")
+
+    def set_clock(self, seconds: float) -> None:
+        """Put the wall clock of the process so far ahead, or behind."""
+        new = self._clock.with_suffix(".new")
+        new.write_text(str(seconds), encoding="ascii")
+        new.replace(self._clock)
 
     def reload(self) -> None:
         """Send SIGHUP."""
