@@ -27,7 +27,7 @@ demo: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## Save, restore and copy between r
 	@$(BIN)/python -m tests.demo.demo
 
 .PHONY: test
-test: lint unit integration hosts molecule pyconsul python39 sanity importer ## Every gate: what CI runs
+test: lint unit integration hosts molecule pyconsul pythons sanity importer ## Every gate: what CI runs
 
 .PHONY: lint
 lint: $(VENV)/.ready $(COLLECTION) ## ruff, mypy, ansible-lint, documentation and changelog
@@ -59,9 +59,9 @@ molecule: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## The roles on real systemd ho
 pyconsul: $(PYCONSUL)/.ready $(COLLECTION) $(CONSUL) ## Unit and integration tests with py-consul instead of python-consul2
 	@echo "== tests with py-consul"; $(PYCONSUL)/bin/python -m pytest -q -n 2 tests/unit tests/integration
 
-.PHONY: python39
-python39: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## Modules and module_utils on Python 3.9, the oldest target
-	@echo "== Python 3.9"; $(BIN)/python tests/workshop/python39.py
+.PHONY: pythons
+pythons: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## Modules on Python 3.9, the oldest target; the bundle on bare 3.9 and 3.13
+	@echo "== Python 3.9 and 3.13"; $(BIN)/python tests/workshop/pythons.py
 
 .PHONY: sanity
 sanity: $(VENV)/.ready ## ansible-test sanity, every test, nothing ignored

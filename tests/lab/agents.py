@@ -41,12 +41,12 @@ def run_command(
     bundle: Path,
     *arguments: object,
     environment: t.Mapping[str, str] | None = None,
-    python: str = sys.executable,
+    python: t.Sequence[str] = (sys.executable,),
     stdin: str = "",
 ) -> subprocess.CompletedProcess[str]:
     """Run ``consulops`` and return how it ended; a traceback is never how."""
     done = subprocess.run(
-        [python, "-I", str(bundle), *map(str, arguments)],
+        [*python, "-I", str(bundle), *map(str, arguments)],
         env=bare(environment),
         input=stdin,
         stdout=subprocess.PIPE,
@@ -88,6 +88,7 @@ class AgentProcess:
         token: str | None = None,
         *,
         clock: bool = False,
+        python: t.Sequence[str] = (sys.executable,),
     ) -> None:
         directory.mkdir(parents=True)
         self.directory = directory
@@ -109,7 +110,7 @@ class AgentProcess:
         environment = {"NOTIFY_SOCKET": str(directory / "notify"), "CREDENTIALS_DIRECTORY": str(credentials)}
         with (directory / "log").open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-I", *program, "agent", "--config", str(self.path)],
+                [*python, "-I", *program, "agent", "--config", str(self.path)],
                 env=bare({**environment, "WATCHDOG_USEC": "3000000"}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Unpack programs from Debian 11 into the cache without touching the machine's own packages.
+"""Unpack programs from other releases of Debian into the cache without touching the machine's own packages.
 
-Run by make: ``python3 tests/workshop/debian.py consul|python3.9`` prints the path of a program that works.
+Run by make: ``python3 tests/workshop/debian.py consul|python3.9|python3.13`` prints the path of a program that works.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache"
-RELEASE = "bullseye"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 CONSUL_HELP = (
@@ -25,17 +25,30 @@ CONSUL_HELP = (
     "(https://developer.hashicorp.com/consul/install), put it on PATH or name it: CONSUL_BIN=/path/to/consul make test"
 )
 PYTHON_HELP = (
-    "Python 3.9 is needed to prove that the modules run on the oldest target. Put python3.9 on PATH or name it: "
-    "PYTHON39=/path/to/python3.9 make test"
+    "Python 3.9 and 3.13 are needed to prove that hosts with the oldest and with a new one are served. Put python3.9 and "
+    "python3.13 on PATH or name them: PYTHON39=/path/to/python3.9 PYTHON313=/path/to/python3.13 make test"
 )
-PYTHON_PACKAGES = (
-    "python3.9-minimal",
-    "libpython3.9-minimal",
-    "libpython3.9-stdlib",
-    "libssl1.1",
-    "libffi7",
-    "libmpdec3",
-)
+
+
+@dataclass(frozen=True)
+class Python:
+    """One version of Python and where Debian has it. ``libraries`` are what its own packages need beside them."""
+
+    version: str
+    release: str
+    libraries: tuple[str, ...]
+    own_libc: bool = False
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The names of the packages to unpack."""
+        name = f"python{self.version}"
+        return (f"{name}-minimal", f"lib{name}-minimal", f"lib{name}-stdlib", *self.libraries)
+
+
+OLDEST = Python("3.9", "bullseye", ("libssl1.1", "libffi7", "libmpdec3"))
+# Newer than the C library of this machine may be, so that it gets its own.
+NEW = Python("3.13", "trixie", ("libssl3t64", "libffi8", "libexpat1", "zlib1g", "libzstd1", "libc6"), own_libc=True)
 
 
 class CannotFetch(Exception):
@@ -48,10 +61,10 @@ def main() -> int:
     try:
         if wanted == "consul":
             print(consul())
-        elif wanted == "python3.9":
-            print(python39())
+        elif wanted in (f"python{OLDEST.version}", f"python{NEW.version}"):
+            print(python(OLDEST if wanted.endswith(OLDEST.version) else NEW))
         else:
-            print("usage: debian.py consul|python3.9", file=sys.stderr)
+            print("usage: debian.py consul|python3.9|python3.13", file=sys.stderr)
             return 2
     except CannotFetch as error:
         print(f"{error}\n{CONSUL_HELP if wanted == 'consul' else PYTHON_HELP}", file=sys.stderr)
@@ -67,15 +80,19 @@ def consul() -> Path:
     return _unpacked("consul", ("consul",), "usr/bin/consul", ["version"])
 
 
-def python39() -> Path:
-    """Return PYTHON39, a python3.9 on PATH or of pyenv, or Debian 11's."""
-    candidates = [os.environ.get("PYTHON39"), shutil.which("python3.9")]
-    candidates += [str(path) for path in sorted(Path.home().glob(".pyenv/versions/3.9*/bin/python3.9"))]
+def python(wanted: Python) -> Path:
+    """Return the Python that PYTHON39 or PYTHON313 names, one on PATH or of pyenv, or Debian's."""
+    name = f"python{wanted.version}"
+    candidates = [os.environ.get(name.upper().replace(".", "")), shutil.which(name)]
+    candidates += [str(path) for path in sorted(Path.home().glob(f".pyenv/versions/{wanted.version}*/bin/{name}"))]
+    numbers = ", ".join(wanted.version.split("."))
     for candidate in candidates:
-        if candidate and _runs([candidate, "-c", "import ssl, ctypes, sys; assert sys.version_info[:2] == (3, 9)"]):
+        if candidate and _runs(
+            [candidate, "-c", f"import ssl, ctypes, sys; assert sys.version_info[:2] == ({numbers})"]
+        ):
             return Path(candidate)
-    program = _unpacked("python3.9", PYTHON_PACKAGES, "usr/bin/python3.9", None)
-    return _python_wrapper(program)
+    program = _unpacked(name, wanted.packages, f"usr/bin/{name}", None, wanted.release)
+    return _python_wrapper(program, own_libc=wanted.own_libc)
 
 
 def _runs(command: list[str]) -> bool:
@@ -87,14 +104,16 @@ def _runs(command: list[str]) -> bool:
         return False
 
 
-def _unpacked(name: str, packages: tuple[str, ...], program: str, check: list[str] | None) -> Path:
+def _unpacked(
+    name: str, packages: tuple[str, ...], program: str, check: list[str] | None, release: str = OLDEST.release
+) -> Path:
     home = CACHE / "debian" / name
     path = home / program
     if not path.exists():
         scratch = CACHE / "debian" / f".{name}.part"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
-        for package in _download(packages):
+        for package in _download(packages, release):
             _run(["dpkg", "-x", str(package), str(scratch)])
         if not (scratch / program).exists():
             raise CannotFetch(f"Debian's {name} package holds no {program}.")
@@ -105,22 +124,24 @@ def _unpacked(name: str, packages: tuple[str, ...], program: str, check: list[st
     return path
 
 
-def _python_wrapper(program: Path) -> Path:
-    """Give Debian 11's Python its own libraries and home, which dpkg -x does not install."""
+def _python_wrapper(program: Path, *, own_libc: bool) -> Path:
+    """Give an unpacked Python its own libraries and home, which dpkg -x does not install."""
     home = program.parents[2]
-    wrapper = home / "python3.9"
+    wrapper = home / program.name
     libraries = ":".join(str(path) for path in sorted(home.glob("usr/lib/*-linux-gnu*")))
-    wrapper.write_text(
-        f'#!/bin/sh\nLD_LIBRARY_PATH="{libraries}" PYTHONHOME="{home}/usr" exec "{program}" "$@"\n',
-        encoding="utf-8",
-    )
+    start = f'LD_LIBRARY_PATH="{libraries}" PYTHONHOME="{home}/usr" exec "{program}" "$@"'
+    if own_libc:
+        # Its own loader, and not the variable: what this Python starts belongs to the machine.
+        loader = next(iter(sorted(home.glob("usr/lib/*-linux-gnu*/ld-linux*.so*"))), None)
+        start = f'PYTHONHOME="{home}/usr" exec "{loader}" --library-path "{libraries}" "{program}" "$@"'
+    wrapper.write_text(f"#!/bin/sh\n{start}\n", encoding="utf-8")
     wrapper.chmod(0o755)
     if not _runs([str(wrapper), "-c", "import ssl, ctypes"]):
         raise CannotFetch(f"{program} does not run on this machine.")
     return wrapper
 
 
-def _download(packages: tuple[str, ...]) -> list[Path]:
+def _download(packages: tuple[str, ...], release: str) -> list[Path]:
     """Fetch packages with apt under a configuration of our own; return the .deb files."""
     if not shutil.which("apt-get") or not shutil.which("dpkg"):
         raise CannotFetch("This machine has no apt-get.")
@@ -129,7 +150,7 @@ def _download(packages: tuple[str, ...]) -> list[Path]:
         (home / folder).mkdir(parents=True, exist_ok=True)
     (home / "state/status").touch()
     keys = f"[signed-by={KEYRING}] " if Path(KEYRING).exists() else ""
-    (home / "etc/sources.list").write_text(f"deb {keys}{archive()} {RELEASE} main\n", encoding="utf-8")
+    (home / "etc/sources.list").write_text(f"deb {keys}{archive()} {release} main\n", encoding="utf-8")
     options = [
         f"Dir::State={home}/state",
         f"Dir::State::status={home}/state/status",
