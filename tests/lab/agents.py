@@ -28,7 +28,7 @@ PORT = 9180
 def make_bundle(directory: Path) -> Path:
     """Build the bundle and return its path."""
     path = directory / "consulops.pyz"
-    path.write_bytes(_bundle.build(_wheels.collect(None, WHEELS), sys.executable))
+    path.write_bytes(_bundle.build(_wheels.collect(None, WHEELS), "/usr/bin/python3"))
     return path
 
 
