@@ -57,7 +57,7 @@ molecule: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## The roles on real systemd ho
 
 .PHONY: pyconsul
 pyconsul: $(PYCONSUL)/.ready $(COLLECTION) $(CONSUL) ## Unit and integration tests with py-consul instead of python-consul2
-	@echo "== tests with py-consul"; $(PYCONSUL)/bin/python -m pytest -q -n 2 tests/unit tests/integration
+	@echo "== tests with py-consul"; $(PYCONSUL)/bin/python -m pytest -q -n 2 tests/unit tests/integration $(OF_THE_BUNDLE)
 
 .PHONY: pythons
 pythons: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## Modules on Python 3.9, the oldest target; the bundle on bare 3.9 and 3.13
@@ -91,6 +91,9 @@ format: $(VENV)/.ready ## Let ruff put the sources in order
 .PHONY: clean
 clean: ## Remove everything that make made
 	@rm -rf $(VENV) $(PYCONSUL) .cache build docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis .ansible
+
+# The bundle has its own library inside: what runs from it is the same with either of them.
+OF_THE_BUNDLE := $(foreach name,agent bundle_task cli,--ignore=tests/integration/test_$(name).py)
 
 # ---------------------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import subprocess
 import typing as t
 from pathlib import Path
 
@@ -35,21 +37,27 @@ class Estate:
             "consulops_runtime_agents": [agent()],
         }
 
-    def play(self, playbook: str, *options: str, **variables: t.Any) -> str:
+    def play(self, playbook: str | t.Sequence[t.Any], *options: str, **variables: t.Any) -> str:
         """Run a playbook against the hosts and return what it printed; AssertionError when it fails."""
+        done = self.try_to_play(playbook, *options, **variables)
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def try_to_play(
+        self, playbook: str | t.Sequence[t.Any], *options: str, **variables: t.Any
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a playbook, a file or plays as data, against the hosts and return how it ended."""
         machines = self.hosts.inventory()
         groups = {name: {"hosts": dict.fromkeys(machines)} for name in ("consul_servers", "consulops_agents")}
         inventory = {"all": {"hosts": machines, "children": groups, "vars": {**self.group_variables, **variables}}}
         self.inventory.touch(mode=0o600)
         self.inventory.write_text(json.dumps(inventory), encoding="utf-8")
-        done = run_playbook(
+        return run_playbook(
             self.directory / "ansible",
             playbook,
             *("-c", "ssh", "-i", str(self.inventory), *options),
             environment={"ANSIBLE_PIPELINING": "true", "ANSIBLE_FORKS": "10"},
         )
-        assert done.returncode == 0, done.stdout
-        return done.stdout
 
     def consul(self, host: Host, method: str, path: str, body: t.Any = None) -> t.Any:
         """Ask the Consul agent of a host; None when it does not answer with success."""
@@ -64,14 +72,14 @@ class Estate:
         said = host.run("python3", "-I", "-c", code, stdin=json.dumps([method, path, TOKEN, body]))
         return json.loads(said.stdout or "null")
 
-    def status(self, host: Host, name: str = "demonstration") -> dict[str, t.Any]:
+    def status(self, host: Host, port: int = 9180) -> dict[str, t.Any]:
         """Return what the agent of a host says of itself, {} when it says nothing."""
         code = (
             "import urllib.request as u, sys\n"
-            "try:\n    print(u.urlopen('http://127.0.0.1:9180/status', timeout=2).read().decode())\n"
+            "try:\n    print(u.urlopen(f'http://127.0.0.1:{sys.argv[1]}/status', timeout=2).read().decode())\n"
             "except OSError:\n    print('{}')\n"
         )
-        found: dict[str, t.Any] = json.loads(host.run("python3", "-I", "-c", code).stdout or "{}")
+        found: dict[str, t.Any] = json.loads(host.run("python3", "-I", "-c", code, str(port)).stdout or "{}")
         return found
 
     def active(self) -> Host:
@@ -109,7 +117,9 @@ class Estate:
         def well() -> bool:
             found = self.consul(next(iter(self.hosts)), "GET", "/v1/operator/autopilot/health") or {}
             servers = found.get("Servers", [])
-            return bool(found.get("Healthy")) and [server["Voter"] for server in servers] == [True] * len(NAMES)
+            return bool(found.get("Healthy")) and [server["Voter"] for server in servers] == [True] * len(
+                list(self.hosts)
+            )
 
         eventually(well, 60, "every Consul server is healthy")
 
@@ -138,11 +148,17 @@ def pytest_runtest_makereport(item: pytest.Item) -> t.Generator[None, t.Any, Non
         report.sections.append(("logs of the hosts", estate.logs()))
 
 
-@pytest.fixture(scope="session")
-def estate(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Estate]:
-    directory = tmp_path_factory.mktemp("estate")
-    with Hosts(directory / "hosts", NAMES) as hosts:
+@contextlib.contextmanager
+def estate_of(directory: Path, names: t.Sequence[str]) -> t.Iterator[Estate]:
+    """Boot hosts and start Consul on them."""
+    with Hosts(directory / "hosts", names) as hosts:
         found = Estate(hosts, directory)
         found.play(str(ROOT / "molecule/shared/prepare.yml"))
+        yield found
+
+
+@pytest.fixture(scope="session")
+def estate(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Estate]:
+    with estate_of(tmp_path_factory.mktemp("estate"), NAMES) as found:
         found.play("consulops.failover.install", consulops_install_serial="100%")
         yield found

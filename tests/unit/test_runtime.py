@@ -145,6 +145,14 @@ def test_credentials_stand_in_for_files_and_the_environment(tmp_path: Path) -> N
             secrets.located({"source": [{"client_key": f"credential:{name}"}]}, environ)
 
 
+def test_credentials_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    (tmp_path / "http_auth").write_bytes(b"\xff")
+    with pytest.raises(errors.InvalidOption, match="http_auth cannot be read: it is not text in UTF-8"):
+        secrets.surroundings({"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    with pytest.raises(errors.InvalidOption, match="cannot be read: "):
+        secrets.surroundings({"CREDENTIALS_DIRECTORY": "/" + "x" * 300})  # stands in for a directory that denies it
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [

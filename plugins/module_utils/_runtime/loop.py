@@ -42,6 +42,11 @@ class Loop:
         """Begin."""
         self._thread.start()
 
+    @property
+    def runs(self) -> bool:
+        """Whether the thread is there: it ends only when it is stopped, or by a mistake of ours."""
+        return self._thread.is_alive()
+
     def stop(self, within_s: float) -> bool:
         """End and release the lease; False when it did not end in time, because Consul does not answer.
 

@@ -10,6 +10,7 @@ Source: https://systemd.io/CREDENTIALS/
 
 from __future__ import annotations
 
+import stat
 import typing as t
 from pathlib import Path
 
@@ -34,19 +35,45 @@ def located(options: t.Any, environ: t.Mapping[str, str], where: str = "") -> t.
 
 
 def surroundings(environ: t.Mapping[str, str]) -> dict[str, str]:
-    """Return the environment, completed by the credentials ``token`` and ``http_auth`` where the unit has them."""
+    """Return the environment, completed by the credentials ``token`` and ``http_auth`` where the unit has them.
+
+    Raises InvalidOption when there are credentials that this process may not read.
+    """
     found = dict(environ)
     directory = environ.get(_DIRECTORY)
     if directory:
         for name, variable in _STANDING_IN.items():
-            if (Path(directory) / name).is_file():
+            path = Path(directory) / name
+            if _is_there(path):
                 found.pop("CONSUL_HTTP_TOKEN", None)
-                found[variable] = str(Path(directory) / name)
+                found[variable] = str(path)
         for name, variable in _STANDING_IN_TEXT.items():
             path = Path(directory) / name
-            if path.is_file():
-                found[variable] = path.read_text(encoding="utf-8").strip()
+            if _is_there(path):
+                found[variable] = _text(path)
     return found
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise _unreadable(path, error.strerror) from None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise _unreadable(path, error.strerror) from None
+    except UnicodeDecodeError:
+        raise _unreadable(path, "it is not text in UTF-8") from None
+
+
+def _unreadable(path: Path, why: str | None) -> InvalidOption:
+    return InvalidOption(f"the credential {path} cannot be read: {why}.")
 
 
 def _credential(name: str, environ: t.Mapping[str, str], where: str) -> Path:
@@ -56,6 +83,6 @@ def _credential(name: str, environ: t.Mapping[str, str], where: str) -> Path:
             f"{where}: credential {name!r} is named, and this was not started by systemd with credentials."
         )
     path = Path(directory) / name
-    if "/" in name or not path.is_file():
+    if "/" in name or not _is_there(path):
         raise InvalidOption(f"{where}: the unit has no credential {name!r}: add LoadCredential={name}:/path to it.")
     return path

@@ -103,6 +103,9 @@ class _Process:
                 return 0
             if signal.SIGHUP in came:
                 self._reload()
+            if not self._parts.loop.runs:
+                log.error("the loop ended by a mistake in it, which stands above; systemd starts the agent again")
+                return 1
 
     def _started(self, config: AgentConfig, web: Web | None = None) -> _Parts:
         if web is None and config.listen.enabled:

@@ -1,0 +1,155 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role on a bare host: what it says before, what it touches, what it restarts, and that it can take all of it away."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+import pytest
+
+from tests.lab.consul import eventually
+from tests.lab.hosts import Host
+
+from .conftest import Estate, agent, estate_of
+
+ROLE = "consulops.failover.consulops_runtime"
+# Where Ansible, systemd and the people on a host leave things of their own.
+NOT_OURS = (
+    r"/(proc|sys|run|tmp|dev|root|home|var/(log|tmp|cache|lib/(consul|systemd|private)))(/.*)?"
+    r"|/etc/(passwd|group|shadow|gshadow|subuid|subgid)-?"
+)
+
+
+class Bare(t.NamedTuple):
+    """A host that nothing of ours is on."""
+
+    estate: Estate
+    host: Host
+
+    def install(self, *options: str, **variables: t.Any) -> str:
+        return self.estate.play("consulops.failover.install", *options, **variables)
+
+    def things(self) -> set[str]:
+        """Return every path on the host, and every user, group and unit."""
+        paths = self.host.run("find", "/", "-xdev").stdout.splitlines()
+        known = {path for path in paths if not re.fullmatch(NOT_OURS, path)}
+        for command in (("getent", "passwd"), ("getent", "group"), ("systemctl", "list-unit-files", "--no-legend")):
+            known |= set(self.host.run(*command).stdout.splitlines())
+        return known
+
+    def pid(self, name: str = "demonstration") -> str:
+        """Return the process of an agent."""
+        return self.host.run("systemctl", "show", "-P", "MainPID", f"consulops-{name}").stdout.strip()
+
+    def wait_active(self, port: int = 9180) -> dict[str, t.Any]:
+        """Wait until the agent holds its lease."""
+
+        def there() -> dict[str, t.Any] | None:
+            found = self.estate.status(self.host, port)
+            return found if found.get("state") == "active" else None
+
+        return t.cast("dict[str, t.Any]", eventually(there, 40, f"the agent on port {port} is active"))
+
+
+@pytest.fixture(scope="module")
+def lone(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Estate]:
+    with estate_of(tmp_path_factory.mktemp("lone"), ["r1"]) as found:
+        yield found
+
+
+@pytest.fixture
+def bare(lone: Estate) -> t.Iterator[Bare]:
+    """A bare host; whatever the test installs is removed, and nothing of it may be left."""
+    found = Bare(lone, lone.hosts["r1"])
+    before = found.things()
+    yield found
+    lone.play("consulops.failover.install", consulops_runtime_state="absent", consulops_runtime_purge=True)
+    left = found.things()
+    assert left == before, left ^ before
+
+
+def two(**more: t.Any) -> list[dict[str, t.Any]]:
+    """Return two agents, each with a port of its own; ``more`` is for the second."""
+    second = agent(name="second", endpoint={"port": 9181})
+    return [agent(), {**second, **more}]
+
+
+def test_check_mode_tells_of_a_bare_host_and_touches_nothing(bare: Bare) -> None:
+    """The host has neither pip nor a way out of the lab."""
+    assert bare.host.run("ip", "route", "show", "default").stdout == ""
+    assert bare.host.run("python3", "-c", "import pip", check=False).returncode == 1
+    before = bare.things()
+    would = bare.install("--check", "--diff")
+    assert "changed=" in would and "changed=0" not in would and bare.things() == before
+    really = bare.install("--diff")
+    assert "+consulops.failover" in really and agent()["credentials"]["token"] not in really + would
+    bare.wait_active()
+    assert "changed=0" in bare.install("--check") and "changed=0" in bare.install()
+
+
+def test_other_code_can_include_and_import_the_role(bare: Bare) -> None:
+    """None of these plays is root: the user of the connection becomes it where the role is named."""
+
+    def included(**role: str) -> dict[str, t.Any]:
+        return {"ansible.builtin.include_role": {"name": ROLE, "apply": {"become": True}, **role}}
+
+    play = {"hosts": "consulops_agents", "gather_facts": False}
+    done = bare.estate.play([{**play, "tasks": [included(tasks_from="bundle")]}])
+    assert "changed=0" not in done and bare.host.run("ls", "/usr/local/bin/consulops")
+    done = bare.estate.play([{**play, "tasks": [{"ansible.builtin.import_role": {"name": ROLE}, "become": True}]}])
+    assert "changed=0" not in done
+    bare.wait_active()
+    use = {"ansible.builtin.command": "consulops version", "changed_when": False}
+    assert "changed=0" in bare.estate.play([{**play, "tasks": [included(), use]}])
+
+
+def test_only_what_changed_is_restarted(bare: Bare) -> None:
+    bare.install(consulops_runtime_agents=two())
+    bare.wait_active()
+    bare.wait_active(9181)
+    first, second = bare.pid(), bare.pid("second")
+
+    # Another configuration is taken over by the process that runs, another secret only by a new one.
+    first_agent, second_agent = two(options={"interval": "200ms"})
+    wanted = [{**first_agent, "credentials": {**first_agent["credentials"], "more": "x"}}, second_agent]
+    bare.install(consulops_runtime_agents=wanted)
+    eventually(lambda: bare.estate.status(bare.host, 9181).get("reloads") == 1, what="the second reloads")
+    assert bare.pid() != first and bare.pid("second") == second
+    first = bare.pid()
+
+    # Another bundle: everything runs on it.
+    bare.host.run("sh", "-c", "printf '#' >> /usr/local/lib/consulops/consulops.pyz")
+    bare.install(consulops_runtime_agents=wanted)
+    assert bare.pid() != first and bare.pid("second") != second
+    second = bare.pid("second")
+
+    # One that is not wanted any more: the other one does not notice.
+    gone = [{"name": "demonstration", "agent": "demonstration", "state": "absent"}, second_agent]
+    bare.install(consulops_runtime_agents=gone)
+    assert bare.pid() == "0" and bare.pid("second") == second
+    assert bare.host.run("ls", "/etc/consulops").stdout.split() == ["second"]
+
+
+def test_a_wrong_configuration_changes_nothing(bare: Bare) -> None:
+    bare.install()
+    bare.wait_active()
+    pid, config = bare.pid(), bare.host.run("cat", "/etc/consulops/demonstration/agent.json").stdout
+    wrong = agent(lease={"ttl": "5s"})
+    done = bare.estate.try_to_play("consulops.failover.install", consulops_runtime_agents=[wrong])
+    assert done.returncode != 0 and "lease.ttl: 5s is not between 20 and 86400 seconds." in done.stdout
+    assert bare.host.run("cat", "/etc/consulops/demonstration/agent.json").stdout == config
+    assert bare.pid() == pid
+    misspelt = bare.estate.try_to_play("consulops.failover.install", consulops_runtime_agents=[agent(leese={})])
+    assert misspelt.returncode != 0 and "leese" in misspelt.stdout
+    assert bare.pid() == pid
+
+
+def test_what_agents_keep_is_not_removed_unasked(bare: Bare) -> None:
+    bare.install()
+    bare.host.run("touch", "/var/lib/consulops/demonstration/kept")
+    bare.estate.play("consulops.failover.install", consulops_runtime_state="absent")
+    assert bare.host.run("ls", "/var/lib/consulops/demonstration").stdout == "kept\n"
+    assert "changed=0" in bare.estate.play("consulops.failover.install", consulops_runtime_state="absent")
