@@ -73,7 +73,7 @@ importer: build ## Galaxy's own importer on the built collection
 
 .PHONY: bench
 bench: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## Times and memory beside what people use now (takes a quarter of an hour)
-	@$(BIN)/python -m tests.bench.snapshot && $(BIN)/python -m tests.bench.replicate && $(BIN)/python -m tests.bench.alerts
+	@$(BIN)/python -m tests.bench.snapshot && $(BIN)/python -m tests.bench.replicate && $(BIN)/python -m tests.bench.alerts && $(BIN)/python -m tests.bench.runtime
 
 .PHONY: docs
 docs: $(VENV)/.ready $(COLLECTION) ## HTML reference into docs/_build/html

@@ -53,7 +53,7 @@ class Contender:
 def run(contender: Contender, server: int | None = None) -> Run:
     """Run one process to its end; it must succeed. ``server`` is the pid of a server whose CPU time is counted."""
     contender.before()
-    server_before = _cpu_s(server)
+    server_before = cpu_s(server)
     started = time.monotonic()
     process = subprocess.Popen(
         contender.command,
@@ -69,10 +69,10 @@ def run(contender: Contender, server: int | None = None) -> Run:
     if process.returncode != 0:
         raise SystemExit(f"{contender.name} failed: {output[-2000:]}")
     megabytes = float("nan") if contender.several else peak.megabytes()
-    return Run(wall, megabytes, _cpu_s(server) - server_before, output)
+    return Run(wall, megabytes, cpu_s(server) - server_before, output)
 
 
-def _cpu_s(pid: int | None) -> float:
+def cpu_s(pid: int | None) -> float:
     """Return the CPU seconds that a process has used."""
     if pid is None:
         return 0.0

@@ -194,6 +194,18 @@ def test_a_token_that_is_revoked_and_given_back(lab: Lab, agents: Agents) -> Non
     assert agent.process.poll() is None
 
 
+def test_one_that_can_only_fail_lets_another_try(lab: Lab, agents: Agents) -> None:
+    datacenter = lab.datacenter(acl=True)
+    lease = 'key "consulops/agents/demonstration/lease" { policy = "write" } session_prefix "" { policy = "write" } '
+    services = 'service_prefix "agent-" { policy = "write" }'
+    narrow = agents.start(datacenter, new_token(datacenter, lease + services))
+    eventually(lambda: "Permission denied" in narrow.status()["problem"], what="it holds the lease and may not write")
+    able = agents.start(datacenter, datacenter.token)
+    able.wait("active")
+    assert "handing the lease over after 5 failures in a row" in narrow.log()
+    assert len(writers_in_turn(Journal(datacenter).sessions())) <= 1
+
+
 def test_a_configuration_is_taken_over_only_when_it_is_right(lab: Lab, agents: Agents) -> None:
     datacenter = lab.datacenter()
     agent = agents.start(datacenter)

@@ -105,7 +105,8 @@ class Loop:
                 # A write that the guard refused says it before the lease itself notices.
                 if isinstance(error, errors.Conflict) and not lease.confirm():
                     break
-                failures += 1
+                # Without a leader nobody could take the lease; if there is one elsewhere, it is lost by its TTL.
+                failures += not isinstance(error, errors.NoLeader)
                 if failures >= self._config.hand_over_after:
                     self._status.failed(str(error), holding=False)
                     return False
