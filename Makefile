@@ -73,7 +73,8 @@ importer: build ## Galaxy's own importer on the built collection
 
 .PHONY: bench
 bench: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## Times and memory beside what people use now (takes a quarter of an hour)
-	@$(BIN)/python -m tests.bench.snapshot && $(BIN)/python -m tests.bench.replicate && $(BIN)/python -m tests.bench.alerts && $(BIN)/python -m tests.bench.runtime
+	@for one in snapshot replicate alerts runtime; do \
+	  PYTHONPATH=$(CURDIR)/.cache/collections $(BIN)/python -m tests.bench.$$one; done
 
 .PHONY: docs
 docs: $(VENV)/.ready $(COLLECTION) ## HTML reference into docs/_build/html

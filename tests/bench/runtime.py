@@ -11,6 +11,7 @@ of one ping. The role needs root for its host; without, that part says so.
 from __future__ import annotations
 
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -120,11 +121,15 @@ def idle(bundle: Path, lab: Lab, scratch: Path) -> None:
         agents[-1].wait(name)
     environment = bare({"CONSUL_HTTP_ADDR": datacenter.url})
     others = [
-        subprocess.Popen([consul_binary(), "lock", "-shell=false", "bench", "sleep", "3600"], env=environment),
-        subprocess.Popen([sys.executable, "-I", "-c", f"{IMPORTS}\nimport time; time.sleep(3600)"], env=environment),
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, start_new_session=True)
+        for command in (
+            [consul_binary(), "lock", "-shell=false", "bench", "sleep", "3600"],
+            [sys.executable, "-I", "-c", f"{IMPORTS}\nimport time; print(flush=True); time.sleep(3600)"],
+        )
     ]
     try:
         eventually(lambda: datacenter.get("/v1/kv/bench/.lock")[0].get("Session"), what="consul lock holds its lock")
+        t.cast("t.IO[bytes]", others[1].stdout).readline()  # everything is imported
         watched = [
             Idler("agent, active, nothing to write", agents[0].process.pid),
             Idler("agent, standby", agents[1].process.pid),
@@ -140,7 +145,7 @@ def idle(bundle: Path, lab: Lab, scratch: Path) -> None:
             print(f"  {one.name:<44}{(cpu_s(one.pid) - spent) / passed * 100:>9.2f}{resident_mb(one.pid):>8.1f}")
     finally:
         for process in others:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # with what consul lock has started
             process.wait()
         for one in agents:
             one.stop()
