@@ -48,7 +48,7 @@ integration: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## Tests against real Consul
 .PHONY: hosts
 hosts: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## Tests on real systemd hosts; needs root
 	@echo "== tests on systemd hosts"; $(BIN)/python tests/workshop/rootfs.py >/dev/null
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/hosts
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile tests/hosts
 
 .PHONY: molecule
 molecule: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## The roles on real systemd hosts; needs root

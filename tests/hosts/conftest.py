@@ -131,7 +131,7 @@ def agent(**more: t.Any) -> dict[str, t.Any]:
         "agent": "demonstration",
         "lease": LEASE,
         "service": {"check_ttl": "3s"},
-        "options": {"interval": "100ms", "keep": 100000},
+        "options": {"interval": "250ms", "keep": 100000},
         "back_off": {"longest": "1s"},
         "credentials": {"token": TOKEN},
         **more,

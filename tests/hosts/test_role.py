@@ -120,9 +120,11 @@ def test_only_what_changed_is_restarted(bare: Bare) -> None:
     assert bare.pid() != first and bare.pid("second") == second
     first = bare.pid()
 
-    # Another bundle: everything runs on it.
+    # Another bundle: everything runs on it. And a secret that is not wanted any more does not stay behind.
+    assert "more" in bare.host.run("ls", "/etc/consulops/demonstration/credentials").stdout
     bare.host.run("sh", "-c", "printf '#' >> /usr/local/lib/consulops/consulops.pyz")
-    bare.install(consulops_runtime_agents=wanted)
+    bare.install(consulops_runtime_agents=[first_agent, second_agent])
+    assert bare.host.run("ls", "/etc/consulops/demonstration/credentials").stdout == "token\n"
     assert bare.pid() != first and bare.pid("second") != second
     second = bare.pid("second")
 
@@ -142,14 +144,23 @@ def test_a_wrong_configuration_changes_nothing(bare: Bare) -> None:
     assert done.returncode != 0 and "lease.ttl: 5s is not between 20 and 86400 seconds." in done.stdout
     assert bare.host.run("cat", "/etc/consulops/demonstration/agent.json").stdout == config
     assert bare.pid() == pid
+    told = agent(connection={"token": "0b7c5a52-in-the-wrong-place"})
+    done = bare.estate.try_to_play("consulops.failover.install", "--diff", consulops_runtime_agents=[told])
+    assert done.returncode != 0 and "connection.token" in done.stdout and "wrong-place" not in done.stdout
     misspelt = bare.estate.try_to_play("consulops.failover.install", consulops_runtime_agents=[agent(leese={})])
     assert misspelt.returncode != 0 and "leese" in misspelt.stdout
     assert bare.pid() == pid
 
 
-def test_what_agents_keep_is_not_removed_unasked(bare: Bare) -> None:
-    bare.install()
+def test_what_others_made_or_agents_keep_is_not_removed(bare: Bare) -> None:
+    """The user is Consul's, there is a file of somebody else's, and the agent keeps something."""
+    bare.install(consulops_runtime_user="consul")
+    bare.host.run("touch", "/etc/consulops/note")
     bare.host.run("touch", "/var/lib/consulops/demonstration/kept")
-    bare.estate.play("consulops.failover.install", consulops_runtime_state="absent")
+    gone = {"consulops_runtime_state": "absent", "consulops_runtime_user": "consul"}
+    bare.estate.play("consulops.failover.install", **gone)
+    assert bare.host.run("find", "/etc/consulops", "-type", "f").stdout == "/etc/consulops/note\n"
+    assert bare.host.run("getent", "passwd", "consul").stdout.startswith("consul:")
     assert bare.host.run("ls", "/var/lib/consulops/demonstration").stdout == "kept\n"
-    assert "changed=0" in bare.estate.play("consulops.failover.install", consulops_runtime_state="absent")
+    assert "changed=0" in bare.estate.play("consulops.failover.install", **gone)
+    bare.host.run("rm", "/etc/consulops/note")

@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import ast
+import typing as t
 from pathlib import Path
 
 import pytest
 import yaml
 from ansible_collections.consulops.failover.plugins.module_utils._consul import version
+from ansible_collections.consulops.failover.plugins.module_utils._runtime import agents
 
 ROOT = Path(__file__).resolve().parents[2]
 UTILS = ROOT / "plugins" / "module_utils"
@@ -97,3 +99,22 @@ def test_the_action_group_holds_every_module() -> None:
 def test_requirements_agree_with_what_is_imported() -> None:
     text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
     assert {line.split(">=")[0] for line in text.split()} == {"requests", "python-consul2", "msgpack"}
+
+
+def test_the_role_knows_every_option_of_an_agent_but_the_secrets() -> None:
+    """A secret is refused before it is written anywhere, because the role does not know it as an option."""
+    specs = yaml.safe_load((ROOT / "roles/consulops_runtime/meta/argument_specs.yml").read_text(encoding="utf-8"))
+    of_role = specs["argument_specs"]["main"]["options"]["consulops_runtime_agents"]["options"]
+
+    def plain(spec: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        return {
+            name: (rules.get("type"), rules.get("choices"), plain(rules.get("options", {})))
+            for name, rules in spec.items()
+            if not rules.get("no_log")
+        }
+
+    wanted = plain({name: rules for name, rules in agents.SPEC.items() if name != "agent"})
+    found = plain({name: rules for name, rules in of_role.items() if name not in ("agent", "state")})
+    assert found == wanted
+    keys = yaml.safe_load((ROOT / "roles/consulops_runtime/vars/main.yml").read_text(encoding="utf-8"))
+    assert set(keys["consulops_runtime_config_keys"]) == set(agents.SPEC)

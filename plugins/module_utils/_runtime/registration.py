@@ -93,8 +93,10 @@ class Registration:
             self._tell_checks(client, facts)
 
     def _tell_checks(self, client: Client, facts: Facts) -> None:
-        work = "critical" if facts.state == FAILING else "warning" if facts.problem else "passing"
-        for check, status, output in (("alive", "passing", "the process runs"), ("work", work, facts.sentence)):
+        for check, status, output in (
+            ("alive", "passing", "the process runs"),
+            ("work", _work(facts), facts.sentence),
+        ):
             told = {"Status": status, "Output": output[:LONGEST_OUTPUT]}
             client.put(f"/v1/agent/check/update/{self._id}:{check}", body=json.dumps(told).encode())
 
@@ -106,19 +108,25 @@ class Registration:
             "Tags": list(tags),
             "Meta": {"version": VERSION, "agent": facts.agent, "instance": facts.name},
             "Checks": [
-                self._check("alive", f"{service.name} runs"),
-                self._check("work", f"{service.name} does its work"),
+                self._check("alive", f"{service.name} runs", "passing"),
+                self._check("work", f"{service.name} does its work", _work(facts)),
             ],
         }
         if listen.enabled:
             found["Port"] = listen.port
         return json.dumps(found).encode()
 
-    def _check(self, name: str, title: str) -> dict[str, t.Any]:
+    def _check(self, name: str, title: str, status: str) -> dict[str, t.Any]:
         service = self._config.service
         return {
             "CheckID": f"{self._id}:{name}",
             "Name": title,
             "TTL": f"{service.check_ttl_s:g}s",
+            "Status": status,  # without, it would be critical for a moment whenever a tag changes
             "DeregisterCriticalServiceAfter": f"{service.deregister_after_s:g}s",
         }
+
+
+def _work(facts: Facts) -> str:
+    """Return how Consul is to see the work."""
+    return "critical" if facts.state == FAILING else "warning" if facts.problem else "passing"
