@@ -9,9 +9,12 @@ from __future__ import annotations
 import threading
 import time
 
+import pytest
+from ansible_collections.consulops.failover.plugins.module_utils._consul import errors, kv
 from ansible_collections.consulops.failover.plugins.module_utils._consul.lock import Lock
 from ansible_collections.consulops.failover.plugins.module_utils._consul.watch import Reading, Watch
 
+from tests.lab import keys
 from tests.lab.consul import Datacenter, Lab, eventually
 from tests.lab.fill import fill_kv
 
@@ -85,6 +88,26 @@ def test_a_lock_whose_session_is_taken_away_is_lost(dc1: Datacenter, make_client
         fence = lock.fence
         assert lock.acquire(20) is True
         assert lock.fence > fence
+
+
+def test_one_that_does_not_know_yet_that_its_lock_is_lost_cannot_write(
+    dc1: Datacenter, make_client: MakeClient
+) -> None:
+    """What the guard is for: a process that was frozen between its look at ``held`` and its write."""
+    client = make_client(dc1)
+    first = Lock(client, "lock/fenced", name="first", lock_delay_s=0)
+    second = Lock(make_client(dc1), "lock/fenced", name="second", lock_delay_s=0)
+    with first, second:
+        assert first.acquire(5)
+        writer = kv.Writer(client, fence=first.guard)
+        writer.commit([kv.Operation("set", "fenced/a", b"first")])
+        dc1.put(f"/v1/session/destroy/{first.session}")
+        assert second.acquire(5)
+        assert first.held  # as far as it knows
+        with pytest.raises(errors.Conflict):
+            writer.commit([kv.Operation("set", "fenced/a", b"late"), kv.Operation("set", "fenced/b", b"late")])
+        assert {key: value for key, (value, _flags) in keys.read(dc1, "fenced/").items()} == {"fenced/a": b"first"}
+        assert not first.confirm() and not first.held
 
 
 def test_a_lock_whose_key_is_deleted_is_lost_before_somebody_else_has_it_long(
