@@ -186,9 +186,13 @@ class Journal:
         self._datacenter = datacenter
 
     def sessions(self) -> list[str]:
-        """Return the session of every entry."""
-        answer = self._datacenter.request("GET", self._path)
-        return sessions_of(answer.json() if answer.status_code == 200 else [])
+        """Return the session of every entry; none while the journal is not there."""
+        try:
+            return sessions_of(self._datacenter.get(self._path))
+        except requests.HTTPError as error:
+            if error.response.status_code != 404:
+                raise
+            return []
 
 
 def sessions_of(entries: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
