@@ -144,6 +144,14 @@ def test_a_wrong_configuration_changes_nothing(bare: Bare) -> None:
     assert done.returncode != 0 and "lease.ttl: 5s is not between 20 and 86400 seconds." in done.stdout
     assert bare.host.run("cat", "/etc/consulops/demonstration/agent.json").stdout == config
     assert bare.pid() == pid
+    # Edited by hand, it is an error of systemctl reload, and the old one stays in force.
+    path = "/etc/consulops/demonstration/agent.json"
+    bare.host.run("install", "-m", "644", "/dev/stdin", path, stdin='{"agent": ')
+    assert bare.host.run("systemctl", "reload", "consulops-demonstration", check=False).returncode != 0
+    assert "line 1, column" in bare.host.run("journalctl", "-q", "-u", "consulops-demonstration").stdout
+    assert bare.pid() == pid and bare.estate.status(bare.host)["state"] == "active"
+    bare.host.run("install", "-m", "644", "/dev/stdin", path, stdin=config)
+    assert bare.host.run("systemctl", "reload", "consulops-demonstration").returncode == 0
     told = agent(connection={"token": "0b7c5a52-in-the-wrong-place"})
     done = bare.estate.try_to_play("consulops.failover.install", "--diff", consulops_runtime_agents=[told])
     assert done.returncode != 0 and "connection.token" in done.stdout and "wrong-place" not in done.stdout
