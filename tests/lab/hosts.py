@@ -167,7 +167,7 @@ class Host:
         while subprocess.run(["umount", "-q", str(self.root)], stderr=subprocess.DEVNULL, check=False).returncode == 0:
             pass
         subprocess.run(["ip", "netns", "del", self.namespace], stderr=subprocess.DEVNULL, check=False)
-        eventually(self._has_left_cgroups, HALT_S, f"the processes of {self.name} end")
+        eventually(lambda: _cgroups_are_gone(self.namespace), HALT_S, f"the processes of {self.name} end")
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _signal(self, number: int) -> None:
@@ -208,13 +208,6 @@ class Host:
         if (CGROUPS / "cgroup.controllers").exists():
             return [CGROUPS / self.namespace]
         return [CGROUPS / name / self.namespace for name in ("systemd", "unified", "memory", "pids", "freezer", "cpu")]
-
-    def _has_left_cgroups(self) -> bool:
-        for cgroup in self._cgroups():
-            for folder, _folders, _files in os.walk(cgroup, topdown=False):
-                with contextlib.suppress(OSError):
-                    Path(folder).rmdir()
-        return not any(cgroup.exists() for cgroup in self._cgroups())
 
     def _enter_cgroups(self) -> None:
         for group in self._cgroups():
@@ -322,6 +315,8 @@ class Hosts:
         """Take a network that no other lab has, by making the namespace of its name."""
         for number in range(1, 250):
             name = f"cof{number}"
+            if not _cgroups_are_gone(f"{name}-*"):
+                continue  # a lab whose tests were killed, and which still runs
             if subprocess.run(["ip", "netns", "add", name], stderr=subprocess.DEVNULL, check=False).returncode == 0:
                 self.name = name
                 self._sockets.mkdir(mode=0o700, exist_ok=True)
@@ -392,6 +387,15 @@ class Hosts:
         (self.directory / "state.json").write_text(json.dumps(state), encoding="utf-8")
         inventory = {"all": {"hosts": self.inventory()}}
         (self.directory / "inventory.json").write_text(json.dumps(inventory, indent=1), encoding="utf-8")
+
+
+def _cgroups_are_gone(pattern: str) -> bool:
+    """Remove the control groups of hosts whose name matches, as far as nothing runs in them; return whether all are gone."""
+    for cgroup in CGROUPS.glob(f"*/{pattern}"):
+        for folder, _folders, _files in os.walk(cgroup, topdown=False):
+            with contextlib.suppress(OSError):
+                Path(folder).rmdir()
+    return not list(CGROUPS.glob(f"*/{pattern}"))
 
 
 def _do(*command: str) -> None:
