@@ -27,7 +27,7 @@ demo: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## Save, restore and copy between r
 	@$(BIN)/python -m tests.demo.demo
 
 .PHONY: test
-test: lint unit integration hosts molecule pyconsul pythons sanity importer ## Every gate: what CI runs
+test: lint unit sanity importer integration pythons hosts molecule pyconsul ## Every gate: what CI runs; the quick ones first
 
 .PHONY: lint
 lint: $(VENV)/.ready $(COLLECTION) ## ruff, mypy, ansible-lint, documentation and changelog

@@ -77,7 +77,7 @@ def test_a_lease_that_is_taken_away_is_noticed_and_never_written_under(lab: Lab,
     second = agents.start(datacenter)
     second.wait("standby")
     journal = Journal(datacenter)
-    eventually(lambda: journal.sessions(), what="the journal begins")
+    eventually(journal.sessions, what="the journal begins")
     for _turn in range(3):
         before = len(writers_in_turn(journal.sessions()))
         datacenter.put(f"/v1/session/destroy/{journal.sessions()[-1]}")
