@@ -30,6 +30,10 @@ def test_hosts_live_and_leave_nothing_behind(tmp_path: Path) -> None:
         assert not reaches()
         two.heal()
         assert reaches()
+        two.unplug()
+        assert not reaches()
+        two.plug()
+        assert reaches()
 
         before = one.run(*BOOT_ID).stdout
         one.run("touch", "/root/kept")

@@ -34,6 +34,7 @@ BOOT_S = 60.0
 HALT_S = 20.0
 HALT = signal.SIGRTMIN + 4  # systemd powers off. Source: systemd(1)
 TABLE = "consulops_cut"
+PORT_STATES = {"disabled": "0", "forwarding": "3"}  # of a bridge, source: bridge(8)
 
 
 class Host:
@@ -70,10 +71,9 @@ class Host:
         (etc / "machine-id").write_text(uuid.uuid4().hex + "\n", encoding="ascii")
         (etc / "hosts").write_text(lab.hosts_file, encoding="ascii")
         _do("ip", "netns", "add", self.namespace)
-        veth = f"v{self.address.rpartition('.')[2]}"
         peer = ("peer", "name", "host0", "netns", self.namespace)
-        _do("ip", "-n", lab.name, "link", "add", veth, "type", "veth", *peer)
-        _do("ip", "-n", lab.name, "link", "set", veth, "master", "br0", "up")
+        _do("ip", "-n", lab.name, "link", "add", self._port, "type", "veth", *peer)
+        _do("ip", "-n", lab.name, "link", "set", self._port, "master", "br0", "up")
         _do("ip", "-n", self.namespace, "link", "set", "lo", "up")
         _do("ip", "-n", self.namespace, "addr", "add", f"{self.address}/24", "dev", "host0")
         _do("ip", "-n", self.namespace, "link", "set", "host0", "up")
@@ -127,8 +127,16 @@ class Host:
         assert not check or done.returncode == 0, f"{self.name}: {' '.join(command)}: {done.stdout}"
         return done
 
+    def unplug(self) -> None:
+        """Let the switch lose whatever comes from the host or goes there; the host itself sends as if nothing were."""
+        self._set_port("disabled")
+
+    def plug(self) -> None:
+        """Let the switch pass everything on again."""
+        self._set_port("forwarding")
+
     def cut(self) -> None:
-        """Drop everything that enters or leaves the host, except on loopback."""
+        """Drop everything that enters or leaves the host, except on loopback, there: what is sent fails with an error."""
         hook = "{ type filter hook %s priority -10; policy drop; %s lo accept; }"
         chains = "\n".join(f"chain {name} {hook % (name, way)}" for name, way in (("input", "iif"), ("output", "oif")))
         self.heal()
@@ -169,6 +177,14 @@ class Host:
         subprocess.run(["ip", "netns", "del", self.namespace], stderr=subprocess.DEVNULL, check=False)
         eventually(lambda: _cgroups_are_gone(self.namespace), HALT_S, f"the processes of {self.name} end")
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    @property
+    def _port(self) -> str:
+        """The end of the host's cable that is in the lab's switch."""
+        return f"v{self.address.rpartition('.')[2]}"
+
+    def _set_port(self, state: str) -> None:
+        _do("bridge", "-n", self._lab.name, "link", "set", "dev", self._port, "state", PORT_STATES[state])
 
     def _signal(self, number: int) -> None:
         """Signal PID 1 of the host: nspawn ends with it, and would leave it behind if it were the one that was killed."""

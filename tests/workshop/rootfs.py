@@ -36,6 +36,7 @@ PROGRAMS = {
     "debootstrap": "debootstrap",
     "systemd-nspawn": "systemd-container",
     "ip": "iproute2",
+    "bridge": "iproute2",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
 }
