@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from tests.lab.consul import ROOT
-from tests.lab.hosts import CGROUPS, Hosts
+from tests.lab.hosts import Hosts, cgroups_of
 
 CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], 22), 1)"
 BOOT_ID = ("cat", "/proc/sys/kernel/random/boot_id")
@@ -53,7 +53,7 @@ def test_hosts_live_and_leave_nothing_behind(tmp_path: Path) -> None:
     for command in (["ip", "netns"], ["mount"], ["ps", "-eo", "args"]):
         assert name not in subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.split()
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
-    assert not list(CGROUPS.glob(f"*/{name}-*")) and not Path("/run", name).exists()
+    assert not cgroups_of(f"{name}-*") and not Path("/run", name).exists()
     assert not (tmp_path / "lab" / "id").exists()
 
 

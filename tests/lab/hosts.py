@@ -407,11 +407,16 @@ class Hosts:
 
 def _cgroups_are_gone(pattern: str) -> bool:
     """Remove the control groups of hosts whose name matches, as far as nothing runs in them; return whether all are gone."""
-    for cgroup in CGROUPS.glob(f"*/{pattern}"):
+    for cgroup in cgroups_of(pattern):
         for folder, _folders, _files in os.walk(cgroup, topdown=False):
             with contextlib.suppress(OSError):
                 Path(folder).rmdir()
-    return not list(CGROUPS.glob(f"*/{pattern}"))
+    return not cgroups_of(pattern)
+
+
+def cgroups_of(pattern: str) -> list[Path]:
+    """Return the control groups of hosts whose name matches, in the one hierarchy or in each of the old ones."""
+    return [*CGROUPS.glob(pattern), *CGROUPS.glob(f"*/{pattern}")]
 
 
 def _do(*command: str) -> None:
