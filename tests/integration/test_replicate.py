@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab import keys
-from tests.lab.ansible import ModuleFailed, run_module
+from tests.lab.ansible import ModuleFailed, run_module, run_playbook
 from tests.lab.consul import Datacenter, Lab
 from tests.lab.fill import new_token
 from tests.lab.keys import Keys
@@ -151,7 +151,10 @@ def test_keys_that_a_token_may_not_see_are_not_gone(
     task.delete(task.one, "gone")
     task.write(task.one, k000="newer")
     rules = f'key_prefix "{task.prefix}" {{ policy = "read" }} key_prefix "{task.prefix}secret/" {{ policy = "deny" }}'
-    found = task.fails(source=narrow(task, rules))
+    narrowed = narrow(task, rules)
+    planned = task.fails(source=narrowed, check=True)
+    assert (planned["changed"], planned["prefixes"][0]["counts"]["held_back"]) == (True, 3), "check mode says it too"
+    found = task.fails(source=narrowed)
     assert "absent cannot be told from denied" in found["msg"] and f"{task.prefix}secret/a" in found["msg"]
     row = found["prefixes"][0]
     assert counts(row) == (0, 1, 0, 49) and row["counts"]["held_back"] == 3
@@ -416,6 +419,20 @@ def test_the_diff_and_the_lists_are_limited_and_everything_is_counted(task: Task
     assert (len(row["victims"]), row["counts"]["victims"], row["deleted"]) == (10, 20, 20)
 
 
+def test_a_run_fails_by_what_is_wrong_however_little_is_listed(task: Task) -> None:
+    task.write(task.one, **numbered(3))
+    task.run()
+    task.write(task.two, k001="edited")
+    task.delete(task.one, "k002")
+    for check in (False, True):
+        found = task.fails(limit=0, check=check)
+        row = found["prefixes"][0]
+        assert (row["conflicts"], row["counts"]["conflicts"], row["counts"]["held_back"]) == ([], 1, 1)
+        assert f"{task.prefix}k001 (edited at the destination)" in found["msg"]
+        assert found["diff"] == {"before": "", "after": ""}, "what is held back is not shown as deleted"
+        assert ".." not in found["msg"]
+
+
 def test_digests_of_both_sides_agree_when_they_hold_the_same(task: Task) -> None:
     task.write(task.one, **numbered(20))
     digest = task.row()["digest"]
@@ -536,6 +553,90 @@ def test_a_damaged_ledger_is_said_and_nothing_is_changed(task: Task) -> None:
     assert "not written by this replication" in task.fails()["msg"]
 
 
+def test_a_key_that_people_made_equal_again_stays_ours(task: Task) -> None:
+    """A hotfix by hand on both sides, and a failover there and back: neither makes a conflict of what comes later."""
+    task.write(task.one, **numbered(3))
+    task.run()
+    for side in (task.one, task.two):
+        task.write(side, k001="hotfix")
+    assert task.run(check=True)["changed"] is False
+    assert task.run()["changed"] is False
+    task.write(task.one, k001="later")
+    assert task.row()["updated"] == 1
+    back = {
+        "source": task.options["destination"],
+        "destination": task.options["source"],
+        "name": f"{task.prefix[:-1]}-back",
+    }
+    task.write(task.two, k002="during the failover")
+    assert task.row(**back, accept=["reversed"], on_conflict="overwrite")["updated"] == 1
+    assert task.run(accept=["reversed"])["changed"] is True, "the direction is noted"
+    task.write(task.one, k002="later")
+    assert task.row()["updated"] == 1
+
+
+def test_a_key_that_is_gone_from_both_sides_is_nobodys(task: Task) -> None:
+    task.write(task.one, **numbered(3), **{"out/a": "1"})
+    task.run()
+    for side in (task.one, task.two):
+        task.delete(side, "k001")
+    assert task.run()["changed"] is False
+    task.write(task.two, k001="v1")
+    row = task.row(delete="owned", on_conflict="overwrite")
+    assert (row["deleted"], row["kept"]) == (0, 1), "made again by somebody else, with the same value"
+    # What a task does not look at now stays owned.
+    leaves_out = [{"source": task.prefix, "exclude": ["out"]}]
+    assert task.run(prefixes=leaves_out)["changed"] is False
+    other = {**task.options, "prefixes": [{"source": f"{task.prefix}x/"}], "allow_empty_source": True}
+    run_module("consul_kv_replicate", **other)
+    task.delete(task.one, "out/a")
+    assert task.row()["deleted"] == 1
+
+
+def test_another_source_for_part_of_a_destination_is_refused(task: Task) -> None:
+    task.write(task.one, **{"app/sub/a": "1", "app/b": "2", "other/a": "x"})
+    one, other = (
+        {"source": f"{task.prefix}{here}/", "destination": f"{task.prefix}{there}/"}
+        for here, there in (("app", "app"), ("other", "app/sub"))
+    )
+    task.run(prefixes=[one])
+    assert "accept: [other_source]" in task.fails(prefixes=[other], on_conflict="overwrite")["msg"]
+    assert task.read(task.two)["app/sub/a"] == (b"1", 0)
+    beside = [{**one, "exclude": ["sub"]}]
+    assert task.row(prefixes=[other], on_conflict="overwrite", accept=["other_source"])["updated"] == 1
+    assert task.run(prefixes=beside)["changed"] is False
+    assert task.run(prefixes=[other])["changed"] is False, "accepted once"
+    assert "accept: [other_source]" in task.fails(prefixes=[one])["msg"], "it would take the folder back"
+
+
+def test_a_direction_that_was_turned_round_stays_so_whatever_other_tasks_of_the_name_do(task: Task) -> None:
+    app, config = [{"source": f"{task.prefix}app/"}], [{"source": f"{task.prefix}config/"}]
+    task.write(task.one, **{"app/a": "old", "config/a": "1"})
+    task.run(prefixes=[*app, *config], name=None)
+    back = {"source": task.options["destination"], "destination": task.options["source"], "name": None}
+    task.write(task.two, **{"app/a": "newer"})
+    task.run(**back, prefixes=app, accept=["reversed"], on_conflict="overwrite")
+    task.write(task.one, **{"config/a": "2"})
+    assert task.row(prefixes=config, name=None)["updated"] == 1
+    assert "would copy it back" in task.fails(prefixes=app, name=None, on_conflict="overwrite")["msg"]
+    assert task.run(**back, prefixes=app)["changed"] is False, "and nobody has to accept it twice"
+
+
+@pytest.mark.parametrize("source", [None, "", "/"])
+def test_a_variable_that_is_not_set_is_never_the_whole_store(task: Task, tmp_path: Path, source: str | None) -> None:
+    task.write(task.one, **numbered(3))
+    variables = {"folder": source}
+    options = {
+        **task.options,
+        "prefixes": [{"source": "{{ folder }}", "destination": f"{task.prefix}copy/", "include": [task.prefix]}],
+    }
+    tasks = [{"consulops.failover.consul_kv_replicate": options}]
+    done = run_playbook(tmp_path, [{"hosts": "localhost", "gather_facts": False, "vars": variables, "tasks": tasks}])
+    assert (done.returncode == 0) == (source == "")
+    if source != "":
+        assert "For the whole store write" in done.stdout and task.read(task.two) == {}
+
+
 # ---------------------------------------------------------------------------------------------------------------
 # Rights and certificates
 
@@ -595,6 +696,27 @@ def test_keys_that_the_token_may_not_write_are_named_and_the_rest_goes_on(
     assert task.row(prefixes=[{"source": task.prefix, "exclude": ["k002"]}])["deleted"] == 1
     denied = task.fails(destination={"url": secure_source.url, "token": token})
     assert "k002 (Permission denied)" in denied["msg"] and "k002" in task.read(secure_source)
+
+
+def test_a_large_key_that_the_token_may_not_write_is_named_and_the_rest_goes_on(
+    secure_source: Datacenter, federation: tuple[Datacenter, Datacenter]
+) -> None:
+    """It goes by a request of its own, because no transaction can carry it."""
+    task = Task(federation[0], secure_source)
+    task.write(task.one, **numbered(5))
+    task.one.put(f"/v1/kv/{task.prefix}deny/big", "x" * 450_000)
+    task.one.put(f"/v1/kv/{task.prefix}allow/big", "x" * 450_000)
+    rules = f"""
+        key_prefix "{task.prefix}" {{ policy = "write" }}
+        key_prefix "{task.prefix}deny/" {{ policy = "read" }}
+        key_prefix "consulops/replication/" {{ policy = "write" }}
+        session_prefix "" {{ policy = "write" }}
+        agent_prefix "" {{ policy = "read" }}
+    """
+    token = new_token(secure_source, rules, f"large-{next(_numbers)}")
+    found = task.fails(destination={"url": secure_source.url, "token": token})
+    assert f"{task.prefix}deny/big (Permission denied)" in found["msg"]
+    assert found["prefixes"][0]["created"] == 6 and found["changed"] is True
 
 
 def test_a_client_certificate_on_one_side_only(

@@ -11,6 +11,7 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from ansible_collections.consulops.failover.plugins.module_utils._replication import prepare
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -119,18 +120,82 @@ def test_when_every_write_is_lost_it_says_so_and_the_next_run_goes_on(
     assert task.row()["deleted"] == 1, "what a broken run wrote is owned"
 
 
-def test_what_a_dead_run_had_announced_was_deleted_by_nobody(task: Task, proxy: t.Callable[..., Proxy]) -> None:
-    task.write(task.one, **numbered(20))
-    broken = proxy(task.two.url, path="/v1/txn", method="PUT")
+def die_at(broken: Proxy, number: int) -> None:
+    """Let the n-th transaction (from 0) and all that follow be lost on their way."""
+    broken.path, broken.method = "/v1/txn", "PUT"
     seen = iter(range(1000))
-    broken.arriving = lambda _method, path: (
-        path.startswith("/v1/txn") and setattr(broken, "fault", "drop" if next(seen) else "")
-    )
-    task.fails(destination={"url": broken.url}, retry_timeout=0)
-    assert task.read(task.two) == {}
-    assert task.row(on_conflict="keep")["created"] == 20
+
+    def hook(method: str, asked: str) -> None:
+        if method == "PUT" and asked.startswith("/v1/txn") and next(seen) >= number:
+            broken.fault = "drop"
+
+    broken.arriving = hook
+
+
+@pytest.mark.parametrize("number", range(1, 8))
+def test_what_a_dead_run_had_announced_was_deleted_by_nobody(
+    task: Task, proxy: t.Callable[..., Proxy], number: int
+) -> None:
+    """Wherever it died: with 200 keys the ledger alone takes several transactions."""
+    task.write(task.one, **numbered(200))
+    broken = proxy(task.two.url)
+    die_at(broken, number)
+    found = task.fails(destination={"url": broken.url}, retry_timeout=0)
+    there = len(task.read(task.two))
+    assert found["changed"] is (found["prefixes"][0]["created"] > 0)
+    row = task.row(on_conflict="keep")
+    assert (row["created"], row["unchanged"], row["counts"]["conflicts"]) == (200 - there, there, 0)
+    assert task.run(on_conflict="keep")["changed"] is False
     task.delete(task.two, "k001")
     assert task.row(on_conflict="keep")["counts"]["conflicts"] == 1
+
+
+def test_what_people_deleted_stays_deleted_after_a_run_that_died(task: Task, proxy: t.Callable[..., Proxy]) -> None:
+    task.write(task.one, **numbered(20))
+    task.run()
+    task.delete(task.two, "k001")
+    task.write(task.one, k002="new")
+    broken = proxy(task.two.url)
+    die_at(broken, 2)
+    task.fails(destination={"url": broken.url}, retry_timeout=0, on_conflict="keep")
+    row = task.row(on_conflict="keep")
+    assert [found["key"] for found in row["conflicts"]] == [f"{task.prefix}k001"] and "k001" not in task.read(task.two)
+
+
+def test_what_a_dead_run_meant_to_overwrite_is_still_somebody_elses(task: Task, proxy: t.Callable[..., Proxy]) -> None:
+    task.write(task.one, **numbered(20))
+    task.write(task.two, k001="foreign")
+    broken = proxy(task.two.url)
+    die_at(broken, 2)
+    task.fails(destination={"url": broken.url}, retry_timeout=0, on_conflict="overwrite")
+    assert task.read(task.two) == {"k001": (b"foreign", 0)}
+    task.delete(task.one, "k001")
+    row = task.row(on_conflict="overwrite")
+    assert (row["deleted"], row["kept"]) == (0, 1) and task.read(task.two)["k001"] == (b"foreign", 0)
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_a_page_is_no_proof_that_something_was_written(
+    task: Task, proxy: t.Callable[..., Proxy], *, verify: bool
+) -> None:
+    task.write(task.one, **numbered(3))
+    broken = proxy(task.two.url, fault="page", path="/v1/txn", method="PUT")
+    said = task.fails(destination={"url": broken.url}, retry_timeout=0, verify_digest=verify)
+    assert "Does something else listen there?" in said["msg"] and said["changed"] is False
+    assert task.read(task.two) == {}
+
+
+def test_a_shard_that_is_read_again_before_it_is_written_keeps_its_conflicts(
+    task: Task, proxy: t.Callable[..., Proxy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare, "HELD_BYTES", 0)
+    task.write(task.one, **numbered(5))
+    task.write(task.two, k000="foreign")
+    through = proxy(task.two.url)
+    at_request(through, 0, "/v1/txn", lambda: task.write(task.two, k001="foreign too"))
+    found = task.fails(destination={"url": through.url})
+    assert sorted(one["key"][-4:] for one in found["prefixes"][0]["conflicts"]) == ["k000", "k001"]
+    assert counts(found["prefixes"][0]) == (3, 0, 0, 0) and found["prefixes"][0]["verified"] is False
 
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._replication.ow
     BadLedger,
     Ledger,
     content_of,
+    home_of,
 )
 from ansible_collections.consulops.failover.plugins.module_utils._replication.patterns import Scope, translate
 from hypothesis import given
@@ -88,6 +89,13 @@ def pairs(*prefixes: dict[str, t.Any], delete: str = "owned") -> list[pair.Pair]
     ("prefixes", "said"),
     [
         ([], "empty list"),
+        ([{"source": None}], "the source is not set"),
+        ([{"source": 5}], "the source is 5"),
+        ([{"source": "/"}], "with which no key begins"),
+        ([{"source": "a\0b/"}], "no address can carry"),
+        ([{"source": "\ud800/"}], "no address can carry"),
+        ([{"source": "app/", "include": []}], "include is an empty list"),
+        ([{"source": "app/", "include": ["*a*b*c*"]}], "more than 3 stars"),
         ([{"source": "app"}], "Write 'app/'"),
         ([{"source": "app/", "destination": "dr"}], "the destination 'dr'"),
         ([{"source": "consulops/"}], "this collection's own"),
@@ -160,9 +168,12 @@ def test_what_one_side_says_takes_the_place_of_the_defaults_for_both() -> None:
 # ---------------------------------------------------------------------------------------------------------------
 # Ownership
 
+HOMES = {"a": home_of("one/"), "b": home_of("one/"), "c": home_of("two/"), "d": home_of("")}
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["announce", "settle", "forget", "withdraw"]), st.sampled_from("abcdef"), st.integers(0, 2)
+        st.sampled_from(["announce", "settle", "forget", "withdraw", "withdraw all", "see", "forget unseen"]),
+        st.sampled_from(sorted(HOMES)),
+        st.integers(0, 2),
     ),
     max_size=60,
 )
@@ -170,35 +181,54 @@ STEPS = st.lists(
 
 @given(steps=STEPS)
 def test_the_ledger_remembers_what_it_is_told(steps: list[tuple[str, str, int]]) -> None:
-    ledger, model = Ledger(), dict[str, set[bytes]]()
+    ledger = Ledger()
+    settled, announced, seen = dict[str, bytes](), dict[str, set[bytes]](), set[str]()
     stored: dict[int, bytes] = {}
     for verb, key, number in steps:
-        content = bytes([number]) * 8
-        known = model.setdefault(key, set())
+        content, home = bytes([number]) * 8, HOMES[key]
+        waiting = announced.setdefault(key, set())
         if verb == "announce":
-            ledger.announce(key, content)
-            known.add(content)
+            ledger.announce(key, content, home)
+            if settled.get(key) != content:
+                waiting.add(content)
         elif verb == "settle":
-            ledger.settle(key, content)
-            model[key] = {content}
+            ledger.settle(key, content, home)
+            settled[key] = content
+            waiting.clear()
         elif verb == "withdraw":
             ledger.withdraw(key, content)
-            known.discard(content)
+            waiting.discard(content)
+        elif verb == "withdraw all":
+            ledger.withdraw_all({home})
+            announced = {name: set() if HOMES[name] == home else known for name, known in announced.items()}
+        elif verb == "see":
+            # A key that nothing is known of need not be remembered as seen, and is not always.
+            if settled.get(key) or waiting:
+                ledger.see(key)
+                seen.add(key)
+        elif verb == "forget unseen":
+            ledger.forget_unseen({home})
+            for name in [name for name in HOMES if HOMES[name] == home and name not in seen]:
+                settled.pop(name, None)
+                announced[name] = set()
+            seen = set()
         else:
             ledger.forget(key)
-            model[key] = set()
+            settled.pop(key, None)
+            waiting.clear()
         stored.update(ledger.take_dirty())
         for read in (ledger, Ledger({number: data for number, data in stored.items() if data})):
-            assert len(read) == sum(map(len, model.values()))
-            for name in "abcdef":
-                contents = model.get(name, set())
+            assert len(read) == len(settled) + sum(map(len, announced.values()))
+            for name in HOMES:
+                assert read.is_settled(name) == (name in settled)
                 for value in range(3):
                     mark = bytes([value]) * 8
-                    expected = OURS if mark in contents else EDITED if contents else FOREIGN
-                    assert read.state(name, mark) == expected
+                    ours = mark == settled.get(name) or mark in announced.get(name, set())
+                    assert read.state(name, mark) == (OURS if ours else EDITED if name in settled else FOREIGN)
+                    assert read.is_settled(name, mark) == (mark == settled.get(name))
 
 
-@pytest.mark.parametrize("data", [b"", b"own2" + bytes(16), b"own1" + bytes(15), b"{}"])
+@pytest.mark.parametrize("data", [b"", b"own2" + bytes(20), b"own1" + bytes(19), b"{}"])
 def test_a_bucket_that_is_none_is_never_taken_for_one(data: bytes) -> None:
     with pytest.raises(BadLedger):
         Ledger({3: data})
@@ -237,7 +267,7 @@ def test_a_plan_does_what_was_asked_and_nothing_else(
     ledger = Ledger()
     for name, (value, flags) in written.items():
         key = prefixes[1] + name
-        ledger.settle(key, content_of(key, value, flags))
+        ledger.settle(key, content_of(key, value, flags), home_of(prefixes[1]))
     live = {prefixes[1] + name: content for name, content in destination.items()}
     before = dict(live)
 
@@ -250,7 +280,10 @@ def test_a_plan_does_what_was_asked_and_nothing_else(
     for change in decided.changes:
         assert indexes.get(change.key, 0) == change.at_index
         live[change.key] = (change.value, change.flags)
-        ledger.settle(change.key, change.content)
+        ledger.settle(change.key, change.content, home_of(prefixes[1]))
+    for key, content in decided.equal_again:
+        assert live[key] == before[key] == source[key[len(prefixes[1]) :]]
+        ledger.settle(key, content, home_of(prefixes[1]))
     for victim in decided.victims:
         assert indexes[victim.key] == victim.at_index
         del live[victim.key]
@@ -280,7 +313,7 @@ def test_a_plan_does_what_was_asked_and_nothing_else(
         {name for name in {*source, *destination} if takes_part(name) or name == ".lock"}
     )
     again = decide()
-    assert (again.changes, again.victims) == ([], []), "a second run would change something"
+    assert (again.changes, again.victims, again.equal_again) == ([], [], []), "a second run would change something"
     assert again.conflicts == decided.conflicts
 
 
@@ -306,6 +339,20 @@ def test_locks_are_left_alone_on_both_sides(lock: Entry) -> None:
         found = shard(source, destination)
         assert (found.changes, found.victims, found.tally.skipped_locked) == ([], [], 1)
     assert shard([lock], skip_locked=False).tally.created == 1
+
+
+def test_a_lock_is_known_by_the_name_that_it_has_on_either_side() -> None:
+    one = pairs({"source": "dr/", "destination": "service/"}, delete="all")[0]
+    policy = plan.Policy("overwrite")
+    there = [Entry("service/web/leader", b"held", 0, 5), Entry("service/api/leader", b"held", 0, 6)]
+    found = plan.plan_shard(one, policy, Ledger(), [Entry("dr/web/leader", b"copied", 0, 7)], there)
+    assert (found.changes, found.victims, found.tally.skipped_locked) == ([], [], 2)
+
+
+def test_a_folder_key_that_the_whole_store_cannot_have_takes_no_part() -> None:
+    up, down = pairs({"source": "app/", "destination": ""})[0], pairs({"source": "", "destination": "dst/"})[0]
+    assert not up.takes_part("app/") and not down.takes_part(down.to_source("dst/")) and up.takes_part("app/x")
+    assert pairs({"source": "app/"})[0].takes_part("app/")
 
 
 @pytest.mark.parametrize("key", ["clock", "service/leader", "service/a/b/leader", "vault/core/lock/x", "a.lock"])
@@ -370,37 +417,88 @@ def test_max_deletes_counts_over_all_prefixes() -> None:
     assert "120 keys" in guard.refusals(rows, guard.Limits())[0]
 
 
+def state(source: str, /, time: float = 0.0, **prefixes: str) -> store.State:
+    """Return a state: each destination prefix, its slash left away, with the source that it was filled from."""
+    return store.State(source, {f"{there}/": store.Filled(f"{here}/", time) for there, here in prefixes.items()})
+
+
 def test_a_state_is_read_as_it_was_written() -> None:
-    state = store.State("dc1", {"b/": "a/"}, 1234.5)
-    assert store.state_of(state.as_json(), "k") == state
-    for bad in (b"", b"{}", b"[]", b'{"format": 1}', b'{"format": 9, "source": "a", "prefixes": {}, "time": 1}'):
+    one = state("dc1", 1234.5, b="a")
+    assert store.state_of(one.as_json(), "k") == one
+    for bad in (
+        *(b"", b"{}", b"[]", b"7", b'{"format": 1}', b'{"format": 9, "source": "a", "prefixes": {}}', b"\xff"),
+        *(one.as_json().replace(b"1234.5", wrong) for wrong in (b"1e300", b"-1", b"NaN", b"null", b"[]")),
+        *(one.as_json().replace(b'"a/"', wrong) for wrong in (b"null", b"5", b"{}")),
+        one.as_json().replace(b'"dc1"', b"null"),
+    ):
         with pytest.raises(BadLedger):
             store.state_of(bad, "k")
 
 
 def test_a_state_keeps_the_prefixes_of_other_tasks_and_its_time_grows() -> None:
-    old = store.State("dc1", {"other/": "other/", "app/web/": "x/"}, 100.0)
+    old = store.State("dc1", {prefix: store.Filled(prefix, 100.0) for prefix in ("other/", "app/web/", "")})
     new = store.successor(old, "dc1", pairs({"source": "app/"}), 50.0)
-    assert new == store.State("dc1", {"other/": "other/", "app/": "app/"}, 100.0 + store.TICK_S)
-    assert store.successor(old, "dc9", pairs({"source": "app/"}), 500.0).prefixes == {"app/": "app/"}
+    assert new.prefixes == {
+        "": store.Filled("", 100.0),
+        "other/": store.Filled("other/", 100.0),
+        "app/": store.Filled("app/", 100.0 + store.TICK_S),
+    }
+    beside = store.successor(old, "dc1", pairs({"source": "app/", "exclude": ["web"]}), 500.0)
+    assert sorted(beside.prefixes) == ["", "app/", "app/web/", "other/"]
+    assert store.successor(old, "dc9", pairs({"source": "app/"}), 500.0) == state("dc9", 500.0, app="app")
 
 
 def test_circles_between_datacenters_are_seen_until_the_direction_is_turned() -> None:
-    back = {"dc2": store.State("dc2", {"app/": "copy/"}, 100.0)}
+    back = {"dc2": state("dc2", 100.0, app="copy")}
     forth = pairs({"source": "app/web/", "destination": "copy/web/"})
     found, newest = store.circles(back, "dc1", "dc2", None, forth)
     assert len(found) == 1 and newest == 100.0
     assert store.circles(back, "dc1", "dc3", None, forth) == ([], 0.0)
     assert store.circles(back, "dc1", "dc2", None, pairs({"source": "app/"})) == ([], 0.0)
-    assert len(store.circles(back, "dc1", "dc2", store.State("dc1", {}, 99.0), forth)[0]) == 1
+    assert len(store.circles(back, "dc1", "dc2", state("dc1", 99.0, copy="app"), forth)[0]) == 1
     turned = store.successor(None, "dc1", forth, now=50.0, after=newest)
     assert store.circles(back, "dc1", "dc2", turned, forth) == ([], 0.0), "turned round, whatever the clock says"
 
 
-def test_another_source_for_a_destination_is_noticed() -> None:
-    old = store.State("dc1", {"dr/": "app/"})
-    assert store.moved_sources(old, pairs({"source": "app/", "destination": "dr/"})) == []
-    assert "'app/'" in store.moved_sources(old, pairs({"source": "ap/", "destination": "dr/"}))[0]
+def test_turning_one_prefix_round_says_nothing_about_another() -> None:
+    """One name for two tasks: what the one writes is no reason to let the other go on, nor to stop it."""
+    forth = state("dc1", 100.0, app="app", config="config")
+    back = store.successor(None, "dc2", pairs({"source": "app/"}), 0.0, after=100.0)
+    later = store.successor(forth, "dc1", pairs({"source": "config/"}), 500.0)
+    app, config = pairs({"source": "app/"}), pairs({"source": "config/"})
+    assert len(store.circles({"dc2": back}, "dc1", "dc2", later, app)[0]) == 1
+    assert store.circles({"dc2": back}, "dc1", "dc2", later, config) == ([], 0.0)
+    assert store.circles({"dc1": later}, "dc2", "dc1", back, app) == ([], 0.0)
+
+
+def test_a_folder_that_is_excluded_is_no_circle() -> None:
+    into_it = {"dc1": store.State("dc1", {"app/sub/": store.Filled("app/", 100.0)})}
+    assert len(store.circles(into_it, "dc2", "dc1", None, pairs({"source": "app/"}))[0]) == 1
+    beside = pairs({"source": "app/", "exclude": ["sub"]})
+    assert store.circles(into_it, "dc2", "dc1", None, beside) == ([], 0.0)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "moved"),
+    [
+        ({"source": "app/", "destination": "dr/"}, ""),
+        ({"source": "app/web/", "destination": "dr/web/"}, ""),
+        ({"source": "ap/", "destination": "dr/"}, "dr/ was filled from 'app/' until now, and shall be from 'ap/'"),
+        ({"source": "web/", "destination": "dr/web/"}, "dr/web/ was filled from 'app/web/' until now"),
+        ({"source": "", "destination": ""}, "dr/ was filled from 'app/' until now, and shall be from 'dr/'"),
+        ({"source": "", "destination": "", "exclude": ["dr"]}, ""),
+        ({"source": "x/", "destination": "own/part/"}, ""),
+        ({"source": "own/", "exclude": ["part"]}, ""),
+        ({"source": "own/"}, "own/part/ was filled from 'x/' until now"),
+    ],
+)
+def test_another_source_for_a_destination_is_noticed(prefix: dict[str, t.Any], moved: str) -> None:
+    places = {"dr/": "app/", "own/": "own/", "own/part/": "x/"}
+    if prefix["source"] == "":
+        places = {"dr/": "app/"}
+    old = store.State("dc1", {there: store.Filled(here, 1.0) for there, here in places.items()})
+    found = store.moved_sources(old, pairs(prefix))
+    assert bool(found) == bool(moved) and moved in "".join(found)
 
 
 @pytest.mark.parametrize(
@@ -412,6 +510,7 @@ def test_another_source_for_a_destination_is_noticed() -> None:
         ({"concurrency": 99}, "gains nothing"),
         ({"lock_wait_s": -1.0}, "lock_wait is -1"),
         ({"retry_s": float("nan")}, "retry_timeout is nan"),
+        ({"limits": guard.Limits(max_deletes=10**10)}, "less than 1,000,000,000"),
         ({"limits": guard.Limits(max_deletes=-1)}, "max_deletes is -1"),
     ],
 )
@@ -426,7 +525,7 @@ def test_batch_sizes(text: str, size: int | None) -> None:
     assert prepare.batch_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["0", "1", "129", "-5", "many", ""])
+@pytest.mark.parametrize("text", ["0", "1", "129", "-5", "many", "", "²", "٣"])
 def test_batch_sizes_that_no_server_takes_are_refused(text: str) -> None:
     with pytest.raises(errors.InvalidOption, match="batch_ops"):
         prepare.batch_size(text)

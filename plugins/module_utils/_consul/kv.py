@@ -27,7 +27,6 @@ SHARD_KEYS = 1000
 TXN_OPS_NEW = 128  # Consul >= 1.14
 TXN_OPS_OLD = 64  # Consul < 1.14, which refuses 65 with "transaction contains too many operations (65 > 64)"
 TXN_BYTES = 500_000  # servers refuse bodies above 524,288 bytes by default (514,166 was taken, 535,542 was not)
-VALUE_BYTES = 524_288  # kv_max_value_size by default
 
 STALE = "index is stale"  # how Consul refuses a compare-and-set
 
@@ -256,8 +255,10 @@ def present_of(client: Client, keys: t.Sequence[str]) -> set[str]:
         batch = keys[start : start + TXN_OPS_OLD]
         body = _transaction([Operation("check-index", key) for key in batch])
         reply = client.put("/v1/txn", {"consistent": ""}, body, conflict_ok=True)
+        if reply.status == 200:
+            _check_applied(reply)
         said = {} if reply.status == 200 else _failures(reply, batch)
-        _check_denied(reply, said, batch)
+        _check_denied(reply, said, batch, 'Reading it needs key "…" { policy = "read" }, or the like for its prefix.')
         present |= {key for number, key in enumerate(batch) if "doesn't exist" not in said.get(number, "")}
     return present
 
@@ -289,6 +290,8 @@ def _entries(reply: Reply) -> tuple[Entry, ...]:
     items = reply.json()
     try:
         if not isinstance(items, list):
+            raise TypeError
+        if not all(isinstance(item["Key"], str) for item in items):
             raise TypeError
         return tuple(
             Entry(
@@ -352,6 +355,7 @@ class Writer:
                 waiting[:0] = self._smaller(batch, error, refused)
                 continue
             if reply.status == 200:
+                _check_applied(reply)
                 applied += len(batch)
                 continue
             failed = self._failed(reply, batch)
@@ -370,7 +374,7 @@ class Writer:
         keys = [operation.key for operation in (*self._fence, *batch)]
         failed = _failures(reply, keys)
         if not self._skip_denied:
-            _check_denied(reply, failed, keys)
+            _check_denied(reply, failed, keys, "Nothing of this transaction was written.")
         if any(number < first for number in failed):
             raise errors.Conflict(
                 f"{reply.asked}: {failed[0]}. Nothing of this transaction was written.", 409, failed[0]
@@ -378,18 +382,32 @@ class Writer:
         return {number - first: reason for number, reason in failed.items()}
 
     def _put_alone(self, operation: Operation, error: errors.TooLarge, refused: list[Refusal]) -> None:
-        """Write one value that no transaction can carry (base64 makes it a third longer) by its own PUT."""
+        """Write one value that no transaction can carry (base64 makes it a third longer) by its own PUT.
+
+        The fence is looked at just before it, since a PUT has none.
+        """
         reason = error.said or str(error)
-        if operation.verb in ("cas", "set") and len(operation.value) <= VALUE_BYTES and is_addressable(operation.key):
+        if operation.verb in ("cas", "set") and is_addressable(operation.key):
             params = {"flags": operation.flags, **({"cas": operation.index} if operation.verb == "cas" else {})}
             try:
+                self._check_fence()
                 if self._client.put(_path(operation.key), params, operation.value).json():
                     self._applied_alone += 1
                     return
                 reason = STALE
             except errors.TooLarge as alone:
                 reason = alone.said or str(alone)
+            except errors.PermissionDenied as denied:
+                if not self._skip_denied:
+                    raise
+                reason = denied.said or str(denied)
         refused.append(Refusal(operation, reason))
+
+    def _check_fence(self) -> None:
+        if self._fence:
+            reply = self._send([])
+            if reply.status != 200:
+                self._failed(reply, [])
 
     def _smaller(self, batch: list[Operation], error: errors.TooLarge, refused: list[Refusal]) -> list[list[Operation]]:
         """Cut a batch that was too large; an operation that is too large alone is refused."""
@@ -420,6 +438,15 @@ def batches(operations: t.Iterable[Operation], max_ops: int, max_bytes: int) -> 
         yield batch
 
 
+def _check_applied(reply: Reply) -> None:
+    """Raise BadAnswer unless it was Consul that said that a transaction was applied."""
+    found = reply.json()
+    if not isinstance(found, dict) or "Results" not in found:
+        raise errors.BadAnswer(
+            f"{reply.asked}: the answer is not that of a transaction. Does something else listen there?", 200
+        )
+
+
 def _failures(reply: Reply, keys: t.Sequence[str]) -> dict[int, str]:
     """Return which operations of a transaction failed, and why. Raises when Consul names none."""
     try:
@@ -431,14 +458,13 @@ def _failures(reply: Reply, keys: t.Sequence[str]) -> dict[int, str]:
     return failed
 
 
-def _check_denied(reply: Reply, failed: t.Mapping[int, str], keys: t.Sequence[str]) -> None:
+def _check_denied(reply: Reply, failed: t.Mapping[int, str], keys: t.Sequence[str], rest: str) -> None:
     """Raise PermissionDenied, naming the key, when the token may not do one of the operations."""
     denied = [number for number, reason in sorted(failed.items()) if "permission denied" in reason.lower()]
     if denied:
         more = f" (and {len(denied) - 1} more)" if len(denied) > 1 else ""
         raise errors.PermissionDenied(
-            f"{reply.asked}: {failed[denied[0]]} for the key {keys[denied[0]]!r}{more}. "
-            "Nothing of this transaction was written.",
+            f"{reply.asked}: {failed[denied[0]]} for the key {keys[denied[0]]!r}{more}. {rest}",
             403,
             failed[denied[0]],
         )

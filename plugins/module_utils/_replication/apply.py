@@ -26,10 +26,10 @@ from .._consul.patience import Patience, is_passing
 from .._consul.units import count_of
 from . import store
 from .guard import why_not_delete
-from .ownership import content_of
+from .ownership import content_of, home_of
 from .pair import Pair
 from .plan import Change, Problem, ShardPlan, plan_shard
-from .prepare import PairPlan, Prepared, Request, prepare
+from .prepare import PairPlan, Prepared, Request, confirm, homes_of, prepare
 from .read import Reader, Where
 
 ATTEMPTS = 3
@@ -37,6 +37,13 @@ GROUP_KEYS = 10_000  # as many keys are written, then read again
 MAX_WRITERS = 4  # more connections only make other users of Consul wait longer (measured)
 LOCK_TTL_S = 15
 LOCK_DELAY_S = 1  # every transaction checks the lock, so a former owner writes nothing late
+
+
+class Interrupted(NotAsIntended):
+    """A run that did not come to its end, with what became of each pair until then."""
+
+    prepared: Prepared
+    outcomes: list[PairOutcome]
 
 
 @dataclass
@@ -51,8 +58,12 @@ class PairOutcome:
     conflicts: list[Problem] = field(default_factory=list)
     quarantined: list[Problem] = field(default_factory=list)
     held_back: list[Problem] = field(default_factory=list)
-    came_back: int = 0
     seconds: float = 0.0
+
+    @property
+    def written(self) -> int:
+        """How many keys were written or deleted."""
+        return self.created + self.updated + self.deleted
 
 
 def perform(
@@ -60,7 +71,7 @@ def perform(
 ) -> tuple[Prepared, list[PairOutcome]]:
     """Do what was decided; return what was decided in the end (another run may have come between) and what became of it.
 
-    Raises GuardRefused before anything is written, and NotAsIntended or a ConsulError that says how far it came.
+    Raises GuardRefused before anything is written, and Interrupted or a ConsulError that says how far it came.
     """
     with _lock(destination, prepared.name) as lock:
         _acquire(lock, destination, prepared.name, request.lock_wait_s)
@@ -149,20 +160,21 @@ class _Run:
         except errors.ConsulError as error:
             if isinstance(error, errors.Conflict):
                 error = errors.Conflict(f"The lock {self._lock.key} was lost, to another run or by hand: {error}", 409)
-            written = sum(found.created + found.updated + found.deleted for found in self.outcomes)
-            raise NotAsIntended(
+            written = sum(found.written for found in self.outcomes)
+            interrupted = Interrupted(
                 f"{error} {count_of(written, 'key')} written or deleted before that; no key was touched that the plan does not "
                 "name. Run it again to go on"
-            ) from None
+            )
+            interrupted.prepared, interrupted.outcomes = self._prepared, self.outcomes
+            raise interrupted from None
         return self.outcomes
 
     def _everything(self, now: float) -> None:
         prepared = self._prepared
         for plan in prepared.plans:
-            for key, content in plan.adopted:
-                self._ledger.settle(key, content)
-        # The state goes first, with every run that writes: a run that waited for the lock so knows that it has to look again,
-        # and the next one whether this one came to its end.
+            for key, content in (*plan.adopted, *plan.equal_again):
+                self._ledger.settle(key, content, home_of(plan.pair.destination))
+        # The state goes with every run that writes: a run that waited for the lock so knows that it has to look again.
         state = store.successor(prepared.state, prepared.source, self._request.pairs, now, prepared.turned_after)
         self._save_ledger(state)
         for plan, outcome in zip(prepared.plans, self.outcomes):
@@ -179,15 +191,15 @@ class _Run:
             left = outcome.conflicts or outcome.quarantined or outcome.held_back
             outcome.verified = self._request.verify and not left
             outcome.seconds += time.monotonic() - started
-        self._save_ledger(replace(state, ended=True))
+        self._ledger.withdraw_all(homes_of(self._request.pairs))
+        self._save_ledger()
 
     def _new_writer(self, max_ops: int | None) -> kv.Writer:
         return kv.Writer(self._destination, max_ops, self._fence, skip_denied=True)
 
     def _save_ledger(self, state: store.State | None = None) -> None:
-        operations = store.ledger_operations(self._prepared.name, self._ledger)
-        if state is not None:
-            operations.append(store.state_operation(self._prepared.name, state))
+        operations = [] if state is None else [store.state_operation(self._prepared.name, state)]
+        operations += store.ledger_operations(self._prepared.name, self._ledger)
         refused = self._patience.persist(lambda: self._writer.commit(operations)).refused
         if refused:
             raise errors.Rejected(f"{refused[0].operation.key} could not be written: {refused[0].reason}.")
@@ -198,12 +210,13 @@ class _Run:
         """Write the shards of a pair, so many at once that transactions are full."""
         group: dict[str, tuple[Change, Where]] = {}
         for work in plan.work:
-            if work.changes is None:
-                changes = self._plan_again(plan.pair, work.where).changes
-                for change in changes:
-                    self._ledger.announce(change.key, change.content)
-            else:
-                changes = work.changes
+            changes = work.changes
+            if changes is None:
+                again = self._plan_again(plan.pair, work.where)
+                changes = again.changes
+                _add_new(outcome.conflicts, again.conflicts)
+                _add_new(outcome.quarantined, again.quarantined)
+            self._announce(plan.pair, changes)
             group.update((change.key, (change, work.where)) for change in changes)
             if len(group) >= GROUP_KEYS:
                 self._write_group(plan.pair, group, outcome)
@@ -218,9 +231,9 @@ class _Run:
                 self._save_ledger()
             unsure = self._commit(wanted, outcome)
             if not self._request.verify:
-                self._settle([wanted.pop(key)[0] for key in wanted.keys() - unsure], outcome)
+                self._settle(pair, [wanted.pop(key)[0] for key in wanted.keys() - unsure], outcome)
             arrived = self._read_back(pair, wanted)
-            self._settle([wanted.pop(key)[0] for key in arrived], outcome)
+            self._settle(pair, [wanted.pop(key)[0] for key in arrived], outcome)
             if not wanted:
                 return
             wanted = self._changed_meanwhile(pair, wanted, outcome)
@@ -273,9 +286,15 @@ class _Run:
                     arrived.append(entry.key)
         return arrived
 
-    def _settle(self, changes: t.Iterable[Change], outcome: PairOutcome) -> None:
+    def _announce(self, pair: Pair, changes: t.Iterable[Change]) -> None:
+        home = home_of(pair.destination)
         for change in changes:
-            self._ledger.settle(change.key, change.content)
+            self._ledger.announce(change.key, change.content, home)
+
+    def _settle(self, pair: Pair, changes: t.Iterable[Change], outcome: PairOutcome) -> None:
+        home = home_of(pair.destination)
+        for change in changes:
+            self._ledger.settle(change.key, change.content, home)
             setattr(outcome, change.kind, getattr(outcome, change.kind) + 1)
 
     def _plan_again(self, pair: Pair, where: Where) -> ShardPlan:
@@ -285,6 +304,7 @@ class _Run:
             shard = plan_shard(pair, self._prepared.policy, self._ledger, both.source.entries, both.destination.entries)
             whole.changes += shard.changes
             whole.conflicts += shard.conflicts
+            whole.quarantined += shard.quarantined
         return whole
 
     def _changed_meanwhile(
@@ -298,23 +318,18 @@ class _Run:
             again = self._plan_again(pair, where)
             outcome.conflicts += [problem for problem in again.conflicts if problem.key in wanted]
             left.update((change.key, (change, where)) for change in again.changes if change.key in wanted)
-        for change, _where in left.values():
-            self._ledger.announce(change.key, change.content)
+        self._announce(pair, (change for change, _where in left.values()))
         return left
 
     # -- keys that are deleted
 
     def _delete(self, plan: PairPlan, outcome: PairOutcome) -> None:
         """Delete what is confirmed to be gone from the source."""
-        names = {plan.pair.to_source(victim.key): victim for victim in plan.victims}
-        try:
-            present = self._patience.persist(lambda: kv.present_of(self._source, list(names)))
-        except errors.PermissionDenied as error:
-            reason = f"the source's token may not read every key, so that absent cannot be told from denied: {error}"
-            outcome.held_back += [Problem(victim.key, reason) for victim in plan.victims]
+        confirm(self._source, plan, self._patience)
+        if plan.unconfirmed:
+            outcome.held_back += [Problem(victim.key, plan.unconfirmed) for victim in plan.victims]
             return
-        outcome.came_back = len(present)
-        wanted = {victim.key: victim for name, victim in names.items() if name not in present}
+        wanted = {victim.key: victim for victim in plan.victims}
         for _attempt in range(ATTEMPTS):
             operations = [victim.operation() for victim in wanted.values()]
             # Safe to repeat: deleting what is deleted already succeeds.
@@ -356,6 +371,12 @@ class _Run:
             else:
                 outcome.conflicts.append(Problem(key, "edited at the destination, and gone from the source"))
         return again
+
+
+def _add_new(known: list[Problem], found: t.Iterable[Problem]) -> None:
+    """Add problems with keys that none is known of yet."""
+    keys = {problem.key for problem in known}
+    known += [problem for problem in found if problem.key not in keys]
 
 
 def _content(entry: kv.Entry) -> bytes:

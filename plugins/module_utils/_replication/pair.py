@@ -17,6 +17,7 @@ from .._consul.errors import InvalidOption
 from .patterns import Scope, check_patterns
 
 RESERVED = RESERVED_PREFIX.decode()
+_UNSPEAKABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -43,10 +44,15 @@ class Pair:
     def takes_part(self, source_key: str) -> bool:
         """Tell whether a key is to be looked at; ``consulops/`` never is, on either side."""
         name = source_key[len(self.source) :]
-        # Only the whole store has our own folder in it: a pair can have neither side below it.
-        if not (self.source and self.destination) and self._is_reserved(name):
+        # Only the whole store has our own folder in it, and has no key for the folder itself.
+        if not (self.source and self.destination) and (self._is_reserved(name) or not name):
             return False
         return self.scope.holds(name)
+
+    def leaves_out(self, folder: str, prefix: str) -> bool:
+        """Tell whether everything in a folder below one of the two prefixes is excluded."""
+        name = folder[len(prefix) :].rstrip("/")
+        return folder.startswith(prefix) and bool(name) and self.scope.excludes(name)
 
     def _is_reserved(self, name: str) -> bool:
         return (self.source + name).startswith(RESERVED) or (self.destination + name).startswith(RESERVED)
@@ -64,7 +70,12 @@ def make_pairs(prefixes: t.Sequence[t.Mapping[str, t.Any]], delete: str) -> list
     for options in prefixes:
         source = options["source"]
         destination = source if options.get("destination") is None else options["destination"]
-        include, exclude = options.get("include") or (), options.get("exclude") or ()
+        include, exclude = options.get("include"), options.get("exclude") or ()
+        if include is not None and not include:
+            raise InvalidOption(
+                "include is an empty list, with which nothing would be copied: leave it out to copy every key."
+            )
+        include = include or ()
         for prefix, side in ((source, "source"), (destination, "destination")):
             _check_prefix(prefix, side)
         check_patterns(include, source, "include")
@@ -74,7 +85,18 @@ def make_pairs(prefixes: t.Sequence[t.Mapping[str, t.Any]], delete: str) -> list
     return pairs
 
 
-def _check_prefix(prefix: str, side: str) -> None:
+def _check_prefix(prefix: t.Any, side: str) -> None:
+    if not isinstance(prefix, str):
+        raise InvalidOption(
+            f"prefixes: the {side} is {'not set' if prefix is None else repr(prefix)}, and must be the name of a folder, as app/. "
+            'For the whole store write "".'
+        )
+    if prefix == "/":
+        raise InvalidOption(f'prefixes: the {side} is a slash, with which no key begins. For the whole store write "".')
+    if _UNSPEAKABLE.search(prefix):
+        raise InvalidOption(
+            f"prefixes: the {side} {prefix!r} has a character in it that no address can carry: take the folder above."
+        )
     if prefix and not prefix.endswith("/"):
         raise InvalidOption(
             f"prefixes: the {side} {prefix!r} could mean a key, a folder, or every name that begins so. Write {prefix + '/'!r} "

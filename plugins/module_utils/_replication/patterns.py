@@ -15,6 +15,8 @@ import typing as t
 
 from .._consul.errors import InvalidOption
 
+MAX_STARS = 3  # each more multiplies the time that a long name takes by its length
+
 
 class Scope:
     """Tells for each key below a prefix whether it takes part."""
@@ -27,14 +29,22 @@ class Scope:
         """Tell whether a key takes part; ``name`` is its path below the prefix."""
         if self._exclude is None and self._include is None:
             return True
-        if self._exclude is not None and self._exclude(name):
+        if self.excludes(name):
             return False
         return self._include is None or bool(self._include(name))
+
+    def excludes(self, name: str) -> bool:
+        """Tell whether a key, or a folder with all that is below it, is excluded."""
+        return self._exclude is not None and bool(self._exclude(name))
 
 
 def check_patterns(patterns: t.Sequence[str], prefix: str, option: str) -> None:
     """Raise InvalidOption for patterns that cannot be meant: empty ones, and ones that repeat the prefix."""
     for pattern in patterns:
+        if any(re.sub(r"\*\*+", "", element).count("*") > MAX_STARS for element in pattern.split("/")):
+            raise InvalidOption(
+                f"{option}: {pattern!r} has more than {MAX_STARS} stars between two slashes, which would take very long to match."
+            )
         if not pattern.strip("/"):
             raise InvalidOption(f"{option}: {pattern!r} is no pattern; leave the list out to take every key.")
         if pattern.startswith("/"):

@@ -26,15 +26,11 @@ _LOCK_NAMES = re.compile(r"(?:.*/)?\.lock|vault/core/lock|service/[^/]+/leader",
 
 @dataclass(frozen=True)
 class Policy:
-    """How to decide. ``on_conflict`` (fail, keep, overwrite) is about keys that somebody else wrote at the destination.
-
-    ``interrupted`` says that the run before died, so that a key that is missing need not have been deleted by anybody.
-    """
+    """How to decide. ``on_conflict`` (fail, keep, overwrite) is about keys that somebody else wrote at the destination."""
 
     on_conflict: str = "fail"
     skip_locked: bool = True
     adopt: bool = False
-    interrupted: bool = False
 
 
 class Change(t.NamedTuple):
@@ -97,7 +93,10 @@ class Tally:
 
 @dataclass
 class ShardPlan:
-    """What a shard takes. ``changes`` write, ``victims`` are to be deleted; ``adopted`` were equal before this came."""
+    """What a shard takes. ``changes`` write, ``victims`` are to be deleted; ``adopted`` were equal before this came.
+
+    ``equal_again`` are ours and were made equal by somebody else, or by a run that died before it could note it.
+    """
 
     tally: Tally = field(default_factory=Tally)
     changes: list[Change] = field(default_factory=list)
@@ -105,6 +104,7 @@ class ShardPlan:
     conflicts: list[Problem] = field(default_factory=list)
     quarantined: list[Problem] = field(default_factory=list)
     adopted: list[tuple[str, bytes]] = field(default_factory=list)
+    equal_again: list[tuple[str, bytes]] = field(default_factory=list)
     digest: SetDigest = field(default_factory=SetDigest)
     lines: list[Line] = field(default_factory=list)
 
@@ -122,11 +122,13 @@ def plan_shard(
     decide = _Decider(pair, policy, ledger, plan, show)
     live = {}
     for entry in destination:
+        ledger.see(entry.key)
         # A name that is not UTF-8 cannot be told from others like it: such keys are nobody's to touch.
         if kv.REPLACEMENT not in entry.key and pair.takes_part(pair.to_source(entry.key)):
             live[entry.key] = entry
     plan.tally.destination_keys = len(live)
     for entry in source:
+        ledger.see(pair.to_destination(entry.key))
         if pair.takes_part(entry.key):
             decide.source_key(entry, live.pop(pair.to_destination(entry.key), None))
     for entry in live.values():
@@ -157,7 +159,7 @@ class _Decider:
         if kv.REPLACEMENT in entry.key:
             plan.quarantined.append(Problem(key, "its name is not UTF-8, which Consul's API does not carry"))
             return
-        if policy.skip_locked and (self._is_lock(entry, entry.key) or (there and self._is_lock(there, entry.key))):
+        if policy.skip_locked and (self._is_lock(entry, entry.key, key) or (there and self._is_lock(there))):
             plan.tally.skipped_locked += 1
             return
         content = content_of_hash(plan.digest.add(kv_bytes(key.encode(), entry.value, entry.flags)))
@@ -165,8 +167,8 @@ class _Decider:
             self._missing(key, entry, content)
         elif (there.value, there.flags) == (entry.value, entry.flags):
             plan.tally.unchanged += 1
-            if policy.adopt and self._ledger.state(key, content) != OURS:
-                plan.adopted.append((key, content))
+            if not self._ledger.is_settled(key, content):
+                self._equal(key, content)
         else:
             self._different(key, entry, there, content)
 
@@ -176,7 +178,7 @@ class _Decider:
         if delete == "never":
             plan.tally.kept += 1
             return
-        if self._policy.skip_locked and self._is_lock(there, self._pair.to_source(there.key)):
+        if self._policy.skip_locked and self._is_lock(there, there.key, self._pair.to_source(there.key)):
             plan.tally.skipped_locked += 1
             return
         content = content_of(there.key, there.value, there.flags)
@@ -189,9 +191,14 @@ class _Decider:
         else:
             plan.tally.kept += 1
 
+    def _equal(self, key: str, content: bytes) -> None:
+        if self._ledger.state(key, content) != FOREIGN:
+            self._plan.equal_again.append((key, content))
+        elif self._policy.adopt:
+            self._plan.adopted.append((key, content))
+
     def _missing(self, key: str, entry: Entry, content: bytes) -> None:
-        policy = self._policy
-        if policy.on_conflict == "keep" and not policy.interrupted and self._ledger.state(key, content) != FOREIGN:
+        if self._policy.on_conflict == "keep" and self._ledger.is_settled(key):
             self._plan.conflicts.append(Problem(key, "deleted at the destination"))
             return
         self._plan.tally.created += 1
@@ -218,10 +225,11 @@ class _Decider:
             self._plan.lines.append(Line(key, kind, texts[0], texts[1]))
 
     @staticmethod
-    def _is_lock(entry: Entry, source_key: str) -> bool:
+    def _is_lock(entry: Entry, *names: str) -> bool:
+        """Tell whether a key is a lock, by itself or by one of the names that it has on the two sides."""
         if entry.session or entry.flags in LOCK_FLAGS:
             return True
-        return source_key.endswith(("lock", "leader")) and _LOCK_NAMES.fullmatch(source_key) is not None
+        return any(name.endswith(("lock", "leader")) and _LOCK_NAMES.fullmatch(name) is not None for name in names)
 
 
 def digest_text(value: bytes, flags: int) -> str:

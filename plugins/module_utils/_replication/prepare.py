@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import typing as t
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from .._consul import errors, kv
 from .._consul.client import Client
@@ -17,7 +17,7 @@ from .._consul.errors import GuardRefused
 from .._consul.patience import Patience
 from . import store
 from .guard import Limits, refusals, why_not_delete
-from .ownership import Ledger
+from .ownership import Ledger, home_of
 from .pair import Pair, check_name, check_one_store
 from .plan import Change, Line, Policy, Problem, ShardPlan, Tally, digest_text, plan_shard, value_text
 from .read import Reader, Where
@@ -62,7 +62,9 @@ class Request:
             ("limit", self.limit, 0),
         ):
             if not least <= value < 1e9:  # false for nan too
-                raise errors.InvalidOption(f"{option} is {value:g}: it must be {least} or more.")
+                raise errors.InvalidOption(
+                    f"{option} is {value:g}: it must be at least {least}, and less than 1,000,000,000."
+                )
         if self.concurrency > MAX_CONCURRENCY:
             raise errors.InvalidOption(f"concurrency is {self.concurrency}: more than {MAX_CONCURRENCY} gains nothing.")
 
@@ -72,7 +74,7 @@ def batch_size(text: str) -> int | None:
     if text == "auto":
         return None
     # One operation of each transaction is the fence.
-    if not text.isdigit() or not 2 <= int(text) <= kv.TXN_OPS_NEW:
+    if not (text.isascii() and text.isdigit()) or not 2 <= int(text) <= kv.TXN_OPS_NEW:
         raise errors.InvalidOption(f"batch_ops {text!r} is neither auto nor a number from 2 to {kv.TXN_OPS_NEW}.")
     return int(text)
 
@@ -87,7 +89,7 @@ class ShardWork:
 
 @dataclass
 class PairPlan:
-    """What one pair takes."""
+    """What one pair takes. ``unconfirmed`` says why it could not be asked whether the victims are gone; see ``confirm``."""
 
     pair: Pair
     tally: Tally = field(default_factory=Tally)
@@ -96,6 +98,9 @@ class PairPlan:
     conflicts: list[Problem] = field(default_factory=list)
     quarantined: list[Problem] = field(default_factory=list)
     adopted: list[tuple[str, bytes]] = field(default_factory=list)
+    equal_again: list[tuple[str, bytes]] = field(default_factory=list)
+    unconfirmed: str = ""
+    came_back: int = 0
     digest: SetDigest = field(default_factory=SetDigest)
     source_index: int = 0
     seconds: float = 0.0
@@ -126,7 +131,16 @@ class Prepared:
     def changed(self) -> bool:
         """Whether anything is to be written."""
         written = bool(self.turned_after) or any(plan.work or plan.adopted for plan in self.plans)
-        return written or (not self.why_not_delete and any(plan.victims for plan in self.plans))
+        return written or any(plan.victims and not self.why_keep(plan) for plan in self.plans)
+
+    @property
+    def untidy(self) -> bool:
+        """Whether the ledger is to be put in order, which changes no key: after a run that died, after edits by others."""
+        return bool(self.ledger.dirty) or any(plan.equal_again for plan in self.plans)
+
+    def why_keep(self, plan: PairPlan) -> str:
+        """Return why a pair's victims are not deleted, "" when they are."""
+        return self.why_not_delete or plan.unconfirmed
 
 
 def prepare(source: Client, destination: Client, request: Request) -> Prepared:
@@ -145,7 +159,7 @@ def prepare(source: Client, destination: Client, request: Request) -> Prepared:
     unchecked: list[str] = []
     turned_after = _check_direction(source, (name, here, there), state, request, unchecked)
     reader = Reader(source, destination, request.consistency, request.max_stale_s, Patience(request.retry_s))
-    policy = replace(request.policy, interrupted=state is not None and not state.ended)
+    policy = request.policy
     plans, lines = _plan_all(reader, request, policy, ledger)
     refused = refusals([(plan.pair, plan.tally, plan.victims) for plan in plans], request.limits)
     why_not = why_not_delete(plans, policy)
@@ -265,14 +279,35 @@ def _plan_all(reader: Reader, request: Request, policy: Policy, ledger: Ledger) 
             shard = plan_shard(pair, policy, ledger, both.source.entries, both.destination.entries, show)
             lines += shard.lines[: request.limit - len(lines)]
             plan.source_index = max(plan.source_index, both.source.index)
-            for change in shard.changes:
-                ledger.announce(change.key, change.content)
             size = sum(len(change.value) + 300 for change in shard.changes)
             _collect(plan, shard, both.where, hold=size <= room)
             room -= size if size <= room else 0
         plan.seconds = time.monotonic() - started
         plans.append(plan)
+    ledger.forget_unseen(homes_of(request.pairs))
     return plans, lines
+
+
+def homes_of(pairs: t.Iterable[Pair]) -> set[bytes]:
+    """Return what stands for the destinations of pairs in a ledger."""
+    return {home_of(pair.destination) for pair in pairs}
+
+
+def confirm(source: Client, plan: PairPlan, patience: Patience) -> None:
+    """Ask the source's leader for each victim by its own name; one that is there again is no victim any more.
+
+    When the token may not read one of them nothing is known of any, and ``unconfirmed`` says so. Raises a ConsulError.
+    """
+    names = {plan.pair.to_source(victim.key): victim for victim in plan.victims}
+    try:
+        present = patience.persist(lambda: kv.present_of(source, list(names)))
+    except errors.PermissionDenied as error:
+        plan.unconfirmed = (
+            f"the source's token may not read every key, so that absent cannot be told from denied: {error}"
+        )
+        return
+    plan.came_back += len(present)
+    plan.victims = [victim for name, victim in names.items() if name not in present]
 
 
 def _collect(plan: PairPlan, shard: ShardPlan, where: Where, *, hold: bool) -> None:
@@ -283,4 +318,5 @@ def _collect(plan: PairPlan, shard: ShardPlan, where: Where, *, hold: bool) -> N
     plan.conflicts += shard.conflicts
     plan.quarantined += shard.quarantined
     plan.adopted += shard.adopted
+    plan.equal_again += shard.equal_again
     plan.digest.merge(shard.digest)

@@ -17,38 +17,42 @@ from .prepare import PairPlan, Prepared
 Result = dict[str, t.Any]
 
 
-def planned(prepared: Prepared, limit: int) -> Result:
-    """Return what a run would do."""
+def planned(prepared: Prepared) -> list[PairOutcome]:
+    """Return what a run would make of each pair."""
     rows = []
     for plan in prepared.plans:
-        held = [Problem(victim.key, prepared.why_not_delete) for victim in plan.victims if prepared.why_not_delete]
-        row = PairOutcome(plan.pair, plan.tally.created, plan.tally.updated, len(plan.victims) - len(held))
+        why_keep = prepared.why_keep(plan)
+        row = PairOutcome(plan.pair, plan.tally.created, plan.tally.updated, 0 if why_keep else len(plan.victims))
         row.verified = not (plan.work or plan.victims or plan.conflicts or plan.quarantined)
-        row.conflicts, row.quarantined, row.held_back, row.seconds = (
-            plan.conflicts,
-            plan.quarantined,
-            held,
-            plan.seconds,
-        )
+        row.conflicts, row.quarantined, row.seconds = plan.conflicts, plan.quarantined, plan.seconds
+        row.held_back = [Problem(victim.key, why_keep) for victim in plan.victims if why_keep]
         rows.append(row)
-    return {**_result(prepared, rows, limit), "changed": prepared.changed}
+    return rows
+
+
+def would(prepared: Prepared, limit: int) -> Result:
+    """Return what a run would do."""
+    return {**_result(prepared, planned(prepared), limit), "changed": prepared.changed}
 
 
 def done(prepared: Prepared, outcomes: t.Sequence[PairOutcome], limit: int) -> Result:
     """Return what a run did."""
-    written = any(found.created or found.updated or found.deleted for found in outcomes)
+    written = any(found.written for found in outcomes)
     adopted = any(plan.adopted for plan in prepared.plans)
     return {**_result(prepared, outcomes, limit), "changed": written or adopted or bool(prepared.turned_after)}
 
 
 def _result(prepared: Prepared, outcomes: t.Sequence[PairOutcome], limit: int) -> Result:
+    kept = {problem.key for outcome in outcomes for problem in outcome.held_back}
+    lines = [line for line in prepared.lines if line.kind != "deleted" or line.key not in kept]
+    total = sum(plan.tally.created + plan.tally.updated + len(plan.victims) for plan in prepared.plans)
     return {
         "name": prepared.name,
         "source_datacenter": prepared.source,
         "destination_datacenter": prepared.destination,
         "prefixes": [_row(plan, outcome, limit) for plan, outcome in zip(prepared.plans, outcomes)],
         "unchecked": prepared.unchecked,
-        "diff": diff(prepared.lines, _total(prepared)),
+        "diff": diff(lines, total - len(kept)),
     }
 
 
@@ -64,7 +68,7 @@ def _row(plan: PairPlan, outcome: PairOutcome, limit: int) -> Result:
         "updated": outcome.updated,
         "deleted": outcome.deleted,
         "unchanged": tally.unchanged,
-        "kept": tally.kept + outcome.came_back,
+        "kept": tally.kept + plan.came_back,
         "skipped_locked": tally.skipped_locked,
         "adopted": len(plan.adopted),
         "victims": [victim.key for victim in plan.victims[:limit]],
@@ -88,10 +92,6 @@ def _problems(problems: t.Sequence[Problem], limit: int) -> list[Result]:
     return [problem._asdict() for problem in problems[:limit]]
 
 
-def _total(prepared: Prepared) -> int:
-    return sum(plan.tally.created + plan.tally.updated + len(plan.victims) for plan in prepared.plans)
-
-
 def diff(lines: t.Sequence[Line], total: int) -> dict[str, str]:
     """Return the changes as Ansible's diff takes them, and how many more there are."""
     more = [f"… and {total - len(lines)} more changes"] if total > len(lines) else []
@@ -100,21 +100,25 @@ def diff(lines: t.Sequence[Line], total: int) -> dict[str, str]:
     return {"before": lines_of(before), "after": lines_of(after + more)}
 
 
-def problem(result: Result, policy: Policy, *, check: bool) -> NotAsIntended | None:
+def problem(outcomes: t.Sequence[PairOutcome], result: Result, policy: Policy, *, check: bool) -> NotAsIntended | None:
     """Return the error of a run that could not make everything equal, None when it could."""
-    rows = result["prefixes"]
     sentences = []
-    if any(row["quarantined"] for row in rows):
-        found = _some(rows, "quarantined")
-        sentences.append(f"{_count(rows, 'quarantined')} cannot be written at the destination: {found}")
-    if policy.on_conflict != "keep" and any(row["conflicts"] for row in rows):
+    quarantined = [one for outcome in outcomes for one in outcome.quarantined]
+    if quarantined:
+        sentences.append(
+            f"{count_of(len(quarantined), 'key')} cannot be written at the destination: {_reasons(quarantined)}"
+        )
+    conflicts = [one for outcome in outcomes for one in outcome.conflicts]
+    if conflicts and policy.on_conflict != "keep":
         advice = ". Let the source win with on_conflict: overwrite, or leave them with keep"
-        found = _some(rows, "conflicts") + (advice if policy.on_conflict == "fail" else "")
-        sentences.append(f"{_count(rows, 'conflicts')} in conflict: {found}")
-    if any(row["held_back"] for row in rows):
-        reason = next(row["held_back"][0]["reason"] for row in rows if row["held_back"])
-        names = some_of([item["key"] for row in rows for item in row["held_back"]])
-        sentences.append(f"{_count(rows, 'held_back')} not deleted ({names}), because {reason}")
+        found = _reasons(conflicts) + (advice if policy.on_conflict == "fail" else "")
+        sentences.append(f"{count_of(len(conflicts), 'key')} in conflict: {found}")
+    held_back = [one for outcome in outcomes for one in outcome.held_back]
+    if held_back:
+        names = some_of([one.key for one in held_back])
+        sentences.append(
+            f"{count_of(len(held_back), 'key')} not deleted ({names}), because {held_back[0].reason.rstrip('.')}"
+        )
     if not sentences:
         return None
     rest = "Everything else would be equal" if check else "Everything else is equal now"
@@ -123,9 +127,5 @@ def problem(result: Result, policy: Policy, *, check: bool) -> NotAsIntended | N
     return error
 
 
-def _count(rows: t.Sequence[Result], what: str) -> str:
-    return count_of(sum(row["counts"][what] for row in rows), "key")
-
-
-def _some(rows: t.Sequence[Result], what: str) -> str:
-    return some_of([f"{item['key']} ({item['reason']})" for row in rows for item in row[what]])
+def _reasons(problems: t.Sequence[Problem]) -> str:
+    return some_of([f"{one.key} ({one.reason})" for one in problems])

@@ -23,26 +23,37 @@ from .pair import RESERVED, Pair, overlaps
 ROOT = f"{RESERVED}replication/"
 FORMAT = 1
 TICK_S = 0.001
+END_OF_TIME_S = 2.0**37  # the year 6325: a clock may be wrong, and what it says can still be shown
+
+
+@dataclass(frozen=True)
+class Filled:
+    """From where a prefix of the destination was filled last, and when (seconds).
+
+    The time grows with every run that writes there; of two that copy in a circle the newer one counts.
+    """
+
+    source: str
+    time: float = 0.0
 
 
 @dataclass(frozen=True)
 class State:
-    """From where to where a replication copied last. ``prefixes`` is {destination prefix: source prefix}.
-
-    ``ended`` is False while a run writes, and after one that died: what it had announced may not have been written.
-
-    ``time`` (seconds) grows with every run that writes; of two that copy in a circle the newer one counts.
-    """
+    """From where to where a replication copies: ``source`` is a datacenter, ``prefixes`` those of the destination."""
 
     source: str
-    prefixes: t.Mapping[str, str] = field(default_factory=dict)
-    time: float = 0.0
-    ended: bool = False
+    prefixes: t.Mapping[str, Filled] = field(default_factory=dict)
+
+    @property
+    def time(self) -> float:
+        """When it wrote last, 0 for never."""
+        return max((filled.time for filled in self.prefixes.values()), default=0.0)
 
     def as_json(self) -> bytes:
-        """Return the document; the time is there twice, for people too."""
-        shown = {"updated": timestamp(self.time)}
-        return json.dumps({"format": FORMAT, **vars(self), **shown}, indent=1, sort_keys=True).encode()
+        """Return the document; the time is there for people too."""
+        prefixes = {prefix: vars(filled) for prefix, filled in self.prefixes.items()}
+        found = {"format": FORMAT, "source": self.source, "prefixes": prefixes, "updated": timestamp(self.time)}
+        return json.dumps(found, indent=1, sort_keys=True).encode()
 
 
 def state_of(value: bytes, key: str) -> State:
@@ -50,10 +61,26 @@ def state_of(value: bytes, key: str) -> State:
     try:
         found = json.loads(value)
         if found["format"] != FORMAT:
-            raise BadLedger(f"{key} was written in form {found['format']} by another version of this collection")
-        return State(str(found["source"]), dict(found["prefixes"]), float(found["time"]), bool(found["ended"]))
-    except (ValueError, LookupError, TypeError):
+            raise BadLedger(
+                f"{key} was written in form {found['format']!r} by another version of this collection. Use that version here, or "
+                "delete the key, and circles are seen again after the next run"
+            )
+        return State(_text(found["source"]), {_text(prefix): _filled(row) for prefix, row in found["prefixes"].items()})
+    except (ValueError, LookupError, TypeError, AttributeError):
         raise BadLedger(f"{key} does not hold what this collection wrote; delete it to start anew") from None
+
+
+def _filled(row: t.Mapping[str, t.Any]) -> Filled:
+    moment = float(row["time"])
+    if not 0 <= moment < END_OF_TIME_S:
+        raise ValueError
+    return Filled(_text(row["source"]), moment)
+
+
+def _text(found: t.Any) -> str:
+    if not isinstance(found, str):
+        raise TypeError
+    return found
 
 
 def folder(name: str) -> str:
@@ -102,7 +129,7 @@ def read_states(client: Client) -> tuple[dict[str, State], list[str]]:
 
 def ledger_operations(name: str, ledger: Ledger) -> list[Operation]:
     """Return what writes the buckets that changed. They are under the lock, so none needs an index."""
-    operations = []
+    operations: list[Operation] = []
     for number, data in ledger.take_dirty().items():
         key = f"{folder(name)}owned/{number:02x}"
         operations.append(Operation("set", key, data) if data else Operation("delete", key))
@@ -125,20 +152,41 @@ def successor(old: State | None, source: str, pairs: t.Sequence[Pair], now: floa
     Its time is later than that of the state before, and than ``after``, whatever the clock says.
     """
     kept = dict(old.prefixes) if old is not None and old.source == source else {}
-    ours = {pair.destination: pair.source for pair in pairs}
-    kept = {there: here for there, here in kept.items() if not any(overlaps(there, mine) for mine in ours)}
-    before = max(after, old.time if old is not None else 0.0)
-    return State(source, {**kept, **ours}, max(now, before + TICK_S))
+    for pair in pairs:
+        kept = {there: filled for there, filled in kept.items() if not _takes_over(pair, there)}
+    moment = max(now, after + TICK_S, (old.time if old is not None else 0.0) + TICK_S)
+    return State(source, {**kept, **{pair.destination: Filled(pair.source, moment) for pair in pairs}})
+
+
+def _takes_over(pair: Pair, there: str) -> bool:
+    """Tell whether a prefix of the destination belongs to a pair, all of it."""
+    return there.startswith(pair.destination) and not pair.leaves_out(there, pair.destination)
 
 
 def moved_sources(old: State | None, pairs: t.Sequence[Pair]) -> list[str]:
     """Return sentences about destinations that were filled from another prefix before. Pure."""
-    known = old.prefixes if old is not None else {}
-    return [
-        f"{pair.destination or 'the whole store'} was filled from {known[pair.destination]!r} until now, and shall be from {pair.source!r}"
-        for pair in pairs
-        if pair.destination in known and known[pair.destination] != pair.source
-    ]
+    found = []
+    for pair in pairs:
+        for there, filled in sorted((old.prefixes if old is not None else {}).items()):
+            if _takes_over(pair, there):
+                meant = pair.to_source(there)
+                if filled.source != meant:
+                    found.append(
+                        f"{_shown(there)} was filled from {filled.source!r} until now, and shall be from {meant!r}"
+                    )
+            elif pair.destination.startswith(there) and pair.destination not in (
+                old.prefixes if old is not None else {}
+            ):
+                before = filled.source + pair.destination[len(there) :]
+                if before != pair.source:
+                    found.append(
+                        f"{_shown(pair.destination)} was filled from {before!r} until now, and shall be from {pair.source!r}"
+                    )
+    return found
+
+
+def _shown(prefix: str) -> str:
+    return prefix or "the whole store"
 
 
 def circles(
@@ -146,23 +194,35 @@ def circles(
 ) -> tuple[list[str], float]:
     """Return sentences about replications that copy these very keys back, and when the last of them wrote. Pure.
 
-    ``states`` are those at the source. One that is older than what this replication itself wrote last was turned round and
+    ``states`` are those at the source. One that wrote there before this replication itself last did so was turned round and
     does not count.
     """
     found = []
     newest = 0.0
     for name, state in sorted(states.items()):
-        if state.source != destination or (own is not None and own.source == source and own.time > state.time):
-            continue
-        for there, here in state.prefixes.items():
+        for there, filled in sorted(state.prefixes.items() if state.source == destination else ()):
             for pair in pairs:
-                if overlaps(there, pair.source) and overlaps(here, pair.destination):
-                    newest = max(newest, state.time)
-                    found.append(
-                        f"the replication {name!r} copies {here!r} of {state.source} to {there!r} of {source}, from where {pair} "
-                        "would copy it back"
-                    )
+                back = overlaps(there, pair.source) and overlaps(filled.source, pair.destination)
+                if not back or pair.leaves_out(there, pair.source) or _last(own, source, pair) > filled.time:
+                    continue
+                newest = max(newest, filled.time)
+                found.append(
+                    f"the replication {name!r} copies {filled.source!r} of {state.source} to {there!r} of {source}, from where "
+                    f"{pair} would copy it back"
+                )
     return found, newest
+
+
+def _last(own: State | None, source: str, pair: Pair) -> float:
+    """Return when this replication last wrote where a pair does, 0 for never."""
+    if own is None or own.source != source:
+        return 0.0
+    here = [
+        filled.time
+        for there, filled in own.prefixes.items()
+        if overlaps(there, pair.destination) and overlaps(filled.source, pair.source)
+    ]
+    return max(here, default=0.0)
 
 
 def denied(error: errors.PermissionDenied, name: str) -> errors.PermissionDenied:

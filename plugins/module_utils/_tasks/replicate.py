@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import time
 
+from .._consul.patience import Patience
 from .._consul.units import parse_duration
 from .._replication import report
-from .._replication.apply import perform
+from .._replication.apply import Interrupted, perform
 from .._replication.guard import Limits
 from .._replication.pair import (
     check_one_store,
@@ -21,6 +22,7 @@ from .._replication.plan import Policy
 from .._replication.prepare import (
     Request,
     batch_size,
+    confirm,
     prepare,
 )
 from .call import ONE_TOKEN, Call, Result, Spec, Task, connection_spec, side_spec
@@ -33,7 +35,8 @@ SPEC: Spec = dict(
         "elements": "dict",
         "required": True,
         "options": {
-            "source": {"type": "str", "required": True},
+            # Ansible would make "" of a variable that is null, which is the whole store.
+            "source": {"type": "raw", "required": True},
             "destination": {"type": "str"},
             "include": {"type": "list", "elements": "str"},
             "exclude": {"type": "list", "elements": "str"},
@@ -85,13 +88,20 @@ def replicate(call: Call) -> Result:
         if is_same(source.endpoint, destination.endpoint):
             check_one_store(request.pairs)
         prepared = prepare(source, destination, request)
-        result = report.planned(prepared, request.limit)
-        if prepared.changed and not call.check:
-            prepared, outcomes = perform(source, destination, request, prepared, time.time())
+        if call.check:
+            for plan in prepared.plans:
+                confirm(source, plan, Patience(request.retry_s))
+        outcomes, result = report.planned(prepared), report.would(prepared, request.limit)
+        if (prepared.changed or prepared.untidy) and not call.check:
+            try:
+                prepared, outcomes = perform(source, destination, request, prepared, time.time())
+            except Interrupted as error:
+                error.details = report.done(error.prepared, error.outcomes, request.limit)
+                raise
             result = report.done(prepared, outcomes, request.limit)
-    error = report.problem(result, request.policy, check=call.check)
-    if error is not None:
-        raise error
+    problem = report.problem(outcomes, result, request.policy, check=call.check)
+    if problem is not None:
+        raise problem
     return result
 
 
