@@ -29,9 +29,9 @@ options:
     suboptions:
       source:
         description:
-          - Folder at the source, with a slash at its end, or V("") for the whole store.
+          - Folder at the source, with a slash at its end, or V("") for the whole store. A variable that is null is refused.
           - The folder V(consulops/) is this collection's own, never copied and never deleted.
-        type: str
+        type: raw
         required: true
       destination:
         description:
@@ -42,6 +42,7 @@ options:
           - Copy only keys that match one of these globs. A glob is matched against the path below O(prefixes[].source).
           - V(*) and V(?) stay within one element of the path, V(**) crosses them, V([a-z]) and V([!a-z]) are one character.
           - A glob that names a folder takes all that is below it, and V(5) never means V(50).
+          - An empty list is refused, as is a glob with more than three stars between two slashes.
         type: list
         elements: str
       exclude:
@@ -63,7 +64,8 @@ options:
     description:
       - Which keys of the destination to delete when the source does not have them.
       - V(never) deletes nothing.
-      - V(owned) deletes keys that this replication wrote and that still hold what it wrote.
+      - V(owned) deletes keys that this replication wrote and that still hold what it wrote. With O(on_conflict=overwrite) also
+        those that it wrote and somebody edited since.
       - V(all) deletes every key below the prefix that takes part.
     type: str
     choices: [never, owned, all]
@@ -181,7 +183,9 @@ attributes:
     details:
       - Names the keys that change with digests of their values, up to O(limit).
 notes:
-  - To bound the time of a whole run use the task keyword C(timeout). A run that is killed loses nothing; the next one goes on.
+  - Every request is bounded by O(timeout) and every wait by O(lock_wait) and O(retry_timeout), not the run as a whole. The task
+    keyword C(timeout) ends only Ansible's waiting, the module may go on behind it.
+  - A run that is killed loses nothing; the next one goes on.
   - The policies that the tokens need are in the guide, docs/replication.md.
 seealso:
   - module: consulops.failover.consul_snapshot
@@ -262,7 +266,7 @@ unchecked:
   elements: str
 prefixes:
   description: What was done, or would be in check mode, for each prefix.
-  returned: success, and when keys were left out
+  returned: success, when keys were left out, and when a run broke off
   type: list
   elements: dict
   contains:
@@ -328,7 +332,8 @@ prefixes:
       description: Digest over the names at the destination, values and flags of the source's keys that take part.
       type: str
     verified:
-      description: Whether both sides were seen to be equal, all that was written having been read again.
+      description: Whether every key that takes part, and is no lock, was seen to be equal, all that was written having been read again.
+        Keys that only the destination has and that stay do not count.
       type: bool
     seconds:
       description: Time spent on this prefix.

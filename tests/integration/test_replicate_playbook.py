@@ -10,6 +10,8 @@ import json
 import typing as t
 from pathlib import Path
 
+import pytest
+
 from tests.lab.ansible import run_our_playbook, run_playbook
 from tests.lab.consul import Datacenter
 
@@ -55,9 +57,26 @@ def test_the_playbook_shows_the_plan_copies_reports_and_is_then_quiet(
     assert len(task.read(task.two)) == 11
 
 
-def test_the_playbook_needs_to_know_what_to_copy(tmp_path: Path) -> None:
-    done = run_our_playbook(tmp_path / "run", "replicate", {})
-    assert done.returncode != 0 and "consul_replicate_prefixes" in done.stdout
+def test_a_run_that_fails_is_reported_and_a_list_may_be_a_text(
+    federation: tuple[Datacenter, Datacenter], tmp_path: Path
+) -> None:
+    task = Task(*federation)
+    task.write(task.one, a="1", b="1")
+    task.write(task.two, a="foreign")
+    variables = variables_of(task, tmp_path)
+    variables["consul_replicate_prefixes"] = json.dumps(variables["consul_replicate_prefixes"])
+    done = run_our_playbook(tmp_path / "run", "replicate", variables)
+    assert done.returncode != 0 and "1 key in conflict" in done.stdout.replace("\n", " ")
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert report["prefixes"][0]["conflicts"][0]["key"] == f"{task.prefix}a" and report["changed"] is True
+
+
+@pytest.mark.parametrize("given", [..., None, [], 5, "app/", {"source": "app/"}, ["app/"]])
+def test_the_playbook_needs_to_know_what_to_copy(tmp_path: Path, given: object) -> None:
+    variables = {} if given is ... else {"consul_replicate_prefixes": given}
+    done = run_our_playbook(tmp_path / "run", "replicate", variables)
+    said = " ".join(done.stdout.split())
+    assert done.returncode != 0 and "Name what to copy with consul_replicate_prefixes, a list" in said
 
 
 def test_defaults_of_the_action_group_reach_both_sides(
