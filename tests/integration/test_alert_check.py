@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import threading
 import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
@@ -158,6 +160,28 @@ def test_a_server_that_is_frozen_counts_as_failed(three: Datacenter) -> None:
     is_well(three)
 
 
+def test_a_server_that_is_back_counts_when_it_has_its_vote_again(three: Datacenter) -> None:
+    """A rolling restart that goes on when gossip sees the server again, and not Raft, loses quorum with the next one."""
+    is_well(three)
+    victim = three.followers()[0]
+    observer = next(server for server in three.servers if server is not victim)
+
+    def voters() -> int:
+        return sum(peer["Voter"] for peer in observer.get("/v1/operator/raft/configuration")["Servers"])
+
+    victim.stop()
+    eventually(lambda: voters() == 2, what="autopilot removes the dead server", within_s=60)
+    victim.start()
+    said = "3 of 3 expected servers alive in dc1, 2 of them with a vote: one more failure loses quorum"
+    eventually(
+        lambda: said in [one["summary"] for one in look(observer, expect=expected(three))["findings"]],
+        what="alive without a vote",
+    )
+    for expect in (expected(three), {"dc1": {"servers": 3}}):
+        assert look(observer, expect=expect, fail_on="warning", wait=60)["verdict"] == "ok"
+        assert voters() == 3
+
+
 def test_waiting_gives_up_in_time_and_says_what_is_left(three: Datacenter) -> None:
     is_well(three)
     started = time.monotonic()
@@ -248,6 +272,38 @@ def test_an_agent_that_asks_for_a_client_certificate(
 
 
 # ---------------------------------------------------------------------------------------------------------------
+# Client agents
+
+
+def test_what_a_client_agent_can_tell_and_what_is_said_when_its_host_dies(lab: Lab) -> None:
+    dc1 = lab.datacenter("dc1")
+    client = lab.client(dc1, "app-1", node_meta={"team": "dba"})
+    client.put(
+        "/v1/agent/service/register", {"Name": "api", "Tags": ["prod"], "Check": {"TTL": "1h", "Status": "passing"}}
+    )
+    eventually(lambda: dc1.get("/v1/health/service/api?passing"), what="the service is known")
+    through = look(client, expect={"dc1": {"servers": [dc1.servers[0].name]}})
+    assert (through["verdict"], through["unknown"]) == ("ok", []), "only servers know the WAN, which is no matter of it"
+    client.stop()
+    eventually(lambda: rules(look(dc1)) == [("node_down", "app-1")], what="the node is down")
+    for options in (
+        {"match": [{"service": "api"}]},
+        {"match": [{"tags": "prod"}]},
+        {"match": [{"node_meta": {"team": "dba"}}]},
+        {"match": [{"node_meta": {"team": "dba"}}], "rules": [{"rule": "check_status", "enabled": False}]},
+        {"ignore": [{"service": "other"}]},
+    ):
+        assert rules(look(dc1, **options)) == [("node_down", "app-1")], options
+    for options in (
+        {"match": [{"service": "web"}]},
+        {"ignore": [{"node_meta": {"team": "dba"}}], "rules": [{"rule": "check_status", "enabled": False}]},
+    ):
+        assert look(dc1, **options)["verdict"] == "ok", options
+    off = look(dc1, rules=[{"rule": "node_down", "enabled": "false"}])
+    assert off["verdict"] == "ok", "its own check is what node_down is about, and nothing else on it failed"
+
+
+# ---------------------------------------------------------------------------------------------------------------
 # Checks
 
 
@@ -298,6 +354,39 @@ def test_a_gate_opens_as_soon_as_the_check_passes(single: Datacenter) -> None:
         assert opening.result()["verdict"] == "ok"
     print(f"opened {time.monotonic() - passed:.3f} s after the check passed")
     assert time.monotonic() - passed < 1.0
+
+
+def test_a_gate_stays_closed_that_was_well_for_too_short(single: Datacenter, shared_lab: Lab) -> None:
+    register_external(single, "ext")
+    set_check(single, "ext", "critical")
+    with Proxy(single.url, f"{shared_lab.network}.251") as watched, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(gate, single, url=watched.url, rules=QUIET, wait=2, stable_for=2)
+        eventually(lambda: any("index=" in path for _method, path in watched.requests), what="it has looked and waits")
+        set_check(single, "ext", "passing")
+        found = waiting.result()
+    assert "s of stable_for were still to come when wait was over" in found["msg"]
+    assert (found["verdict"], found["findings"]) == ("ok", [])
+    assert look(single, rules=QUIET, fail_on="warning", wait=1, stable_for=1)["seconds"] >= 1.0
+
+
+def test_checks_that_go_on_passing_wake_nobody(single: Datacenter) -> None:
+    register_external(single, "ext")
+    set_check(single, "ext", "critical")
+    ended = threading.Event()
+
+    def chatter() -> None:
+        for number in itertools.count():
+            if ended.wait(0.02):
+                return
+            check = {"Name": "chat", "TTL": "1h", "Status": "passing", "Notes": str(number)}
+            single.put("/v1/agent/check/register", check)
+
+    with ThreadPoolExecutor(1) as pool:
+        talking = pool.submit(chatter)
+        found = gate(single, rules=QUIET, wait=3)
+        ended.set()
+        talking.result()
+    assert found["looks"] <= 6, "a look a second, and not one for every check that is told of"
 
 
 def test_maintenance_matching_and_metadata(single: Datacenter) -> None:
@@ -370,6 +459,6 @@ def test_the_health_playbook_prints_a_table_and_is_a_gate(single: Datacenter, tm
     assert done.returncode == 0 and "ok: nothing is wrong" in done.stdout, done.stdout
     set_check(single, "ext", "critical")
     closed = run_our_playbook(tmp_path / "run", "health", variables)
-    assert closed.returncode != 0 and "node ext: check chk-ext is critical" in closed.stdout
+    assert closed.returncode != 0 and "node ext of dc1: check chk-ext is critical" in closed.stdout
     only = run_our_playbook(tmp_path / "run", "health", {**variables, "consul_health_fail_on": "never"})
-    assert only.returncode == 0 and "node ext: check chk-ext is critical" in only.stdout
+    assert only.returncode == 0 and "node ext of dc1: check chk-ext is critical" in only.stdout

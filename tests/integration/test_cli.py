@@ -21,6 +21,7 @@ from tests.lab import keys
 from tests.lab.agents import bare, run_command
 from tests.lab.ansible import run_module
 from tests.lab.consul import Datacenter, Lab, eventually
+from tests.lab.faults import Proxy
 from tests.lab.fill import fill, new_token, register_checks, set_status
 
 Run = t.Callable[..., "subprocess.CompletedProcess[str]"]
@@ -208,6 +209,9 @@ def test_secrets_come_from_files_and_the_environment_only(secured: Datacenter, r
         (("alert", "check", "--fail-on", "sometimes"), 2, "invalid choice: 'sometimes'"),
         (("check-config", "/etc/passwd"), 2, "/etc/passwd: line 1, column 1"),
         (("agent", "--config", "/etc/passwd"), 2, "/etc/passwd: line 1, column 1"),
+        (("check-config", ""), 2, "it is empty, and names no file"),
+        (("snapshot", "save", ""), 2, "it is empty, and names no file"),
+        (("alert", "check", "--config", ""), 2, "it is empty, and names no file"),
     ],
 )
 def test_wrong_arguments_get_a_sentence(run: Run, arguments: tuple[str, ...], code: int, sentence: str) -> None:
@@ -222,10 +226,130 @@ def test_the_version_names_everything_inside(run: Run) -> None:
     assert "msgpack" in shown and "requests" in shown
 
 
-def test_output_that_nobody_reads_any_more_is_no_error(bundle: Path) -> None:
-    command = f"{sys.executable} -I {bundle} --help | head -n 0; echo ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], env=bare(), capture_output=True, text=True, check=True)
-    assert done.stderr == "" and done.stdout.strip() in ("0", "2")
+@pytest.mark.parametrize(
+    ("kind", "content", "sentence"),
+    [
+        ("alert", {"rules": [{"rule": "nonsense"}]}, "rules[0]: there is no rule 'nonsense'"),
+        ("alert", {"expect": {"dc1": 5}}, "expect.dc1 must be"),
+        ("alert", {"wait": -1}, "wait is -1"),
+        ("alert", {"url": "ftp://x"}, "unknown scheme 'ftp'"),
+        ("alert", {"connections": [{"timeout": -1}]}, "timeout"),
+        ("alert", {"token_file": "/does/not/exist"}, "/does/not/exist"),
+        ("alert", {"datacenter": "\ud800"}, "no option can hold"),
+        ("replicate", {"prefixes": []}, "prefixes is an empty list"),
+        ("replicate", {"prefixes": [{"source": "a"}]}, "Write 'a/'"),
+        ("replicate", {"prefixes": [{"source": "a/"}], "batch_ops": "many"}, "batch_ops 'many'"),
+        ("replicate", {"prefixes": [{"source": "a/"}]}, "copied onto itself"),
+    ],
+)
+def test_a_file_is_valid_when_its_command_would_take_it(
+    run: Run, tmp_path: Path, kind: str, content: dict[str, t.Any], sentence: str
+) -> None:
+    (tmp_path / "file.json").write_text(json.dumps(content), encoding="utf-8")
+    for command in (("check-config", "--as", kind), {"alert": ("alert", "check", "--config")}.get(kind, ())):
+        if command:
+            done = run(*command, tmp_path / "file.json")
+            assert done.returncode == 2 and sentence in done.stderr, done
+
+
+def test_a_number_with_thousands_of_digits_is_no_option(run: Run, tmp_path: Path) -> None:
+    for digits in (400, 5000):
+        (tmp_path / "file.json").write_text(f'{{"wait": {"9" * digits}}}', encoding="utf-8")
+        assert run("check-config", "--as", "alert", tmp_path / "file.json").returncode == 2
+
+
+def test_a_path_in_a_file_may_begin_at_home(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("t", encoding="ascii")
+    (tmp_path / "file.json").write_text('{"token_file": "~/token", "snapshots": "$HOME"}', encoding="ascii")
+    done = run("check-config", "--as", "alert", tmp_path / "file.json", environment={"HOME": str(tmp_path)})
+    assert done.returncode == 0, done
+
+
+@pytest.mark.parametrize(
+    "option", ["--http_auth=me:hidden", "--tokens=hidden", "--password=hidden", "--http-auth=hidden"]
+)
+def test_what_looks_like_a_secret_is_never_repeated(run: Run, option: str) -> None:
+    done = run("alert", "check", option)
+    assert done.returncode == 2 and "secrets are never arguments" in done.stderr and "hidden" not in done.stderr
+
+
+def shell(bundle: Path, words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as a shell does; its exit code is the last line of the output."""
+    command = f"{sys.executable} -I {bundle} {words}; echo ${{PIPESTATUS[0]}}"
+    return subprocess.run(
+        ["bash", "-c", command],
+        env=bare(environment),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("--help | head -n 0", 0, ""),
+        ("version | head -n 0", 0, ""),
+        ("alert check --url 127.0.0.1:1 | head -n 0", 3, "the gate is closed"),
+        ("alert check --url 127.0.0.1:1 >&-", 3, "the gate is closed"),
+        ("alert check --url 127.0.0.1:1 >/dev/full", 3, "No space left on device"),
+        ("version >/dev/full", 1, "No space left on device"),
+        ("version >&-", 0, ""),
+        ("alert check --url 127.0.0.1:1 2>&- >/dev/null", 3, ""),
+        ("alert check --url 127.0.0.1:1 2>/dev/full >/dev/null", 3, ""),
+        ("snapshot restore /x.snap <&-", 2, "nobody is at the terminal"),
+    ],
+)
+def test_who_reads_it_says_nothing_about_how_it_ended(bundle: Path, words: str, code: int, said: str) -> None:
+    done = shell(bundle, words)
+    assert done.stdout.split()[-1] == str(code) and said in done.stderr and "Traceback" not in done.stderr
+    assert said or done.stderr == ""
+
+
+def test_names_cannot_write_to_the_terminal(lab: Lab, run: Run) -> None:
+    datacenter = lab.datacenter()
+    register_checks(datacenter, 10)
+    set_status(datacenter, "node-00000", "a\nverdict: ok\x1b[2J", "critical")
+    eventually(lambda: run("alert", "check", at=datacenter).returncode == 3, what="the gate closes")
+    done = run("alert", "check", at=datacenter, environment={"PYTHONIOENCODING": "latin-1"})
+    assert "\x1b" not in done.stdout + done.stderr and "\\nverdict: ok\\x1b[2J" in done.stdout
+    assert "verdict: ok" not in done.stdout.splitlines() and done.stdout.splitlines()[-1] == "verdict: critical"
+
+
+def test_a_list_says_by_its_exit_code_that_a_snapshot_is_broken(dc1: Datacenter, run: Run, tmp_path: Path) -> None:
+    assert run("snapshot", "save", tmp_path / "one.snap", at=dc1).returncode == 0
+    assert run("snapshot", "list", tmp_path, "--verify", "--exit-code").returncode == 0
+    with (tmp_path / "one.snap").open("r+b") as file:
+        file.seek(100)
+        file.write(b"\xff\x00\xff")
+    assert run("snapshot", "list", tmp_path, "--verify").returncode == 0
+    broken = run("snapshot", "list", tmp_path, "--verify", "--exit-code")
+    assert broken.returncode == 5 and "BROKEN" in broken.stdout
+
+
+def test_a_restore_that_is_interrupted_says_what_may_have_happened(
+    lab: Lab, run: Run, bundle: Path, tmp_path: Path
+) -> None:
+    datacenter = lab.datacenter()
+    keys.write(datacenter, {"app/a": "1"})
+    assert run("snapshot", "save", tmp_path / "one.snap", at=datacenter).returncode == 0
+    keys.write(datacenter, {"app/b": "2"})
+    with Proxy(datacenter.url, f"{lab.network}.250", fault="hang", path="/v1/snapshot", method="PUT") as slow:
+        process = subprocess.Popen(
+            [sys.executable, "-I", bundle, "snapshot", "restore", tmp_path / "one.snap", "--yes", "--url", slow.url]
+            + ["--safety-path", tmp_path],
+            env=bare(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        eventually(lambda: ("PUT", "/v1/snapshot") in slow.requests, what="the restore is sent")
+        process.send_signal(signal.SIGINT)
+        _stdout, stderr = process.communicate(timeout=20)
+    assert process.returncode != 0 and "interrupted by a person" in stderr and "The state before is in" in stderr
+    again = run("snapshot", "restore", tmp_path / "one.snap", "--yes", "--safety-path", tmp_path, at=datacenter)
+    assert again.returncode == 3 and "attempted_before" in again.stderr, "nobody sends it a second time unasked"
 
 
 def test_a_person_who_interrupts_gets_no_traceback(bundle: Path) -> None:

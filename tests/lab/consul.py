@@ -305,6 +305,18 @@ class Lab:
             raise LabError(f"{name} did not start: {error}\n{made[0].log()[-2000:]}") from error
         return datacenter
 
+    def client(self, datacenter: Datacenter, name: str, **extra: t.Any) -> Server:
+        """Start a client agent, which most hosts have instead of a server, and wait until the catalogue knows it."""
+        address, directory = self.address(), self.directory / name
+        config = _config(name, datacenter.name, address, directory, [server.address for server in datacenter.servers])
+        del config["bootstrap_expect"], config["ports"]["serf_wan"], config["gossip_wan"]
+        config.update(server=False, **extra)
+        made = Server(name, datacenter.name, address, directory, config, self.binary, datacenter.token)
+        made.start()
+        self.servers.append(made)
+        eventually(lambda: made.get(f"/v1/health/node/{name}?consistent"), what=f"{name} joins {datacenter.name}")
+        return made
+
     def _acl(self, token: str) -> dict[str, t.Any]:
         management = "initial_management" if consul_version(self.binary) >= (1, 11) else "master"
         return {"enabled": True, "default_policy": "deny", "tokens": {management: token, "agent": token}}

@@ -88,6 +88,9 @@ def found(*args: t.Any, **parts: t.Any) -> list[tuple[str, str]]:
         ),
         ("s1 s2 s3 s9", "", "s1 s2 s3 s9", EXPECT, [("server_unexpected", "warning")]),
         ("s1 s2 s3 s4", "", "s1 s2 s3 s4", {"dc1": {"servers": 3}}, [("server_unexpected", "warning")]),
+        # Alive, and not voting yet.
+        ("s1 s2 s3", "", "s1 s2", EXPECT, [("quorum_margin", "critical")]),
+        ("s1 s2 s3", "", "s1 s2", {"dc1": {"servers": 3}}, [("quorum_margin", "critical")]),
         (
             "s1 s2 s9",
             "",
@@ -104,15 +107,26 @@ def test_servers_are_judged_by_what_is_there_and_by_what_should_be(
 
 
 def test_the_sentence_about_quorum_says_what_happens_next() -> None:
-    def sentence(alive: str, dead: str, expected: int) -> str:
+    def sentence(alive: str, dead: str, expected: int, voters: str = "") -> str:
         judgement = judged(
-            {"dc1": {"servers": expected}}, servers=servers(alive, dead), voters=f"{alive} {dead}".split()
+            {"dc1": {"servers": expected}}, servers=servers(alive, dead), voters=(voters or f"{alive} {dead}").split()
         )
         return next(one.summary for one in judgement.findings if one.rule == "quorum_margin")
 
     assert sentence("s1 s2", "s3", 3) == "2 of 3 expected servers alive in dc1: one more failure loses quorum"
     assert sentence("s1", "s2 s3", 3) == "1 of 3 expected servers alive in dc1: quorum is lost"
     assert sentence("s1 s2 s3 s4", "s5", 5) == "4 of 5 expected servers alive in dc1: 2 more failures would lose quorum"
+    back = "3 of 3 expected servers alive in dc1, 2 of them with a vote: one more failure loses quorum"
+    assert sentence("s1 s2 s3", "", 3, voters="s1 s2") == back
+    # Raft has forgotten the other two: of what it knows one more may fail.
+    assert sentence("s1 s2 s3", "", 5) == "3 of 5 expected servers alive in dc1: 2 more failures would lose quorum"
+
+
+def test_read_replicas_are_no_part_of_a_quorum() -> None:
+    both = [*servers("s1 s2 s3"), Server("r1", True, "1.8.7", replica=True)]
+    expect = {"dc1": {"servers": ["s1", "s2", "s3", "r1"]}}
+    assert found(expect, servers=both, voters=["s1", "s2", "s3"]) == []
+    assert found({"dc1": {"servers": 4}}, servers=both, voters=["s1", "s2", "s3"]) == []
 
 
 @given(alive=st.integers(0, 9), dead=st.integers(0, 9), expected=st.integers(1, 9))
@@ -120,7 +134,7 @@ def test_quorum_is_called_lost_exactly_when_it_is(alive: int, dead: int, expecte
     names = [f"s{number}" for number in range(alive + dead)]
     both = [Server(name, place < alive) for place, name in enumerate(names)]
     judgement = judged({"dc1": {"servers": expected}}, servers=both, voters=names)
-    lost = alive < (alive + dead) // 2 + 1 and dead > 0 or alive < expected // 2 + 1
+    lost = alive < (alive + dead) // 2 + 1  # what Raft needs, however many there should be
     assert any("quorum is lost" in one.summary for one in judgement.findings) == lost
     if not dead and alive == expected:
         assert judgement.findings == []
@@ -185,7 +199,53 @@ def test_checks_are_findings_with_their_severity_and_where() -> None:
     one, two = judged(checks=[failing("b", "warning"), failing("a")]).findings
     assert (one.severity, one.node, one.service, one.check, one.since_index) == ("critical", "n1", "web", "a", 5)
     assert (two.severity, two.check) == ("warning", "b")
-    assert one.summary == "web on n1: check a is critical" and one.detail == "output of two lines"
+    assert one.summary == "web on n1 of dc1: check a is critical" and one.detail == "output of two lines"
+
+
+def test_what_is_switched_off_hides_nothing_that_it_would_have_explained() -> None:
+    off = [
+        {"rule": rule, "enabled": False}
+        for rule in ("server_missing", "quorum_margin", "consul_unreachable", "no_leader")
+    ]
+    serf = Check("s3", "serfHealth", "Serf", "critical", "Agent not live")
+    sick = [RaftServer("s3", False, True, False, 9.0, 1)]
+    dead = {"servers": servers("s1 s2", "s3"), "checks": [serf], "autopilot_healthy": False, "raft": sick}
+    assert found(EXPECT, off, **dead) == [
+        ("node_down", "critical"),
+        ("autopilot_unhealthy", "warning"),
+        ("raft_last_contact", "warning"),
+    ]
+    for parts in ({"unreachable": "refused"}, {"leader_problem": "none"}):
+        judgement = judged(EXPECT, off, **parts)
+        assert (judgement.findings, judgement.verdict) == ([], "unknown")
+    nobodys = {"servers": servers("a b c", "d"), "checks": [Check("d", "serfHealth", "", "critical", "")]}
+    assert found({"dc1": {"servers": ["a", "b", "c"]}}, **nobodys) == [("node_down", "critical")]
+    alone = [failing("a"), Check("n1", "serfHealth", "", "critical", "")]
+    assert found(rules=[{"rule": "node_down", "enabled": False}], checks=alone) == [("check_status", "critical")]
+
+
+def test_a_node_that_is_down_matters_for_what_runs_on_it() -> None:
+    parts: dict[str, t.Any] = {
+        "checks": [Check("n1", "serfHealth", "", "critical", "")],
+        "on_dead_nodes": {"n1": [("api", "api-1", ("prod",), {"tier": "1"})]},
+    }
+    for match in (
+        {"service": "api"},
+        {"tags": "prod"},
+        {"service_meta": {"tier": "1"}},
+        {"service": "api", "node": "n1"},
+    ):
+        assert found(match=[match], **parts) == [("node_down", "critical")]
+    assert found(match=[{"service": "web"}], **parts) == found(match=[{"service": "api", "tags": "dev"}], **parts) == []
+    gentle = [{"rule": "node_down", "match": {"tags": "prod"}, "severity": "warning"}]
+    assert found(rules=gentle, **parts) == [("node_down", "critical")], "the node itself is judged first"
+
+
+def test_a_check_is_known_by_its_name_as_well() -> None:
+    checks = [Check("n1", "check:7", "disk space", "critical", "")]
+    assert (
+        found(ignore=[{"check": "disk *"}], checks=checks) == found(ignore=[{"check": "check:7"}], checks=checks) == []
+    )
 
 
 def test_a_dead_nodes_checks_are_not_listed_one_by_one() -> None:
@@ -223,6 +283,8 @@ def test_first_matching_entry_judges_a_check() -> None:
     ]
     judgement = judged(rules=rules, checks=checks, node_meta={"n7": {"team": "dba"}})
     assert {one.check: one.severity for one in judgement.findings} == {"a": "critical", "c": "warning", "d": "critical"}
+    worse = judged(rules=rules, checks=[failing("a", service="infra-dns")])
+    assert [one.severity for one in worse.findings] == ["critical"], "what is not said stays as it is"
 
 
 def test_match_and_ignore_are_for_everything() -> None:
@@ -255,6 +317,7 @@ def instances(healthy: int, sick: int = 0, frozen: int = 0) -> list[Instance]:
         ({"warning": "75%", "critical": "50%"}, instances(2, 1), "warning"),
         ({"warning": "75%", "critical": "50%"}, instances(1, 2), "critical"),
         ({"warning": "75%"}, instances(3, 0, 2), None),
+        ({"warning": "75%"}, instances(0, 0, 2), "warning"),
         ({"critical": "1%"}, [], "critical"),
         ({"critical": "100%"}, instances(3), None),
         ({"critical": 2}, instances(3), None),
@@ -266,6 +329,33 @@ def test_services_need_so_many_healthy_instances(
     rules = [{"rule": "service_min_healthy", "match": {"service": "web"}, **limits}]
     judgement = judged(rules=rules, services={"web": there, "other": []})
     assert [one.severity for one in judgement.findings] == ([severity] if severity else [])
+
+
+def test_each_instance_counts_for_the_first_rule_that_is_about_it() -> None:
+    there = [
+        Instance("n1", "web-1", True, False, ("prod",), {"rack": "a"}),
+        Instance("n2", "web-2", True, False, ("dev",), {"rack": "a"}),
+        Instance("n3", "web-3", True, False, ("dev",), {"rack": "b"}),
+    ]
+
+    def least(*rules: dict[str, t.Any], **options: t.Any) -> list[str]:
+        entries = [{"rule": "service_min_healthy", **rule} for rule in rules]
+        judgement = judged(rules=entries, services={"web": there, "gone": []}, **options)
+        return [one.summary.partition(" in dc1")[0] for one in judgement.findings]
+
+    prod, every = {"match": {"service": "web", "tags": "prod"}}, {"match": {"service": "web"}}
+    assert least({**prod, "critical": 2}) == ["1 of 1 instance of web"]
+    assert least({**prod, "critical": 1}, {**every, "critical": 3}) == ["2 of 2 instances of web"]
+    assert least({**every, "critical": 2, "ignore": {"node_meta": {"rack": "a"}}}) == ["1 of 1 instance of web"]
+    assert least({**every, "critical": 3}, ignore=[{"node": "n1"}]) == ["2 of 2 instances of web"]
+    assert least({**every, "enabled": False}, {"match": {"service": "*"}, "critical": 9}) == []
+    assert least({**every, "critical": 1}, {**every, "critical": 9}) == [], "the second has nothing left to judge"
+    canary = {"match": {"service": "web", "tags": "canary"}, "critical": 1}
+    assert least(canary, {**every, "critical": 1}) == ["0 of 0 instances of web"]
+    assert least({"match": {"service": "gone"}, "critical": 1}, match=[{"tags": "prod"}]) == [
+        "0 of 0 instances of gone"
+    ]
+    assert least({"match": {"service": "gone"}, "critical": 1}, match=[{"service": "web"}]) == []
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -324,6 +414,8 @@ def test_acl_replication_that_fails(state: AclReplication, severity: str | None)
             [("snapshot_age", "critical"), ("snapshot_unverified", "warning")],
         ),
         (None, [("snapshot_age", "critical")]),
+        (Snapshot("/a", NOW + 10 * DAY, ""), [("snapshot_age", "warning")]),
+        (Snapshot("/a", NOW + 60, ""), []),
     ],
 )
 def test_snapshots_that_are_old_or_damaged(snapshot: Snapshot | None, rules: list[tuple[str, str]]) -> None:
@@ -401,6 +493,20 @@ def test_the_table_and_the_sentence_name_what_is_wrong() -> None:
         ([{"rule": "check_status", "match": {"node": []}}], "match nothing"),
         ([{"rule": "check_status", "match": {"node_meta": "x"}}], "a dictionary"),
         ([{"rule": "check_status", "match": "web"}], "a dictionary"),
+        ([{"rule": "check_status", "match": {"node_meta": {}}}], "a dictionary"),
+        ([{"rule": "check_status", "severities": "x"}], "a dictionary"),
+        ([{"rule": "check_status", "severities": {"crit": "warning"}}], "'crit' is none of"),
+        ([{"rule": "check_status", "severities": {"critical": []}}], "is none of"),
+        ([{"rule": "no_leader", "severity": ["critical"]}], "is none of"),
+        ([{"rule": "no_leader", "enabled": "maybe"}], "neither true nor false"),
+        ([{"rule": "no_leader", "enabled": []}], "neither true nor false"),
+        ([{"rule": "snapshot_age", "warning": "50h", "critical": "2h"}], "exchange the two"),
+        ([{"rule": "tls_cert_expiry", "warning": "1d", "critical": "2d"}], "exchange the two"),
+        ([{"rule": "quorum_margin", "warning": "²"}], "not a whole number"),
+        (
+            [{"rule": "service_min_healthy", "match": {"check": "a", "service": "b"}, "critical": 1}],
+            "no check to match",
+        ),
     ],
 )
 def test_rules_that_cannot_be_meant_are_refused(rules: list[dict[str, t.Any]], said: str) -> None:
@@ -414,6 +520,7 @@ def test_rules_that_cannot_be_meant_are_refused(rules: list[dict[str, t.Any]], s
         {"dc1": 3},
         {"dc1": {}},
         {"dc1": {"servers": 0}},
+        {"dc1": {"servers": "²"}},
         {"dc1": {"servers": []}},
         {"dc1": {"servers": ["a", "a"]}},
         {"dc1": {"server": 3}},
@@ -422,6 +529,19 @@ def test_rules_that_cannot_be_meant_are_refused(rules: list[dict[str, t.Any]], s
 def test_expectations_that_cannot_be_meant_are_refused(expect: dict[str, t.Any]) -> None:
     with pytest.raises(InvalidOption, match=r"expect\.dc1"):
         make_expected(expect)
+
+
+@pytest.mark.parametrize("word", [False, "false", "no", "Off", 0])
+def test_a_rule_is_switched_off_by_any_word_of_ansible(word: object) -> None:
+    assert found(rules=[{"rule": "check_status", "enabled": word}], checks=[failing("a")]) == []
+
+
+def test_quorum_can_be_critical_only_when_it_is_lost() -> None:
+    rules = [{"rule": "quorum_margin", "warning": 0, "critical": -1}]
+    assert found(EXPECT, rules, servers=servers("s1 s2", "s3"), voters=["s1", "s2", "s3"]) == [
+        ("server_missing", "critical"),
+        ("quorum_margin", "warning"),
+    ]
 
 
 @pytest.mark.parametrize("waiting", [check.Waiting(-1.0), check.Waiting(float("nan")), check.Waiting(1.0, 2.0)])

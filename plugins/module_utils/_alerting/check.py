@@ -11,12 +11,13 @@ import typing as t
 from dataclasses import dataclass
 
 from .._consul import errors
-from .._consul.client import Client
+from .._consul.client import Client, Reply
 from .finding import Judgement
 from .read import FAILING, Look, read
 from .rules import judge
 from .ruleset import Expected
 
+SHORTEST_S = 0.1
 POLL_S = 1.0  # what gossip and Raft say moves no index: they are looked at this often
 
 
@@ -40,22 +41,26 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The last judgement, how many looks there were and how long they took in all (seconds)."""
+    """The last judgement, how many looks there were and how long they took in all (seconds).
+
+    ``missing_s`` is how much longer everything would have had to stay well, 0 when that was long enough.
+    """
 
     judgement: Judgement
     looks: int
     seconds: float
+    missing_s: float = 0.0
+
+    def is_closed(self, fail_on: str) -> bool:
+        """Tell whether a gate is closed."""
+        return self.judgement.fails(fail_on) or self.missing_s > 0
 
 
 def look_at(clients: t.Sequence[Client], look: Look, expected: t.Mapping[str, Expected]) -> Judgement:
     """Read and judge every datacenter once."""
     judgement = Judgement()
-    seen = set()
     for client in clients:
-        reading = read(client, look, time.time())
-        seen.add(reading.datacenter)
-        judgement.add(judge(reading, look.rules, expected))
-    judgement.findings = list(dict.fromkeys(judgement.findings))
+        judgement.add(judge(read(client, look, time.time()), look.rules, expected))
     judgement.sort()
     return judgement
 
@@ -73,31 +78,38 @@ def wait_until_well(
     well_since: float | None = None
     looks = 0
     while True:
+        looking = time.monotonic()
         judgement = look_at(clients, look_of(), expected)
         looks += 1
         now = time.monotonic()
         if judgement.fails(fail_on):
             well_since = None
         elif well_since is None:
-            well_since = now
-        if well_since is not None and now - well_since >= waiting.stable_for_s:
-            return Outcome(judgement, looks, now - started)
-        if now >= deadline:
-            return Outcome(judgement, looks, now - started)
+            well_since = looking
+        missing_s = 0.0 if well_since is None else max(0.0, waiting.stable_for_s - (now - well_since))
+        if now >= deadline or (well_since is not None and not missing_s):
+            return Outcome(judgement, looks, now - started, missing_s)
         _pause(clients[0], min(POLL_S, deadline - now))
 
 
 def _pause(client: Client, seconds: float) -> None:
-    """Wait until a check changes, or for some seconds."""
-    asked = time.monotonic()
+    """Wait until the checks that are not passing are others, or for some seconds.
+
+    The index moves with every check, and with every output of a check that goes on passing.
+    """
+    deadline = time.monotonic() + seconds
     try:
-        index = client.get("/v1/health/state/any", {"filter": FAILING}, consistency="stale").index
-        client.get(
-            "/v1/health/state/any",
-            {"filter": FAILING},
-            consistency="stale",
-            index=max(1, index),
-            wait_s=max(0.01, seconds),
-        )
+        before = _failing(client)
+        index = before.index
+        while (left := deadline - time.monotonic()) > 0:
+            reply = _failing(client, index=max(1, index), wait_s=max(0.01, left))
+            if reply.body != before.body:
+                return
+            index = reply.index
+            time.sleep(min(SHORTEST_S, max(0.0, deadline - time.monotonic())))
     except errors.ConsulError:
-        time.sleep(max(0.0, seconds - (time.monotonic() - asked)))
+        time.sleep(max(0.0, deadline - time.monotonic()))
+
+
+def _failing(client: Client, **options: t.Any) -> Reply:
+    return client.get("/v1/health/state/any", {"filter": FAILING}, consistency="stale", **options)

@@ -54,7 +54,10 @@ class Judgement:
         self.maintenance += other.maintenance
 
     def sort(self) -> None:
-        """Put everything in an order that is the same in every run: the worst first, then by place."""
+        """Put everything, each thing once, in an order that is the same in every run: the worst first, then by place."""
+        self.findings = list(dict.fromkeys(self.findings))
+        self.unknown = list(dict.fromkeys(self.unknown))
+        self.maintenance = list(dict.fromkeys(self.maintenance))
         self.findings.sort(
             key=lambda found: (-RANK[found.severity], found.datacenter, found.rule, *found[4:7], found.summary)
         )

@@ -19,11 +19,15 @@ Pattern = t.Callable[[str], bool]
 
 @dataclass(frozen=True)
 class Subject:
-    """What a finding is about. ``tags`` are the service's; metadata is {} where it was not asked for."""
+    """What a finding is about. ``tags`` are the service's; metadata is {} where it was not asked for.
+
+    ``check`` is the check's ID and ``title`` its name: people know it by either.
+    """
 
     node: str = ""
     service: str = ""
     check: str = ""
+    title: str = ""
     tags: tuple[str, ...] = ()
     node_meta: t.Mapping[str, str] = field(default_factory=dict)
     service_meta: t.Mapping[str, str] = field(default_factory=dict)
@@ -47,7 +51,7 @@ class Matcher:
             wanted = options.get(name)
             if wanted is None:
                 continue
-            if not isinstance(wanted, dict):
+            if not isinstance(wanted, dict) or not wanted:
                 raise InvalidOption(
                     f"{option}.{name} is a dictionary of metadata keys and patterns, for example {{team: dba}}."
                 )
@@ -59,13 +63,15 @@ class Matcher:
 
     @property
     def needs(self) -> set[str]:
-        """Which metadata has to be read for it: node_meta, service_meta."""
-        return set(self._meta)
+        """Which fields it looks at."""
+        return {*self._names, *self._meta}
 
     def matches(self, subject: Subject) -> bool:
         """Tell whether a subject is meant."""
         for name, patterns in self._names.items():
             values = subject.tags if name == "tags" else (getattr(subject, name),)
+            if name == "check":
+                values = (subject.check, subject.title)
             if not any(pattern(value) for value in values for pattern in patterns):
                 return False
         for name, wanted in self._meta.items():
@@ -73,6 +79,11 @@ class Matcher:
             if not all(key in found and any(one(found[key]) for one in patterns) for key, patterns in wanted.items()):
                 return False
         return True
+
+    def may_mean(self, service: str) -> bool:
+        """Tell whether it could be about a service of which no instance is there to be looked at."""
+        patterns = self._names.get("service")
+        return patterns is None or any(pattern(service) for pattern in patterns)
 
     def exact(self, name: str) -> list[str]:
         """Return the values of one field that are names and no patterns: what must be there even if nobody knows it."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import datetime
 import re
+import time
 import typing as t
 from dataclasses import dataclass, replace
 
@@ -21,6 +22,7 @@ from .._consul.patience import Patience
 from . import certificate
 from .reading import (
     NODE_MAINTENANCE,
+    SERF_CHECK,
     SERVICE_MAINTENANCE,
     AclReplication,
     Check,
@@ -35,7 +37,9 @@ from .ruleset import RuleSet
 FAILING = 'Status != "passing"'
 LEADER_TIMEOUT_S = 2.0  # a consistent read takes milliseconds; elections end within about three seconds
 OTHER_SERVER_S = 1.0
-ALIVE, LEFT = 1, 3  # as /v1/agent/members shows Serf's states; who left, or was made to, is no member any more
+ALIVE = 1  # as /v1/agent/members shows Serf's states
+LEAVING = (2, 3)  # who is leaving, left, or was made to, is no member any more
+AUTOPILOT_LOOKS_S = 3.0  # after an election autopilot calls everything unhealthy until it has looked, every 2 s
 OPERATOR = 'The token needs operator = "read".'
 
 
@@ -70,6 +74,7 @@ def read(client: Client, look: Look, now: float) -> Reading:
             _Reader(client, look, reading, local=True).all(None)
             return reading
         # Any server can answer that, with a leader or without: of another datacenter none can be reached.
+        reading.nameless = not reading.datacenter
         reading.datacenter = reading.datacenter or str(client.endpoint)
         reading.unreachable = str(error)
         if isinstance(error, errors.TLSFailed) and look.wants("tls_cert_expiry"):
@@ -117,12 +122,14 @@ class _Reader:
             self.part("autopilot", self.autopilot, "autopilot_unhealthy", "raft_last_contact", "raft_trailing_logs")
             self.part("checks", self.checks, "check_status", "node_down", "service_min_healthy")
             self.part("services", self.services, "service_min_healthy")
-            self.part("metadata", self.metadata, *(["check_status"] if self.look.rules.needs else []))
+            self.part("metadata", self.metadata, "check_status", "node_down")
+            self.part("services of nodes that are down", self.dead_nodes, "node_down")
         self.part("raft peers", self.voters, "quorum_margin")
         self.part("the WAN", self.wide_area, "wan_member_failed", "wan_dc_missing")
         self.part("the agent's certificate", self.certificate, "tls_cert_expiry")
         self.part("Connect's CA", self.connect_ca, "connect_ca_expiry")
-        self.part("ACL replication", self.acl_replication, "acl_replication_lag")
+        if self.reading.leader_problem is None:
+            self.part("ACL replication", self.acl_replication, "acl_replication_lag")
 
     def part(self, what: str, ask: t.Callable[[], None], *rules: str) -> None:
         """Ask for one part if a rule needs it; what cannot be had is unknown."""
@@ -169,7 +176,7 @@ class _Reader:
             servers = [
                 Server(
                     str(row["Node"]["Node"]),
-                    all(check["Status"] == "passing" for check in row["Checks"] if check["CheckID"] == "serfHealth"),
+                    all(check["Status"] == "passing" for check in row["Checks"] if check["CheckID"] == SERF_CHECK),
                     str((row["Service"].get("Meta") or {}).get("version", "")),
                 )
                 for row in found
@@ -177,28 +184,63 @@ class _Reader:
             if self.local:
                 members = [
                     Server(
-                        str(row["Name"]), row["Status"] == ALIVE, str(row["Tags"].get("build", "")).partition(":")[0]
+                        str(row["Name"]),
+                        row["Status"] == ALIVE,
+                        str(row["Tags"].get("build", "")).partition(":")[0],
+                        replica=not {"nonvoter", "read_replica"}.isdisjoint(row["Tags"]),
                     )
                     for row in self.get("/v1/agent/members")
-                    if row["Status"] != LEFT
+                    if row["Status"] not in LEAVING
                     and row["Tags"].get("role") == "consul"
                     and row["Tags"].get("dc", reading.datacenter) == reading.datacenter
                 ]
                 servers = members or servers
+            elif reading.leader_problem is not None:
+                # The node checks of that datacenter are as they were when it lost its leader; gossip is not.
+                reading.servers = self.servers_over_the_wan()
+                return
             reading.servers = servers
         except errors.ConsulError as error:
             reading.missed("servers", error)
         except (KeyError, TypeError, ValueError, AttributeError):
             reading.missed("servers", f"the answer of {self.client.endpoint} is not Consul's")
 
+    def servers_over_the_wan(self) -> list[Server] | None:
+        """Return the servers of a remote datacenter as the servers here see them, None where only a client agent is asked."""
+        members = self.wan_members()
+        if members is None:
+            return None
+        return [Server(name, alive) for name, datacenter, alive in members if datacenter == self.reading.datacenter]
+
+    def wan_members(self) -> list[tuple[str, str, bool]] | None:
+        """Return name, datacenter and whether it is alive of every server that gossips over the WAN.
+
+        Client agents do not, and answer ``null``: None.
+        """
+        rows = self.client.get("/v1/agent/members", {"wan": "1"}).json()
+        if rows is None:
+            return None
+        members = []
+        for row in rows:
+            datacenter = str(row["Tags"].get("dc", ""))
+            if row["Status"] not in LEAVING:
+                members.append((str(row["Name"]).removesuffix(f".{datacenter}"), datacenter, row["Status"] == ALIVE))
+        return members
+
     def voters(self) -> None:
         answer = self.get("/v1/operator/raft/configuration")
         self.reading.voters = [str(row["Node"]) for row in answer["Servers"] if row["Voter"]]
 
     def autopilot(self) -> None:
-        # 429 is how an unhealthy cluster answers.
-        reply = self.client.exchange("GET", "/v1/operator/autopilot/health", {}, fine=(200, 429))
-        answer = reply.json()
+        deadline = time.monotonic() + (AUTOPILOT_LOOKS_S if self.look.wants("autopilot_unhealthy") else 0.0)
+        while True:
+            # 429 is how an unhealthy cluster answers.
+            answer = self.client.exchange("GET", "/v1/operator/autopilot/health", {}, fine=(200, 429)).json()
+            rows = answer["Servers"] or ()
+            looked = answer["Healthy"] or (rows and not all(row["Healthy"] for row in rows))
+            if looked or time.monotonic() > deadline:
+                break
+            time.sleep(0.25)
         self.reading.autopilot_healthy = bool(answer["Healthy"])
         self.reading.raft = [
             RaftServer(
@@ -209,7 +251,7 @@ class _Reader:
                 _seconds(row["LastContact"]),
                 int(row["LastIndex"]),
             )
-            for row in answer["Servers"] or ()
+            for row in rows
         ]
 
     def checks(self) -> None:
@@ -247,7 +289,18 @@ class _Reader:
             marks = (NODE_MAINTENANCE, SERVICE_MAINTENANCE + service_id)
             frozen = any(check["CheckID"] in marks for check in row["Checks"])
             healthy = all(check["Status"] == "passing" for check in row["Checks"])
-            instances.append(Instance(str(row["Node"]["Node"]), service_id, healthy, frozen))
+            node, service = row["Node"], row["Service"]
+            instances.append(
+                Instance(
+                    str(node["Node"]),
+                    service_id,
+                    healthy,
+                    frozen,
+                    tuple(service.get("Tags") or ()),
+                    dict(node.get("Meta") or {}),
+                    dict(service.get("Meta") or {}),
+                )
+            )
         return instances
 
     def metadata(self) -> None:
@@ -261,15 +314,22 @@ class _Reader:
                 for row in self.get(f"/v1/catalog/service/{service}"):
                     reading.service_meta[(str(row["Node"]), str(row["ServiceID"]))] = dict(row["ServiceMeta"] or {})
 
+    def dead_nodes(self) -> None:
+        """Ask what runs on nodes that are down, where that decides whether anybody cares: their checks still say passing."""
+        if self.look.rules.needs_of("node_down").isdisjoint(("service", "tags", "service_meta")):
+            return
+        for check in self.reading.checks or ():
+            if check.check == SERF_CHECK and check.status == "critical":
+                found = self.get(f"/v1/catalog/node/{check.node}") or {}
+                self.reading.on_dead_nodes[check.node] = [
+                    (str(row["Service"]), str(row["ID"]), tuple(row["Tags"] or ()), dict(row["Meta"] or {}))
+                    for row in (found.get("Services") or {}).values()
+                ]
+
     def wide_area(self) -> None:
-        self.reading.datacenters = [str(name) for name in self.client.get("/v1/catalog/datacenters").json()]
         if self.local:
-            members = self.client.get("/v1/agent/members", {"wan": "1"}).json()
-            self.reading.wan = [
-                (str(row["Name"]).partition(".")[0], str(row["Tags"].get("dc", "")), row["Status"] == ALIVE)
-                for row in members
-                if row["Status"] != LEFT
-            ]
+            self.reading.datacenters = [str(name) for name in self.client.get("/v1/catalog/datacenters").json()]
+            self.reading.wan = self.wan_members()
 
     def certificate(self) -> None:
         endpoint = self.client.endpoint

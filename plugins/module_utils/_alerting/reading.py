@@ -33,11 +33,15 @@ class Check:
 
 @dataclass(frozen=True)
 class Server:
-    """One Consul server. ``alive`` as gossip or its node check says; ``version`` "" where it is not known."""
+    """One Consul server. ``alive`` as gossip or its node check says; ``version`` "" where it is not known.
+
+    ``replica``: it is not meant to vote (Enterprise).
+    """
 
     name: str
     alive: bool
     version: str = ""
+    replica: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,9 @@ class Instance:
     service_id: str
     healthy: bool
     maintenance: bool
+    tags: tuple[str, ...] = ()
+    node_meta: t.Mapping[str, str] = field(default_factory=dict)
+    service_meta: t.Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,10 +89,15 @@ class Snapshot:
 
 @dataclass
 class Reading:
-    """One datacenter at one moment (``time``, Unix seconds)."""
+    """One datacenter at one moment (``time``, Unix seconds).
+
+    ``nameless``: nobody could say what it is called, and ``datacenter`` is an address. ``on_dead_nodes`` are the services of nodes
+    that are down, read only where something is matched by service: (name, ID, tags, metadata) by node.
+    """
 
     datacenter: str
     time: float
+    nameless: bool = False
     unreachable: str = ""
     leader_problem: str | None = None
     checks: list[Check] | None = None
@@ -97,6 +109,7 @@ class Reading:
     datacenters: list[str] | None = None
     visible_servers: int | None = None
     services: dict[str, list[Instance]] | None = None
+    on_dead_nodes: dict[str, list[tuple[str, str, tuple[str, ...], dict[str, str]]]] = field(default_factory=dict)
     node_meta: dict[str, dict[str, str]] = field(default_factory=dict)
     service_meta: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     certificate_expiry: float | None = None

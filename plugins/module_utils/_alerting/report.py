@@ -45,6 +45,8 @@ def closed(outcome: Outcome, data: dict[str, t.Any]) -> GateClosed:
     words += [
         f"unknown: {one.what} of {one.datacenter} ({one.reason})" for one in judgement.unknown[: max(1, 5 - len(words))]
     ]
+    if not words:
+        words = [f"nothing is wrong, and {outcome.missing_s:.1f} s of stable_for were still to come when wait was over"]
     more = len(judgement.findings) + len(judgement.unknown) - len(words)
     if more > 0:
         words.append(f"and {count_of(more, 'other thing')}")

@@ -11,12 +11,15 @@ listed one by one, and what is in maintenance is never counted as failing.
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
 from .._consul.units import count_of, human_age, some_of
-from .finding import Finding, Judgement
+from .finding import Finding, Judgement, Unknown
 from .match import Subject
 from .reading import NODE_MAINTENANCE, SERF_CHECK, SERVICE_MAINTENANCE, Check, Instance, Reading
 from .ruleset import Expected, Rule, RuleSet
+
+CLOCKS_DIFFER_S = 300.0  # more than this is no matter of two clocks
 
 
 def judge(reading: Reading, rules: RuleSet, expected: t.Mapping[str, Expected]) -> Judgement:
@@ -35,7 +38,8 @@ def judge(reading: Reading, rules: RuleSet, expected: t.Mapping[str, Expected]) 
             judging.services()
         judging.wide_area()
         judging.certificates()
-    judging.snapshots()
+    if not reading.nameless:
+        judging.snapshots()
     return judging.judgement
 
 
@@ -46,37 +50,43 @@ class _Judging:
         self.every_expected = expected
         self.expected = expected.get(reading.datacenter)
         self.judgement = Judgement(unknown=list(reading.unknown))
-        self.dead_servers: set[str] = set()
+        self.reported: set[str] = set()  # servers that a finding is about already
 
-    def find(self, rule: str, severity: str, summary: str, **more: t.Any) -> None:
+    def find(self, rule: str, severity: str, summary: str, **more: t.Any) -> bool:
+        """Add a finding; return whether there is one now."""
         if severity != "none":
             self.judgement.findings.append(Finding(rule, severity, self.reading.datacenter, summary, **more))
+        return severity != "none"
 
-    def simple(self, name: str, summary: str, **more: t.Any) -> None:
-        """Add a finding of a rule that has one severity, if the rule is on."""
+    def simple(self, name: str, summary: str, **more: t.Any) -> bool:
+        """Add a finding of a rule that has one severity, if the rule is on; return whether there is one now."""
         rule = self.rules.get(name)
-        if rule is not None:
-            self.find(name, rule.severity, summary, **more)
+        return rule is not None and self.find(name, rule.severity, summary, **more)
+
+    def unknown(self, what: str, reason: str) -> None:
+        """Note what cannot be judged; a rule that would have said why is switched off."""
+        self.judgement.unknown.append(Unknown(self.reading.datacenter, what, reason))
 
     # -- the datacenter itself
 
     def unreachable(self) -> None:
-        datacenter = self.reading.datacenter
-        self.simple(
+        datacenter, problem = self.reading.datacenter, self.reading.unreachable
+        if not self.simple(
             "consul_unreachable",
-            f"Consul of {datacenter} cannot be asked: {self.reading.unreachable}",
+            f"Consul of {datacenter} cannot be asked: {problem}",
             advice="Nothing else is known of this datacenter.",
-        )
+        ):
+            self.unknown("everything", problem)
 
     def cluster(self) -> None:
         reading = self.reading
-        if reading.leader_problem is not None:
-            self.simple(
-                "no_leader",
-                f"{reading.datacenter} has no leader: nothing can be written, and checks are frozen",
-                detail=reading.leader_problem,
-                advice="Start the servers that are down; while an election runs this passes within seconds.",
-            )
+        if reading.leader_problem is not None and not self.simple(
+            "no_leader",
+            f"{reading.datacenter} has no leader: nothing can be written, and checks are frozen",
+            detail=reading.leader_problem,
+            advice="Start the servers that are down; while an election runs this passes within seconds.",
+        ):
+            self.unknown("checks", f"there is no leader ({reading.leader_problem})")
         if reading.visible_servers == 0:
             self.simple(
                 "acl_token_blind",
@@ -93,34 +103,37 @@ class _Judging:
         if rule is None or servers is None:
             return
         alive = {server.name for server in servers if server.alive}
-        voters = self.reading.voters
+        replicas = {server.name for server in servers if server.replica}
+        voters = set(self.reading.voters or alive)
         # Judged against the voters that Raft knows and against those that should be there: dead servers are removed from
-        # Raft after some 15 seconds, and what is left then calls itself healthy.
-        judged = []
-        if voters:
-            judged.append((len(alive & set(voters)), len(voters), "servers"))
+        # Raft after some 15 seconds, and what is left then calls itself healthy. Who is back votes only after ten more.
+        here, raft = len(alive & voters), len(voters)
+        margin, should, what = here - (raft // 2 + 1), raft, "servers"
+        loses = margin
+        present = here
         if self.expected is not None:
-            names = set(self.expected.names)
-            judged.append((len(alive & names if names else alive), self.expected.count, "expected servers"))
-        worst: tuple[int, int, int, str] | None = None
-        for here, should, what in judged:
-            margin = here - (should // 2 + 1)
-            if here < should and (worst is None or margin <= worst[0]):
-                worst = (margin, here, should, what)
-        if worst is None:
+            names = set(self.expected.names) - replicas
+            wanted = len(names) if self.expected.names else self.expected.count - len(replicas)
+            voting = len(alive & voters & names) if names else here
+            if voting < wanted and (here == raft or voting - (wanted // 2 + 1) <= margin):
+                margin, should, what, here = voting - (wanted // 2 + 1), wanted, "expected servers", voting
+                present = len(alive & names) if names else len(alive - replicas)
+        if here >= should:
             return
-        margin, here, should, what = worst
+        if not self.reading.voters:
+            loses = margin
         means = (
             "quorum is lost"
-            if margin < 0
+            if loses < 0
             else "one more failure loses quorum"
-            if margin == 0
-            else f"{count_of(margin + 1, 'more failure')} would lose quorum"
+            if loses == 0
+            else f"{count_of(loses + 1, 'more failure')} would lose quorum"
         )
+        votes = f", {here} of them with a vote" if present > here else ""
         self.find(
             "quorum_margin",
             rule.undercut(margin, inclusive=True),
-            f"{here} of {should} {what} alive in {self.reading.datacenter}: {means}",
+            f"{present} of {should} {what} alive in {self.reading.datacenter}{votes}: {means}",
             detail=f"alive: {', '.join(sorted(alive)) or 'none'}",
             advice="Bring the missing servers back before anything else is restarted.",
         )
@@ -130,13 +143,14 @@ class _Judging:
         if servers is None:
             return
         alive = {server.name for server in servers if server.alive}
-        self.dead_servers = {server.name for server in servers if not server.alive}
+        dead_servers = {server.name for server in servers if not server.alive}
         datacenter = self.reading.datacenter
         if self.expected is not None and not self.expected.names:
             if len(alive) < self.expected.count:
                 missing = self.expected.count - len(alive)
-                dead = f" ({', '.join(sorted(self.dead_servers))})" if self.dead_servers else ""
-                self.simple("server_missing", f"{count_of(missing, 'server')} of {datacenter} missing{dead}")
+                dead = f" ({', '.join(sorted(dead_servers))})" if dead_servers else ""
+                if self.simple("server_missing", f"{count_of(missing, 'server')} of {datacenter} missing{dead}"):
+                    self.reported |= dead_servers
             if len(alive) > self.expected.count:
                 self.simple(
                     "server_unexpected",
@@ -146,9 +160,9 @@ class _Judging:
             return
         names = set(self.expected.names) if self.expected else {server.name for server in servers}
         for name in sorted(names - alive):
-            state = "failed" if name in self.dead_servers else "gone: Consul does not even list it any more"
-            self.simple("server_missing", f"server {name} of {datacenter} is {state}", node=name)
-        self.dead_servers |= names - alive
+            state = "failed" if name in dead_servers else "gone: Consul does not even list it any more"
+            if self.simple("server_missing", f"server {name} of {datacenter} is {state}", node=name):
+                self.reported.add(name)
         for name in sorted(alive - names):
             self.simple(
                 "server_unexpected",
@@ -179,14 +193,14 @@ class _Judging:
         raft = reading.raft or []
         leader = next((server for server in raft if server.leader), None)
         sick = sorted(server.name for server in raft if not server.healthy)
-        if reading.autopilot_healthy is False and not (sick and set(sick) <= self.dead_servers):
+        if reading.autopilot_healthy is False and not (sick and set(sick) <= self.reported):
             self.simple(
                 "autopilot_unhealthy",
                 f"autopilot calls {reading.datacenter} unhealthy" + (f": {', '.join(sick)}" if sick else ""),
                 detail="consul operator autopilot state says more.",
             )
         for server in raft:
-            if server.leader or server.name in self.dead_servers:
+            if server.leader or server.name in self.reported:
                 continue
             lagging = self.rules.get("raft_last_contact")
             if lagging is not None:
@@ -225,30 +239,33 @@ class _Judging:
             for node, service in frozen_services
             if node not in frozen_nodes
         ]
-        down = {check.node for check in reading.checks if check.check == SERF_CHECK and check.status == "critical"}
-        silent = dict.fromkeys(down, 0)
+        down = {
+            check.node: check for check in reading.checks if check.check == SERF_CHECK and check.status == "critical"
+        }
+        silent = {
+            node: sum(check.node == node and check.check != SERF_CHECK for check in reading.checks)
+            for node in down
+            if node not in frozen_nodes
+        }
+        explained = {
+            node for node, others in silent.items() if node in self.reported or self._node_down(down[node], others)
+        }
         for check in reading.checks:
             if check.node in frozen_nodes or (check.node, check.service_id) in frozen_services:
                 continue
-            if check.check == SERF_CHECK and check.node in down:
-                continue
-            if check.node in down:
-                silent[check.node] += 1
-                continue
-            self._check(check)
-        for node in sorted(down - frozen_nodes - self.dead_servers):
-            self._node_down(
-                node,
-                silent[node],
-                next(check for check in reading.checks if (check.node, check.check) == (node, SERF_CHECK)),
-            )
+            if check.node not in explained and (check.check, check.node in down) != (SERF_CHECK, True):
+                self._check(check)
 
     def _check(self, check: Check) -> None:
-        subject = self._subject(check.node, check.service, check.check, check.tags, check.service_id)
-        rule = self._rule_for("check_status", subject)
+        rule = self._rule_for("check_status", self._subject(check))
         if rule is None:
             return
-        where = f"{check.service} on {check.node}" if check.service else f"node {check.node}"
+        datacenter = self.reading.datacenter
+        where = (
+            f"{check.service} on {check.node} of {datacenter}"
+            if check.service
+            else f"node {check.node} of {datacenter}"
+        )
         self.find(
             "check_status",
             rule.severities.get(check.status, "none"),
@@ -260,30 +277,38 @@ class _Judging:
             detail=" ".join(check.output.split())[:300],
         )
 
-    def _node_down(self, node: str, others: int, check: Check) -> None:
-        rule = self._rule_for("node_down", self._subject(node, "", SERF_CHECK, (), ""))
+    def _node_down(self, check: Check, others: int) -> bool:
+        """Add a finding if anybody cares for the node itself or for something that runs there; return whether there is one."""
+        node = self._subject(check)
+        services = [
+            replace(node, service=name, tags=tags, service_meta=meta)
+            for name, _id, tags, meta in self.reading.on_dead_nodes.get(check.node, [])
+        ]
+        rules = (self._rule_for("node_down", subject) for subject in (node, *services))
+        rule = next((one for one in rules if one is not None), None)
         if rule is None:
-            return
+            return False
         more = f"; {count_of(others, 'other check')} on it not listed" if others else ""
-        self.find(
+        return self.find(
             "node_down",
             rule.severity,
-            f"node {node} of {self.reading.datacenter} is down{more}",
-            node=node,
+            f"node {check.node} of {self.reading.datacenter} is down{more}",
+            node=check.node,
             check=SERF_CHECK,
             since_index=check.index,
             detail=" ".join(check.output.split())[:300],
         )
 
-    def _subject(self, node: str, service: str, check: str, tags: tuple[str, ...], service_id: str) -> Subject:
+    def _subject(self, check: Check) -> Subject:
         reading = self.reading
         return Subject(
-            node,
-            service,
-            check,
-            tags,
-            reading.node_meta.get(node, {}),
-            reading.service_meta.get((node, service_id), {}),
+            check.node,
+            check.service,
+            check.check,
+            check.name,
+            check.tags,
+            reading.node_meta.get(check.node, {}),
+            reading.service_meta.get((check.node, check.service_id), {}),
         )
 
     def _rule_for(self, name: str, subject: Subject) -> Rule | None:
@@ -302,20 +327,37 @@ class _Judging:
         return None
 
     def services(self) -> None:
-        for rule in self.rules.every("service_min_healthy"):
-            if not rule.enabled or not rule.match:
-                continue
-            for service, instances in sorted((self.reading.services or {}).items()):
-                if any(pattern(service) for one in rule.match for pattern in one.names("service")):
-                    self._service(rule, service, instances)
+        """Judge services by how many instances are healthy, each instance by the first rule that is about it."""
+        rules = [rule for rule in self.rules.every("service_min_healthy") if rule.match]
+        for service, instances in sorted((self.reading.services or {}).items()):
+            judged: dict[int, list[Instance]] = {}
+            for one in instances:
+                subject = Subject(
+                    one.node, service, tags=one.tags, node_meta=one.node_meta, service_meta=one.service_meta
+                )
+                rule = self._rule_for("service_min_healthy", subject)
+                if rule is not None and rule.match:
+                    judged.setdefault(rules.index(rule), []).append(one)
+            for number, rule in enumerate(rules):
+                if number in judged or (rule.enabled and self._must_be_there(rules[: number + 1], service)):
+                    self._service(rule, service, judged.get(number, []))
+
+    def _must_be_there(self, rules: t.Sequence[Rule], service: str) -> bool:
+        """Tell whether the last of some rules names a service, and nothing takes all of that service out of its hands."""
+        named = Subject(service=service)
+        if not any(service in one.exact("service") for one in rules[-1].match):
+            return False
+        if self.rules.match and not any(one.may_mean(service) for one in self.rules.match):
+            return False
+        if any(one.matches(named) for one in (*self.rules.ignore, *rules[-1].ignore)):
+            return False
+        return not any(one.matches(named) for rule in rules[:-1] for one in rule.match)
 
     def _service(self, rule: Rule, service: str, instances: t.Sequence[Instance]) -> None:
         healthy = sum(one.healthy for one in instances)
         frozen = sum(one.maintenance for one in instances)
         total = len(instances) - frozen
-        value = 100.0 * healthy / total if rule.percent and total else float(healthy)
-        if rule.percent and not total:
-            value = 0.0 if not frozen else 100.0
+        value = 100.0 * healthy / max(1, total) if rule.percent else float(healthy)
         severity = rule.undercut(value)
         limit = rule.critical if severity == "critical" else rule.warning
         if severity == "none" or limit is None:
@@ -399,13 +441,21 @@ class _Judging:
                 )
                 self.find("snapshot_age", severity, f"there is no snapshot of {reading.datacenter}")
             else:
-                age = max(0.0, reading.time - newest.time)
+                age = reading.time - newest.time
                 self.find(
                     "snapshot_age",
-                    rule.exceeded(age),
-                    f"the newest snapshot of {reading.datacenter} is {human_age(age)} old",
+                    rule.exceeded(max(0.0, age)),
+                    f"the newest snapshot of {reading.datacenter} is {human_age(max(0.0, age))} old",
                     detail=newest.path,
                 )
+                if age < -CLOCKS_DIFFER_S:
+                    self.find(
+                        "snapshot_age",
+                        "warning",
+                        f"the newest snapshot of {reading.datacenter} is dated {human_age(-age)} ahead",
+                        detail=newest.path,
+                        advice="Compare the clocks: until then nobody can say how old it is.",
+                    )
         if newest is not None and newest.problem:
             self.simple(
                 "snapshot_unverified",

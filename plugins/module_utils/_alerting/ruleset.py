@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 from dataclasses import dataclass, field, replace
 
@@ -72,6 +73,8 @@ BUILT_IN = (
 )
 NAMES = tuple(rule.name for rule in BUILT_IN)
 _KEYS = ("rule", "enabled", "severity", "severities", "warning", "critical", "match", "ignore")
+CHECK_STATUSES = ("warning", "critical")  # of Consul's checks, beside passing
+_BAD_WHEN_SMALL = ("quorum_margin", "service_min_healthy", "tls_cert_expiry", "connect_ca_expiry")
 _MATCHED = ("check_status", "node_down", "service_min_healthy")
 
 
@@ -93,9 +96,13 @@ class RuleSet:
 
     @property
     def needs(self) -> set[str]:
-        """Which metadata has to be read to decide what is meant."""
+        """Which fields decide what is meant, in any rule."""
+        return self.needs_of(*NAMES)
+
+    def needs_of(self, *names: str) -> set[str]:
+        """Which fields decide what is meant in some rules."""
         every = [*self.match, *self.ignore]
-        every += [one for rule in self.rules for one in (*rule.match, *rule.ignore)]
+        every += [one for rule in self.rules if rule.name in names for one in (*rule.match, *rule.ignore)]
         return {need for one in every for need in one.needs}
 
 
@@ -131,7 +138,7 @@ def _changed(rule: Rule, given: t.Mapping[str, t.Any], where: str) -> Rule:
         raise InvalidOption(f"{where}: {rule.name} is about a whole datacenter; only {', '.join(_MATCHED)} take match.")
     changed = replace(
         rule,
-        enabled=True if given.get("enabled") is None else bool(given["enabled"]),
+        enabled=_flag(given.get("enabled"), where),
         match=tuple(matchers(given.get("match"), f"{where}.match")),
         ignore=(*rule.ignore, *matchers(given.get("ignore"), f"{where}.ignore")),
     )
@@ -139,9 +146,7 @@ def _changed(rule: Rule, given: t.Mapping[str, t.Any], where: str) -> Rule:
     if severities is not None:
         if rule.name != "check_status":
             raise InvalidOption(f"{where}: severities is for check_status; {rule.name} takes severity or thresholds.")
-        changed = replace(
-            changed, severities={status: _severity(severity, where) for status, severity in severities.items()}
-        )
+        changed = replace(changed, severities={**rule.severities, **_severities(severities, where)})
     if given.get("severity") is not None:
         severity = _severity(given["severity"], where)
         if rule.unit:
@@ -152,7 +157,10 @@ def _changed(rule: Rule, given: t.Mapping[str, t.Any], where: str) -> Rule:
     for which in ("warning", "critical"):
         if given.get(which) is not None:
             changed = _threshold(changed, which, given[which], where)
+    _check_order(changed, where)
     if changed.name == "service_min_healthy" and changed.enabled:
+        if any("check" in one.needs for one in (*changed.match, *changed.ignore)):
+            raise InvalidOption(f"{where}: service_min_healthy counts instances, which have no check to match by.")
         if not any(one.names("service") for one in changed.match):
             raise InvalidOption(
                 f"{where}: service_min_healthy needs match: {{service: NAME}}, to know what must be there."
@@ -162,8 +170,37 @@ def _changed(rule: Rule, given: t.Mapping[str, t.Any], where: str) -> Rule:
     return changed
 
 
+def _flag(given: t.Any, where: str) -> bool:
+    """Return a switch; a variable of a play arrives as a word."""
+    word = str(given).lower()
+    if given is None or word in ("true", "yes", "on", "1"):
+        return True
+    if word in ("false", "no", "off", "0"):
+        return False
+    raise InvalidOption(f"{where}.enabled {given!r} is neither true nor false.")
+
+
+def _severities(given: t.Any, where: str) -> dict[str, str]:
+    if not isinstance(given, dict):
+        raise InvalidOption(f"{where}.severities is a dictionary, for example {{warning: critical}}.")
+    for status in given:
+        if status not in CHECK_STATUSES:
+            raise InvalidOption(f"{where}.severities: {status!r} is none of {', '.join(CHECK_STATUSES)}.")
+    return {status: _severity(severity, where) for status, severity in given.items()}
+
+
+def _check_order(rule: Rule, where: str) -> None:
+    """Refuse a warning that comes later than what is critical."""
+    if rule.warning is None or rule.critical is None or rule.warning == rule.critical:
+        return
+    if (rule.warning > rule.critical) != (rule.name in _BAD_WHEN_SMALL):
+        raise InvalidOption(
+            f"{where}: {rule.name} would be critical before it is a warning; exchange the two thresholds."
+        )
+
+
 def _severity(word: t.Any, where: str) -> str:
-    if word not in RANK:
+    if not isinstance(word, str) or word not in RANK:
         raise InvalidOption(f"{where}: the severity {word!r} is none of {', '.join(RANK)}.")
     return str(word)
 
@@ -182,7 +219,8 @@ def _threshold(rule: Rule, which: str, given: t.Any, where: str) -> Rule:
         return _with(rule, which, parse_duration(text, f"{where}.{which}"))
     percent = rule.unit == "share" and text.endswith("%")
     number = text[:-1] if percent else text
-    if not number.isdigit() or (percent and int(number) > 100):
+    least = r"-?" if rule.name == "quorum_margin" else ""  # below 0 quorum is lost
+    if not re.fullmatch(least + "[0-9]{1,9}", number) or (percent and int(number) > 100):
         form = "a number, or a percentage as 50%" if rule.unit == "share" else "a whole number"
         raise InvalidOption(f"{where}.{which} {text!r} is not {form}.")
     if (
@@ -215,7 +253,7 @@ def make_expected(options: t.Mapping[str, t.Any] | None) -> dict[str, Expected]:
             if len(set(servers)) != len(servers):
                 raise InvalidOption(f"{where}.servers names a server twice.")
             found[datacenter] = Expected(tuple(sorted(servers)), len(servers))
-        elif str(servers).isdigit() and int(str(servers)) > 0:
+        elif re.fullmatch("0*[1-9][0-9]{0,5}", str(servers)):
             found[datacenter] = Expected((), int(str(servers)))
         else:
             raise InvalidOption(f"{where}.servers {servers!r} is neither a list of node names nor a number above 0.")

@@ -93,6 +93,13 @@ def seconds(text: str) -> float:
     return positive_seconds(float(text), "seconds")
 
 
+def named(text: str) -> str:
+    """Return the name of a file that is given, for argparse: an unset variable of a shell is none."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty, and names no file")
+    return text
+
+
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 

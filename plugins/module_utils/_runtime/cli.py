@@ -10,7 +10,7 @@ Options have the names that they have in the modules. Secrets are never argument
 from __future__ import annotations
 
 import argparse
-import contextlib
+import io
 import json
 import os
 import sys
@@ -19,7 +19,7 @@ import typing as t
 from .._consul import errors
 from .._consul.units import lines_of
 from .._consul.version import VERSION
-from .commands.base import Command, Outcome, say
+from .commands.base import Command, Outcome, give_up, printable, say
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -27,6 +27,7 @@ EXIT_USAGE = 2
 EXIT_REFUSED = 3
 EXIT_NOT_AS_INTENDED = 4
 EXIT_DIFFERENT = 5
+EXIT_INTERRUPTED = 130  # as of a process that SIGINT ended
 
 EXIT_CODES = f"""exit codes:
   {EXIT_DONE}  it is done, or nothing was to do
@@ -34,47 +35,79 @@ EXIT_CODES = f"""exit codes:
   {EXIT_USAGE}  a wrong option, or a configuration file that cannot be used; nothing was done
   {EXIT_REFUSED}  a guard refused, a gate is closed, or a person said no; nothing was changed
   {EXIT_NOT_AS_INTENDED}  something was changed, and the result is not what was asked for
-  {EXIT_DIFFERENT}  with --exit-code: there are differences
+  {EXIT_DIFFERENT}  with --exit-code: there are differences, or a snapshot is broken
+  {EXIT_INTERRUPTED}  interrupted before anything was changed
 """
-_SECRETS = {"token", "http-auth"}
+_SECRETS = ("token", "auth", "password", "secret")
 _ENVIRONMENT = """The connection options fall back to the variables of Consul's own tools, CONSUL_HTTP_ADDR and the others. The token
 comes from --token-file, CONSUL_HTTP_TOKEN, CONSUL_HTTP_TOKEN_FILE or a systemd credential named "token".
 """
 
 
+class _End(t.NamedTuple):
+    """How a command ended, what it found, and a last sentence for the person at the terminal."""
+
+    code: int
+    text: str = ""
+    sentence: str = ""
+
+
 def main(arguments: t.Sequence[str] | None = None) -> int:
     """Run one command and return the exit code of the process."""
+    _open_output()
     try:
-        try:
-            return _run(sys.argv[1:] if arguments is None else arguments)
-        finally:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read our output has seen enough. Python would complain when it flushes at exit.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_DONE
+        end = _run(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
         say("consulops: interrupted")
-        return 130
+        return EXIT_INTERRUPTED
+    except SystemExit as said:  # by argparse, which has written a help text or what is wrong
+        end = _End(said.code if isinstance(said.code, int) else EXIT_USAGE)
+    code = end.code
+    try:
+        sys.stdout.write(end.text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        give_up(sys.stdout)  # whoever read it has seen enough, and that says nothing about how it ended
+    except OSError as error:
+        say(f"consulops: the output could not be written: {error.strerror or error}.")
+        code = code or EXIT_FAILED
+        give_up(sys.stdout)
+    if end.sentence:
+        say(end.sentence)
+    return code
 
 
-def _run(words: t.Sequence[str]) -> int:
+def _open_output() -> None:
+    """Make sure that there is something to write to, and that it takes every character."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _run(words: t.Sequence[str]) -> _End:
     parser = _parser(next((word for word in words if not word.startswith("-")), ""))
-    if any(word.partition("=")[0].lstrip("-") in _SECRETS for word in words if word.startswith("-")):
+    if any(_is_secret(word) for word in words):
         # argparse would repeat it, and what follows it.
         parser.error("secrets are never arguments, which every process can read: give --token-file or set the variable")
     options = parser.parse_args(words)
     command: Command | None = getattr(options, "command", None)
     if command is None:
-        getattr(options, "group", parser).print_help()
-        return EXIT_USAGE
+        return _End(EXIT_USAGE, getattr(options, "group", parser).format_help())
     try:
         outcome = command.run(options)
-        _print(outcome, as_json=options.json)
     except errors.Error as error:
         return _failed(command, error, as_json=options.json)
-    return EXIT_DIFFERENT if outcome.different and getattr(options, "exit_code", False) else outcome.code
+    different = outcome.different and getattr(options, "exit_code", False)
+    return _End(EXIT_DIFFERENT if different else outcome.code, _text(outcome, as_json=options.json))
+
+
+def _is_secret(word: str) -> bool:
+    """Tell whether a word is an option that could only hold a secret, however it is spelt."""
+    name = word.partition("=")[0].lstrip("-").replace("_", "-").lower()
+    return word.startswith("-") and name != "token-file" and any(part in name for part in _SECRETS)
 
 
 def exit_code(error: errors.Error) -> int:
@@ -86,20 +119,19 @@ def exit_code(error: errors.Error) -> int:
     return EXIT_REFUSED if isinstance(error, (errors.GuardRefused, errors.GateClosed)) else EXIT_FAILED
 
 
-def _failed(command: Command, error: errors.Error, *, as_json: bool) -> int:
+def _failed(command: Command, error: errors.Error, *, as_json: bool) -> _End:
+    text = ""
     if as_json:
-        _print(Outcome({**error.details, "failed": True, "msg": str(error)}), as_json=True)
+        text = _text(Outcome({**error.details, "failed": True, "msg": str(error)}), as_json=True)
     elif error.details and command.shows:
-        _print(Outcome({}, command.shows(error.details)), as_json=False)
-    say(f"consulops: {error}")
-    return exit_code(error)
+        text = _text(Outcome({}, command.shows(error.details)), as_json=False)
+    return _End(exit_code(error), text, f"consulops: {error}")
 
 
-def _print(outcome: Outcome, *, as_json: bool) -> None:
+def _text(outcome: Outcome, *, as_json: bool) -> str:
     if as_json:
-        sys.stdout.write(json.dumps(outcome.result, indent=2, sort_keys=True) + "\n")
-    else:
-        sys.stdout.write(lines_of(outcome.lines))
+        return json.dumps(outcome.result, indent=2, sort_keys=True) + "\n"
+    return lines_of(map(printable, outcome.lines))
 
 
 def _parser(word: str) -> argparse.ArgumentParser:

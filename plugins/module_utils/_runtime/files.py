@@ -34,6 +34,8 @@ def read_json(path: str) -> dict[str, t.Any]:
         raise InvalidOption(f"{path}: line {error.lineno}, column {error.colno}: {error.msg}.") from None
     except _Twice as error:
         raise InvalidOption(f"{path}: {error.args[0]!r} is given twice in one object.") from None
+    except ValueError:
+        raise InvalidOption(f"{path}: it holds a number with more digits than any option has.") from None
     if not isinstance(found, dict):
         raise InvalidOption(f"{path}: the file must hold one JSON object.")
     return found

@@ -4,15 +4,20 @@
 
 """Options from a JSON file, held against the specs that modules have: unknown keys and wrong types by the key's path.
 
-Nothing is converted: a file says 5 or "5", and only one of them is a number. Pure.
+Nothing is converted: a file says 5 or "5", and only one of them is a number. Only a path may begin with ~ or hold a variable.
 """
 
 from __future__ import annotations
 
 import difflib
+import os
+import re
 import typing as t
 
 from .._consul.errors import InvalidOption
+
+LARGEST = 10**15
+_UNSPEAKABLE = re.compile("[\x00\ud800-\udfff]")
 
 Spec = t.Mapping[str, t.Mapping[str, t.Any]]
 
@@ -69,17 +74,27 @@ def _value(rules: t.Mapping[str, t.Any], value: t.Any, where: str) -> t.Any:
         return [_value(element, item, f"{where}[{number}]") for number, item in enumerate(value)]
     if kind == "dict" and "options" in rules:
         return checked(rules["options"], value, where, rules.get("mutually_exclusive", ()))
+    if isinstance(value, str):
+        _check_text(value, where)
     choices = rules.get("choices")
     if choices and value not in choices:
         raise InvalidOption(f"{where}: {value!r} is none of {', '.join(map(str, choices))}.")
+    if kind == "path":
+        return os.path.expanduser(os.path.expandvars(value))  # noqa: PTH111  as Ansible does it
     return float(value) if kind == "float" else value
 
 
 def _check_type(kind: str, value: t.Any, where: str) -> None:
     types, called = _TYPES[kind]
     # true is a whole number for Python, and for nobody else.
-    if not isinstance(value, types) or (isinstance(value, bool) and kind in ("int", "float")):
+    wrong = not isinstance(value, types) or (isinstance(value, bool) and kind in ("int", "float"))
+    if wrong or (kind in ("int", "float") and abs(value) > LARGEST):
         raise InvalidOption(f"{where}: {called} is needed, and {_shown(value)} is not.")
+
+
+def _check_text(value: str, where: str) -> None:
+    if _UNSPEAKABLE.search(value):
+        raise InvalidOption(f"{where}: {ascii(value)} has a character in it that no option can hold.")
 
 
 def _shown(value: t.Any) -> str:

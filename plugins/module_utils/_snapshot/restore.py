@@ -158,6 +158,10 @@ def perform(client: Client, request: Request, prepared: Prepared, now: float) ->
             f"The restore was accepted, but it could not be verified: {error} Look at the servers' logs and run it again "
             f"to compare. The state before is in {safety}"
         ) from None
+    except KeyboardInterrupt:
+        raise NotAsIntended(
+            f"Interrupted after the restore was done and before it was verified. Run it again to compare. The state before is in {safety}"
+        ) from None
 
 
 def _afterwards(
@@ -251,6 +255,10 @@ def _send(client: Client, request: Request, prepared: Prepared, safety: Path) ->
             if not upload.begun:
                 raise
             raise RestoreUncertain(_UNCERTAIN.format(error=error, safety=safety), error.status, error.said) from None
+        except KeyboardInterrupt:
+            if not upload.begun:
+                raise
+            raise RestoreUncertain(_UNCERTAIN.format(error="interrupted by a person", safety=safety)) from None
 
 
 def _refused_kinds(client: Client, in_file: Survey, live: Survey) -> tuple[str, ...]:

@@ -9,11 +9,13 @@ It reads the newest snapshots too, which the wing of alerting must not know.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from .._alerting import report
 from .._alerting.check import Waiting, wait_until_well
 from .._alerting.read import Look
 from .._alerting.reading import Snapshot
-from .._alerting.ruleset import make_expected, make_rules
+from .._alerting.ruleset import Expected, RuleSet, make_expected, make_rules
 from .._snapshot import catalogue
 from .._snapshot.guard import readable_path
 from .call import ONE_TOKEN, Call, Result, Spec, Task, connection_spec, side_spec
@@ -33,19 +35,41 @@ SPEC: Spec = dict(
 )
 
 
-def check(call: Call) -> Result:
+@dataclass(frozen=True)
+class _Asked:
+    """What the options mean."""
+
+    rules: RuleSet
+    expected: dict[str, Expected]
+    waiting: Waiting
+
+
+def _asked(call: Call) -> _Asked:
     options = call.params
     rules = make_rules(options["rules"], options["match"], options["ignore"])
-    expected = make_expected(options["expect"])
     waiting = Waiting(options["wait"], options["stable_for"])
     waiting.check()
-    directory = options["snapshots"]
+    return _Asked(rules, make_expected(options["expect"]), waiting)
+
+
+def _check(call: Call) -> None:
+    _asked(call)
+    with call.clients(call.params["connections"], call.params["datacenters"]):
+        pass
+
+
+def check(call: Call) -> Result:
+    options, asked = call.params, _asked(call)
     with call.clients(options["connections"], options["datacenters"]) as clients:
         outcome = wait_until_well(
-            clients, lambda: Look(rules, newest_snapshots(directory)), expected, options["fail_on"], waiting
+            clients,
+            lambda: Look(asked.rules, newest_snapshots(options["snapshots"])),
+            asked.expected,
+            options["fail_on"],
+            asked.waiting,
         )
     result = report.result(outcome)
-    if outcome.judgement.fails(options["fail_on"]):
+    if outcome.is_closed(options["fail_on"]):
         raise report.closed(outcome, result)
     return result
 
@@ -71,4 +95,5 @@ ALERT_CHECK = Task(
         ONE_TOKEN,
         ("datacenters", "connections"),
     ),
+    _check,
 )

@@ -66,11 +66,15 @@ class Call:
 
 @dataclass(frozen=True)
 class Task:
-    """What can be asked for: its options and the work. ``work`` raises an Error whose sentence is for people."""
+    """What can be asked for: its options and the work. ``work`` raises an Error whose sentence is for people.
+
+    ``check`` raises the InvalidOption that ``work`` would raise before it asks anybody anything.
+    """
 
     spec: Spec
     work: t.Callable[[Call], Result]
     mutually_exclusive: tuple[tuple[str, ...], ...] = ()
+    check: t.Callable[[Call], object] | None = None
 
 
 def connection_spec() -> Spec:

@@ -6,8 +6,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+import typing as t
 
+from .._consul.client import Client
 from .._consul.patience import Patience
 from .._consul.units import parse_duration
 from .._replication import report
@@ -65,7 +68,8 @@ SPEC: Spec = dict(
 )
 
 
-def replicate(call: Call) -> Result:
+def _asked(call: Call) -> Request:
+    """Return what the options mean. Raises InvalidOption."""
     options = call.params
     request = Request(
         pairs=tuple(make_pairs(options["prefixes"], options["delete"])),
@@ -84,9 +88,26 @@ def replicate(call: Call) -> Result:
         show_values=options["diff_values"],
     )
     request.check()
+    return request
+
+
+@contextlib.contextmanager
+def _both(call: Call, request: Request) -> t.Iterator[tuple[Client, Client]]:
+    """Give clients of both sides, which are not one store as far as options tell."""
     with call.client("source") as source, call.client("destination") as destination:
         if is_same(source.endpoint, destination.endpoint):
             check_one_store(request.pairs)
+        yield source, destination
+
+
+def _check(call: Call) -> None:
+    with _both(call, _asked(call)):
+        pass
+
+
+def replicate(call: Call) -> Result:
+    request = _asked(call)
+    with _both(call, request) as (source, destination):
         prepared = prepare(source, destination, request)
         if call.check:
             for plan in prepared.plans:
@@ -105,4 +126,4 @@ def replicate(call: Call) -> Result:
     return result
 
 
-REPLICATE = Task(SPEC, replicate, (ONE_TOKEN,))
+REPLICATE = Task(SPEC, replicate, (ONE_TOKEN,), _check)

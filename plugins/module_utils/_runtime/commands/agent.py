@@ -15,9 +15,10 @@ import typing as t
 import zipimport
 
 from ..._consul._libraries import msgpack
+from ..._consul.errors import InvalidOption
 from ..._consul.version import COLLECTION, VERSION
 from ..._tasks.call import Task
-from .. import files, secrets, show
+from .. import arguments, files, secrets, show
 from .base import Command, Outcome, Result, make_call
 
 
@@ -65,7 +66,7 @@ def _task(kind: str) -> Task:
 
 
 def _check_config_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", help="the file")
+    parser.add_argument("path", type=arguments.named, help="the file")
     parser.add_argument(
         "--as",
         dest="kind",
@@ -82,7 +83,13 @@ def _check_config(options: argparse.Namespace) -> Outcome:
         config = agents.read_config(options.path, secrets.surroundings(os.environ))
         result: Result = {"path": options.path, "agent": config.agent, "name": config.name, "valid": True}
         return Outcome(result, [f"{options.path}: a valid configuration of the {config.agent} agent {config.name}"])
-    make_call(_task(options.kind), files.read_json(options.path), options.path)
+    task = _task(options.kind)
+    call = make_call(task, files.read_json(options.path), options.path)
+    try:
+        if task.check is not None:
+            task.check(call)
+    except InvalidOption as error:
+        raise InvalidOption(f"{options.path}: {error}") from None
     return Outcome({"path": options.path, "valid": True}, [f"{options.path}: valid"])
 
 

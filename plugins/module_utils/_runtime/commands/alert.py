@@ -19,8 +19,10 @@ def _alert_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _alert(options: argparse.Namespace) -> Outcome:
-    read = files.read_json(options.config) if options.config else {}
+    read = {} if options.config is None else files.read_json(options.config)
     params = {**read, **arguments.given(options, ALERT_CHECK.spec)}
+    if options.datacenters:
+        params["datacenters"] = [name for text in options.datacenters for name in text.split(",")]
     result = ALERT_CHECK.work(make_call(ALERT_CHECK, params, options.config or ""))
     return Outcome(result, show.judged(result))
 

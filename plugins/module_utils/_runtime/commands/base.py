@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import typing as t
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 
 from ..._consul.errors import InvalidOption
 from ..._tasks.call import Call, Task
-from .. import secrets
+from .. import arguments, secrets
 from ..options import checked
 
 Result = dict[str, t.Any]
@@ -58,8 +59,22 @@ def _warn(sentence: str) -> None:
 
 def say(sentence: str, end: str = "\n") -> None:
     """Tell the person at the terminal, beside the result."""
-    sys.stderr.write(sentence + end)
-    sys.stderr.flush()
+    try:
+        sys.stderr.write(printable(sentence) + end)
+        sys.stderr.flush()
+    except OSError:  # full, or nobody reads it
+        give_up(sys.stderr)
+
+
+def give_up(stream: t.TextIO) -> None:
+    """Let what is still to be written go nowhere: Python would fail with it at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def printable(text: str) -> str:
+    """Return a line without what would move the cursor, colour the terminal or begin another line."""
+    return "".join(letter if letter == " " or letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def add_check(parser: argparse.ArgumentParser) -> None:
@@ -75,4 +90,4 @@ def add_exit_code(parser: argparse.ArgumentParser) -> None:
 def add_config(parser: argparse.ArgumentParser, module: str, *, required: bool) -> None:
     """Add --config."""
     text = f"a JSON file with the options of the module {module}"
-    parser.add_argument("--config", metavar="FILE", required=required, help=text)
+    parser.add_argument("--config", metavar="FILE", type=arguments.named, required=required, help=text)

@@ -26,7 +26,7 @@ _OF_SNAPSHOT = {name for name in SNAPSHOT.spec if name in (*_SAVING, *_RESTORING
 
 
 def _save_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", help="a directory, or the file to write")
+    parser.add_argument("path", type=arguments.named, help="a directory, or the file to write")
     add_check(parser)
     arguments.add(parser, SNAPSHOT.spec, _OF_SNAPSHOT - set(_SAVING))
 
@@ -38,19 +38,20 @@ def _save(options: argparse.Namespace) -> Outcome:
 
 
 def _list_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", help="a directory of snapshots")
+    parser.add_argument("path", type=arguments.named, help="a directory of snapshots")
     arguments.add(parser, {"verify": SNAPSHOT_INFO.spec["verify"]})
+    parser.add_argument("--exit-code", action="store_true", help="exit with 5 when one of them is broken")
 
 
 def _list(options: argparse.Namespace) -> Outcome:
     result = SNAPSHOT_INFO.work(make_call(SNAPSHOT_INFO, arguments.given(options, SNAPSHOT_INFO.spec)))
     if "snapshots" not in result:
         raise InvalidOption(f"{options.path} is a snapshot: consulops snapshot inspect shows it.")
-    return Outcome(result, show.catalogue(result))
+    return Outcome(result, show.catalogue(result), different=any(found["problem"] for found in result["snapshots"]))
 
 
 def _inspect_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", help="a snapshot file")
+    parser.add_argument("path", type=arguments.named, help="a snapshot file")
     arguments.add(parser, {name: SNAPSHOT_INFO.spec[name] for name in ("kv_depth", "kv_prefix", "key", "show_value")})
 
 
@@ -62,7 +63,7 @@ def _inspect(options: argparse.Namespace) -> Outcome:
 
 
 def _diff_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", help="a snapshot file")
+    parser.add_argument("path", type=arguments.named, help="a snapshot file")
     parser.add_argument("compare_with", nargs="?", help="another one; without it the live state is compared")
     add_exit_code(parser)
     left_out = {"path", "compare_with", "compare_live", "kv_depth", "kv_prefix", "key", "show_value", "verify"}
@@ -78,7 +79,7 @@ def _diff(options: argparse.Namespace) -> Outcome:
 
 
 def _restore_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", help="the snapshot to restore")
+    parser.add_argument("path", type=arguments.named, help="the snapshot to restore")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     add_check(parser)
     parser.add_argument("--prefix", dest="prefixes", action="append", metavar="PREFIX", help=arguments.HELP["prefix"])
@@ -87,7 +88,7 @@ def _restore_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _restore(options: argparse.Namespace) -> Outcome:
     params = {**arguments.given(options, SNAPSHOT.spec), "state": "restored"}
-    if not (options.check or options.yes) and not sys.stdin.isatty():
+    if not (options.check or options.yes) and not (sys.stdin and sys.stdin.isatty()):
         raise InvalidOption("A restore asks first, and nobody is at the terminal: look with --check, then give --yes.")
     if not options.yes:
         plan = SNAPSHOT.work(make_call(SNAPSHOT, params, check=True))
