@@ -30,7 +30,7 @@ options:
     description:
       - Changes to the built-in rules. Each names a C(rule) and may set C(enabled), C(severity) (V(critical), V(warning) or
         V(none)), thresholds C(warning) and C(critical) (a number, a duration as V(26h), or V(none)), and for C(check_status) C(severities), a
-        dictionary of the check's status and the severity.
+        dictionary of the check's status (V(warning), V(critical)) and the severity. What is not named stays as it is.
       - C(check_status), C(node_down) and C(service_min_healthy) take C(match) and C(ignore), as O(match). An entry with C(match) stands
         before the built-in one, which still judges the rest.
       - C(service_min_healthy) needs C(match) with C(service), and C(warning) or C(critical) as a number or as a percentage.
@@ -44,7 +44,8 @@ options:
   match:
     description:
       - Look only at checks and nodes that match one of these. Each is a dictionary of C(node), C(service), C(check), C(tags) (patterns
-        or lists of them), C(node_meta) and C(service_meta) (dictionaries of patterns). All that are given must match.
+        or lists of them), C(node_meta) and C(service_meta) (dictionaries of patterns). All that are given must match. C(check) is
+        the check's ID or its name.
       - A pattern is a glob as V(web-*), or after V(re:) a regular expression.
     type: list
     elements: dict
@@ -71,7 +72,7 @@ options:
     default: 0.0
   stable_for:
     description:
-      - Seconds for which everything must stay well. Needs O(wait) of at least as long.
+      - Seconds for which everything must stay well. Needs O(wait) of at least as long. Fails when it was well for less.
     type: float
     default: 0.0
 extends_documentation_fragment:
@@ -152,7 +153,7 @@ findings:
       description: The node, if it is about one.
       type: str
     service:
-      description: ID of the service, if it is about one.
+      description: ID of the service, or its name where it is about all of its instances.
       type: str
     check:
       description: ID of the check, if it is about one.

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.ansible import COLLECTIONS, ModuleFailed, run_module, run_playbook
+from tests.lab.ansible import COLLECTIONS, ModuleFailed, run_module, run_our_playbook, run_playbook
 from tests.lab.consul import Datacenter, Lab, eventually
 
 SAVE = "consulops.failover.consul_snapshot"
@@ -136,3 +136,10 @@ def test_the_documentation_of_every_module_renders() -> None:
         )
         options = json.loads(done.stdout)[module]["doc"]["options"]
         assert {"url", "token", "token_file", "datacenter", "timeout"} <= set(options)
+
+
+@pytest.mark.parametrize("name", ["health", "replicate", "restore"])
+def test_a_controller_that_is_misspelt_ends_nothing_well(tmp_path: Path, name: str) -> None:
+    done = run_our_playbook(tmp_path / "run", name, {f"consul_{name}_controller": "consull1.example.com"})
+    assert done.returncode != 0
+    assert f"consul_{name}_controller is consull1.example.com, which the inventory does not know" in done.stdout
