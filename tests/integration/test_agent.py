@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import signal
+import socket
+import struct
 import time
 import typing as t
 from datetime import datetime
@@ -17,6 +21,7 @@ import requests
 
 from tests.lab.agents import AgentProcess, Journal, run_command, writers_in_turn
 from tests.lab.consul import Datacenter, Lab, eventually
+from tests.lab.faults import Proxy
 from tests.lab.fill import new_token
 
 QUICK = {"interval": "50ms"}
@@ -226,6 +231,103 @@ def test_a_configuration_is_taken_over_only_when_it_is_right(lab: Lab, agents: A
     agent.wait("active")
     eventually(lambda: agent.status()["reloads"] == 1, what="the reload is counted")
     assert datacenter.request("GET", "/v1/kv/consulops/agents/demonstration/lease").json()[0].get("Session") is None
+
+
+def test_a_loop_that_comes_back_after_it_was_replaced_is_not_heard(lab: Lab, agents: Agents) -> None:
+    """Its Consul hangs, a person corrects the address and reloads; much later the old question times out."""
+    datacenter = lab.datacenter()
+    with Proxy(datacenter.url, f"{lab.network}.250", fault="hang", path="/v1/", method="PUT") as hung:
+        agent = agents.start(datacenter, connection={"url": hung.url, "timeout": 2})
+        eventually(lambda: ("PUT", "/v1/session/create") in hung.requests, what="it hangs")
+        agent.configure(agents.settings(datacenter))
+        agent.reload()
+        rounds = agent.wait("active")["rounds"]
+        failures = agent.status()["failures"]
+        # The answer that does not come is given up after its timeout, and then some.
+        until = time.monotonic() + 4
+        while time.monotonic() < until:
+            found = agent.status()
+            assert (found["state"], found["lease"]["held"], found["problem"]) == ("active", True, ""), found
+            assert found["failures"] == failures
+        assert agent.status()["rounds"] > rounds and agent.status()["lease"]["fence"] > 0
+
+
+def test_reload_and_stop_at_once_ends_in_time_also_when_consul_hangs(lab: Lab, agents: Agents) -> None:
+    datacenter = lab.datacenter()
+    with Proxy(datacenter.url, f"{lab.network}.250", method="PUT", path="/v1/") as hung:
+        agent = agents.start(datacenter, connection={"url": hung.url})
+        agent.wait("active")
+        hung.fault = "hang"
+        agent.configure(agents.settings(datacenter, connection={"url": hung.url}, log_level="debug"))
+        agent.reload()
+        eventually(lambda: "taking the configuration over" in agent.log(), what="it reloads")
+        assert agent.stop() < 2 and agent.process.returncode == 0
+
+
+def test_a_lease_key_that_somebody_wrote_to_is_free_again_at_once(lab: Lab, agents: Agents) -> None:
+    datacenter = lab.datacenter()
+    agent = agents.start(datacenter, lease={"lock_delay": "1s"})
+    fence = agent.wait("active")["lease"]["fence"]
+    datacenter.put("/v1/kv/consulops/agents/demonstration/lease", "mine")
+    eventually(lambda: agent.status()["lease"]["fence"] > fence, 15, "it has taken the lease again")
+    assert len(writers_in_turn(Journal(datacenter).sessions())) <= 2
+
+
+def test_two_agents_of_a_host_may_show_as_one_service(lab: Lab, agents: Agents) -> None:
+    datacenter = lab.datacenter()
+    for name in ("one", "two"):
+        agents.start(datacenter, name=name, service={"name": "both"}).wait("active")
+    eventually(lambda: len(datacenter.get("/v1/health/service/both?passing")) == 2, what="both are in the catalogue")
+
+
+def test_another_consul_is_told_and_the_old_one_is_told_goodbye(lab: Lab, agents: Agents) -> None:
+    one, two = lab.datacenter("one"), lab.datacenter("two")
+    agent = agents.start(one, service={"name": "mover"})
+    agent.wait("active")
+    eventually(lambda: one.get("/v1/health/service/mover?passing"), what="the first knows it")
+    agent.configure(agents.settings(two, service={"name": "mover"}))
+    agent.reload()
+    eventually(lambda: two.get("/v1/health/service/mover?passing"), what="the second knows it")
+    eventually(lambda: one.get("/v1/health/service/mover") == [], what="the first has forgotten it")
+
+
+ODD = ['"x"', "[5]", "[null]", "[[]]", "5", '{"ID":null}', "[" * 3000, "[" * 3000 + "]" * 3000, '[{"Key":5}]', "{}"]
+
+
+@pytest.mark.parametrize("path", ["/v1/kv/", "/v1/session/create", "/v1/txn"])
+def test_answers_that_nobody_expects_end_nothing(lab: Lab, agents: Agents, path: str) -> None:
+    datacenter = lab.datacenter()
+    with Proxy(datacenter.url, f"{lab.network}.250", path=path) as odd:
+        agent = agents.start(datacenter, connection={"url": odd.url}, hand_over_after=1000)
+        agent.wait("active")
+        for method in ("GET", "PUT"):
+            for body in ODD:
+                odd.body, odd.method, odd.fault = body, method, "json"
+                seen = len(odd.requests)
+                eventually(lambda seen=seen: len(odd.requests) > seen + 2, 60, f"it goes on asking after {body[:20]}")
+                assert agent.process.poll() is None, agent.log()
+            odd.fault = ""
+            agent.wait("active", 60)
+    assert "Traceback" not in agent.log()
+
+
+def test_clients_that_hang_on_or_go_away_do_no_harm(lab: Lab, agents: Agents) -> None:
+    agent = agents.start(lab.datacenter())
+    agent.wait("active")
+    host, port = agent.url.removeprefix("http://").split(":")
+    idle = [socket.create_connection((host, int(port)), 5) for _client in range(100)]
+    for one in idle:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing it resets it
+        with contextlib.suppress(OSError):
+            one.sendall(b"GET /status HT")
+    threads = int(
+        re.findall(r"^Threads:\s+(\d+)", Path(f"/proc/{agent.process.pid}/status").read_text(), re.MULTILINE)[0]
+    )
+    assert threads < 50
+    for one in idle:
+        one.close()
+    eventually(lambda: requests.get(f"{agent.url}/healthz", timeout=5).ok, what="it answers again")
+    assert "Traceback" not in agent.log() and "Exception" not in agent.log()
 
 
 def test_systemd_hears_of_everything(lab: Lab, agents: Agents) -> None:

@@ -16,7 +16,14 @@ from pathlib import Path
 import pytest
 from ansible_collections.consulops.failover.plugins.module_utils._consul import errors
 from ansible_collections.consulops.failover.plugins.module_utils._consul.patience import BackOff
-from ansible_collections.consulops.failover.plugins.module_utils._runtime import agents, cli, files, secrets, systemd
+from ansible_collections.consulops.failover.plugins.module_utils._runtime import (
+    agents,
+    cli,
+    files,
+    loop,
+    secrets,
+    systemd,
+)
 from ansible_collections.consulops.failover.plugins.module_utils._runtime.metrics import exposition
 from ansible_collections.consulops.failover.plugins.module_utils._runtime.options import checked
 from ansible_collections.consulops.failover.plugins.module_utils._runtime.page import page
@@ -54,7 +61,17 @@ def refused(given: t.Mapping[str, t.Any], environ: t.Mapping[str, str] | None = 
         ({**AGENT, "lease": {"ttl": 20}}, "lease.ttl: a text is needed, and 20 is not."),
         ({**AGENT, "lease": {"ttl": "19s"}}, "lease.ttl: 19s is not between 20 and 86400 seconds."),
         ({**AGENT, "lease": {"lock_delay": "61s"}}, "lease.lock_delay: 61s is not between 0 and 60 seconds."),
-        ({**AGENT, "lease": {"key": "/a"}}, "lease.key: '/a' is not a key: it begins or ends with a slash."),
+        ({**AGENT, "lease": {"key": "/a"}}, "lease.key: '/a' is not a key that can be locked: it begins or ends"),
+        ({**AGENT, "lease": {"key": "a//b"}}, "lease.key: 'a//b' is not a key that can be locked"),
+        ({**AGENT, "lease": {"key": ""}}, "lease.key: it is empty"),
+        ({**AGENT, "lease": {"key": "\ud800"}}, "lease.key: "),
+        ({**AGENT, "lease": {"lock_delay": "500ms"}}, "lease.lock_delay: 500ms must be whole seconds."),
+        ({**AGENT, "service": {"name": "../../kv/x?"}}, "service.name: '../../kv/x?' must be letters"),
+        ({**AGENT, "service": {"name": ""}}, "service.name: '' must be letters"),
+        ({**AGENT, "endpoint": {"address": ""}}, "endpoint.address: '' is no IP address"),
+        ({**AGENT, "endpoint": {"address": "not an ip"}}, "endpoint.address: 'not an ip' is no IP address"),
+        ({**AGENT, "endpoint": {"port": 0}}, "endpoint.port: 0 is not a port."),
+        ({**AGENT, "connection": {"url": "https://a:1", "ca_path": "/does/not/exist"}}, "connection: "),
         ({**AGENT, "lease": []}, "lease: an object is needed, and a list is not."),
         ({**AGENT, "endpoint": {"port": True}}, "endpoint.port: a whole number is needed, and true is not."),
         ({**AGENT, "endpoint": {"port": "9180"}}, "endpoint.port: a whole number is needed, and '9180' is not."),
@@ -207,18 +224,47 @@ def test_a_status_tells_of_new_states_only_and_forgets_what_is_over() -> None:
     moments = iter(range(1000))
     told: list[str] = []
     status = Status("a", "n", "node", lambda facts: told.append(facts.sentence), lambda: float(next(moments)))
-    status.standby()
-    status.standby()
-    status.active(7, "s")
-    status.worked(Round(1.0, "wrote 1", {"entries": 1}), 0.1)
-    status.failed("no leader", holding=True)
-    status.failed("no leader", holding=True)
-    status.worked(Round(1.0, "wrote 2", {"entries": 2}), 0.1)
-    status.failed("gone", holding=False)
-    status.standby()
+    voice = status.configured("a", "n", "key")
+    voice.standby()
+    voice.standby()
+    voice.active(7, "s")
+    voice.worked(Round(1.0, "wrote 1", {"entries": 1}), 0.1, 5.0)
+    voice.failed("no leader", holding=True)
+    voice.failed("no leader", holding=True)
+    voice.worked(Round(1.0, "wrote 2", {"entries": 2}), 0.1, 6.0)
+    voice.failed("gone", holding=False)
+    voice.standby()
     assert told == ["standby", "active", "active: no leader", "active: wrote 2", "failing: gone", "standby"]
     facts = status.facts
     assert (facts.failures, facts.failures_in_row, facts.rounds, facts.terms, facts.fence) == (3, 0, 2, 1, 0)
+
+
+def test_who_was_replaced_is_not_heard_any_more() -> None:
+    status = Status("a", "n", "node", lambda _facts: None)
+    old = status.configured("a", "n", "key")
+    old.active(7, "s")
+    new = status.configured("a", "n", "other")
+    assert (status.facts.state, status.facts.fence) == ("starting", 0), "what the old one said does not count"
+    new.active(9, "t")
+    for late in (lambda: old.failed("timed out", holding=False), old.standby, lambda: old.active(7, "s")):
+        late()
+        assert (status.facts.state, status.facts.fence, status.facts.problem) == ("active", 9, "")
+    new.failed("no leader", holding=False)
+    new.worked(Round(1.0, "", {}), 0.1, 1.0)
+    assert status.facts.state == "active", "who works is active"
+
+
+def test_who_sleeps_as_he_was_told_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interval of an hour is no reason for systemd to start the agent again."""
+    monkeypatch.setattr(loop, "SIGN_OF_LIFE_S", 0.01)
+    sleeper = loop.Loop(agents.make_config({**AGENT}, {}), Status("a", "n", "node", lambda _facts: None))
+    before = sleeper.last_sign_of_life
+    sleeper._sleep(0.1)
+    assert sleeper.last_sign_of_life - before >= 0.09
+    sleeper._wake.set()
+    started = time.monotonic()
+    sleeper._sleep(60)
+    assert time.monotonic() - started < 5, "what wakes it, wakes it at once"
 
 
 def test_the_wall_clock_may_stand_anywhere() -> None:

@@ -78,7 +78,7 @@ class Reply:
         """Return the decoded body. Raises BadAnswer when it is not JSON."""
         try:
             return json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise errors.BadAnswer(
                 f"{self.asked}: the answer is not Consul's ({_shown(self.body, self.endpoint)!r}). "
                 "Does something else listen there?",
@@ -328,7 +328,7 @@ def _body(response: requests.Response, asked: str, silence_s: float, limit: int)
 
 
 def _number(text: str | None) -> int:
-    return int(text) if text and text.isdigit() else 0
+    return int(text) if text and re.fullmatch("[0-9]{1,19}", text) else 0
 
 
 def _shown(body: bytes, endpoint: Endpoint) -> str:
@@ -490,7 +490,7 @@ class _Transport(LibraryHTTPClient):
             return callback(LibraryResponse(*fields))
         except LibraryNotFound:
             _raise_for(404, reply.body, reply.headers, reply.asked, self._client.endpoint)
-        except (LibraryError, ValueError, KeyError, TypeError) as error:
+        except (LibraryError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             shown = _shown(reply.body, reply.endpoint)
             raise errors.BadAnswer(f"{reply.asked}: the answer is not Consul's ({shown!r}): {error}.") from None
 

@@ -230,7 +230,7 @@ def _read(
     too_old = max_stale_s is not None and (reply.last_contact_ms > max_stale_s * 1000 or not reply.known_leader)
     if consistency == "stale" and too_old:
         reply = client.get(path, params, absent_ok=True, max_bytes=max_bytes)
-    return Shard(key if isinstance(key, str) else "", _entries(reply), reply.index)
+    return Shard(key if isinstance(key, str) else "", entries_of(reply), reply.index)
 
 
 def check_readable(client: Client, prefix: str) -> None:
@@ -283,7 +283,7 @@ def is_addressable(prefix: str) -> bool:
     return not any(element in (".", "..") for element in prefix.split("/"))
 
 
-def _entries(reply: Reply) -> tuple[Entry, ...]:
+def entries_of(reply: Reply) -> tuple[Entry, ...]:
     """Return the keys of an answer. An answer that is not Consul's is no empty one: raises BadAnswer."""
     if reply.status == 404:
         return ()
@@ -291,9 +291,7 @@ def _entries(reply: Reply) -> tuple[Entry, ...]:
     try:
         if not isinstance(items, list):
             raise TypeError
-        if not all(isinstance(item["Key"], str) for item in items):
-            raise TypeError
-        return tuple(
+        found = tuple(
             Entry(
                 key=item["Key"],
                 value=base64.b64decode(item["Value"] or ""),
@@ -305,7 +303,10 @@ def _entries(reply: Reply) -> tuple[Entry, ...]:
             )
             for item in items
         )
-    except (TypeError, LookupError, ValueError):
+        if not all(isinstance(entry.key, str) and isinstance(entry.modify_index, int) for entry in found):
+            raise TypeError
+        return found
+    except (TypeError, LookupError, ValueError, AttributeError):
         raise errors.BadAnswer(
             f"{reply.asked}: the answer holds no keys as Consul writes them. Does something else listen there?", 200
         ) from None

@@ -11,12 +11,13 @@ Source: https://developer.hashicorp.com/consul/tutorials/developer-configuration
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import typing as t
 from dataclasses import replace
 
-from . import errors
+from . import errors, kv
 from .client import Client
 from .kv import Operation
 from .watch import Watch
@@ -143,6 +144,10 @@ class Lock:
         if self._thread is not None:
             self._stop.set()
             self._thread.join()
+        if self.session is not None:
+            # It may still hold the key, which somebody rewrote: nobody could take it before the TTL ends it.
+            with contextlib.suppress(errors.ConsulError):
+                self._client.consul.session.destroy(self.session)
         self.fence = 0
         self._lost.clear()
         self._stop.clear()
@@ -188,11 +193,10 @@ class Lock:
 
     def _key_index(self, client: Client, session: str | None) -> int:
         """Return the index at which the session took the key (it grows with every owner), 0 when it has not got it."""
-        _index, entry = client.consul.kv.get(self.key, consistency="consistent")
-        return int(entry["ModifyIndex"]) if entry and entry.get("Session") == session else 0
+        entries = kv.read_key(client, self.key, consistency="consistent").entries
+        return entries[0].modify_index if entries and entries[0].session == session else 0
 
     def _holder(self, watch: Watch) -> str | None:
         """Wait for a change of the key while somebody else holds it; return who holds it now."""
-        reply = watch.next().reply
-        entries = reply.json() if reply.status == 200 else []
-        return t.cast("str | None", entries[0].get("Session")) if entries else None
+        entries = kv.entries_of(watch.next().reply)
+        return entries[0].session or None if entries else None

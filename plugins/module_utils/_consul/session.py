@@ -64,7 +64,10 @@ def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
 def _context_trusting(ca_path: str) -> ssl.SSLContext:
     """Trust a file, or every PEM file of a directory as Consul's own tools do (OpenSSL wants hashed names)."""
     path = Path(ca_path)
-    files = sorted(item for item in path.iterdir() if item.is_file()) if path.is_dir() else [path]
+    try:
+        files = sorted(item for item in path.iterdir() if item.is_file()) if path.is_dir() else [path]
+    except OSError as error:
+        raise InvalidOption(f"ca_path {ca_path} cannot be read ({_reason(error)}).") from None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     loaded = 0
     for item in files:

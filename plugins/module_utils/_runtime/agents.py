@@ -6,12 +6,15 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import typing as t
 from dataclasses import dataclass
 
 from .._consul import endpoint
+from .._consul.client import Client
 from .._consul.errors import InvalidOption
+from .._consul.kv import is_addressable
 from .._consul.lock import MIN_TTL_S
 from .._consul.units import parse_duration
 from .._tasks.call import ONE_TOKEN, connection_spec
@@ -21,6 +24,7 @@ from .work import Kind
 
 AGENTS: dict[str, Kind] = {"demonstration": demonstration.KIND}
 
+SERVICE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?")  # it becomes part of keys, services, units and host names
 
 # Consul lets a session live for twice its TTL, so that half of ours goes into it.
@@ -147,10 +151,13 @@ def make_config(given: t.Mapping[str, t.Any], environ: t.Mapping[str, str]) -> A
     name = found["name"] or found["agent"]
     if not NAME.fullmatch(name):
         raise InvalidOption(f"name: {name!r} must be lower-case letters, digits and dashes, at most 48 of them.")
+    connection = _at("connection", lambda: endpoint.resolve(found["connection"], environ))
+    with _at("connection", lambda: Client(connection)):
+        pass  # so that a certificate that is not there is said now
     return AgentConfig(
         agent=found["agent"],
         name=name,
-        connection=_at("connection", lambda: endpoint.resolve(found["connection"], environ)),
+        connection=connection,
         lease=_lease(found["lease"], name),
         service=_service(found["service"], name),
         listen=_listen(found["endpoint"]),
@@ -163,19 +170,30 @@ def make_config(given: t.Mapping[str, t.Any], environ: t.Mapping[str, str]) -> A
 
 
 def _lease(found: dict[str, t.Any], name: str) -> Lease:
-    key = found["key"] or f"consulops/agents/{name}/lease"
-    if key.startswith("/") or key.endswith("/"):
-        raise InvalidOption(f"lease.key: {key!r} is not a key: it begins or ends with a slash.")
+    key = f"consulops/agents/{name}/lease" if found["key"] is None else found["key"]
+    if not key:
+        raise InvalidOption("lease.key: it is empty; leave it out for the agent's own.")
+    if key.endswith("/") or not is_addressable(key) or not key.isprintable():
+        raise InvalidOption(
+            f"lease.key: {key!r} is not a key that can be locked: it begins or ends with a slash, or has //, /./ or /../ in it."
+        )
     ttl_s = _seconds(found["ttl"], "lease.ttl", TTL_MULTIPLIER * MIN_TTL_S)
     # Consul's own limits of a lock delay are 0 and 60 s, those of a TTL 10 s and a day.
     delay_s = _seconds(found["lock_delay"], "lease.lock_delay", 0, 60)
+    if delay_s != int(delay_s):
+        raise InvalidOption(f"lease.lock_delay: {found['lock_delay']} must be whole seconds.")
     return Lease(key, int(ttl_s / TTL_MULTIPLIER), int(delay_s))
 
 
 def _service(found: dict[str, t.Any], name: str) -> Service:
+    service = f"consulops-{name}" if found["name"] is None else found["name"]
+    if not SERVICE.fullmatch(service):
+        raise InvalidOption(
+            f"service.name: {service!r} must be letters, digits, dots, dashes and underscores, at most 63 of them."
+        )
     return Service(
         register=found["register"],
-        name=found["name"] or f"consulops-{name}",
+        name=service,
         tags=tuple(found["tags"]),
         check_ttl_s=_seconds(found["check_ttl"], "service.check_ttl", 3),
         deregister_after_s=_seconds(found["deregister_after"], "service.deregister_after", 60, 1e7),
@@ -183,8 +201,12 @@ def _service(found: dict[str, t.Any], name: str) -> Service:
 
 
 def _listen(found: dict[str, t.Any]) -> Listen:
-    if not 0 <= found["port"] <= 65535:
+    if not 1 <= found["port"] <= 65535:
         raise InvalidOption(f"endpoint.port: {found['port']} is not a port.")
+    try:
+        ipaddress.ip_address("127.0.0.1" if found["address"] == "localhost" else found["address"])
+    except ValueError:
+        raise InvalidOption(f"endpoint.address: {found['address']!r} is no IP address of this host.") from None
     return Listen(found["enabled"], found["address"], found["port"])
 
 

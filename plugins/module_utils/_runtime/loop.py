@@ -23,6 +23,7 @@ from .work import Work
 
 log = logging.getLogger("consulops")
 
+SIGN_OF_LIFE_S = 5.0
 STANDBY_S = 300.0  # how long one attempt on the lease lasts; it is renewed without a gap
 
 
@@ -32,6 +33,7 @@ class Loop:
     def __init__(self, config: AgentConfig, status: Status) -> None:
         self._config = config
         self._status = status
+        self._voice = status.configured(config.agent, config.name, config.lease.key)
         self._stopping = threading.Event()
         self._wake = threading.Event()  # stopped, or the lease was lost: no reason to sleep on
         self._back_off = BackOff(config.first_pause_s, config.longest_pause_s)
@@ -76,13 +78,13 @@ class Loop:
                 self._alive()
                 self._wake.clear()
                 if not lease.acquire(0):
-                    self._status.standby()
+                    self._voice.standby()
                     self._back_off.reset()
                     if not lease.acquire(STANDBY_S):
                         continue
                 if self._stopping.is_set():
                     return
-                self._status.active(lease.fence, lease.session or "")
+                self._voice.active(lease.fence, lease.session or "")
                 if not self._serve(client, lease):
                     break
                 if not self._stopping.is_set():
@@ -90,7 +92,7 @@ class Loop:
         if not self._stopping.is_set():
             # Failing here, it may work elsewhere: another one gets as long as the lease lives to take it.
             log.warning("handing the lease over after %d failures in a row", self._config.hand_over_after)
-            self._wake.wait(self._config.lease.session_ttl_s)
+            self._sleep(self._config.lease.session_ttl_s)
 
     def _serve(self, client: Client, lease: Lock) -> bool:
         """Work for one term; return False when the lease should go to somebody else."""
@@ -108,26 +110,34 @@ class Loop:
                 # Without a leader nobody could take the lease; if there is one elsewhere, it is lost by its TTL.
                 failures += not isinstance(error, errors.NoLeader)
                 if failures >= self._config.hand_over_after:
-                    self._status.failed(str(error), holding=False)
+                    self._voice.failed(str(error), holding=False)
                     return False
                 self._pause(error, holding=True)
                 continue
-            self._wake.wait(pause_s)
+            self._sleep(pause_s)
         return True
 
     def _one_round(self, work: Work) -> float:
         started = time.monotonic()
         done = work.round()
-        self._status.worked(done, time.monotonic() - started)
+        self._voice.worked(done, time.monotonic() - started, time.time())
         self._back_off.reset()
         return done.pause_s
 
     def _pause(self, error: errors.Error, *, holding: bool) -> None:
-        self._status.failed(str(error), holding=holding)
-        self._alive()
+        self._voice.failed(str(error), holding=holding)
         self._wake.clear()
         if not self._stopping.is_set():
-            self._wake.wait(self._back_off.next_s())
+            self._sleep(self._back_off.next_s())
+
+    def _sleep(self, seconds: float) -> None:
+        """Sleep until it is time or something wakes us: who sleeps as he was told is alive."""
+        deadline = time.monotonic() + seconds
+        while True:
+            self._alive()
+            left = deadline - time.monotonic()
+            if left <= 0 or self._wake.wait(min(left, SIGN_OF_LIFE_S)):
+                return
 
     def _alive(self) -> None:
         self.last_sign_of_life = time.monotonic()

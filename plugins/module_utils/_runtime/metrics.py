@@ -31,6 +31,12 @@ def exposition(facts: Facts) -> str:
         ("failures_total", "counter", "Attempts that failed.", [({}, facts.failures)]),
         ("failures_in_row", "gauge", "Failures since something last worked.", [({}, facts.failures_in_row)]),
         ("reloads_total", "counter", "Configurations taken over while running.", [({}, facts.reloads)]),
+        (
+            "reload_failed",
+            "gauge",
+            "1 when the last new configuration was not taken over.",
+            [({}, bool(facts.reload_problem))],
+        ),
         ("last_round_seconds", "gauge", "How long the last round took.", [({}, facts.last_round_s)]),
         ("last_success_timestamp_seconds", "gauge", "When a round last ended well.", [({}, facts.last_success)]),
         ("start_timestamp_seconds", "gauge", "When the process began.", [({}, facts.started)]),

@@ -34,7 +34,8 @@ class Registration:
     def __init__(self, config: AgentConfig, status: Status) -> None:
         self._config = config
         self._status = status
-        self._id = f"{config.service.name}-{status.facts.node}"
+        # By the agent's own name: two agents of a host may show as one service.
+        self._id = f"consulops-{config.name}-{status.facts.node}"
         self._every_s = config.service.check_ttl_s / TELLS_PER_TTL
         self._stopping = threading.Event()
         self._news = threading.Event()
@@ -42,9 +43,19 @@ class Registration:
         self._goodbye = True
         self._thread = threading.Thread(target=self._run, name="registration", daemon=True)
 
+    @staticmethod
+    def is_same(one: AgentConfig, other: AgentConfig) -> bool:
+        """Tell whether two configurations have the same entry in the catalogue of the same Consul."""
+        return (one.service, one.name, one.connection) == (other.service, other.name, other.connection)
+
     def start(self) -> None:
         """Begin."""
         self._thread.start()
+
+    @property
+    def runs(self) -> bool:
+        """Whether the thread is there: it ends only when it is stopped, or by a mistake of ours."""
+        return self._thread.is_alive()
 
     def tell(self) -> None:
         """Tell Consul at once: the state has changed."""

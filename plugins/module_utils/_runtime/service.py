@@ -28,7 +28,8 @@ from .web import Web
 log = logging.getLogger("consulops")
 
 STOP_WITHIN_S = 1.5
-GOODBYE_S = 0.3  # of it, for telling Consul's catalogue
+RELOAD_WITHIN_S = 0.4  # with the time to stop it must stay below two seconds, for who reloads and stops at once
+GOODBYE_S = 0.3  # of the one, for telling Consul's catalogue
 TICK_S = 5.0
 LONGEST_ROUND_S = 600.0  # a loop that shows no sign of life for so long is dead: systemd shall start it again
 READY_AFTER_S = 10.0  # a Consul that is away does not keep a host from booting
@@ -103,14 +104,13 @@ class _Process:
                 return 0
             if signal.SIGHUP in came:
                 self._reload()
-            if not self._parts.loop.runs:
-                log.error("the loop ended by a mistake in it, which stands above; systemd starts the agent again")
+            if not self._parts.loop.runs or (self._registration and not self._registration.runs):
+                log.error("a thread ended by a mistake in it, which stands above; systemd starts the agent again")
                 return 1
 
     def _started(self, config: AgentConfig, web: Web | None = None) -> _Parts:
         if web is None and config.listen.enabled:
             web = Web(config.listen, self._status)
-        self._status.configured(config.agent, config.name, config.lease.key)
         parts = _Parts(config, Loop(config, self._status), web)
         self._registration = Registration(config, self._status) if config.service.register else None
         log.info(
@@ -131,19 +131,21 @@ class _Process:
             web = Web(config.listen, self._status) if moved and config.listen.enabled else None
         except errors.Error as error:
             log.error("the configuration was not taken over, the old one goes on: %s", error)
+            self._status.not_reloaded(str(error))
             notify(self._environ, READY="1", STATUS=f"the new configuration cannot be used: {error}")
             return
         log.info("taking the configuration over")
         _log_to_journal(config.log_level)
-        old.loop.stop(STOP_WITHIN_S)
+        old.loop.stop(RELOAD_WITHIN_S - GOODBYE_S)
         if self._registration:
-            same = config.service == old.config.service and config.name == old.config.name
+            same = Registration.is_same(config, old.config)
             self._registration.stop(GOODBYE_S, goodbye=not same)
         if moved and old.web:
             old.web.stop()
         self._parts = self._started(config, web if moved else old.web)
         self._status.reloaded()
         notify(self._environ, READY="1")
+        self._told = ""  # systemd may still show what was wrong with the last one
 
     def _stop(self) -> None:
         began = time.monotonic()

@@ -16,6 +16,7 @@ from .work import Round
 
 STARTING, STANDBY, ACTIVE, FAILING, STOPPING = "starting", "standby", "active", "failing", "stopping"
 STATES = (STARTING, STANDBY, ACTIVE, FAILING, STOPPING)
+_NO_LEASE: dict[str, t.Any] = {"fence": 0, "session": "", "problem": "", "summary": "", "numbers": {}}
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Facts:
     failures: int = 0
     failures_in_row: int = 0
     reloads: int = 0
+    reload_problem: str = ""
     last_success: float = 0.0
     last_round_s: float = 0.0
     summary: str = ""
@@ -71,65 +73,91 @@ class Status:
         self._lock = threading.Lock()
         self._on_change = on_change
         self._clock = clock
+        self._voice: Voice | None = None
 
     @property
     def facts(self) -> Facts:
         """The facts as they are now."""
         return self._facts
 
-    def configured(self, agent: str, name: str, lease_key: str) -> None:
-        """A configuration is in force, the first or a new one."""
-        self._update(agent=agent, name=name, lease_key=lease_key)
+    def configured(self, agent: str, name: str, lease_key: str) -> Voice:
+        """A configuration is in force, the first or a new one; return how the loop under it speaks. Others fall silent."""
+        voice = Voice(self)
+        self._change(STARTING, voice, agent=agent, name=name, lease_key=lease_key, **_NO_LEASE)
+        return voice
 
     def reloaded(self) -> None:
         """Count a configuration that was taken over while running."""
-        self._update(reloads=self._facts.reloads + 1)
+        self._change(None, reloads=self._facts.reloads + 1, reload_problem="")
 
-    def standby(self) -> None:
-        """Waiting for the lease."""
-        self._enter(STANDBY, fence=0, session="", problem="", numbers={}, summary="", failures_in_row=0)
-
-    def active(self, fence: int, session: str) -> None:
-        """The lease was taken."""
-        self._enter(ACTIVE, fence=fence, session=session, problem="", terms=self._facts.terms + 1, failures_in_row=0)
-
-    def worked(self, done: Round, seconds: float) -> None:
-        """A round ended well."""
-        self._update(
-            rounds=self._facts.rounds + 1,
-            last_success=self._clock(),
-            last_round_s=seconds,
-            summary=done.summary,
-            numbers=dict(done.numbers),
-            problem="",
-            failures_in_row=0,
-        )
-
-    def failed(self, problem: str, *, holding: bool) -> None:
-        """Something failed; the active one stays active while it holds the lease."""
-        known = self._facts
-        self._enter(
-            ACTIVE if holding else FAILING,
-            problem=problem,
-            failures=known.failures + 1,
-            failures_in_row=known.failures_in_row + 1,
-            **({} if holding else {"fence": 0, "session": ""}),
-        )
+    def not_reloaded(self, problem: str) -> None:
+        """A new configuration could not be taken over."""
+        self._change(None, reload_problem=problem)
 
     def stopping(self) -> None:
         """The end has begun."""
-        self._enter(STOPPING)
+        self._change(STOPPING)
 
-    def _enter(self, state: str, **changes: t.Any) -> None:
-        since = self._clock() if state != self._facts.state else self._facts.since
-        self._update(state=state, since=since, **changes)
-
-    def _update(self, **changes: t.Any) -> None:
+    def say(self, voice: Voice, state: str, change: t.Callable[[Facts], dict[str, t.Any]]) -> None:
+        """Take what a loop says, unless another one has taken its place."""
         with self._lock:
-            before, self._facts = self._facts, replace(self._facts, **changes)
-            after = self._facts
+            if voice is not self._voice:
+                return
+            before, after = self._replaced(state, change(self._facts))
+        self._tell(before, after)
+
+    def _change(self, state: str | None, voice: Voice | None = None, **changes: t.Any) -> None:
+        with self._lock:
+            self._voice = voice or self._voice
+            before, after = self._replaced(state or self._facts.state, changes)
+        self._tell(before, after)
+
+    def _replaced(self, state: str, changes: t.Mapping[str, t.Any]) -> tuple[Facts, Facts]:
+        before = self._facts
+        since = self._clock() if state != before.state else before.since
+        self._facts = replace(before, state=state, since=since, **changes)
+        return before, self._facts
+
+    def _tell(self, before: Facts, after: Facts) -> None:
         if (before.state, before.problem) != (after.state, after.problem):
             self._on_change(after)
+
+
+class Voice:
+    """What the loop of one configuration says of itself. A loop that hangs while it is replaced may come back much later."""
+
+    def __init__(self, status: Status) -> None:
+        self._status = status
+
+    def standby(self) -> None:
+        """Waiting for the lease."""
+        self._status.say(self, STANDBY, lambda _known: {**_NO_LEASE, "failures_in_row": 0})
+
+    def active(self, fence: int, session: str) -> None:
+        """The lease was taken."""
+        news = {"fence": fence, "session": session, "problem": "", "failures_in_row": 0}
+        self._status.say(self, ACTIVE, lambda known: {**news, "terms": known.terms + 1})
+
+    def worked(self, done: Round, seconds: float, now: float) -> None:
+        """A round ended well."""
+        news = {
+            "last_success": now,
+            "last_round_s": seconds,
+            "summary": done.summary,
+            "numbers": dict(done.numbers),
+            "problem": "",
+            "failures_in_row": 0,
+        }
+        self._status.say(self, ACTIVE, lambda known: {**news, "rounds": known.rounds + 1})
+
+    def failed(self, problem: str, *, holding: bool) -> None:
+        """Something failed; the active one stays active while it holds the lease."""
+
+        def news(known: Facts) -> dict[str, t.Any]:
+            counts = {"failures": known.failures + 1, "failures_in_row": known.failures_in_row + 1}
+            return {"problem": problem, **counts, **({} if holding else {"fence": 0, "session": ""})}
+
+        self._status.say(self, ACTIVE if holding else FAILING, news)
 
 
 def as_json(facts: Facts) -> dict[str, t.Any]:
@@ -149,6 +177,7 @@ def as_json(facts: Facts) -> dict[str, t.Any]:
         "failures": facts.failures,
         "failures_in_row": facts.failures_in_row,
         "reloads": facts.reloads,
+        "reload_problem": facts.reload_problem,
         "last_success": timestamp(facts.last_success) if facts.last_success else None,
         "last_round_seconds": round(facts.last_round_s, 3),
         "summary": facts.summary,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import socket
+import socketserver
 import threading
 import typing as t
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +22,7 @@ HTML = "text/html; charset=utf-8"
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
 SLOWEST_CLIENT_S = 5.0
+MOST_CLIENTS = 32
 
 
 def answer(path: str, facts: Facts) -> tuple[int, str, str]:
@@ -43,8 +45,7 @@ class Web:
         class Handler(_Handler):
             facts = staticmethod(lambda: status.facts)
 
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
+        class Server(_Server):
             address_family = socket.AF_INET6 if ":" in listen.address else socket.AF_INET
 
         try:
@@ -62,6 +63,35 @@ class Web:
         """End, and give the port back."""
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    """One thread a client, for so many clients at once; who comes then is hung up on."""
+
+    daemon_threads = True
+
+    def __init__(self, *args: t.Any) -> None:
+        self._slots = threading.BoundedSemaphore(MOST_CLIENTS)
+        super().__init__(*args)
+
+    def server_bind(self) -> None:
+        socketserver.TCPServer.server_bind(self)  # HTTPServer's own asks DNS for our name, and waits for it
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    def process_request(self, request: t.Any, client_address: t.Any) -> None:
+        if self._slots.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: t.Any, client_address: t.Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._slots.release()
+
+    def handle_error(self, request: t.Any, client_address: t.Any) -> None:
+        """A client that goes away is nothing for the journal."""
 
 
 class _Handler(BaseHTTPRequestHandler):
