@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import tempfile
 import typing as t
 from pathlib import Path, PurePosixPath
@@ -15,6 +16,8 @@ from pathlib import Path, PurePosixPath
 from ansible.plugins.action import ActionBase
 from ansible_collections.consulops.failover.plugins.plugin_utils import _bundle, _wheels
 
+INTERPRETER = re.compile(r"/[^\s]+")
+CANNOT_RUN = ("failed to validate", "Error executing command")
 PASSED_ON = ("dest", "owner", "group", "mode", "backup")
 
 
@@ -39,6 +42,9 @@ class ActionModule(ActionBase):
                 "backup": {"type": "bool", "default": False},
             }
         )
+        problem = self._problem(options, task_vars)
+        if problem:
+            return {"failed": True, "changed": False, "msg": f"consulops_bundle: {problem}"}
         try:
             wheels = _wheels.collect(_path(options["wheelhouse"]), _path(options["cache"]) or _wheels.default_cache())
         except _wheels.CannotCollect as error:
@@ -57,12 +63,24 @@ class ActionModule(ActionBase):
         result["bundle"] = made
         if "diff" in result:
             result["diff"] = _difference(options["dest"], before, made) if result.get("changed") else []
-        if result.get("failed") and "failed to validate" in result.get("msg", ""):
+        if result.get("failed") and any(words in result.get("msg", "") for words in CANNOT_RUN):
             result["msg"] = (
                 f"consulops_bundle: the host cannot run the bundle with {options['interpreter']}, so the file there "
                 f"was left as it is ({result['msg'].partition('error:')[2].strip() or result['msg']})."
             )
         return result
+
+    def _problem(self, options: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> str:
+        """Return what is wrong with the options, "" when nothing is."""
+        if not INTERPRETER.fullmatch(options["interpreter"]):
+            return (
+                f"interpreter {options['interpreter']!r} must be one absolute path, as /usr/bin/python3: it stands in the "
+                "first line of the file, where no program can be looked for."
+            )
+        found = self._execute_remote_stat(options["dest"], all_vars=task_vars or {}, follow=True, checksum=False)
+        if found.get("isdir") or options["dest"].endswith("/"):
+            return f"dest {options['dest']} is a directory: name the file, for example {options['dest'].rstrip('/')}/consulops.pyz."
+        return ""
 
     def _copy(self, bundle: bytes, options: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> dict[str, t.Any]:
         with tempfile.NamedTemporaryFile(suffix=".pyz") as source:

@@ -25,7 +25,7 @@ options:
     required: true
   interpreter:
     description:
-      - The Python of the host that runs it, as its first line says.
+      - The Python of the host that runs it, as its first line says. One absolute path.
     type: str
     default: /usr/bin/python3
   wheelhouse:

@@ -13,7 +13,7 @@ import pytest
 from tests.lab.consul import eventually
 from tests.lab.hosts import Host
 
-from .conftest import Estate, agent, estate_of
+from .conftest import LEASE, Estate, agent, estate_of
 
 ROLE = "consulops.failover.consulops_runtime"
 # Where Ansible, systemd and the people on a host leave things of their own.
@@ -172,3 +172,116 @@ def test_what_others_made_or_agents_keep_is_not_removed(bare: Bare) -> None:
     assert bare.host.run("ls", "/var/lib/consulops/demonstration").stdout == "kept\n"
     assert "changed=0" in bare.estate.play("consulops.failover.install", **gone)
     bare.host.run("rm", "/etc/consulops/note")
+
+
+def test_names_that_would_be_other_paths_are_refused_before_anything_is_touched(bare: Bare) -> None:
+    bare.install(consulops_runtime_agents=two())
+    bare.wait_active()
+    before = bare.things()
+    wrongs: list[dict[str, t.Any]] = [
+        *(
+            {"consulops_runtime_agents": agents, "consulops_runtime_state": state}
+            for state in ("present", "absent")
+            for agents in (
+                [*two(), {"name": "", "state": "absent"}],
+                [*two(), {"name": "..", "state": "absent"}],
+                [agent(name="../../srv/evil")],
+                [agent(), agent(options={"interval": "9s"})],
+                [agent(), agent(name="second")],
+                [{"name": "demonstration"}],
+                [agent(credentials={"../token": "x"})],
+            )
+        ),
+        {"consulops_runtime_state_directory": "/srv/state"},
+        {"consulops_runtime_config_directory": "/srv/../etc"},
+        {"consulops_runtime_interpreter": "python3"},
+    ]
+    tasks = []
+    for wrong in wrongs:
+        role = {"ansible.builtin.include_role": {"name": ROLE, "apply": {"become": True}}, "vars": wrong}
+        said = {"ansible.builtin.debug": {"msg": "refused: {{ ansible_failed_result.msg }}"}}
+        tasks.append({"block": [role], "rescue": [said]})
+    done = bare.estate.play([{"hosts": "consulops_agents", "gather_facts": False, "tasks": tasks}])
+    assert len(re.findall("refused: .*Nothing was changed", done)) == len(wrongs), done
+    assert bare.things() == before and bare.pid() != "0" and bare.pid("second") != "0"
+
+
+def test_a_run_that_failed_is_made_up_for_by_the_next(bare: Bare) -> None:
+    """Whatever of it was new, the secret or the file of the command: what runs is what is installed."""
+    bare.install(consulops_runtime_agents=two())
+    bare.wait_active()
+    first, second = bare.pid(), bare.pid("second")
+    bare.host.run("sh", "-c", "printf '#' >> /usr/local/lib/consulops/consulops.pyz")
+    new = {**agent()["credentials"], "more": "x"}
+    wrong = [agent(lease={"ttl": "5s"}), {**two()[1], "credentials": new}]
+    for options in (("--check",), ()):
+        done = bare.estate.try_to_play("consulops.failover.install", *options, consulops_runtime_agents=wrong)
+        assert done.returncode != 0 and "No agent was touched" in done.stdout
+        assert "lease.ttl: 5s is not between 20 and 86400 seconds." in done.stdout
+    assert (bare.pid(), bare.pid("second")) == (first, second)
+    assert bare.host.run("ls", "/etc/consulops/second/credentials").stdout == "token\n"
+    bare.install(consulops_runtime_agents=[agent(), {**two()[1], "credentials": new}])
+    assert bare.pid() == first, "the bundle that is back is the one that it runs"
+    assert bare.pid("second") != second
+    bare.wait_active(9181)
+    second = bare.pid("second")
+
+    # The command alone was replaced, by a run that does not know of agents.
+    bare.host.run("sh", "-c", "printf '#' >> /usr/local/lib/consulops/consulops.pyz")
+    bare.host.run("sh", "-c", "for one in demonstration second; do echo '{}' > /etc/consulops/$one/.applied; done")
+    role = {"name": ROLE, "tasks_from": "bundle", "apply": {"become": True}}
+    play = {"hosts": "consulops_agents", "gather_facts": False, "tasks": [{"ansible.builtin.include_role": role}]}
+    bare.estate.play([play])
+    bare.install(consulops_runtime_agents=two())
+    assert bare.pid() != first and bare.pid("second") != second
+    assert bare.host.run("ls", "/etc/consulops/second/credentials").stdout == "token\n"
+
+
+def test_an_agent_that_cannot_start_says_why_and_is_mended_by_the_next_run(bare: Bare) -> None:
+    taken = "import socket, time; s = socket.create_server(('127.0.0.1', 9180)); time.sleep(600)"
+    bare.host.run("systemd-run", "-q", "--unit=taken", "python3", "-c", taken)
+    done = bare.estate.try_to_play("consulops.failover.install")
+    assert done.returncode != 0 and "The endpoint cannot listen on 127.0.0.1 port 9180" in done.stdout
+    bare.install(consulops_runtime_agents=[agent(endpoint={"port": 9190})])
+    bare.wait_active(9190)
+    bare.host.run("systemctl", "stop", "taken")
+
+
+def test_what_is_removed_is_what_the_role_made(bare: Bare) -> None:
+    """Directories of others stay, however empty, and a run that failed half way leaves no secret behind."""
+    bare.host.run("mkdir", "-p", "/etc/consulops/mine/empty", "/opt/tools/of-others")
+    bare.install(consulops_runtime_directory="/opt/tools")
+    bare.wait_active()
+    bare.host.run("touch", "/var/lib/consulops/demonstration/kept")
+    # Half of another agent, and one whose unit somebody removed.
+    bare.host.run("install", "-D", "-m", "600", "/dev/stdin", "/etc/consulops/half/credentials/token", stdin="secret")
+    bare.host.run("rm", "/etc/systemd/system/consulops-demonstration.service")
+    bare.host.run("systemctl", "daemon-reload")
+    bare.install(
+        "-e",
+        "consulops_runtime_purge=false",
+        consulops_runtime_state="absent",
+        consulops_runtime_agents=[],
+        consulops_runtime_directory="/opt/tools",
+    )
+    assert bare.host.run("find", "/etc/consulops", "/opt/tools").stdout.split() == [
+        "/etc/consulops",
+        "/etc/consulops/mine",
+        "/etc/consulops/mine/empty",
+        "/opt/tools",
+        "/opt/tools/of-others",
+    ]
+    assert bare.host.run("pgrep", "-f", "consulops.pyz", check=False).stdout == ""
+    assert bare.host.run("ls", "/var/lib/consulops/demonstration").stdout == "kept\n"
+    bare.host.run("rm", "-r", "/etc/consulops", "/opt/tools")
+
+
+def test_the_policy_grants_no_more_than_the_agent_needs(bare: Bare) -> None:
+    for key, line in (("locks/mine", 'key "locks/mine" {'), (None, "# second line")):
+        wanted = [agent(lease={**LEASE, "key": key})]
+        bare.install(consulops_runtime_agents=wanted, ansible_managed="first line\nsecond line")
+        policy = bare.host.run("cat", "/etc/consulops/demonstration/policy.hcl").stdout
+        assert 'key_prefix ""' not in policy and line in policy
+        assert 'key_prefix "consulops/agents/demonstration/" {' in policy
+    unit = bare.host.run("systemctl", "cat", "consulops-demonstration").stdout
+    assert "# second line" in unit and "Assignment outside" not in bare.host.run("journalctl", "-q", "-b").stdout

@@ -7,4 +7,4 @@
 from __future__ import annotations
 
 COLLECTION = "consulops.failover"
-VERSION = "1.2.0"
+VERSION = "1.2.1"
