@@ -474,8 +474,12 @@ def test_turning_one_prefix_round_says_nothing_about_another() -> None:
 def test_a_folder_that_is_excluded_is_no_circle() -> None:
     into_it = {"dc1": store.State("dc1", {"app/sub/": store.Filled("app/", 100.0)})}
     assert len(store.circles(into_it, "dc2", "dc1", None, pairs({"source": "app/"}))[0]) == 1
-    beside = pairs({"source": "app/", "exclude": ["sub"]})
-    assert store.circles(into_it, "dc2", "dc1", None, beside) == ([], 0.0)
+    for exclude in ("sub", "sub/", "s*", "**", "sub/*"):
+        beside = pairs({"source": "app/", "exclude": [exclude]})
+        assert store.circles(into_it, "dc2", "dc1", None, beside) == ([], 0.0), exclude
+    for exclude in ("sub/a", "sub/?", "subs", "*/x"):
+        beside = pairs({"source": "app/", "exclude": [exclude]})
+        assert len(store.circles(into_it, "dc2", "dc1", None, beside)[0]) == 1, exclude
 
 
 @pytest.mark.parametrize(

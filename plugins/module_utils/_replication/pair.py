@@ -52,7 +52,7 @@ class Pair:
     def leaves_out(self, folder: str, prefix: str) -> bool:
         """Tell whether everything in a folder below one of the two prefixes is excluded."""
         name = folder[len(prefix) :].rstrip("/")
-        return folder.startswith(prefix) and bool(name) and self.scope.excludes(name)
+        return folder.startswith(prefix) and bool(name) and any(map(self.scope.excludes, (name, f"{name}/")))
 
     def _is_reserved(self, name: str) -> bool:
         return (self.source + name).startswith(RESERVED) or (self.destination + name).startswith(RESERVED)
