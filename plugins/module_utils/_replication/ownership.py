@@ -14,6 +14,7 @@ nothing but that this very content, if it is there, is ours: so a run that dies 
 from __future__ import annotations
 
 import array
+import functools
 import hashlib
 import typing as t
 
@@ -125,11 +126,7 @@ class Ledger:
         """Forget keys below some prefixes that were found on neither side: whoever makes one again is not us."""
         for number in list(self._records):
             seen = set(self._seen.pop(number, ()))
-
-            def stays(one: bytes, seen: t.Container[int] = seen) -> bool:
-                return one[_KEY + _CONTENT : _MARK] not in homes or int.from_bytes(one[:_KEY], "big") in seen
-
-            self._keep(number, stays)
+            self._keep(number, functools.partial(_stays, homes, seen))
 
     def take_dirty(self) -> dict[int, bytes]:
         """Return the buckets to write, b"" for one that holds nothing any more; they are clean from now on."""
@@ -165,6 +162,11 @@ class Ledger:
         if len(kept) != len(self._records[number]):
             self._records[number] = bytearray(kept)
             self.dirty.add(number)
+
+
+def _stays(homes: t.Container[bytes], seen: t.Container[int], one: bytes) -> bool:
+    """Tell whether a record is of another prefix, or of a key that was seen."""
+    return one[_KEY + _CONTENT : _MARK] not in homes or int.from_bytes(one[:_KEY], "big") in seen
 
 
 def _each(records: bytes | bytearray) -> t.Iterator[bytes]:

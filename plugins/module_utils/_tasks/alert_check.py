@@ -60,10 +60,11 @@ def _check(call: Call) -> None:
 
 def check(call: Call) -> Result:
     options, asked = call.params, _asked(call)
+    shelf = _Shelf(options["snapshots"])
     with call.clients(options["connections"], options["datacenters"]) as clients:
         outcome = wait_until_well(
             clients,
-            lambda: Look(asked.rules, newest_snapshots(options["snapshots"])),
+            lambda: Look(asked.rules, shelf.newest()),
             asked.expected,
             options["fail_on"],
             asked.waiting,
@@ -74,18 +75,28 @@ def check(call: Call) -> Result:
     return result
 
 
-def newest_snapshots(directory: str | None) -> dict[str, Snapshot | None] | None:
-    """Return the newest snapshot of each datacenter in a directory, read again and compared with its manifest."""
-    if directory is None:
-        return None
-    entries = catalogue.list_directory(readable_path(directory, "snapshots"))
-    found: dict[str, Snapshot | None] = {}
-    for datacenter in {entry.datacenter for entry in entries if entry.datacenter}:
-        newest = catalogue.newest(entries, datacenter)
-        if newest is not None:
-            verified = catalogue.entry(newest.path, verify=True)
-            found[datacenter] = Snapshot(str(verified.path), verified.time, verified.problem)
-    return found
+class _Shelf:
+    """A directory of snapshots. However often it is looked at while a gate waits, each file is read whole only once."""
+
+    def __init__(self, directory: str | None) -> None:
+        self._directory = directory
+        self._read: dict[tuple[str, float, int], Snapshot] = {}
+
+    def newest(self) -> dict[str, Snapshot | None] | None:
+        """Return the newest snapshot of each datacenter, compared with its manifest; None when nobody asked for any."""
+        if self._directory is None:
+            return None
+        entries = catalogue.list_directory(readable_path(self._directory, "snapshots"))
+        names = {entry.datacenter for entry in entries if entry.datacenter}
+        newest = {name: catalogue.newest(entries, name) for name in names}
+        return {name: self._verified(entry) for name, entry in newest.items() if entry is not None}
+
+    def _verified(self, entry: catalogue.Entry) -> Snapshot:
+        known = (str(entry.path), entry.time, entry.size)
+        if known not in self._read:
+            found = catalogue.entry(entry.path, verify=True)
+            self._read[known] = Snapshot(str(found.path), found.time, found.problem)
+        return self._read[known]
 
 
 ALERT_CHECK = Task(
