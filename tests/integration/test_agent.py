@@ -113,10 +113,11 @@ def test_a_consul_that_goes_away_and_comes_back_ends_nothing(lab: Lab, agents: A
     agent = agents.start(datacenter)
     agent.wait("active")
     datacenter.servers[0].stop()
-    status = eventually(lambda: agent.status() if agent.status()["problem"] else None, what="a problem is seen")
-    assert "Is the Consul agent running there?" in status["problem"]
+    # A question that was under way ends otherwise; those after it say this.
+    advice = "Is the Consul agent running there?"
+    eventually(lambda: advice in agent.status()["problem"], what="a problem is seen")
     answer = requests.get(f"{agent.url}/healthz", timeout=5)
-    assert answer.status_code == 503 and status["problem"] in answer.text
+    assert answer.status_code == 503 and advice in answer.text
     datacenter.servers[0].start()
     datacenter.leader()
     eventually(lambda: agent.status()["healthy"] and agent.status()["state"] == "active", 40, "it works again")
@@ -291,23 +292,26 @@ def test_another_consul_is_told_and_the_old_one_is_told_goodbye(lab: Lab, agents
     eventually(lambda: one.get("/v1/health/service/mover") == [], what="the first has forgotten it")
 
 
-ODD = ['"x"', "[5]", "[null]", "[[]]", "5", '{"ID":null}', "[" * 3000, "[" * 3000 + "]" * 3000, '[{"Key":5}]', "{}"]
+ODD = ['"x"', "[null]", "5", '{"ID":null}', "[" * 3000 + "]" * 3000, '[{"Key":5}]']
 
 
-@pytest.mark.parametrize("path", ["/v1/kv/", "/v1/session/create", "/v1/txn"])
-def test_answers_that_nobody_expects_end_nothing(lab: Lab, agents: Agents, path: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/v1/kv/"), ("PUT", "/v1/kv/"), ("PUT", "/v1/session/create"), ("PUT", "/v1/txn")],
+)
+def test_answers_that_nobody_expects_end_nothing(lab: Lab, agents: Agents, method: str, path: str) -> None:
     datacenter = lab.datacenter()
-    with Proxy(datacenter.url, f"{lab.network}.250", path=path) as odd:
-        agent = agents.start(datacenter, connection={"url": odd.url}, hand_over_after=1000)
+    with Proxy(datacenter.url, f"{lab.network}.250", path=path, method=method) as odd:
+        back_off = {"first": "50ms", "longest": "100ms"}
+        agent = agents.start(datacenter, connection={"url": odd.url}, hand_over_after=1000, back_off=back_off)
         agent.wait("active")
-        for method in ("GET", "PUT"):
-            for body in ODD:
-                odd.body, odd.method, odd.fault = body, method, "json"
-                seen = len(odd.requests)
-                eventually(lambda seen=seen: len(odd.requests) > seen + 2, 60, f"it goes on asking after {body[:20]}")
-                assert agent.process.poll() is None, agent.log()
-            odd.fault = ""
-            agent.wait("active", 60)
+        for body in ODD:
+            odd.body, odd.fault = body, "json"
+            seen = len(odd.requests)
+            eventually(lambda seen=seen: len(odd.requests) > seen + 2, 60, f"it goes on asking after {body[:20]}")
+            assert agent.process.poll() is None, agent.log()
+        odd.fault = ""
+        agent.wait("active", 60)
     assert "Traceback" not in agent.log()
 
 
