@@ -118,6 +118,8 @@ class Ledger:
 
     def see(self, key: str) -> None:
         """Note that a key was found, on either side."""
+        if not self._records:
+            return
         name = name_of(key)
         if name[0] in self._records:
             self._seen.setdefault(name[0], array.array("Q")).append(int.from_bytes(name, "big"))
