@@ -343,12 +343,17 @@ def test_one_failing_check_of_many_costs_one_filtered_read(single: Datacenter, s
     assert look(single, rules=QUIET)["verdict"] == "ok"
 
 
-def test_a_gate_opens_as_soon_as_the_check_passes(single: Datacenter) -> None:
+def waits(through: Proxy, times: int = 1) -> None:
+    """Wait until a gate whose requests pass through a proxy has looked so many times and waits again."""
+    eventually(lambda: sum("index=" in path for _method, path in through.requests) >= times, what="the gate waits")
+
+
+def test_a_gate_opens_as_soon_as_the_check_passes(single: Datacenter, shared_lab: Lab) -> None:
     register_external(single, "ext")
     set_check(single, "ext", "critical")
-    with ThreadPoolExecutor(1) as pool:
-        opening = pool.submit(look, single, rules=QUIET, fail_on="critical", wait=30)
-        time.sleep(1.5)  # it is waiting by now; nothing shows from outside that it is
+    with Proxy(single.url, f"{shared_lab.network}.251") as watched, ThreadPoolExecutor(1) as pool:
+        opening = pool.submit(look, single, url=watched.url, rules=QUIET, fail_on="critical", wait=30)
+        waits(watched)
         set_check(single, "ext", "passing")
         passed = time.monotonic()
         assert opening.result()["verdict"] == "ok"
@@ -362,7 +367,7 @@ def test_a_gate_stays_closed_that_was_well_for_too_short(single: Datacenter, sha
     with Proxy(single.url, f"{shared_lab.network}.251") as watched, ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(gate, single, url=watched.url, rules=QUIET, wait=5, stable_for=5)
         # It looks once a second: three of the five seconds are over, more than a slow machine adds at the end.
-        eventually(lambda: sum("index=" in path for _method, path in watched.requests) >= 3, what="it has waited")
+        waits(watched, 3)
         set_check(single, "ext", "passing")
         found = waiting.result()
     assert "s of stable_for were still to come when wait was over" in found["msg"]

@@ -11,9 +11,9 @@ import typing as t
 from dataclasses import dataclass
 
 from .._consul import errors
-from .._consul.client import Client, Reply
+from .._consul.client import Client
 from .finding import Judgement
-from .read import FAILING, Look, read
+from .read import Look, ask_failing, read
 from .rules import judge
 from .ruleset import Expected
 
@@ -99,17 +99,13 @@ def _pause(client: Client, seconds: float) -> None:
     """
     deadline = time.monotonic() + seconds
     try:
-        before = _failing(client)
+        before = ask_failing(client)
         index = before.index
         while (left := deadline - time.monotonic()) > 0:
-            reply = _failing(client, index=max(1, index), wait_s=max(0.01, left))
+            reply = ask_failing(client, max(1, index), max(0.01, left))
             if reply.body != before.body:
                 return
             index = reply.index
             time.sleep(min(SHORTEST_S, max(0.0, deadline - time.monotonic())))
     except errors.ConsulError:
         time.sleep(max(0.0, deadline - time.monotonic()))
-
-
-def _failing(client: Client, **options: t.Any) -> Reply:
-    return client.get("/v1/health/state/any", {"filter": FAILING}, consistency="stale", **options)

@@ -64,7 +64,7 @@ def read(client: Client, look: Look, now: float) -> Reading:
         reading.datacenter = reading.datacenter or home
         # The server that this agent spoke to last may have died just now: another one of that datacenter is tried.
         patience = Patience(OTHER_SERVER_S if reading.datacenter != home else 0.0)
-        failing = patience.persist(lambda: _failing(client))
+        failing = patience.persist(lambda: ask_failing(client))
     except errors.PermissionDenied as error:
         reading.missed("checks", f"{error} The token needs node_prefix and service_prefix read.")
         return reading
@@ -101,9 +101,12 @@ def _expiry_of_refused(client: Client) -> float | None:
         return None
 
 
-def _failing(client: Client) -> Reply:
-    """Ask any server for the checks that are not passing; its headers also say whether it knows a leader."""
-    return client.get("/v1/health/state/any", {"filter": FAILING}, consistency="stale")
+def ask_failing(client: Client, index: int | None = None, wait_s: float | None = None) -> Reply:
+    """Ask any server for the checks that are not passing; its headers also say whether it knows a leader.
+
+    With ``index`` a blocking query of at most ``wait_s`` seconds. Raises a ConsulError.
+    """
+    return client.get("/v1/health/state/any", {"filter": FAILING}, consistency="stale", index=index, wait_s=wait_s)
 
 
 class _Reader:
@@ -322,7 +325,7 @@ class _Reader:
             if check.check == SERF_CHECK and check.status == "critical":
                 found = self.get(f"/v1/catalog/node/{check.node}") or {}
                 self.reading.on_dead_nodes[check.node] = [
-                    (str(row["Service"]), str(row["ID"]), tuple(row["Tags"] or ()), dict(row["Meta"] or {}))
+                    (str(row["Service"]), tuple(row["Tags"] or ()), dict(row["Meta"] or {}))
                     for row in (found.get("Services") or {}).values()
                 ]
 

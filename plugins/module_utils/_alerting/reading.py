@@ -92,7 +92,7 @@ class Reading:
     """One datacenter at one moment (``time``, Unix seconds).
 
     ``nameless``: nobody could say what it is called, and ``datacenter`` is an address. ``on_dead_nodes`` are the services of nodes
-    that are down, read only where something is matched by service: (name, ID, tags, metadata) by node.
+    that are down, read only where something is matched by service: (name, tags, metadata) by node.
     """
 
     datacenter: str
@@ -109,7 +109,7 @@ class Reading:
     datacenters: list[str] | None = None
     visible_servers: int | None = None
     services: dict[str, list[Instance]] | None = None
-    on_dead_nodes: dict[str, list[tuple[str, str, tuple[str, ...], dict[str, str]]]] = field(default_factory=dict)
+    on_dead_nodes: dict[str, list[tuple[str, tuple[str, ...], dict[str, str]]]] = field(default_factory=dict)
     node_meta: dict[str, dict[str, str]] = field(default_factory=dict)
     service_meta: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     certificate_expiry: float | None = None

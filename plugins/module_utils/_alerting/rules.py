@@ -10,6 +10,7 @@ listed one by one, and what is in maintenance is never counted as failing.
 
 from __future__ import annotations
 
+import collections
 import typing as t
 from dataclasses import replace
 
@@ -242,13 +243,11 @@ class _Judging:
         down = {
             check.node: check for check in reading.checks if check.check == SERF_CHECK and check.status == "critical"
         }
-        silent = {
-            node: sum(check.node == node and check.check != SERF_CHECK for check in reading.checks)
-            for node in down
-            if node not in frozen_nodes
-        }
+        others = collections.Counter(check.node for check in reading.checks if check.check != SERF_CHECK)
         explained = {
-            node for node, others in silent.items() if node in self.reported or self._node_down(down[node], others)
+            node
+            for node, check in down.items()
+            if node not in frozen_nodes and (node in self.reported or self._node_down(check, others[node]))
         }
         for check in reading.checks:
             if check.node in frozen_nodes or (check.node, check.service_id) in frozen_services:
@@ -282,7 +281,7 @@ class _Judging:
         node = self._subject(check)
         services = [
             replace(node, service=name, tags=tags, service_meta=meta)
-            for name, _id, tags, meta in self.reading.on_dead_nodes.get(check.node, [])
+            for name, tags, meta in self.reading.on_dead_nodes.get(check.node, [])
         ]
         rules = (self._rule_for("node_down", subject) for subject in (node, *services))
         rule = next((one for one in rules if one is not None), None)

@@ -174,14 +174,15 @@ class _Run:
         for plan in prepared.plans:
             for key, content in (*plan.adopted, *plan.equal_again):
                 self._ledger.settle(key, content, home_of(plan.pair.destination))
-        # The state goes with every run that writes: a run that waited for the lock so knows that it has to look again.
+        # The state changes at the beginning and at the end of every run that writes: one that waited for the lock so knows that
+        # it has to look again, also when it looked while this one was writing.
         state = store.successor(prepared.state, prepared.source, self._request.pairs, now, prepared.turned_after)
         self._save_ledger(state)
         for plan, outcome in zip(prepared.plans, self.outcomes):
             started = time.monotonic()
             self._write(plan, outcome)
             outcome.seconds = plan.seconds + time.monotonic() - started
-        why_not = why_not_delete(self.outcomes, self._prepared.policy)
+        why_not = why_not_delete(self.outcomes, self._request.policy)
         for plan, outcome in zip(prepared.plans, self.outcomes):
             started = time.monotonic()
             if why_not:
@@ -192,7 +193,7 @@ class _Run:
             outcome.verified = self._request.verify and not left
             outcome.seconds += time.monotonic() - started
         self._ledger.withdraw_all(homes_of(self._request.pairs))
-        self._save_ledger()
+        self._save_ledger(store.successor(state, prepared.source, self._request.pairs, now))
 
     def _new_writer(self, max_ops: int | None) -> kv.Writer:
         return kv.Writer(self._destination, max_ops, self._fence, skip_denied=True)
@@ -301,7 +302,7 @@ class _Run:
         """Read a shard of both sides again, whichever sides had keys in it before, and decide."""
         whole = ShardPlan()
         for both in self._reader.read(pair, replace(where, at_source=True, at_destination=True)):
-            shard = plan_shard(pair, self._prepared.policy, self._ledger, both.source.entries, both.destination.entries)
+            shard = plan_shard(pair, self._request.policy, self._ledger, both.source.entries, both.destination.entries)
             whole.changes += shard.changes
             whole.conflicts += shard.conflicts
             whole.quarantined += shard.quarantined

@@ -120,7 +120,6 @@ class Prepared:
     destination: str | None
     state: store.State | None
     ledger: Ledger
-    policy: Policy
     plans: list[PairPlan]
     lines: list[Line]
     turned_after: float
@@ -159,11 +158,10 @@ def prepare(source: Client, destination: Client, request: Request) -> Prepared:
     unchecked: list[str] = []
     turned_after = _check_direction(source, (name, here, there), state, request, unchecked)
     reader = Reader(source, destination, request.consistency, request.max_stale_s, Patience(request.retry_s))
-    policy = request.policy
-    plans, lines = _plan_all(reader, request, policy, ledger)
+    plans, lines = _plan_all(reader, request, ledger)
     refused = refusals([(plan.pair, plan.tally, plan.victims) for plan in plans], request.limits)
-    why_not = why_not_delete(plans, policy)
-    prepared = Prepared(name, here, there, state, ledger, policy, plans, lines, turned_after, unchecked, why_not)
+    why_not = why_not_delete(plans, request.policy)
+    prepared = Prepared(name, here, there, state, ledger, plans, lines, turned_after, unchecked, why_not)
     if refused:
         raise GuardRefused(f"{'; '.join(refused)}. Nothing was changed")
     if prepared.changed:
@@ -267,7 +265,7 @@ def _check_direction(
     return newest
 
 
-def _plan_all(reader: Reader, request: Request, policy: Policy, ledger: Ledger) -> tuple[list[PairPlan], list[Line]]:
+def _plan_all(reader: Reader, request: Request, ledger: Ledger) -> tuple[list[PairPlan], list[Line]]:
     plans: list[PairPlan] = []
     lines: list[Line] = []
     room = HELD_BYTES
@@ -276,7 +274,7 @@ def _plan_all(reader: Reader, request: Request, policy: Policy, ledger: Ledger) 
         plan = PairPlan(pair)
         for both in reader.read_all(pair, reader.shards(pair), request.concurrency):
             show = (value_text if request.show_values else digest_text) if len(lines) < request.limit else None
-            shard = plan_shard(pair, policy, ledger, both.source.entries, both.destination.entries, show)
+            shard = plan_shard(pair, request.policy, ledger, both.source.entries, both.destination.entries, show)
             lines += shard.lines[: request.limit - len(lines)]
             plan.source_index = max(plan.source_index, both.source.index)
             size = sum(len(change.value) + 300 for change in shard.changes)

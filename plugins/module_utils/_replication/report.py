@@ -30,9 +30,9 @@ def planned(prepared: Prepared) -> list[PairOutcome]:
     return rows
 
 
-def would(prepared: Prepared, limit: int) -> Result:
-    """Return what a run would do."""
-    return {**_result(prepared, planned(prepared), limit), "changed": prepared.changed}
+def would(prepared: Prepared, outcomes: t.Sequence[PairOutcome], limit: int) -> Result:
+    """Return what a run would do; ``outcomes`` are those that ``planned`` gave."""
+    return {**_result(prepared, outcomes, limit), "changed": prepared.changed}
 
 
 def done(prepared: Prepared, outcomes: t.Sequence[PairOutcome], limit: int) -> Result:

@@ -112,7 +112,8 @@ def replicate(call: Call) -> Result:
         if call.check:
             for plan in prepared.plans:
                 confirm(source, plan, Patience(request.retry_s))
-        outcomes, result = report.planned(prepared), report.would(prepared, request.limit)
+        outcomes = report.planned(prepared)
+        result = report.would(prepared, outcomes, request.limit)
         if (prepared.changed or prepared.untidy) and not call.check:
             try:
                 prepared, outcomes = perform(source, destination, request, prepared, time.time())
