@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.lab import keys
 from tests.lab.ansible import ModuleFailed
-from tests.lab.consul import Datacenter, Lab
+from tests.lab.consul import Datacenter, Lab, eventually
 from tests.lab.faults import Proxy
 from tests.lab.fill import new_token
 
@@ -323,6 +323,24 @@ def test_two_runs_at_once_do_not_fight(task: Task) -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _turn: task.run(lock_wait=60), range(4)))
     assert sorted(result["prefixes"][0]["deleted"] for result in found) == [0, 0, 0, 30]
+
+
+def test_a_run_that_looked_while_another_wrote_looks_again(task: Task, proxy: t.Callable[..., Proxy]) -> None:
+    task.write(task.one, **numbered(150))
+    first, second = proxy(task.two.url), proxy(task.two.url)
+    with ThreadPoolExecutor(1) as pool:
+        later = []
+
+        def look() -> None:
+            later.append(pool.submit(task.run, destination={"url": second.url}))
+            eventually(lambda: any("acquire=" in path for _method, path in second.requests), what="it wants the lock")
+
+        at_request(first, 2, "/v1/txn", look)
+        assert task.row(destination={"url": first.url})["created"] == 150
+        result = later[0].result()
+    assert (result["changed"], result["prefixes"][0]["unchanged"]) == (False, 150)
+    task.delete(task.one, "k001")
+    assert task.row()["deleted"] == 1, "and what the first one wrote is owned"
 
 
 def test_a_run_that_is_under_way_is_named_when_nobody_waits(task: Task) -> None:
