@@ -20,7 +20,7 @@ import pytest
 import requests
 
 from tests.lab.agents import AgentProcess, Journal, run_command, writers_in_turn
-from tests.lab.consul import Datacenter, Lab, eventually
+from tests.lab.consul import Datacenter, Lab, eventually, freeze
 from tests.lab.faults import Proxy
 from tests.lab.fill import new_token
 
@@ -98,7 +98,7 @@ def test_a_frozen_agent_comes_back_and_finds_itself_replaced(lab: Lab, agents: A
     second = agents.start(datacenter)
     second.wait("standby")
     started = time.monotonic()
-    first.process.send_signal(signal.SIGSTOP)
+    freeze(first.process)
     second.wait("active", within_s=20 + 1 + 5)
     took = time.monotonic() - started
     print(f"taken over from a frozen agent after {took:.1f} s")

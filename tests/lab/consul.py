@@ -76,6 +76,18 @@ def eventually(condition: t.Callable[[], t.Any], within_s: float = 30.0, what: s
         time.sleep(0.02)
 
 
+def freeze(process: subprocess.Popen[t.Any]) -> None:
+    """Stop a process with SIGSTOP and wait until it stands still: on a busy machine its threads run on for a moment."""
+    process.send_signal(signal.SIGSTOP)
+    eventually(lambda: _thread_states(process.pid) == {"T"}, what=f"process {process.pid} stands still")
+
+
+def _thread_states(pid: int) -> set[str]:
+    # proc(5): the state follows the command's name, which is in brackets and may hold anything.
+    stats = [file.read_text(encoding="utf-8") for file in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return {stat.rpartition(")")[2].split()[0] for stat in stats}
+
+
 @dataclass
 class Server:
     """One Consul server process. ``url`` is its plain HTTP address, ``https_url`` its TLS one when it has TLS."""
@@ -134,7 +146,7 @@ class Server:
     def pause(self) -> None:
         """Freeze the process: it keeps its connections and answers nothing."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGSTOP)
+        freeze(self.process)
 
     def resume(self) -> None:
         assert self.process is not None
