@@ -23,7 +23,7 @@ from . import errors
 from .client import MAX_BODY, Client, Reply
 from .digest import RESERVED_PREFIX, SetDigest, kv_bytes
 
-SHARD_KEYS = 1000
+SHARD_KEYS = 2000
 TXN_OPS_NEW = 128  # Consul >= 1.14
 TXN_OPS_OLD = 64  # Consul < 1.14, which refuses 65 with "transaction contains too many operations (65 > 64)"
 TXN_BYTES = 500_000  # servers refuse bodies above 524,288 bytes by default (514,166 was taken, 535,542 was not)
@@ -346,14 +346,15 @@ class Writer:
         applied, transactions = 0, 0
         self._applied_alone = 0
         refused: list[Refusal] = []
-        waiting = list(batches(operations, self.max_ops - len(self._fence), TXN_BYTES - 1000 * len(self._fence)))
+        waiting = self._grouped(operations)
         while waiting:
             batch = waiting.pop(0)
             transactions += 1
             try:
                 reply = self._send(batch)
             except errors.TooLarge as error:
-                waiting[:0] = self._smaller(batch, error, refused)
+                smaller = self._smaller(batch, error, refused)
+                waiting = [*smaller, *self._grouped(operation for later in waiting for operation in later)]
                 continue
             if reply.status == 200:
                 _check_applied(reply)
@@ -365,6 +366,9 @@ class Writer:
             if rest:
                 waiting.insert(0, rest)
         return Committed(applied + self._applied_alone, tuple(refused), transactions)
+
+    def _grouped(self, operations: t.Iterable[Operation]) -> list[list[Operation]]:
+        return list(batches(operations, self.max_ops - len(self._fence), TXN_BYTES - 1000 * len(self._fence)))
 
     def _send(self, batch: t.Sequence[Operation]) -> Reply:
         return self._client.put("/v1/txn", body=_transaction([*self._fence, *batch]), conflict_ok=True)

@@ -98,7 +98,14 @@ class Ledger:
     def settle(self, key: str, content: bytes, home: bytes) -> None:
         """Note that this was written, and nothing else counts any more."""
         name = name_of(key)
-        if self._found(name) != [name + content + home + _SETTLED]:
+        settled = name + content + home + _SETTLED
+        found = self._found(name)
+        if found == [settled[:_MARK] + _ANNOUNCED]:
+            records = self._records[name[0]]
+            place = next(_places(records, name))
+            records[place : place + _RECORD] = settled
+            self.dirty.add(name[0])
+        elif found != [settled]:
             self._drop(name)
             self._add(name, content, home, _SETTLED)
 

@@ -128,9 +128,11 @@ def plan_shard(
             live[entry.key] = entry
     plan.tally.destination_keys = len(live)
     for entry in source:
-        ledger.see(pair.to_destination(entry.key))
+        key = pair.to_destination(entry.key)
+        if key not in live:
+            ledger.see(key)
         if pair.takes_part(entry.key):
-            decide.source_key(entry, live.pop(pair.to_destination(entry.key), None))
+            decide.source_key(entry, live.pop(key, None))
     for entry in live.values():
         decide.only_at_destination(entry)
     return plan
