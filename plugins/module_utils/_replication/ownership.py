@@ -84,10 +84,10 @@ class Ledger:
 
     def is_settled(self, key: str, content: bytes | None = None) -> bool:
         """Tell whether a key is known to have been written, with this content if one is given."""
-        for one in self._found(name_of(key)):
-            if one[_MARK:] == _SETTLED and content in (None, one[_KEY : _KEY + _CONTENT]):
-                return True
-        return False
+        return any(
+            one.endswith(_SETTLED) and content in (None, one[_KEY : _KEY + _CONTENT])
+            for one in self._found(name_of(key))
+        )
 
     def announce(self, key: str, content: bytes, home: bytes) -> None:
         """Note what is about to be written, beside what was written before."""
