@@ -23,7 +23,7 @@ from . import errors
 from .client import MAX_BODY, Client, Reply
 from .digest import RESERVED_PREFIX, SetDigest, kv_bytes
 
-SHARD_KEYS = 2000
+SHARD_KEYS = 1000
 TXN_OPS_NEW = 128  # Consul >= 1.14
 TXN_OPS_OLD = 64  # Consul < 1.14, which refuses 65 with "transaction contains too many operations (65 > 64)"
 TXN_BYTES = 500_000  # servers refuse bodies above 524,288 bytes by default (514,166 was taken, 535,542 was not)

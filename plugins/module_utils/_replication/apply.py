@@ -211,7 +211,7 @@ class _Run:
         """Write the shards of a pair, so many at once that transactions are full."""
         group: dict[str, tuple[Change, Where]] = {}
         for work in plan.work:
-            changes = work.changes
+            changes, work.changes = work.changes, None  # so that memory holds no group that is written
             if changes is None:
                 again = self._plan_again(plan.pair, work.where)
                 changes = again.changes

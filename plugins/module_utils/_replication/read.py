@@ -20,6 +20,8 @@ from .pair import Pair
 from .plan import is_reserved
 
 SHARD_BYTES = 2_000_000  # of JSON; a shard that has more is cut further
+FEW_KEYS = 20_000  # whose names take so little memory that shards may be larger, which saves requests
+LARGE_SHARD_KEYS = 2 * kv.SHARD_KEYS
 SPLIT = 8
 MAX_READERS = 2  # decoding takes most of the time, and Python does one at a time
 
@@ -52,9 +54,9 @@ class Reader:
     max_stale_s: float
     patience: Patience
 
-    def shards(self, pair: Pair, shard_keys: int = kv.SHARD_KEYS) -> list[Where]:
+    def shards(self, pair: Pair) -> list[Where]:
         """List the names of both sides and cut them into shards that both can be asked for."""
-        return self._cut(pair, pair.source, shard_keys)
+        return self._cut(pair, pair.source)
 
     def read(self, pair: Pair, where: Where, most: int = SHARD_BYTES) -> t.Iterator[Both]:
         """Read one shard of both sides, in several parts when it has more bytes than ``most``."""
@@ -108,10 +110,11 @@ class Reader:
             key for key in theirs if not is_reserved(key)
         )
 
-    def _cut(self, pair: Pair, prefix: str, shard_keys: int) -> list[Where]:
+    def _cut(self, pair: Pair, prefix: str, shard_keys: int | None = None) -> list[Where]:
         ours, theirs = self._names(pair, prefix)
         names = ours if ours == theirs else sorted({*ours, *theirs})
-        parts = kv.plan_shards(names, prefix, shard_keys)
+        usual = LARGE_SHARD_KEYS if len(names) <= FEW_KEYS else kv.SHARD_KEYS
+        parts = kv.plan_shards(names, prefix, shard_keys or usual)
         return [Where(part, _any_of(ours, part), _any_of(theirs, part)) for part in parts]
 
 
