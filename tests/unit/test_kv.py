@@ -50,7 +50,7 @@ operations = st.lists(
 
 @given(todo=operations, max_ops=st.integers(1, 20), max_bytes=st.integers(200, 3000))
 def test_batches_keep_order_and_limits_and_lose_nothing(todo: list[Operation], max_ops: int, max_bytes: int) -> None:
-    made = list(kv.batches(todo, max_ops, max_bytes))
+    made = list(kv.batches(todo, lambda: max_ops, max_bytes))
     assert [operation for batch in made for operation in batch] == todo
     for batch in made:
         assert 1 <= len(batch) <= max_ops

@@ -19,8 +19,10 @@ from ansible_collections.consulops.failover.plugins.module_utils._replication.ow
     OURS,
     BadLedger,
     Ledger,
-    content_of,
     home_of,
+    name_of,
+    stamp_of,
+    stamp_of_hash,
 )
 from ansible_collections.consulops.failover.plugins.module_utils._replication.patterns import Scope, translate
 from hypothesis import given
@@ -168,7 +170,10 @@ def test_what_one_side_says_takes_the_place_of_the_defaults_for_both() -> None:
 # ---------------------------------------------------------------------------------------------------------------
 # Ownership
 
-HOMES = {"a": home_of("one/"), "b": home_of("one/"), "c": home_of("two/"), "d": home_of("")}
+# Three keys of one bucket and one of another. What a key holds may look like the name of a key, or like a home and a mark.
+NEIGHBOURS = [key for key in map(str, range(5000)) if name_of(key)[0] == 7][:3]
+HOMES = dict(zip([*NEIGHBOURS, "d"], [home_of("one/"), home_of("one/"), home_of("two/"), home_of("")]))
+HELD = [bytes(8), name_of(NEIGHBOURS[0]), home_of("one/") + b"\1" + name_of(NEIGHBOURS[1])[:4]]
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["announce", "settle", "forget", "withdraw", "withdraw all", "see", "forget unseen"]),
@@ -185,18 +190,18 @@ def test_the_ledger_remembers_what_it_is_told(steps: list[tuple[str, str, int]])
     settled, announced, seen = dict[str, bytes](), dict[str, set[bytes]](), set[str]()
     stored: dict[int, bytes] = {}
     for verb, key, number in steps:
-        content, home = bytes([number]) * 8, HOMES[key]
+        content, home = HELD[number], HOMES[key]
         waiting = announced.setdefault(key, set())
         if verb == "announce":
-            ledger.announce(key, content, home)
+            ledger.announce([stamp_of_hash(key, content)], home)
             if settled.get(key) != content:
                 waiting.add(content)
         elif verb == "settle":
-            ledger.settle(key, content, home)
+            ledger.settle([stamp_of_hash(key, content)], home)
             settled[key] = content
             waiting.clear()
         elif verb == "withdraw":
-            ledger.withdraw(key, content)
+            ledger.withdraw(stamp_of_hash(key, content))
             waiting.discard(content)
         elif verb == "withdraw all":
             ledger.withdraw_all({home})
@@ -204,7 +209,7 @@ def test_the_ledger_remembers_what_it_is_told(steps: list[tuple[str, str, int]])
         elif verb == "see":
             # A key that nothing is known of need not be remembered as seen, and is not always.
             if settled.get(key) or waiting:
-                ledger.see(key)
+                ledger.see(name_of(key))
                 seen.add(key)
         elif verb == "forget unseen":
             ledger.forget_unseen({home})
@@ -220,12 +225,13 @@ def test_the_ledger_remembers_what_it_is_told(steps: list[tuple[str, str, int]])
         for read in (ledger, Ledger({number: data for number, data in stored.items() if data})):
             assert len(read) == len(settled) + sum(map(len, announced.values()))
             for name in HOMES:
-                assert read.is_settled(name) == (name in settled)
-                for value in range(3):
-                    mark = bytes([value]) * 8
+                assert read.was_settled(name_of(name)) == (name in settled)
+                for mark in HELD:
                     ours = mark == settled.get(name) or mark in announced.get(name, set())
-                    assert read.state(name, mark) == (OURS if ours else EDITED if name in settled else FOREIGN)
-                    assert read.is_settled(name, mark) == (mark == settled.get(name))
+                    assert read.state(stamp_of_hash(name, mark)) == (
+                        OURS if ours else EDITED if name in settled else FOREIGN
+                    )
+                    assert read.is_settled(stamp_of_hash(name, mark)) == (mark == settled.get(name))
 
 
 @pytest.mark.parametrize("data", [b"", b"own2" + bytes(20), b"own1" + bytes(19), b"{}"])
@@ -267,7 +273,7 @@ def test_a_plan_does_what_was_asked_and_nothing_else(
     ledger = Ledger()
     for name, (value, flags) in written.items():
         key = prefixes[1] + name
-        ledger.settle(key, content_of(key, value, flags), home_of(prefixes[1]))
+        ledger.settle([stamp_of(key, value, flags)], home_of(prefixes[1]))
     live = {prefixes[1] + name: content for name, content in destination.items()}
     before = dict(live)
 
@@ -280,10 +286,14 @@ def test_a_plan_does_what_was_asked_and_nothing_else(
     for change in decided.changes:
         assert indexes.get(change.key, 0) == change.at_index
         live[change.key] = (change.value, change.flags)
-        ledger.settle(change.key, change.content, home_of(prefixes[1]))
-    for key, content in decided.equal_again:
-        assert live[key] == before[key] == source[key[len(prefixes[1]) :]]
-        ledger.settle(key, content, home_of(prefixes[1]))
+        ledger.settle([change.stamp], home_of(prefixes[1]))
+    equal = {
+        stamp_of(prefixes[1] + name, *content)
+        for name, content in source.items()
+        if before.get(prefixes[1] + name) == content
+    }
+    assert equal.issuperset(decided.equal_again)
+    ledger.settle(decided.equal_again, home_of(prefixes[1]))
     for victim in decided.victims:
         assert indexes[victim.key] == victim.at_index
         del live[victim.key]

@@ -263,6 +263,11 @@ class Client:
             _raise_for(response.status_code, content, response.headers, asked, self.endpoint)
         return Reply(response.status_code, response.headers, content, asked, self.endpoint)
 
+    @functools.cached_property
+    def _template(self) -> requests.PreparedRequest:
+        """What all requests have in common. Made once: to merge headers and to take an address apart takes a third of a request."""
+        return self._session.prepare_request(requests.Request("GET", f"{self.endpoint.base_url}/"))
+
     def silence_s(self, wait_s: float) -> float:
         """Return how long a blocking query may be silent: Consul adds up to wait/16 of jitter to its wait."""
         return self.endpoint.timeout_s + wait_s * 17 / 16
@@ -290,18 +295,20 @@ class Client:
         asked: str,
     ) -> requests.Response:
         # Surrogates stand for bytes that are not UTF-8 (keys may have them): they go out as those bytes.
-        url = self.endpoint.base_url + quote(path.encode("utf-8", "surrogateescape"), safe="/:")
+        address = quote(path.encode("utf-8", "surrogateescape"), safe="/:")
         if query:
-            url += "?" + urlencode(query)
+            address += "?" + urlencode(query)
         try:
-            return self._session.request(
-                method,
-                url,
-                data=body,
-                headers=dict(headers or {}),
+            request = self._template.copy()
+            request.method, request.url = method, f"{request.url}{address[1:]}"
+            request.headers.update(headers or {})
+            request.prepare_body(body, None)
+            return self._session.send(
+                request,
                 timeout=(self.endpoint.timeout_s, silence_s),
                 stream=True,
                 allow_redirects=False,  # the token would go along to wherever the redirect points
+                proxies={},
             )
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise _connection_error(error, asked, self.endpoint, silence_s) from None

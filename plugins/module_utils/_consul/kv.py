@@ -59,6 +59,10 @@ class Shard:
     index: int
 
 
+_WITH_VALUE = frozenset({"set", "cas", "lock", "unlock"})  # verbs of a transaction
+_WITH_INDEX = frozenset({"cas", "delete-cas", "check-index"})
+
+
 @dataclass  # not frozen: tens of thousands are made, and a frozen one takes three times as long to make
 class Operation:
     """One operation of a transaction. ``cas`` with index 0 creates; ``delete-cas`` deletes what has that index."""
@@ -73,9 +77,9 @@ class Operation:
     def as_json(self) -> str:
         """Return the operation as /v1/txn takes it. Put together by hand: a general encoder takes three times as long."""
         text = f'{{"KV":{{"Verb":"{self.verb}","Key":{_quoted(self.key)}'
-        if not self.verb.startswith(("delete", "get", "check")):
+        if self.verb in _WITH_VALUE:
             text += f',"Value":"{binascii.b2a_base64(self.value, newline=False).decode()}","Flags":{self.flags}'
-        if self.verb.endswith(("cas", "index")):
+        if self.verb in _WITH_INDEX:
             text += f',"Index":{self.index}'
         if self.session:
             text += f',"Session":{_quoted(self.session)}'
@@ -321,6 +325,7 @@ class Writer:
 
     ``fence`` is an operation that every transaction begins with: when it fails, nothing is written and Conflict raised.
     With ``skip_denied`` a key that the token may not write is refused alone; otherwise PermissionDenied is raised.
+    Several threads may commit at once.
     """
 
     def __init__(
@@ -335,7 +340,6 @@ class Writer:
         self._skip_denied = skip_denied
         self._fence = [] if fence is None else [fence]
         self.max_ops = max_ops or TXN_OPS_NEW
-        self._applied_alone = 0
 
     def commit(self, operations: t.Iterable[Operation]) -> Committed:
         """Write operations in order; a refused one is left out and the rest of its transaction is sent again.
@@ -344,17 +348,23 @@ class Writer:
         applied before stays applied.
         """
         applied, transactions = 0, 0
-        self._applied_alone = 0
         refused: list[Refusal] = []
-        waiting = self._grouped(operations)
-        while waiting:
-            batch = waiting.pop(0)
+        waiting: list[list[Operation]] = []
+        fresh = batches(operations, lambda: self.max_ops - len(self._fence), TXN_BYTES - 1000 * len(self._fence))
+        while True:
+            batch = waiting.pop(0) if waiting else next(fresh, None)
+            if batch is None:
+                break
             transactions += 1
             try:
                 reply = self._send(batch)
             except errors.TooLarge as error:
-                smaller = self._smaller(batch, error, refused)
-                waiting = [*smaller, *self._grouped(operation for later in waiting for operation in later)]
+                if len(batch) > 1:
+                    waiting = self._smaller(batch, error) + waiting
+                    continue
+                refusal = self._put_alone(batch[0], error)
+                applied += refusal is None
+                refused += [refusal] if refusal else []
                 continue
             if reply.status == 200:
                 _check_applied(reply)
@@ -365,10 +375,7 @@ class Writer:
             rest = [operation for number, operation in enumerate(batch) if number not in failed]
             if rest:
                 waiting.insert(0, rest)
-        return Committed(applied + self._applied_alone, tuple(refused), transactions)
-
-    def _grouped(self, operations: t.Iterable[Operation]) -> list[list[Operation]]:
-        return list(batches(operations, self.max_ops - len(self._fence), TXN_BYTES - 1000 * len(self._fence)))
+        return Committed(applied, tuple(refused), transactions)
 
     def _send(self, batch: t.Sequence[Operation]) -> Reply:
         return self._client.put("/v1/txn", body=_transaction([*self._fence, *batch]), conflict_ok=True)
@@ -386,8 +393,8 @@ class Writer:
             )
         return {number - first: reason for number, reason in failed.items()}
 
-    def _put_alone(self, operation: Operation, error: errors.TooLarge, refused: list[Refusal]) -> None:
-        """Write one value that no transaction can carry (base64 makes it a third longer) by its own PUT.
+    def _put_alone(self, operation: Operation, error: errors.TooLarge) -> Refusal | None:
+        """Write one value that no transaction can carry (base64 makes it a third longer) by its own PUT; return why not, if not.
 
         The fence is looked at just before it, since a PUT has none.
         """
@@ -397,8 +404,7 @@ class Writer:
             try:
                 self._check_fence()
                 if self._client.put(_path(operation.key), params, operation.value).json():
-                    self._applied_alone += 1
-                    return
+                    return None
                 reason = STALE
             except errors.TooLarge as alone:
                 reason = alone.said or str(alone)
@@ -406,7 +412,7 @@ class Writer:
                 if not self._skip_denied:
                     raise
                 reason = denied.said or str(denied)
-        refused.append(Refusal(operation, reason))
+        return Refusal(operation, reason)
 
     def _check_fence(self) -> None:
         if self._fence:
@@ -414,11 +420,8 @@ class Writer:
             if reply.status != 200:
                 self._failed(reply, [])
 
-    def _smaller(self, batch: list[Operation], error: errors.TooLarge, refused: list[Refusal]) -> list[list[Operation]]:
-        """Cut a batch that was too large; an operation that is too large alone is refused."""
-        if len(batch) == 1:
-            self._put_alone(batch[0], error, refused)
-            return []
+    def _smaller(self, batch: list[Operation], error: errors.TooLarge) -> list[list[Operation]]:
+        """Cut a batch that was too large."""
         limit = re.search(r"too many operations \(\d+ > (\d+)\)", error.said)
         if limit is not None:
             self.max_ops = int(limit[1])
@@ -429,16 +432,22 @@ class Writer:
         return [batch[start : start + size] for start in range(0, len(batch), size)]
 
 
-def batches(operations: t.Iterable[Operation], max_ops: int, max_bytes: int) -> t.Iterator[list[Operation]]:
-    """Group operations in order, each group within both limits; one that is too large alone stands alone. Pure."""
+def batches(
+    operations: t.Iterable[Operation], max_ops: t.Callable[[], int], max_bytes: int
+) -> t.Iterator[list[Operation]]:
+    """Group operations in order, each group within both limits; one that is too large alone stands alone.
+
+    ``max_ops`` is asked anew for each group, since what is learned from the first counts for the next.
+    """
     batch: list[Operation] = []
-    size = 0
+    size, most = 0, max_ops()
     for operation in operations:
-        if batch and (len(batch) >= max_ops or size + operation.size > max_bytes):
+        more = operation.size
+        if batch and (len(batch) >= most or size + more > max_bytes):
             yield batch
-            batch, size = [], 0
+            batch, size, most = [], 0, max_ops()
         batch.append(operation)
-        size += operation.size
+        size += more
     if batch:
         yield batch
 

@@ -26,7 +26,7 @@ from .._consul.patience import Patience, is_passing
 from .._consul.units import count_of
 from . import store
 from .guard import why_not_delete
-from .ownership import content_of, home_of
+from .ownership import home_of, stamp_of
 from .pair import Pair
 from .plan import Change, Problem, ShardPlan, plan_shard
 from .prepare import PairPlan, Prepared, Request, confirm, homes_of, prepare
@@ -37,6 +37,9 @@ GROUP_KEYS = 10_000  # as many keys are written, then read again
 MAX_WRITERS = 4  # more connections only make other users of Consul wait longer (measured)
 LOCK_TTL_S = 15
 LOCK_DELAY_S = 1  # every transaction checks the lock, so a former owner writes nothing late
+
+
+Wanted = dict[str, tuple[Change, Where]]  # by name at the destination
 
 
 class Interrupted(NotAsIntended):
@@ -147,7 +150,7 @@ class _Run:
         self._patience = Patience(request.retry_s)
         self._reader = Reader(source, destination, request.consistency, request.max_stale_s, self._patience)
         self._fence = lock.guard
-        self._writer = self._new_writer(request.batch_ops)
+        self._writer = kv.Writer(destination, request.batch_ops, self._fence, skip_denied=True)
         self.outcomes = [
             PairOutcome(plan.pair, conflicts=list(plan.conflicts), quarantined=list(plan.quarantined))
             for plan in prepared.plans
@@ -172,8 +175,7 @@ class _Run:
     def _everything(self, now: float) -> None:
         prepared = self._prepared
         for plan in prepared.plans:
-            for key, content in (*plan.adopted, *plan.equal_again):
-                self._ledger.settle(key, content, home_of(plan.pair.destination))
+            self._ledger.settle([*plan.adopted, *plan.equal_again], home_of(plan.pair.destination))
         # The state changes at the beginning and at the end of every run that writes: one that waited for the lock so knows that
         # it has to look again, also when it looked while this one was writing.
         state = store.successor(prepared.state, prepared.source, self._request.pairs, now, prepared.turned_after)
@@ -195,13 +197,10 @@ class _Run:
         self._ledger.withdraw_all(homes_of(self._request.pairs))
         self._save_ledger(store.successor(state, prepared.source, self._request.pairs, now))
 
-    def _new_writer(self, max_ops: int | None) -> kv.Writer:
-        return kv.Writer(self._destination, max_ops, self._fence, skip_denied=True)
-
     def _save_ledger(self, state: store.State | None = None) -> None:
         operations = [] if state is None else [store.state_operation(self._prepared.name, state)]
         operations += store.ledger_operations(self._prepared.name, self._ledger)
-        refused = self._patience.persist(lambda: self._writer.commit(operations)).refused
+        refused = self._patience.persist(lambda: self._send(operations))
         if refused:
             raise errors.Rejected(f"{refused[0].operation.key} could not be written: {refused[0].reason}.")
 
@@ -209,7 +208,7 @@ class _Run:
 
     def _write(self, plan: PairPlan, outcome: PairOutcome) -> None:
         """Write the shards of a pair, so many at once that transactions are full."""
-        group: dict[str, tuple[Change, Where]] = {}
+        group: Wanted = {}
         for work in plan.work:
             changes, work.changes = work.changes, None  # so that memory holds no group that is written
             if changes is None:
@@ -225,7 +224,7 @@ class _Run:
         if group:
             self._write_group(plan.pair, group, outcome)
 
-    def _write_group(self, pair: Pair, wanted: dict[str, tuple[Change, Where]], outcome: PairOutcome) -> None:
+    def _write_group(self, pair: Pair, wanted: Wanted, outcome: PairOutcome) -> None:
         """Write changes that are announced; ones that others wrote to meanwhile are decided again, three times in all."""
         for _attempt in range(ATTEMPTS):
             if self._ledger.dirty:
@@ -233,22 +232,18 @@ class _Run:
             unsure = self._commit(wanted, outcome)
             if not self._request.verify:
                 self._settle(pair, [wanted.pop(key)[0] for key in wanted.keys() - unsure], outcome)
-            arrived = self._read_back(pair, wanted)
-            self._settle(pair, [wanted.pop(key)[0] for key in arrived], outcome)
-            if not wanted:
-                return
+            self._settle(pair, [wanted.pop(key)[0] for key in self._read_back(pair, wanted)], outcome)
             wanted = self._changed_meanwhile(pair, wanted, outcome)
             if not wanted:
                 return
         for key, (change, _where) in wanted.items():
-            self._ledger.withdraw(key, change.content)
+            self._ledger.withdraw(change.stamp)
             outcome.conflicts.append(Problem(key, f"written to by others in {ATTEMPTS} attempts"))
 
-    def _commit(self, wanted: dict[str, tuple[Change, Where]], outcome: PairOutcome) -> set[str]:
+    def _commit(self, wanted: Wanted, outcome: PairOutcome) -> set[str]:
         """Send changes; return the keys of which it is not known that they were written. Refused ones leave ``wanted``."""
-        operations = [change.operation() for change, _where in wanted.values()]
         try:
-            refused = self._send(operations)
+            refused = self._send([change.operation() for change, _where in wanted.values()])
         except errors.ConsulError as error:
             if not is_passing(error):
                 raise
@@ -260,23 +255,20 @@ class _Run:
             if kv.STALE in refusal.reason or "doesn't exist" in refusal.reason:
                 unsure.add(key)
             else:
-                self._ledger.withdraw(key, wanted.pop(key)[0].content)
+                self._ledger.withdraw(wanted.pop(key)[0].stamp)
                 outcome.quarantined.append(Problem(key, refusal.reason))
         return unsure
 
-    def _send(self, operations: list[Operation]) -> list[kv.Refusal]:
-        """Write operations over as many connections as there may be; return what Consul refused."""
-        workers = min(self._request.concurrency, MAX_WRITERS, 1 + len(operations) // (4 * self._writer.max_ops))
-        if workers == 1:
-            return list(self._writer.commit(operations).refused)
-        size = -(-len(operations) // workers)
+    def _send(self, operations: t.Sequence[Operation]) -> list[kv.Refusal]:
+        """Write operations over as many connections as there may be and as they fill; return what Consul refused."""
+        most = min(self._request.concurrency, MAX_WRITERS)
+        size = max(self._writer.max_ops - 1, -(-len(operations) // most))
         parts = [operations[start : start + size] for start in range(0, len(operations), size)]
-        writers = [self._new_writer(self._writer.max_ops) for _part in parts]
-        with ThreadPoolExecutor(workers, thread_name_prefix="write") as pool:
-            done = list(pool.map(kv.Writer.commit, writers, parts))
+        with ThreadPoolExecutor(most, thread_name_prefix="write") as pool:
+            done = list(pool.map(self._writer.commit, parts))
         return [refusal for committed in done for refusal in committed.refused]
 
-    def _read_back(self, pair: Pair, wanted: t.Mapping[str, tuple[Change, Where]]) -> list[str]:
+    def _read_back(self, pair: Pair, wanted: Wanted) -> list[str]:
         """Return the keys that hold now what they should."""
         arrived = []
         wheres = list(dict.fromkeys(where for _change, where in wanted.values()))
@@ -288,15 +280,13 @@ class _Run:
         return arrived
 
     def _announce(self, pair: Pair, changes: t.Iterable[Change]) -> None:
-        home = home_of(pair.destination)
-        for change in changes:
-            self._ledger.announce(change.key, change.content, home)
+        self._ledger.announce((change.stamp for change in changes), home_of(pair.destination))
 
-    def _settle(self, pair: Pair, changes: t.Iterable[Change], outcome: PairOutcome) -> None:
-        home = home_of(pair.destination)
-        for change in changes:
-            self._ledger.settle(change.key, change.content, home)
-            setattr(outcome, change.kind, getattr(outcome, change.kind) + 1)
+    def _settle(self, pair: Pair, changes: t.Sequence[Change], outcome: PairOutcome) -> None:
+        self._ledger.settle((change.stamp for change in changes), home_of(pair.destination))
+        created = sum(change.kind == "created" for change in changes)
+        outcome.created += created
+        outcome.updated += len(changes) - created
 
     def _plan_again(self, pair: Pair, where: Where) -> ShardPlan:
         """Read a shard of both sides again, whichever sides had keys in it before, and decide."""
@@ -308,13 +298,11 @@ class _Run:
             whole.quarantined += shard.quarantined
         return whole
 
-    def _changed_meanwhile(
-        self, pair: Pair, wanted: dict[str, tuple[Change, Where]], outcome: PairOutcome
-    ) -> dict[str, tuple[Change, Where]]:
+    def _changed_meanwhile(self, pair: Pair, wanted: Wanted, outcome: PairOutcome) -> Wanted:
         """Decide again about keys that are not as they were written: somebody wrote to either side."""
-        for key, (change, _where) in wanted.items():
-            self._ledger.withdraw(key, change.content)
-        left: dict[str, tuple[Change, Where]] = {}
+        for change, _where in wanted.values():
+            self._ledger.withdraw(change.stamp)
+        left: Wanted = {}
         for where in dict.fromkeys(where for _change, where in wanted.values()):
             again = self._plan_again(pair, where)
             outcome.conflicts += [problem for problem in again.conflicts if problem.key in wanted]
@@ -367,7 +355,7 @@ class _Run:
             entries = self._patience.persist(functools.partial(kv.read_key, self._destination, key)).entries
             if not entries:
                 self._ledger.forget(key)
-            elif _content(entries[0]) == victim.content and not entries[0].session:
+            elif _stamp(entries[0]) == victim.stamp and not entries[0].session:
                 again[key] = victim._replace(at_index=entries[0].modify_index)
             else:
                 outcome.conflicts.append(Problem(key, "edited at the destination, and gone from the source"))
@@ -380,6 +368,5 @@ def _add_new(known: list[Problem], found: t.Iterable[Problem]) -> None:
     known += [problem for problem in found if problem.key not in keys]
 
 
-def _content(entry: kv.Entry) -> bytes:
-    """Return the 8 bytes that stand for what an entry holds."""
-    return content_of(entry.key, entry.value, entry.flags)
+def _stamp(entry: kv.Entry) -> bytes:
+    return stamp_of(entry.key, entry.value, entry.flags)

@@ -13,9 +13,9 @@ nothing but that this very content, if it is there, is ours: so a run that dies 
 
 from __future__ import annotations
 
-import array
 import functools
 import hashlib
+import struct
 import typing as t
 
 from .._consul.digest import kv_bytes
@@ -23,12 +23,15 @@ from .._consul.errors import Error
 
 BUCKETS = 256
 MAGIC = b"own1"
-_KEY = 8
+_NAME = 8
 _CONTENT = 8
+_STAMP = _NAME + _CONTENT
 _HOME = 3
-_MARK = _KEY + _CONTENT + _HOME
+_MARK = _STAMP + _HOME
 _RECORD = _MARK + 1
 _ANNOUNCED, _SETTLED = b"\0", b"\1"
+_NAME_ALONE = struct.Struct(f"{_NAME}s")
+_NAME_OF_RECORD = struct.Struct(f"{_NAME}s{_RECORD - _NAME}x")
 
 OURS = "ours"
 EDITED = "edited"
@@ -41,17 +44,17 @@ class BadLedger(Error):
 
 def name_of(key: str) -> bytes:
     """Return the 8 bytes that stand for a key at the destination."""
-    return hashlib.blake2b(key.encode(), digest_size=_KEY).digest()
+    return hashlib.blake2b(key.encode(), digest_size=_NAME).digest()
 
 
-def content_of(key: str, value: bytes, flags: int) -> bytes:
-    """Return the 8 bytes that stand for what a key holds."""
-    return content_of_hash(hashlib.blake2b(kv_bytes(key.encode(), value, flags)).digest())
+def stamp_of(key: str, value: bytes, flags: int) -> bytes:
+    """Return the 16 bytes that stand for a key at the destination and for what it holds; they begin with its name's."""
+    return stamp_of_hash(key, hashlib.blake2b(kv_bytes(key.encode(), value, flags)).digest())
 
 
-def content_of_hash(found: bytes) -> bytes:
-    """Return the same of the hash that a digest gave for the key (digest.SetDigest.add)."""
-    return found[:_CONTENT]
+def stamp_of_hash(key: str, found: bytes) -> bytes:
+    """Return the same from the hash that a digest gave for the key (digest.SetDigest.add)."""
+    return name_of(key) + found[:_CONTENT]
 
 
 def home_of(prefix: str) -> bytes:
@@ -63,79 +66,79 @@ class Ledger:
     """The keys that one replication wrote. ``dirty`` names the buckets that changed since they were read or taken."""
 
     def __init__(self, buckets: t.Mapping[int, bytes] | None = None) -> None:
-        self._records: dict[int, bytearray] = {}
-        self._seen: dict[int, array.array[int]] = {}
+        self._records = [bytearray() for _number in range(BUCKETS)]
+        self._seen = [bytearray() for _number in range(BUCKETS)]
         self.dirty: set[int] = set()
         for number, data in (buckets or {}).items():
             body = data[len(MAGIC) :]
             if not data.startswith(MAGIC) or len(body) % _RECORD or not 0 <= number < BUCKETS:
                 raise BadLedger(f"bucket {number:02x} is not one that this collection wrote")
-            self._records[number] = bytearray(body)
+            self._records[number] += body
 
     def __len__(self) -> int:
-        return sum(len(records) for records in self._records.values()) // _RECORD
+        return sum(map(len, self._records)) // _RECORD
 
-    def state(self, key: str, content: bytes) -> str:
-        """Tell whether a key that holds ``content`` is OURS, EDITED by somebody since, or FOREIGN."""
-        found = self._found(name_of(key))
-        if any(one[_KEY : _KEY + _CONTENT] == content for one in found):
+    def state(self, stamp: bytes) -> str:
+        """Tell whether a key that holds what its stamp says is OURS, EDITED by somebody since, or FOREIGN."""
+        if _place_of(self._records[stamp[0]], stamp) != -1:
             return OURS
-        return EDITED if any(one.endswith(_SETTLED) for one in found) else FOREIGN
+        return EDITED if self.was_settled(stamp[:_NAME]) else FOREIGN
 
-    def is_settled(self, key: str, content: bytes | None = None) -> bool:
-        """Tell whether a key is known to have been written, with this content if one is given."""
-        return any(
-            one.endswith(_SETTLED) and content in (None, one[_KEY : _KEY + _CONTENT])
-            for one in self._found(name_of(key))
-        )
+    def is_settled(self, stamp: bytes) -> bool:
+        """Tell whether a key is known to have been written with what its stamp says."""
+        records = self._records[stamp[0]]
+        place = _place_of(records, stamp)
+        return place != -1 and records[place + _MARK] == _SETTLED[0]
 
-    def announce(self, key: str, content: bytes, home: bytes) -> None:
+    def was_settled(self, name: bytes) -> bool:
+        """Tell whether a key is known to have been written, with whatever."""
+        records = self._records[name[0]]
+        return any(records[place + _MARK] == _SETTLED[0] for place in _places(records, name))
+
+    def announce(self, stamps: t.Iterable[bytes], home: bytes) -> None:
         """Note what is about to be written, beside what was written before."""
-        name = name_of(key)
-        if not any(one[_KEY : _KEY + _CONTENT] == content for one in self._found(name)):
-            self._add(name, content, home, _ANNOUNCED)
+        for stamp in stamps:
+            if _place_of(self._records[stamp[0]], stamp) == -1:
+                self._add(stamp + home + _ANNOUNCED)
 
-    def settle(self, key: str, content: bytes, home: bytes) -> None:
-        """Note that this was written, and nothing else counts any more."""
-        name = name_of(key)
-        settled = name + content + home + _SETTLED
-        found = self._found(name)
-        if found == [settled[:_MARK] + _ANNOUNCED]:
-            records = self._records[name[0]]
-            place = next(_places(records, name))
-            records[place : place + _RECORD] = settled
-            self.dirty.add(name[0])
-        elif found != [settled]:
-            self._drop(name)
-            self._add(name, content, home, _SETTLED)
+    def settle(self, stamps: t.Iterable[bytes], home: bytes) -> None:
+        """Note that these were written, and that nothing else counts any more of their keys."""
+        for stamp in stamps:
+            records, name = self._records[stamp[0]], stamp[:_NAME]
+            place = _place_of(records, name)
+            alone = place != -1 and _place_of(records, name, place + 1) == -1
+            if not alone or records[place : place + _MARK] != stamp + home:
+                self._drop(name)
+                self._add(stamp + home + _SETTLED)
+            elif records[place + _MARK] != _SETTLED[0]:
+                records[place + _MARK] = _SETTLED[0]
+                self.dirty.add(stamp[0])
 
     def forget(self, key: str) -> None:
         """Note that a key is not ours any more."""
         self._drop(name_of(key))
 
-    def withdraw(self, key: str, content: bytes) -> None:
+    def withdraw(self, stamp: bytes) -> None:
         """Note that what was announced was not written."""
-        name = name_of(key)
-        self._drop(name, lambda one: one.endswith(_ANNOUNCED) and one[_KEY : _KEY + _CONTENT] == content)
+        self._drop(stamp, lambda one: one.endswith(_ANNOUNCED))
 
     def withdraw_all(self, homes: t.Container[bytes]) -> None:
         """Note that nothing is about to be written any more below some prefixes."""
-        for number in list(self._records):
-            self._keep(number, lambda one: one.endswith(_SETTLED) or one[_KEY + _CONTENT : _MARK] not in homes)
+        for number in range(BUCKETS):
+            self._keep(number, lambda one: one.endswith(_SETTLED) or one[_STAMP:_MARK] not in homes)
 
-    def see(self, key: str) -> None:
-        """Note that a key was found, on either side."""
-        if not self._records:
-            return
-        name = name_of(key)
-        if name[0] in self._records:
-            self._seen.setdefault(name[0], array.array("Q")).append(int.from_bytes(name, "big"))
+    def see(self, name: bytes) -> None:
+        """Note that a key was found, on either side; a stamp will do for its name."""
+        if self._records[name[0]]:
+            self._seen[name[0]] += name[:_NAME]
 
     def forget_unseen(self, homes: t.Container[bytes]) -> None:
         """Forget keys below some prefixes that were found on neither side: whoever makes one again is not us."""
-        for number in list(self._records):
-            seen = set(self._seen.pop(number, ()))
-            self._keep(number, functools.partial(_stays, homes, seen))
+        for number, records in enumerate(self._records):
+            seen = {name for (name,) in _NAME_ALONE.iter_unpack(self._seen[number])}
+            self._seen[number].clear()
+            if not all(name in seen for (name,) in _NAME_OF_RECORD.iter_unpack(records)):
+                self._keep(number, functools.partial(_stays, homes, seen))
 
     def take_dirty(self) -> dict[int, bytes]:
         """Return the buckets to write, b"" for one that holds nothing any more; they are clean from now on."""
@@ -145,25 +148,20 @@ class Ledger:
 
     def bucket(self, number: int) -> bytes:
         """Return one bucket as it is stored, the records in order, so that equal contents are equal bytes."""
-        ordered = sorted(_each(self._records.get(number, b"")))
+        ordered = sorted(_each(self._records[number]))
         return MAGIC + b"".join(ordered) if ordered else b""
 
-    def _found(self, name: bytes) -> list[bytes]:
-        records = self._records.get(name[0], b"")
-        if name not in records:
-            return []
-        return [bytes(records[place : place + _RECORD]) for place in _places(records, name)]
+    def _add(self, record: bytes) -> None:
+        self._records[record[0]] += record
+        self.dirty.add(record[0])
 
-    def _add(self, name: bytes, content: bytes, home: bytes, mark: bytes) -> None:
-        self._records.setdefault(name[0], bytearray()).extend(name + content + home + mark)
-        self.dirty.add(name[0])
-
-    def _drop(self, name: bytes, goes: t.Callable[[bytes], bool] = lambda _one: True) -> None:
-        records = self._records.get(name[0], bytearray())
-        for place in reversed(list(_places(records, name))):
+    def _drop(self, start: bytes, goes: t.Callable[[bytes], bool] = lambda _one: True) -> None:
+        """Drop the records that begin so (a name or a stamp)."""
+        records = self._records[start[0]]
+        for place in reversed(list(_places(records, start))):
             if goes(bytes(records[place : place + _RECORD])):
                 del records[place : place + _RECORD]
-                self.dirty.add(name[0])
+                self.dirty.add(start[0])
 
     def _keep(self, number: int, stays: t.Callable[[bytes], bool]) -> None:
         """Drop the records of a bucket that are not to stay."""
@@ -173,9 +171,9 @@ class Ledger:
             self.dirty.add(number)
 
 
-def _stays(homes: t.Container[bytes], seen: t.Container[int], one: bytes) -> bool:
+def _stays(homes: t.Container[bytes], seen: t.Container[bytes], one: bytes) -> bool:
     """Tell whether a record is of another prefix, or of a key that was seen."""
-    return one[_KEY + _CONTENT : _MARK] not in homes or int.from_bytes(one[:_KEY], "big") in seen
+    return one[_STAMP:_MARK] not in homes or one[:_NAME] in seen
 
 
 def _each(records: bytes | bytearray) -> t.Iterator[bytes]:
@@ -184,10 +182,17 @@ def _each(records: bytes | bytearray) -> t.Iterator[bytes]:
         yield bytes(records[start : start + _RECORD])
 
 
-def _places(records: bytes | bytearray, name: bytes) -> t.Iterator[int]:
-    """Yield where the records of a name begin; the same bytes across two records do not count."""
-    place = records.find(name)
+def _place_of(records: bytearray, start: bytes, after: int = 0) -> int:
+    """Return where the first record begins that begins so, -1 for none; the same bytes across two records do not count."""
+    place = records.find(start, after)
+    while place != -1 and place % _RECORD:
+        place = records.find(start, place + 1)
+    return place
+
+
+def _places(records: bytearray, start: bytes) -> t.Iterator[int]:
+    """Yield where all records begin that begin so."""
+    place = _place_of(records, start)
     while place != -1:
-        if place % _RECORD == 0:
-            yield place
-        place = records.find(name, place + 1)
+        yield place
+        place = _place_of(records, start, place + 1)

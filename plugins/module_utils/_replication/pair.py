@@ -41,6 +41,11 @@ class Pair:
         """Return a destination key's name at the source."""
         return key if self.source == self.destination else self.source + key[len(self.destination) :]
 
+    @property
+    def takes_every_key(self) -> bool:
+        """Whether all keys below the prefixes take part: there are no patterns, and our own folder is not among them."""
+        return bool(self.source and self.destination) and self.scope.holds_everything
+
     def takes_part(self, source_key: str) -> bool:
         """Tell whether a key is to be looked at; ``consulops/`` never is, on either side."""
         name = source_key[len(self.source) :]

@@ -24,10 +24,11 @@ class Scope:
     def __init__(self, include: t.Sequence[str] = (), exclude: t.Sequence[str] = ()) -> None:
         self._include = _compiled(include)
         self._exclude = _compiled(exclude)
+        self.holds_everything = self._include is None and self._exclude is None
 
     def holds(self, name: str) -> bool:
         """Tell whether a key takes part; ``name`` is its path below the prefix."""
-        if self._exclude is None and self._include is None:
+        if self.holds_everything:
             return True
         if self.excludes(name):
             return False

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from .._consul import kv
 from .._consul.digest import RESERVED_PREFIX, SetDigest, kv_bytes, short_digest
 from .._consul.kv import Entry, Operation
-from .ownership import EDITED, FOREIGN, OURS, Ledger, content_of, content_of_hash
+from .ownership import EDITED, FOREIGN, OURS, Ledger, name_of, stamp_of, stamp_of_hash
 from .pair import Pair
 
 LOCK_FLAGS = {
@@ -36,14 +36,14 @@ class Policy:
 class Change(t.NamedTuple):
     """One key to write or delete at the destination. ``kind``: created, updated or deleted.
 
-    ``at_index`` is the destination's ModifyIndex that it must still have, 0 for none; ``content`` the 8 bytes of ownership.py that
-    stand for what will be there, for a deletion for what is there.
+    ``at_index`` is the destination's ModifyIndex that it must still have, 0 for none; ``stamp`` (ownership.py) stands for what will
+    be there, for a deletion for what is there.
     """
 
     key: str
     kind: str
     at_index: int
-    content: bytes
+    stamp: bytes
     value: bytes = b""
     flags: int = 0
 
@@ -95,7 +95,7 @@ class Tally:
 class ShardPlan:
     """What a shard takes. ``changes`` write, ``victims`` are to be deleted; ``adopted`` were equal before this came.
 
-    ``equal_again`` are ours and were made equal by somebody else, or by a run that died before it could note it.
+    ``equal_again`` are ours and were made equal by somebody else, or by a run that died before it could note it. Both are stamps.
     """
 
     tally: Tally = field(default_factory=Tally)
@@ -103,8 +103,8 @@ class ShardPlan:
     victims: list[Change] = field(default_factory=list)
     conflicts: list[Problem] = field(default_factory=list)
     quarantined: list[Problem] = field(default_factory=list)
-    adopted: list[tuple[str, bytes]] = field(default_factory=list)
-    equal_again: list[tuple[str, bytes]] = field(default_factory=list)
+    adopted: list[bytes] = field(default_factory=list)
+    equal_again: list[bytes] = field(default_factory=list)
     digest: SetDigest = field(default_factory=SetDigest)
     lines: list[Line] = field(default_factory=list)
 
@@ -121,18 +121,20 @@ def plan_shard(
     plan = ShardPlan()
     decide = _Decider(pair, policy, ledger, plan, show)
     live = {}
+    every = pair.takes_every_key
     for entry in destination:
-        ledger.see(entry.key)
         # A name that is not UTF-8 cannot be told from others like it: such keys are nobody's to touch.
-        if kv.REPLACEMENT not in entry.key and pair.takes_part(pair.to_source(entry.key)):
+        if kv.REPLACEMENT not in entry.key and (every or pair.takes_part(pair.to_source(entry.key))):
             live[entry.key] = entry
+        else:
+            ledger.see(name_of(entry.key))
     plan.tally.destination_keys = len(live)
     for entry in source:
         key = pair.to_destination(entry.key)
-        if key not in live:
-            ledger.see(key)
-        if pair.takes_part(entry.key):
-            decide.source_key(entry, live.pop(key, None))
+        if every or pair.takes_part(entry.key):
+            decide.source_key(entry, key, live.pop(key, None))
+        else:
+            ledger.see(name_of(key))
     for entry in live.values():
         decide.only_at_destination(entry)
     return plan
@@ -153,63 +155,66 @@ class _Decider:
         self._plan = plan
         self._show = show
 
-    def source_key(self, entry: Entry, there: Entry | None) -> None:
-        """Decide about a key that the source has; ``there`` is the destination's."""
+    def source_key(self, entry: Entry, key: str, there: Entry | None) -> None:
+        """Decide about a key that the source has; ``key`` is its name at the destination, ``there`` what that has."""
         plan, policy = self._plan, self._policy
         plan.tally.source_keys += 1
-        key = self._pair.to_destination(entry.key)
-        if kv.REPLACEMENT in entry.key:
+        if kv.REPLACEMENT in key:
+            self._ledger.see(name_of(key))
             plan.quarantined.append(Problem(key, "its name is not UTF-8, which Consul's API does not carry"))
             return
-        if policy.skip_locked and (self._is_lock(entry, entry.key, key) or (there and self._is_lock(there))):
+        if policy.skip_locked and (_is_lock(entry, key) or (there is not None and _is_lock(there, entry.key))):
+            self._ledger.see(name_of(key))
             plan.tally.skipped_locked += 1
             return
-        content = content_of_hash(plan.digest.add(kv_bytes(key.encode(), entry.value, entry.flags)))
+        stamp = stamp_of_hash(key, plan.digest.add(kv_bytes(key.encode(), entry.value, entry.flags)))
+        self._ledger.see(stamp)
         if there is None:
-            self._missing(key, entry, content)
-        elif (there.value, there.flags) == (entry.value, entry.flags):
+            self._missing(key, entry, stamp)
+        elif there.value == entry.value and there.flags == entry.flags:
             plan.tally.unchanged += 1
-            if not self._ledger.is_settled(key, content):
-                self._equal(key, content)
+            if not self._ledger.is_settled(stamp):
+                self._equal(stamp)
         else:
-            self._different(key, entry, there, content)
+            self._different(key, entry, there, stamp)
 
     def only_at_destination(self, there: Entry) -> None:
         """Decide about a key that the source does not have."""
         plan, delete = self._plan, self._pair.delete
+        self._ledger.see(name_of(there.key))
         if delete == "never":
             plan.tally.kept += 1
             return
-        if self._policy.skip_locked and self._is_lock(there, there.key, self._pair.to_source(there.key)):
+        if self._policy.skip_locked and _is_lock(there, self._pair.to_source(there.key)):
             plan.tally.skipped_locked += 1
             return
-        content = content_of(there.key, there.value, there.flags)
-        state = self._ledger.state(there.key, content)
+        stamp = stamp_of(there.key, there.value, there.flags)
+        state = self._ledger.state(stamp)
         if delete == "all" or state == OURS or (state == EDITED and self._policy.on_conflict == "overwrite"):
-            plan.victims.append(Change(there.key, "deleted", there.modify_index, content))
+            plan.victims.append(Change(there.key, "deleted", there.modify_index, stamp))
             self._line(there.key, "deleted", there, None)
         elif state == EDITED:
             plan.conflicts.append(Problem(there.key, "edited at the destination, and gone from the source"))
         else:
             plan.tally.kept += 1
 
-    def _equal(self, key: str, content: bytes) -> None:
-        if self._ledger.state(key, content) != FOREIGN:
-            self._plan.equal_again.append((key, content))
+    def _equal(self, stamp: bytes) -> None:
+        if self._ledger.state(stamp) != FOREIGN:
+            self._plan.equal_again.append(stamp)
         elif self._policy.adopt:
-            self._plan.adopted.append((key, content))
+            self._plan.adopted.append(stamp)
 
-    def _missing(self, key: str, entry: Entry, content: bytes) -> None:
-        if self._policy.on_conflict == "keep" and self._ledger.is_settled(key):
+    def _missing(self, key: str, entry: Entry, stamp: bytes) -> None:
+        if self._policy.on_conflict == "keep" and self._ledger.was_settled(name_of(key)):
             self._plan.conflicts.append(Problem(key, "deleted at the destination"))
             return
         self._plan.tally.created += 1
-        self._plan.changes.append(Change(key, "created", 0, content, entry.value, entry.flags))
+        self._plan.changes.append(Change(key, "created", 0, stamp, entry.value, entry.flags))
         self._line(key, "created", None, entry)
 
-    def _different(self, key: str, entry: Entry, there: Entry, content: bytes) -> None:
+    def _different(self, key: str, entry: Entry, there: Entry, stamp: bytes) -> None:
         if self._policy.on_conflict != "overwrite":
-            state = self._ledger.state(key, content_of(key, there.value, there.flags))
+            state = self._ledger.state(stamp_of(key, there.value, there.flags))
             if state != OURS:
                 reason = (
                     "edited at the destination" if state == EDITED else "not written by this replication, and different"
@@ -217,7 +222,7 @@ class _Decider:
                 self._plan.conflicts.append(Problem(key, reason))
                 return
         self._plan.tally.updated += 1
-        self._plan.changes.append(Change(key, "updated", there.modify_index, content, entry.value, entry.flags))
+        self._plan.changes.append(Change(key, "updated", there.modify_index, stamp, entry.value, entry.flags))
         self._line(key, "updated", there, entry)
 
     def _line(self, key: str, kind: str, before: Entry | None, after: Entry | None) -> None:
@@ -226,12 +231,16 @@ class _Decider:
             texts = [None if entry is None else show(entry.value, entry.flags) for entry in (before, after)]
             self._plan.lines.append(Line(key, kind, texts[0], texts[1]))
 
-    @staticmethod
-    def _is_lock(entry: Entry, *names: str) -> bool:
-        """Tell whether a key is a lock, by itself or by one of the names that it has on the two sides."""
-        if entry.session or entry.flags in LOCK_FLAGS:
-            return True
-        return any(name.endswith(("lock", "leader")) and _LOCK_NAMES.fullmatch(name) is not None for name in names)
+
+def _is_lock(entry: Entry, other_name: str) -> bool:
+    """Tell whether a key is a lock, by itself or by one of the names that it has on the two sides."""
+    if entry.session or entry.flags in LOCK_FLAGS or _names_a_lock(entry.key):
+        return True
+    return other_name is not entry.key and _names_a_lock(other_name)
+
+
+def _names_a_lock(name: str) -> bool:
+    return name.endswith(("lock", "leader")) and _LOCK_NAMES.fullmatch(name) is not None
 
 
 def digest_text(value: bytes, flags: int) -> str:

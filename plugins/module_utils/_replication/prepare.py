@@ -97,8 +97,8 @@ class PairPlan:
     victims: list[Change] = field(default_factory=list)
     conflicts: list[Problem] = field(default_factory=list)
     quarantined: list[Problem] = field(default_factory=list)
-    adopted: list[tuple[str, bytes]] = field(default_factory=list)
-    equal_again: list[tuple[str, bytes]] = field(default_factory=list)
+    adopted: list[bytes] = field(default_factory=list)
+    equal_again: list[bytes] = field(default_factory=list)
     unconfirmed: str = ""
     came_back: int = 0
     digest: SetDigest = field(default_factory=SetDigest)
