@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
 import pytest
@@ -529,7 +528,7 @@ def test_another_source_for_a_destination_is_noticed(prefix: dict[str, t.Any], m
     ],
 )
 def test_numbers_and_names_that_cannot_be_meant_are_refused(changes: dict[str, t.Any], said: str) -> None:
-    request = dataclasses.replace(prepare.Request(tuple(pairs({"source": "a/"}))), **changes)
+    request = prepare.Request(tuple(pairs({"source": "a/"})))._replace(**changes)
     with pytest.raises(errors.InvalidOption, match=said):
         request.check()
 

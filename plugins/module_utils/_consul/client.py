@@ -86,8 +86,7 @@ class Reply:
             ) from None
 
 
-@dataclass(frozen=True)
-class Agent:
+class Agent(t.NamedTuple):
     """The agent behind an endpoint: node name, datacenter and Consul version, None where the token may not know."""
 
     node: str | None

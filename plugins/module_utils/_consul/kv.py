@@ -50,6 +50,14 @@ class Entry(t.NamedTuple):
         return f"Entry({self.key!r}, {len(self.value)} bytes, flags={self.flags}, modify_index={self.modify_index})"
 
 
+class Decoded(dict[str, bytes]):
+    """Values by their base64 text. Of two stores that are read with the same one, what both hold is decoded once."""
+
+    def __missing__(self, text: str) -> bytes:
+        value = self[text] = binascii.a2b_base64(text)
+        return value
+
+
 @dataclass(frozen=True)
 class Shard:
     """All keys below a prefix at one moment: ``index`` is the X-Consul-Index of that read."""
@@ -96,16 +104,14 @@ def _transaction(operations: t.Sequence[Operation]) -> bytes:
     return f"[{','.join([operation.as_json() for operation in operations])}]".encode()
 
 
-@dataclass(frozen=True)
-class Refusal:
+class Refusal(t.NamedTuple):
     """An operation that was not applied, and what Consul said."""
 
     operation: Operation
     reason: str
 
 
-@dataclass(frozen=True)
-class Committed:
+class Committed(t.NamedTuple):
     """The outcome of writing many operations: how many were applied, which were refused, in how many transactions."""
 
     applied: int
@@ -136,12 +142,13 @@ def read_shard(
     consistency: str = "default",
     max_stale_s: float | None = None,
     max_bytes: int = MAX_BODY,
+    decoded: Decoded | None = None,
 ) -> Shard:
     """Read every key below a prefix in one request. Raises TooLong when the answer has more than ``max_bytes``.
 
     A stale answer that is older than ``max_stale_s``, or of a server that knows no leader, is asked for again from the leader.
     """
-    return _read(client, prefix, {"recurse": ""}, consistency, max_stale_s, max_bytes)
+    return _read(client, prefix, {"recurse": ""}, consistency, max_stale_s, max_bytes, decoded)
 
 
 def read_shards(
@@ -158,8 +165,7 @@ def read_shards(
             yield read_shard(client, shard_prefix.prefix, consistency=consistency)
 
 
-@dataclass(frozen=True)
-class ShardPlan:
+class ShardPlan(t.NamedTuple):
     """One request of a sharded read: all keys below ``prefix``, or with ``exact`` the key of that name alone."""
 
     prefix: str
@@ -228,13 +234,14 @@ def _read(
     consistency: str,
     max_stale_s: float | None,
     max_bytes: int,
+    decoded: Decoded | None = None,
 ) -> Shard:
     path = _path(key)
     reply = client.get(path, params, consistency=consistency, absent_ok=True, max_bytes=max_bytes)
     too_old = max_stale_s is not None and (reply.last_contact_ms > max_stale_s * 1000 or not reply.known_leader)
     if consistency == "stale" and too_old:
         reply = client.get(path, params, absent_ok=True, max_bytes=max_bytes)
-    return Shard(key if isinstance(key, str) else "", entries_of(reply), reply.index)
+    return Shard(key if isinstance(key, str) else "", entries_of(reply, decoded), reply.index)
 
 
 def check_readable(client: Client, prefix: str) -> None:
@@ -287,8 +294,9 @@ def is_addressable(prefix: str) -> bool:
     return not any(element in (".", "..") for element in prefix.split("/"))
 
 
-def entries_of(reply: Reply) -> tuple[Entry, ...]:
+def entries_of(reply: Reply, decoded: Decoded | None = None) -> tuple[Entry, ...]:
     """Return the keys of an answer. An answer that is not Consul's is no empty one: raises BadAnswer."""
+    value_of = binascii.a2b_base64 if decoded is None else decoded.__getitem__
     if reply.status == 404:
         return ()
     items = reply.json()
@@ -298,7 +306,7 @@ def entries_of(reply: Reply) -> tuple[Entry, ...]:
         found = tuple(
             Entry(
                 item["Key"],
-                binascii.a2b_base64(item["Value"] or ""),
+                value_of(item["Value"] or ""),
                 item["Flags"],
                 item["ModifyIndex"],
                 item["CreateIndex"],

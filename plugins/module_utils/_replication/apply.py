@@ -15,7 +15,7 @@ import socket
 import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from .._consul import errors, kv
 from .._consul.client import Client
@@ -291,7 +291,7 @@ class _Run:
     def _plan_again(self, pair: Pair, where: Where) -> ShardPlan:
         """Read a shard of both sides again, whichever sides had keys in it before, and decide."""
         whole = ShardPlan()
-        for both in self._reader.read(pair, replace(where, at_source=True, at_destination=True)):
+        for both in self._reader.read(pair, where._replace(at_source=True, at_destination=True)):
             shard = plan_shard(pair, self._request.policy, self._ledger, both.source.entries, both.destination.entries)
             whole.changes += shard.changes
             whole.conflicts += shard.conflicts

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
 
 from .._consul.units import count_of, some_of
 from .pair import Pair
@@ -16,8 +15,7 @@ from .plan import Change, Policy, Problem, Tally
 SMALL_DELETES = 5  # below it a percentage says nothing: a prefix of ten keys could never lose one
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(t.NamedTuple):
     """How much may be deleted: keys in one run, percent of a prefix's keys at the destination."""
 
     max_deletes: int = 100

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import typing as t
-from dataclasses import dataclass
 
 from .._consul import kv
 from .._consul.digest import RESERVED_PREFIX
@@ -21,8 +20,7 @@ _UNSPEAKABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
-@dataclass(frozen=True)
-class Pair:
+class Pair(t.NamedTuple):
     """One prefix at the source and where its keys go. Both end with a slash or are "" (the whole store).
 
     ``delete`` is never, owned or all: which keys that the source does not have are deleted.

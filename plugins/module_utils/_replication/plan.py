@@ -11,7 +11,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from .._consul import kv
-from .._consul.digest import RESERVED_PREFIX, SetDigest, kv_bytes, short_digest
+from .._consul.digest import SetDigest, kv_bytes, short_digest
 from .._consul.kv import Entry, Operation
 from .ownership import EDITED, FOREIGN, OURS, Ledger, name_of, stamp_of, stamp_of_hash
 from .pair import Pair
@@ -24,8 +24,7 @@ LOCK_FLAGS = {
 _LOCK_NAMES = re.compile(r"(?:.*/)?\.lock|vault/core/lock|service/[^/]+/leader", re.DOTALL)
 
 
-@dataclass(frozen=True)
-class Policy:
+class Policy(t.NamedTuple):
     """How to decide. ``on_conflict`` (fail, keep, overwrite) is about keys that somebody else wrote at the destination."""
 
     on_conflict: str = "fail"
@@ -254,8 +253,3 @@ def value_text(value: bytes, flags: int) -> str:
         return f"{value.decode()} (flags {flags})"
     except UnicodeDecodeError:
         return f"{value!r} (flags {flags})"
-
-
-def is_reserved(key: str) -> bool:
-    """Tell whether a key is this collection's own."""
-    return key.encode().startswith(RESERVED_PREFIX)

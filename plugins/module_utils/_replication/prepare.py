@@ -26,8 +26,7 @@ MAX_CONCURRENCY = 16
 HELD_BYTES = 6_000_000  # of values that a plan keeps; shards beyond it are read again when they are written
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(t.NamedTuple):
     """What is asked for. Times in seconds.
 
     ``name`` is the replication's, "" for the source's datacenter. ``accept`` holds other_source and reversed. ``limit`` is how

@@ -10,14 +10,12 @@ import bisect
 import collections
 import typing as t
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 
 from .._consul import errors, kv
 from .._consul.client import Client
 from .._consul.kv import Shard
 from .._consul.patience import Patience
-from .pair import Pair
-from .plan import is_reserved
+from .pair import RESERVED, Pair
 
 SHARD_BYTES = 2_000_000  # of JSON; a shard that has more is cut further
 FEW_KEYS = 20_000  # whose names take so little memory that shards may be larger, which saves requests
@@ -26,8 +24,7 @@ SPLIT = 8
 MAX_READERS = 2  # decoding takes most of the time, and Python does one at a time
 
 
-@dataclass(frozen=True)
-class Where:
+class Where(t.NamedTuple):
     """One shard of a pair: its prefix at the source, and which sides have keys there."""
 
     part: kv.ShardPlan
@@ -35,8 +32,7 @@ class Where:
     at_destination: bool = True
 
 
-@dataclass(frozen=True)
-class Both:
+class Both(t.NamedTuple):
     """One shard as both sides hold it."""
 
     where: Where
@@ -44,15 +40,17 @@ class Both:
     destination: Shard
 
 
-@dataclass(frozen=True)
 class Reader:
     """Reads a source and a destination; ``consistency`` and ``max_stale_s`` are for the source."""
 
-    source: Client
-    destination: Client
-    consistency: str
-    max_stale_s: float
-    patience: Patience
+    def __init__(
+        self, source: Client, destination: Client, consistency: str, max_stale_s: float, patience: Patience
+    ) -> None:
+        self._source = source
+        self._destination = destination
+        self._consistency = consistency
+        self._max_stale_s = max_stale_s
+        self._patience = patience
 
     def shards(self, pair: Pair) -> list[Where]:
         """List the names of both sides and cut them into shards that both can be asked for."""
@@ -82,7 +80,7 @@ class Reader:
 
         def read(where: Where) -> Shard:
             part = kv.ShardPlan(pair.to_destination(where.part.prefix), where.part.exact)
-            return self.patience.persist(lambda: _read(self.destination, part, "default", None, None))
+            return self._patience.persist(lambda: _read(self._destination, part, "default", None, None))
 
         return _ahead(read, wheres, workers)
 
@@ -90,24 +88,27 @@ class Reader:
         there = kv.ShardPlan(pair.to_destination(where.part.prefix), where.part.exact)
         none = Shard(where.part.prefix, (), 0)
         source = destination = none
+        decoded = kv.Decoded() if where.at_source and where.at_destination else None
         if where.at_source:
-            source = self.patience.persist(
-                lambda: _read(self.source, where.part, self.consistency, self.max_stale_s, most)
+            source = self._patience.persist(
+                lambda: _read(self._source, where.part, self._consistency, self._max_stale_s, most, decoded)
             )
         if where.at_destination:
-            destination = self.patience.persist(lambda: _read(self.destination, there, "default", None, most))
+            destination = self._patience.persist(
+                lambda: _read(self._destination, there, "default", None, most, decoded)
+            )
         return Both(where, source, destination)
 
     def _names(self, pair: Pair, prefix: str) -> tuple[list[str], list[str]]:
         """Return the names of both sides below a source prefix, all as the source would call them."""
         there = pair.to_destination(prefix)
-        ours = self.patience.persist(lambda: kv.list_keys(self.source, prefix, consistency=self.consistency))
-        theirs = self.patience.persist(lambda: kv.list_keys(self.destination, there))
+        ours = self._patience.persist(lambda: kv.list_keys(self._source, prefix, consistency=self._consistency))
+        theirs = self._patience.persist(lambda: kv.list_keys(self._destination, there))
         if pair.source != pair.destination:
             theirs = [pair.to_source(key) for key in theirs]
         # Where the whole store is read, our own keys are among them; they take no part.
-        return sorted(key for key in ours if not is_reserved(key)), sorted(
-            key for key in theirs if not is_reserved(key)
+        return sorted(key for key in ours if not key.startswith(RESERVED)), sorted(
+            key for key in theirs if not key.startswith(RESERVED)
         )
 
     def _cut(self, pair: Pair, prefix: str, shard_keys: int | None = None) -> list[Where]:
@@ -142,11 +143,20 @@ def _ahead(work: t.Callable[[Item], Result], items: t.Sequence[Item], workers: i
                 future.cancel()
 
 
-def _read(client: Client, part: kv.ShardPlan, consistency: str, max_stale_s: float | None, most: int | None) -> Shard:
+def _read(
+    client: Client,
+    part: kv.ShardPlan,
+    consistency: str,
+    max_stale_s: float | None,
+    most: int | None,
+    decoded: kv.Decoded | None = None,
+) -> Shard:
     if part.exact:
         return kv.read_key(client, part.prefix, consistency=consistency, max_stale_s=max_stale_s)
     limit = {} if most is None else {"max_bytes": most}
-    return kv.read_shard(client, part.prefix, consistency=consistency, max_stale_s=max_stale_s, **limit)
+    return kv.read_shard(
+        client, part.prefix, consistency=consistency, max_stale_s=max_stale_s, decoded=decoded, **limit
+    )
 
 
 def _any_of(names: t.Sequence[str], part: kv.ShardPlan) -> bool:

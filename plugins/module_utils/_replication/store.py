@@ -26,8 +26,7 @@ TICK_S = 0.001
 END_OF_TIME_S = 2.0**37  # the year 6325: a clock may be wrong, and what it says can still be shown
 
 
-@dataclass(frozen=True)
-class Filled:
+class Filled(t.NamedTuple):
     """From where a prefix of the destination was filled last, and when (seconds).
 
     The time grows with every run that writes there; of two that copy in a circle the newer one counts.
@@ -51,7 +50,7 @@ class State:
 
     def as_json(self) -> bytes:
         """Return the document; the time is there for people too."""
-        prefixes = {prefix: vars(filled) for prefix, filled in self.prefixes.items()}
+        prefixes = {prefix: filled._asdict() for prefix, filled in self.prefixes.items()}
         found = {"format": FORMAT, "source": self.source, "prefixes": prefixes, "updated": timestamp(self.time)}
         return json.dumps(found, indent=1, sort_keys=True).encode()
 

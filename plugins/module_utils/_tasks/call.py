@@ -64,8 +64,7 @@ class Call:
         return Client(found)
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(t.NamedTuple):
     """What can be asked for: its options and the work. ``work`` raises an Error whose sentence is for people.
 
     ``check`` raises the InvalidOption that ``work`` would raise before it asks anybody anything.
