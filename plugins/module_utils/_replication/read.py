@@ -18,7 +18,7 @@ from .._consul.patience import Patience
 from .pair import RESERVED, Pair
 
 SHARD_BYTES = 2_000_000  # of JSON; a shard that has more is cut further
-FEW_KEYS = 20_000  # whose names take so little memory that shards may be larger, which saves requests
+FEW_KEYS = 10_000  # whose names take so little memory that shards may be larger, which saves requests
 LARGE_SHARD_KEYS = 2 * kv.SHARD_KEYS
 SPLIT = 8
 MAX_READERS = 2  # decoding takes most of the time, and Python does one at a time
