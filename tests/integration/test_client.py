@@ -79,6 +79,18 @@ def test_the_token_never_stands_in_the_address(secured: Datacenter, shared_lab: 
         assert {headers["Accept-Encoding"] for headers in proxy.headers} == {"identity"}
 
 
+def test_a_request_leaves_nothing_to_the_next(dc1: Datacenter, shared_lab: Lab, make_client: MakeClient) -> None:
+    with Proxy(dc1.url, shared_lab.address()) as proxy:
+        client = make_client(url=proxy.url)
+        client.exchange("PUT", "/v1/kv/leaves", {}, b"four", headers={"X-Only-Here": "1"})
+        client.put("/v1/kv/leaves")
+        client.get("/v1/kv/leaves")
+        client.delete("/v1/kv/leaves")
+        sent = [(headers.get("Content-Length"), headers.get("X-Only-Here")) for headers in proxy.headers]
+    assert [method for method, _path in proxy.requests] == ["PUT", "PUT", "GET", "DELETE"]
+    assert sent == [("4", "1"), ("0", None), (None, None), ("0", None)]
+
+
 def test_an_empty_token_is_the_anonymous_one(secured: Datacenter) -> None:
     options = {"url": secured.url, "token": ""}
     with Client(endpoint.resolve(options, {"CONSUL_HTTP_TOKEN": str(secured.token)})) as client:

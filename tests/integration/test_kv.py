@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from ansible_collections.consulops.failover.plugins.module_utils._consul import errors, kv
 from ansible_collections.consulops.failover.plugins.module_utils._consul.kv import Operation
@@ -70,6 +72,44 @@ def test_the_transaction_limit_is_found_by_asking(dc1: Datacenter, shared_lab: o
     again = writer.commit([Operation("delete", f"probe/{number:04d}") for number in range(300)])
     assert again.transactions == -(-300 // limit)
     assert dc1.request("GET", "/v1/kv/?keys").json().count("probe/0000") == 0
+
+
+def test_several_threads_may_write_with_one_writer(dc1: Datacenter, make_client: MakeClient) -> None:
+    client = make_client(dc1)
+    parts = []
+    for part in range(4):
+        parts.append([Operation("cas", f"threads/{part}/{number:03d}", b"v") for number in range(150)])
+        parts[-1].insert(75, Operation("cas", f"threads/{part}/large", b"x" * 400_000))  # no transaction carries it
+        parts[-1].append(Operation("cas", f"threads/{part}/000", b"stale", index=1))
+    writer = kv.Writer(client)
+    with ThreadPoolExecutor(len(parts)) as pool:
+        committed = list(pool.map(writer.commit, parts))
+    for part, done in enumerate(committed):
+        assert done.applied == 151
+        assert [refusal.operation.key for refusal in done.refused] == [f"threads/{part}/000"]
+    found = entries(client, "threads/")
+    assert len(found) == 4 * 151 and {len(entry.value) for entry in found.values()} == {1, 400_000}
+    assert writer.max_ops == (64 if consul_version(dc1.servers[0].binary) < (1, 14) else 128)
+
+
+def test_what_two_reads_hold_is_decoded_once_and_what_they_do_not_is_not_mixed_up(
+    dc1: Datacenter, make_client: MakeClient
+) -> None:
+    for key, value in {
+        "one/a": b"same",
+        "two/a": b"same",
+        "one/b": b"1",
+        "two/b": b"2",
+        "one/c": b"",
+        "two/c": b"",
+    }.items():
+        dc1.put(f"/v1/kv/decoded/{key}", value.decode())
+    client, decoded = make_client(dc1), kv.Decoded()
+    one = kv.read_shard(client, "decoded/one/", decoded=decoded).entries
+    two = kv.read_shard(client, "decoded/two/", decoded=decoded).entries
+    assert [entry.value for entry in one] == [b"same", b"1", b""]
+    assert [entry.value for entry in two] == [b"same", b"2", b""]
+    assert one[0].value is two[0].value
 
 
 def test_batches_stay_under_the_byte_limit(dc1: Datacenter, make_client: MakeClient) -> None:
