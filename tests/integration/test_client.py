@@ -91,6 +91,16 @@ def test_a_request_leaves_nothing_to_the_next(dc1: Datacenter, shared_lab: Lab, 
     assert sent == [("4", "1"), ("0", None), (None, None), ("0", None)]
 
 
+def test_the_cookie_of_a_load_balancer_comes_back_to_it(
+    dc1: Datacenter, shared_lab: Lab, make_client: MakeClient
+) -> None:
+    with Proxy(dc1.url, shared_lab.address(), "cookie", path="/v1/status/leader") as proxy:
+        client = make_client(url=proxy.url)
+        for path in ("/v1/status/leader", "/v1/status/peers", "/v1/status/peers"):
+            client.get(path)
+        assert [headers.get("Cookie") for headers in proxy.headers] == [None, "sticky=1", "sticky=1"]
+
+
 def test_an_empty_token_is_the_anonymous_one(secured: Datacenter) -> None:
     options = {"url": secured.url, "token": ""}
     with Client(endpoint.resolve(options, {"CONSUL_HTTP_TOKEN": str(secured.token)})) as client:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
@@ -341,6 +342,45 @@ def test_a_run_that_looked_while_another_wrote_looks_again(task: Task, proxy: t.
     assert (result["changed"], result["prefixes"][0]["unchanged"]) == (False, 150)
     task.delete(task.one, "k001")
     assert task.row()["deleted"] == 1, "and what the first one wrote is owned"
+
+
+def test_what_a_run_wrote_that_died_is_owned_though_another_had_looked_before(
+    task: Task, proxy: t.Callable[..., Proxy]
+) -> None:
+    """The other one read the ledger after the first began and before it announced anything, and waits for the lock."""
+    task.write(task.one, **numbered(200))
+    first, second = proxy(task.two.url, path="/v1/txn", method="PUT"), proxy(task.two.url)
+    own = f"/v1/kv/consulops/replication/{task.options['name']}/"
+    has_looked, goes_on = threading.Event(), threading.Event()
+
+    def wait_there(method: str, asked: str) -> None:
+        if method == "GET" and asked.startswith(f"{own}?recurse") and not has_looked.is_set():
+            has_looked.set()
+            goes_on.wait(60)
+
+    def die_when_read_back(method: str, asked: str) -> None:
+        if has_looked.is_set() and method == "GET" and asked.startswith(f"/v1/kv/{task.prefix}"):
+            first.fault = "drop"
+
+    second.after_forward, first.arriving = wait_there, die_when_read_back
+    with ThreadPoolExecutor(1) as pool:
+        later = []
+
+        def look() -> None:
+            later.append(pool.submit(task.row, destination={"url": second.url}))
+            assert has_looked.wait(60)
+
+        at_request(first, 1, "/v1/txn", look)
+        try:
+            task.fails(destination={"url": first.url}, retry_timeout=0)
+            assert len(task.read(task.two)) == 200
+            task.write(task.one, **{f"new{number}": "1" for number in range(200)})
+        finally:
+            goes_on.set()
+        assert counts(later[0].result()) == (200, 0, 0, 200)
+    task.write(task.one, k000="changed")
+    task.delete(task.one, "k001")
+    assert counts(task.row()) == (0, 1, 1, 398)
 
 
 def test_a_run_that_is_under_way_is_named_when_nobody_waits(task: Task) -> None:

@@ -24,7 +24,8 @@ class Proxy:
     the connection is reset), ``short`` (half of a body that ends with the connection), ``hang`` (no answer),
     ``stall`` (half of the body, then silence), ``drop`` (the request is read and the connection reset),
     ``lose`` (it is done, and the answer lost), ``redirect``,
-    ``echo`` (400 and what was sent), ``trickle`` (a byte at a time), ``endless`` (500 and no end), ``json`` (``body``).
+    ``echo`` (400 and what was sent), ``trickle`` (a byte at a time), ``endless`` (500 and no end), ``json`` (``body``),
+    ``cookie`` (sets one).
     Only requests of ``method`` get it. ``arriving`` is called with each request and may set the fault; ``before_forward`` and
     ``after_forward`` are called around what is forwarded.
     """
@@ -111,6 +112,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._answer(302, {"Location": "http://elsewhere.example/"}, b"")
         elif fault == "echo":
             self._answer(400, {}, str(self.headers).encode())
+        elif fault == "cookie":
+            self._answer(200, {"Set-Cookie": "sticky=1"}, b"[]")
         elif fault == "json":
             self._answer(200, {}, proxy.body.encode())
         elif fault in ("trickle", "endless"):

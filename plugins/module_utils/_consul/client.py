@@ -301,6 +301,8 @@ class Client:
             request = self._template.copy()
             request.method, request.url = method, f"{request.url}{address[1:]}"
             request.headers.update(headers or {})
+            if self._session.cookies:  # of a load balancer, which so finds the same agent again; Consul has none
+                request.prepare_cookies(self._session.cookies)
             request.prepare_body(body, None)
             return self._session.send(
                 request,

@@ -78,9 +78,8 @@ def perform(
     """
     with _lock(destination, prepared.name) as lock:
         _acquire(lock, destination, prepared.name, request.lock_wait_s)
-        state, ledger = store.read_own(destination, prepared.name)
-        if state != prepared.state:
-            # Another run wrote between our reading and our lock: decide again.
+        if store.read_own(destination, prepared.name).version != prepared.own.version:
+            # Another run wrote between our reading and our lock, and may have died in it: decide again.
             prepared = prepare(source, destination, request)
         run = _Run(source, destination, request, prepared, lock)
         return prepared, run.all(now)
@@ -145,7 +144,7 @@ class _Run:
         self._destination = destination
         self._request = request
         self._prepared = prepared
-        self._ledger = prepared.ledger
+        self._ledger = prepared.own.ledger
         self._lock = lock
         self._patience = Patience(request.retry_s)
         self._reader = Reader(source, destination, request.consistency, request.max_stale_s, self._patience)
@@ -178,7 +177,7 @@ class _Run:
             self._ledger.settle([*plan.adopted, *plan.equal_again], home_of(plan.pair.destination))
         # The state changes at the beginning and at the end of every run that writes: one that waited for the lock so knows that
         # it has to look again, also when it looked while this one was writing.
-        state = store.successor(prepared.state, prepared.source, self._request.pairs, now, prepared.turned_after)
+        state = store.successor(prepared.own.state, prepared.source, self._request.pairs, now, prepared.turned_after)
         self._save_ledger(state)
         for plan, outcome in zip(prepared.plans, self.outcomes):
             started = time.monotonic()

@@ -117,8 +117,7 @@ class Prepared:
     name: str
     source: str
     destination: str | None
-    state: store.State | None
-    ledger: Ledger
+    own: store.Own
     plans: list[PairPlan]
     lines: list[Line]
     turned_after: float
@@ -134,7 +133,7 @@ class Prepared:
     @property
     def untidy(self) -> bool:
         """Whether the ledger is to be put in order, which changes no key: after a run that died, after edits by others."""
-        return bool(self.ledger.dirty) or any(plan.equal_again for plan in self.plans)
+        return bool(self.own.ledger.dirty) or any(plan.equal_again for plan in self.plans)
 
     def why_keep(self, plan: PairPlan) -> str:
         """Return why a pair's victims are not deleted, "" when they are."""
@@ -151,16 +150,16 @@ def prepare(source: Client, destination: Client, request: Request) -> Prepared:
         _check_rights(source, destination, pair)
     name = request.name or here
     try:
-        state, ledger = store.read_own(destination, name)
+        own = store.read_own(destination, name)
     except errors.PermissionDenied as error:
         raise store.denied(error, name) from None
     unchecked: list[str] = []
-    turned_after = _check_direction(source, (name, here, there), state, request, unchecked)
+    turned_after = _check_direction(source, (name, here, there), own.state, request, unchecked)
     reader = Reader(source, destination, request.consistency, request.max_stale_s, Patience(request.retry_s))
-    plans, lines = _plan_all(reader, request, ledger)
+    plans, lines = _plan_all(reader, request, own.ledger)
     refused = refusals([(plan.pair, plan.tally, plan.victims) for plan in plans], request.limits)
     why_not = why_not_delete(plans, request.policy)
-    prepared = Prepared(name, here, there, state, ledger, plans, lines, turned_after, unchecked, why_not)
+    prepared = Prepared(name, here, there, own, plans, lines, turned_after, unchecked, why_not)
     if refused:
         raise GuardRefused(f"{'; '.join(refused)}. Nothing was changed")
     if prepared.changed:

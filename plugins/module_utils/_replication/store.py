@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from .._consul import errors, kv
 from .._consul.client import Client
+from .._consul.digest import SetDigest, kv_bytes
 from .._consul.kv import Operation
 from .._consul.units import timestamp
 from .ownership import BadLedger, Ledger
@@ -55,6 +56,14 @@ class State:
         return json.dumps(found, indent=1, sort_keys=True).encode()
 
 
+class Own(t.NamedTuple):
+    """What a replication keeps of itself; ``version`` is a digest of all of it as it was read."""
+
+    state: State | None
+    ledger: Ledger
+    version: str
+
+
 def state_of(value: bytes, key: str) -> State:
     """Return the state that a key holds. Raises BadLedger when it is none."""
     try:
@@ -87,12 +96,15 @@ def folder(name: str) -> str:
     return f"{ROOT}{name}/"
 
 
-def read_own(client: Client, name: str) -> tuple[State | None, Ledger]:
+def read_own(client: Client, name: str) -> Own:
     """Read a replication's state and ledger. Raises BadLedger, whose sentence says what to do."""
     kv.check_readable(client, folder(name))
     buckets, state = {}, None
+    digest = SetDigest()
     for entry in kv.read_shard(client, folder(name)).entries:
         what = entry.key[len(folder(name)) :]
+        if what != "lock":
+            digest.add(kv_bytes(entry.key.encode(), entry.value, entry.flags))
         if what == "state":
             state = state_of(entry.value, entry.key)
         elif what.startswith("owned/"):
@@ -101,7 +113,7 @@ def read_own(client: Client, name: str) -> tuple[State | None, Ledger]:
             except ValueError:
                 raise BadLedger(f"{entry.key} is no bucket of this collection; delete it") from None
     try:
-        return state, Ledger(buckets)
+        return Own(state, Ledger(buckets), digest.hexdigest())
     except BadLedger as error:
         raise BadLedger(
             f"{error}, below {folder(name)}owned/. Delete that folder, and nothing counts as owned"
