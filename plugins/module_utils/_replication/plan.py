@@ -162,7 +162,7 @@ class _Decider:
             self._ledger.see(name_of(key))
             plan.quarantined.append(Problem(key, "its name is not UTF-8, which Consul's API does not carry"))
             return
-        if policy.skip_locked and (_is_lock(entry, key) or (there is not None and _is_lock(there, entry.key))):
+        if policy.skip_locked and _is_lock(key, entry.key, entry, there):
             self._ledger.see(name_of(key))
             plan.tally.skipped_locked += 1
             return
@@ -184,7 +184,7 @@ class _Decider:
         if delete == "never":
             plan.tally.kept += 1
             return
-        if self._policy.skip_locked and _is_lock(there, self._pair.to_source(there.key)):
+        if self._policy.skip_locked and _is_lock(there.key, self._pair.to_source(there.key), there):
             plan.tally.skipped_locked += 1
             return
         stamp = stamp_of(there.key, there.value, there.flags)
@@ -231,11 +231,13 @@ class _Decider:
             self._plan.lines.append(Line(key, kind, texts[0], texts[1]))
 
 
-def _is_lock(entry: Entry, other_name: str) -> bool:
-    """Tell whether a key is a lock, by itself or by one of the names that it has on the two sides."""
-    if entry.session or entry.flags in LOCK_FLAGS or _names_a_lock(entry.key):
+def _is_lock(key: str, source_key: str, entry: Entry, there: Entry | None = None) -> bool:
+    """Tell whether a key is a lock on either side: it is held, has the flags of one, or a name of one."""
+    if entry.session or entry.flags in LOCK_FLAGS:
         return True
-    return other_name is not entry.key and _names_a_lock(other_name)
+    if there is not None and (there.session or there.flags in LOCK_FLAGS):
+        return True
+    return _names_a_lock(key) or (source_key is not key and _names_a_lock(source_key))
 
 
 def _names_a_lock(name: str) -> bool:
