@@ -306,7 +306,7 @@ prefixes:
     adopted:
       description: Equal keys that count as written by this replication from now on.
       type: int
-    victims:
+    to_delete:
       description: Names of the keys to delete, the first of them.
       type: list
       elements: str
@@ -314,16 +314,16 @@ prefixes:
       description: Keys that others wrote at the destination and that were left, with the reason, the first of them.
       type: list
       elements: dict
-    quarantined:
+    unwritable:
       description: Keys that the destination cannot hold, with what it said, the first of them.
       type: list
       elements: dict
-    held_back:
+    deferred_deletes:
       description: Keys that were not deleted although the source does not have them, with the reason, the first of them.
       type: list
       elements: dict
     counts:
-      description: How many victims, conflicts, quarantined and held back keys there are in all.
+      description: How many to_delete, conflicts, unwritable and held back keys there are in all.
       type: dict
     source_index:
       description: The highest X-Consul-Index of the source that was read.

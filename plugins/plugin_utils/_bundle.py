@@ -29,7 +29,7 @@ OLDEST_PYTHON = (3, 9)
 MAIN = f"""import sys
 if sys.version_info < {OLDEST_PYTHON}:
     sys.exit("consulops needs Python {".".join(map(str, OLDEST_PYTHON))} or newer; this is %d.%d" % sys.version_info[:2])
-from {PACKAGE.replace("/", ".")}_runtime.cli import main
+from {PACKAGE.replace("/", ".")}_cli.main import main
 sys.exit(main())
 """
 

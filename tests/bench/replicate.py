@@ -35,11 +35,11 @@ IMPORTS = f"""
 import time
 from {PACKAGE}._consul import endpoint, kv
 from {PACKAGE}._consul.client import Client
-from {PACKAGE}._replication import apply, guard, pair, prepare
+from {PACKAGE}._replication import apply, guard, mapping, prepare
 """
 CORE = """
-pairs = tuple(pair.make_pairs([{{"source": "app/"}}], "owned"))
-request = prepare.Request(pairs, limits=guard.Limits(max_deletes=2000, max_delete_percent=100), name={name!r})
+mappings = tuple(mapping.make_mappings([{{"source": "app/"}}], "owned"))
+request = prepare.ReplicationRequest(mappings, limits=guard.Limits(max_deletes=2000, max_delete_percent=100), name={name!r})
 started = time.monotonic()
 with Client(endpoint.resolve({{"url": {source!r}}}, {{}})) as source:
     with Client(endpoint.resolve({{"url": {destination!r}}}, {{}})) as destination:
@@ -181,7 +181,7 @@ def compare_loops(lab: Lab, scratch: Path) -> None:
     one, two = lab.datacenter("loop1"), lab.datacenter("loop2")
     fill_kv(one, LOOP_KEYS)
     host, port = two.url.removeprefix("http://").split(":")
-    pairs = [
+    mappings = [
         {"key": key, "value": value.decode("latin-1").encode("ascii", "replace").decode()}
         for key, (value, _flags) in keys.read(one, "app/").items()
     ]
@@ -192,7 +192,7 @@ def compare_loops(lab: Lab, scratch: Path) -> None:
             "host": host,
             "port": port,
         },
-        "loop": pairs,
+        "loop": mappings,
         "no_log": True,
     }
     _fetch_community()

@@ -173,14 +173,14 @@ def run(demo: Demo, lab: Lab) -> None:
     well = {"url": second.url, "expect": {"dc2": {"servers": [server.name for server in second.servers]}}}
     ignore = [{"rule": "wan_member_failed", "enabled": False}, {"rule": "autopilot_unhealthy", "enabled": False}]
     with demo.step("kill a server of dc2, judge it") as say:
-        victim = next(server for server in second.followers() if server.url != second.url)
-        victim.stop()
+        deletion = next(server for server in second.followers() if server.url != second.url)
+        deletion.stop()
         # Gossip needs a second or two to be sure.
-        eventually(lambda: _members(second)[victim.name] != ALIVE, what="gossip notices")
+        eventually(lambda: _members(second)[deletion.name] != ALIVE, what="gossip notices")
         result = demo.task(CHECK, {**well, "rules": ignore}, fails=True)
         say(result["msg"])
     with demo.step("start it again, wait at the gate") as say:
-        victim.start()
+        deletion.start()
         result = demo.task(CHECK, {**well, "rules": ignore, "wait": 60})
         say(f"verdict {result['verdict']} after {result['looks']} looks in {result['seconds']:.1f} s")
     with demo.step("damage one bit of the file") as say:

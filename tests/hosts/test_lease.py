@@ -61,12 +61,12 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_another_takes_over_in_time(estate: Estate, fault: str) -> None:
     estate.healthy()
-    victim = estate.active()
-    others = estate.others(victim)
-    known = writers_in_turn(estate.sessions(victim))
+    deletion = estate.active()
+    others = estate.others(deletion)
+    known = writers_in_turn(estate.sessions(deletion))
     started = time.monotonic()
     try:
-        FAULTS[fault].strike(victim)
+        FAULTS[fault].strike(deletion)
 
         def taken() -> bool:
             return any(estate.status(host).get("state") == "active" for host in others)
@@ -74,33 +74,33 @@ def test_another_takes_over_in_time(estate: Estate, fault: str) -> None:
         eventually(taken, TAKEOVER_S, f"another takes over from the one that is {fault}")
         took = time.monotonic() - started
     finally:
-        FAULTS[fault].undo(victim)
+        FAULTS[fault].undo(deletion)
     print(f"taken over from the one that was {fault} after {took:.1f} s")
     estate.healthy()
     now = estate.active()
     eventually(lambda: len(writers_in_turn(estate.sessions(now))) > len(known), what="the new one writes")
-    assert victim.run("systemctl", "is-active", UNIT).stdout == "active\n"
+    assert deletion.run("systemctl", "is-active", UNIT).stdout == "active\n"
 
 
 def test_one_that_is_killed_and_started_again_writes_in_turn(estate: Estate) -> None:
     estate.healthy()
-    victim = estate.active()
-    known = len(estate.sessions(victim))
-    victim.run("systemctl", "kill", "-s", "KILL", UNIT)
-    eventually(lambda: len(estate.sessions(victim)) > known, TAKEOVER_S, "someone goes on")
+    deletion = estate.active()
+    known = len(estate.sessions(deletion))
+    deletion.run("systemctl", "kill", "-s", "KILL", UNIT)
+    eventually(lambda: len(estate.sessions(deletion)) > known, TAKEOVER_S, "someone goes on")
     assert len(writers_in_turn(estate.sessions(estate.active()))) > 1
 
 
 def test_a_host_that_reboots_hands_over_and_comes_back(estate: Estate) -> None:
     estate.healthy()
-    victim = estate.active()
-    terms = writers_in_turn(estate.sessions(victim))
-    victim.reboot()
+    deletion = estate.active()
+    terms = writers_in_turn(estate.sessions(deletion))
+    deletion.reboot()
     estate.healthy()
     # Mostly another one by now; but where Consul elects a leader meanwhile, a host that boots in a second may be first.
     now = estate.active()
     eventually(lambda: len(writers_in_turn(estate.sessions(now))) > len(terms), what="another term has begun")
-    assert victim.run("systemctl", "is-active", UNIT).stdout == "active\n"
+    assert deletion.run("systemctl", "is-active", UNIT).stdout == "active\n"
 
 
 def test_a_token_revoked_and_given_back(estate: Estate) -> None:

@@ -242,7 +242,7 @@ def test_a_loop_that_comes_back_after_it_was_replaced_is_not_heard(lab: Lab, age
         eventually(lambda: ("PUT", "/v1/session/create") in hung.requests, what="it hangs")
         agent.configure(agents.settings(datacenter))
         agent.reload()
-        rounds = agent.wait("active")["rounds"]
+        cycles = agent.wait("active")["cycles"]
         failures = agent.status()["failures"]
         # The answer that does not come is given up after its timeout, and then some.
         until = time.monotonic() + 4
@@ -250,7 +250,7 @@ def test_a_loop_that_comes_back_after_it_was_replaced_is_not_heard(lab: Lab, age
             found = agent.status()
             assert (found["state"], found["lease"]["held"], found["problem"]) == ("active", True, ""), found
             assert found["failures"] == failures
-        assert agent.status()["rounds"] > rounds and agent.status()["lease"]["fence"] > 0
+        assert agent.status()["cycles"] > cycles and agent.status()["lease"]["fence"] > 0
 
 
 def test_reload_and_stop_at_once_ends_in_time_also_when_consul_hangs(lab: Lab, agents: Agents) -> None:
@@ -303,7 +303,7 @@ def test_answers_that_nobody_expects_end_nothing(lab: Lab, agents: Agents, metho
     datacenter = lab.datacenter()
     with Proxy(datacenter.url, f"{lab.network}.250", path=path, method=method) as odd:
         back_off = {"first": "50ms", "longest": "100ms"}
-        agent = agents.start(datacenter, connection={"url": odd.url}, hand_over_after=1000, back_off=back_off)
+        agent = agents.start(datacenter, connection={"url": odd.url}, step_down_after_failures=1000, back_off=back_off)
         agent.wait("active")
         for body in ODD:
             odd.body, odd.fault = body, "json"

@@ -77,23 +77,23 @@ def test_a_well_cluster_has_no_findings(three: Datacenter) -> None:
 
 def test_a_follower_that_dies_is_reported_also_when_autopilot_forgot_it(three: Datacenter) -> None:
     is_well(three)
-    victim = three.followers()[0]
-    observer = next(server for server in three.servers if server is not victim)
-    victim.stop()
+    deletion = three.followers()[0]
+    observer = next(server for server in three.servers if server is not deletion)
+    deletion.stop()
     killed = time.monotonic()
     exposed: list[float] = []
 
     def gossip() -> None:
         def failed() -> bool:
             members = observer.get("/v1/agent/members")
-            return any(one["Name"] == victim.name and one["Status"] == 4 for one in members)
+            return any(one["Name"] == deletion.name and one["Status"] == 4 for one in members)
 
         eventually(failed, what="gossip calls the server failed")
         exposed.append(time.monotonic() - killed)
 
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(gossip)
-        missing = {"server_missing": victim.name, "quorum_margin": ""}
+        missing = {"server_missing": deletion.name, "quorum_margin": ""}
         eventually(lambda: missing.items() <= dict(rules(look(observer, expect=expected(three)))).items(), what="found")
         found = time.monotonic() - killed
         waiting.result()
@@ -103,9 +103,9 @@ def test_a_follower_that_dies_is_reported_also_when_autopilot_forgot_it(three: D
     result = gate(observer, expect=expected(three))
     assert "critical: 2 of 3 expected servers alive in dc1: one more failure loses quorum" in result["msg"]
     eventually(lambda: look(observer)["verdict"] == "ok", what="Consul itself calls the rest healthy", within_s=60)
-    assert rules(look(observer, expect=expected(three))) == [("quorum_margin", ""), ("server_missing", victim.name)]
+    assert rules(look(observer, expect=expected(three))) == [("quorum_margin", ""), ("server_missing", deletion.name)]
     assert rules(look(observer, expect={"dc1": {"servers": 3}})) == [("quorum_margin", ""), ("server_missing", "")]
-    victim.start()
+    deletion.start()
     assert is_well(three)["looks"] >= 1
 
 
@@ -137,7 +137,7 @@ def test_quorum_that_is_lost_is_said_within_seconds_and_comes_back(three: Datace
     result = gate(observer, expect=expected(three))
     assert time.monotonic() - started < 3.0
     assert "1 of 3 expected servers alive in dc1: quorum is lost" in result["msg"]
-    assert result["unknown"] == [], "what cannot be known without a leader is explained by it"
+    assert result["unknown"] == [], "what cannot be known without a leader is os_errors_as by it"
     with ThreadPoolExecutor(1) as pool:
         opening = pool.submit(look, observer, expect=expected(three), fail_on="warning", wait=60, stable_for=1)
         first.start()
@@ -149,29 +149,29 @@ def test_quorum_that_is_lost_is_said_within_seconds_and_comes_back(three: Datace
 
 def test_a_server_that_is_frozen_counts_as_failed(three: Datacenter) -> None:
     is_well(three)
-    victim = three.followers()[0]
+    deletion = three.followers()[0]
     observer = three.leader()
-    victim.pause()
+    deletion.pause()
     try:
-        eventually(lambda: ("server_missing", victim.name) in rules(look(observer, expect=expected(three))))
-        assert rules(look(victim, timeout=1)) == [("consul_unreachable", "")], "the frozen one itself is unreachable"
+        eventually(lambda: ("server_missing", deletion.name) in rules(look(observer, expect=expected(three))))
+        assert rules(look(deletion, timeout=1)) == [("consul_unreachable", "")], "the frozen one itself is unreachable"
     finally:
-        victim.resume()
+        deletion.resume()
     is_well(three)
 
 
 def test_a_server_that_is_back_counts_when_it_has_its_vote_again(three: Datacenter) -> None:
     """A rolling restart that goes on when gossip sees the server again, and not Raft, loses quorum with the next one."""
     is_well(three)
-    victim = three.followers()[0]
-    observer = next(server for server in three.servers if server is not victim)
+    deletion = three.followers()[0]
+    observer = next(server for server in three.servers if server is not deletion)
 
     def voters() -> int:
         return sum(peer["Voter"] for peer in observer.get("/v1/operator/raft/configuration")["Servers"])
 
-    victim.stop()
+    deletion.stop()
     eventually(lambda: voters() == 2, what="autopilot removes the dead server", within_s=60)
-    victim.start()
+    deletion.start()
     said = "3 of 3 expected servers alive in dc1, 2 of them with a vote: one more failure loses quorum"
     eventually(
         lambda: said in [one["summary"] for one in look(observer, expect=expected(three))["findings"]],

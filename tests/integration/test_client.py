@@ -179,11 +179,11 @@ def test_an_address_that_swallows_packets_is_given_up(shared_lab: Lab, make_clie
 def test_a_datacenter_without_a_leader_is_told_from_one_that_is_down(lab: Lab, make_client: MakeClient) -> None:
     datacenter = lab.datacenter(servers=3)
     leader = datacenter.leader()
-    survivor, victim = datacenter.followers()
+    survivor, deletion = datacenter.followers()
     # The default timeout: long enough for Consul's own wait for a leader (rpc_hold_timeout, 7 s).
     client = make_client(url=survivor.url, timeout=None)
     client.check_leader()
-    victim.stop()
+    deletion.stop()
     leader.stop()
     with pytest.raises(errors.NoLeader, match="no leader now|does not answer"):
         eventually(client.check_leader, what="NoLeader")
@@ -192,9 +192,9 @@ def test_a_datacenter_without_a_leader_is_told_from_one_that_is_down(lab: Lab, m
 @pytest.mark.parametrize(
     ("fault", "kind", "words"),
     [
-        ("page", errors.BadAnswer, "Welcome to nginx"),
+        ("page", errors.InvalidResponse, "Welcome to nginx"),
         ("error", errors.ServerFailed, "503"),
-        ("redirect", errors.BadAnswer, "not followed because the token would go along"),
+        ("redirect", errors.InvalidResponse, "not followed because the token would go along"),
         ("cut", errors.Unreachable, "broke off before the end"),
         ("hang", errors.TimedOut, "no answer within 1 s"),
         ("stall", errors.TimedOut, "nothing more came for 1 s"),
@@ -211,7 +211,7 @@ def test_a_broken_answer_is_a_typed_error(
 
 def test_the_library_gets_typed_errors_too(dc1: Datacenter, shared_lab: Lab, make_client: MakeClient) -> None:
     with Proxy(dc1.url, shared_lab.address(), "page", path="/v1/catalog/nodes") as proxy:
-        with pytest.raises(errors.BadAnswer, match="not Consul's"):
+        with pytest.raises(errors.InvalidResponse, match="not Consul's"):
             make_client(url=proxy.url).consul.catalog.nodes()
     with pytest.raises(errors.NotFound):
         make_client(dc1).consul.session.renew("11111111-2222-3333-4444-555555555555")

@@ -12,7 +12,7 @@ import typing as t
 
 import pytest
 from ansible_collections.consulops.failover.plugins.module_utils._consul import kv
-from ansible_collections.consulops.failover.plugins.module_utils._snapshot.survey import Survey, survey
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot.summary import Summary, summarize
 
 from tests.lab.consul import Datacenter, Lab, eventually
 from tests.lab.fill import auth_method, fill, register_external
@@ -29,28 +29,28 @@ def datacenter(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Datacente
         yield found
 
 
-def surveyed(datacenter: Datacenter) -> Survey:
-    return survey(io.BytesIO(datacenter.snapshot()), "it", as_of=time.time())
+def summary(datacenter: Datacenter) -> Summary:
+    return summarize(io.BytesIO(datacenter.snapshot()), "it", as_of=time.time())
 
 
-def digests(found: Survey) -> dict[str, str]:
+def digests(found: Summary) -> dict[str, str]:
     return {table.name: table.digest for table in found.tables if table.durable}
 
 
 def test_two_snapshots_of_an_idle_datacenter_differ_in_bytes_and_not_in_digest(datacenter: Datacenter) -> None:
     one, two = datacenter.snapshot(), datacenter.snapshot()
     assert one != two
-    first, second = (survey(io.BytesIO(data), "it", as_of=time.time()) for data in (one, two))
+    first, second = (summarize(io.BytesIO(data), "it", as_of=time.time()) for data in (one, two))
     assert first.digest == second.digest
     assert digests(first) == digests(second)
 
 
 def test_writing_the_same_again_changes_indexes_and_not_the_digest(datacenter: Datacenter) -> None:
-    before = surveyed(datacenter)
+    before = summary(datacenter)
     datacenter.put("/v1/kv/app/web/000000?flags=0", datacenter.request("GET", "/v1/kv/app/web/000000?raw").content)
     datacenter.put("/v1/config", {"Kind": "service-defaults", "Name": "web", "Protocol": "http"})
     datacenter.put("/v1/kv/consulops/status/mine", "our own keys never count")
-    after = surveyed(datacenter)
+    after = summary(datacenter)
     assert after.meta.index > before.meta.index
     assert after.digest == before.digest
 
@@ -146,20 +146,20 @@ def _described() -> dict[str, t.Any]:
 def test_every_durable_change_changes_its_tables_digest_and_no_other(
     datacenter: Datacenter, what: str, change: t.Callable[[Datacenter], t.Any], tables: set[str]
 ) -> None:
-    before = surveyed(datacenter)
+    before = summary(datacenter)
     change(datacenter)
 
     def changed_tables() -> set[str]:
-        found = digests(surveyed(datacenter))
+        found = digests(summary(datacenter))
         return {name for name in found | digests(before) if found.get(name) != digests(before).get(name)}
 
     # The CA writes its parts one after the other, after the answer.
     assert eventually(lambda: changed_tables() if changed_tables() >= tables else None, 10, what) == tables
-    assert surveyed(datacenter).digest != before.digest
+    assert summary(datacenter).digest != before.digest
 
 
 def test_what_changes_by_itself_is_not_part_of_the_digest(datacenter: Datacenter) -> None:
-    before = surveyed(datacenter)
+    before = summary(datacenter)
     datacenter.put("/v1/session/create", {"Name": "passing"})
     datacenter.put("/v1/agent/service/register", {"Name": "registers-itself-again"})
     datacenter.put(
@@ -176,8 +176,8 @@ def test_what_changes_by_itself_is_not_part_of_the_digest(datacenter: Datacenter
     assert after.table("Register (agents)").digest != before.table("Register (agents)").digest
 
 
-def _later(datacenter: Datacenter, before: Survey) -> Survey | None:
-    found = surveyed(datacenter)
+def _later(datacenter: Datacenter, before: Summary) -> Summary | None:
+    found = summary(datacenter)
     return found if found.services > before.services else None
 
 
@@ -186,7 +186,7 @@ def test_the_digest_of_live_keys_is_that_of_the_snapshots_table(
 ) -> None:
     client = make_client(datacenter)
     entries = [entry for shard in kv.read_shards(client, shard_keys=7) for entry in shard.entries]
-    table = surveyed(datacenter).table("KVS")
+    table = summary(datacenter).table("KVS")
     assert table is not None
     assert kv.digest_of(entries).hexdigest() == table.digest
     assert kv.digest_of(reversed(entries)).hexdigest() == table.digest

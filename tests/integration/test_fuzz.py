@@ -14,7 +14,7 @@ import typing as t
 import pytest
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.compare import compare
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.errors import BadSnapshot
-from ansible_collections.consulops.failover.plugins.module_utils._snapshot.survey import Survey, survey
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot.summary import Summary, summarize
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,11 +39,11 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Data:
         return Data(datacenter.snapshot())
 
 
-def read(data: bytes) -> Survey:
-    return survey(io.BytesIO(data), "it", as_of=0, kv_depth=2)
+def read(data: bytes) -> Summary:
+    return summarize(io.BytesIO(data), "it", as_of=0, kv_depth=2)
 
 
-def refused_or_same(data: bytes, original: Survey) -> None:
+def refused_or_same(data: bytes, original: Summary) -> None:
     """A damaged file must never pass for another snapshot, and never raise anything but BadSnapshot."""
     try:
         found = read(data)
@@ -118,4 +118,4 @@ def test_a_body_that_arrives_in_pieces_of_any_size_reads_the_same(real: Data, cu
             return self.left.read(min(size, cuts[self.turn % len(cuts)]))
 
     source: t.Any = Pieces()
-    assert survey(source, "it", as_of=0, kv_depth=2) == read(real)
+    assert summarize(source, "it", as_of=0, kv_depth=2) == read(real)

@@ -153,11 +153,13 @@ def test_keys_that_a_token_may_not_see_are_not_gone(
     rules = f'key_prefix "{task.prefix}" {{ policy = "read" }} key_prefix "{task.prefix}secret/" {{ policy = "deny" }}'
     narrowed = narrow(task, rules)
     planned = task.fails(source=narrowed, check=True)
-    assert (planned["changed"], planned["prefixes"][0]["counts"]["held_back"]) == (True, 3), "check mode says it too"
+    assert (planned["changed"], planned["prefixes"][0]["counts"]["deferred_deletes"]) == (True, 3), (
+        "check mode says it too"
+    )
     found = task.fails(source=narrowed)
     assert "absent cannot be told from denied" in found["msg"] and f"{task.prefix}secret/a" in found["msg"]
     row = found["prefixes"][0]
-    assert counts(row) == (0, 1, 0, 49) and row["counts"]["held_back"] == 3
+    assert counts(row) == (0, 1, 0, 49) and row["counts"]["deferred_deletes"] == 3
     assert len(task.read(task.two)) == 53, "a key was deleted although nobody could tell that it was gone"
     assert task.row()["deleted"] == 1
 
@@ -330,7 +332,7 @@ def test_a_value_that_is_too_large_for_the_destination_is_quarantined(
     task.write(task.one, **numbered(70), huge=b"x" * 1001, huge2=b"y" * 600_00, fits=b"z" * 1000)
     found = task.fails()
     assert "2 keys cannot be written at the destination" in found["msg"] and "huge" in found["msg"]
-    assert [item["key"] for item in found["prefixes"][0]["quarantined"]] == [
+    assert [item["key"] for item in found["prefixes"][0]["unwritable"]] == [
         f"{task.prefix}huge",
         f"{task.prefix}huge2",
     ]
@@ -395,7 +397,7 @@ def test_check_mode_says_what_a_run_does_and_writes_nothing(task: Task) -> None:
     planned = task.run(check=True, diff=True)
     assert (keys.read(task.two), task.two.get("/v1/kv/consulops/?keys")) == everything
     done = task.run(diff=True)
-    for part in ("created", "updated", "deleted", "unchanged", "digest", "victims", "source_keys"):
+    for part in ("created", "updated", "deleted", "unchanged", "digest", "to_delete", "source_keys"):
         assert planned["prefixes"][0][part] == done["prefixes"][0][part]
     assert planned["diff"] == done["diff"] and planned["changed"] is done["changed"] is True
     assert f"{task.prefix}secret: digest" in done["diff"]["after"] and "hunter2" not in json.dumps(done)
@@ -416,7 +418,7 @@ def test_the_diff_and_the_lists_are_limited_and_everything_is_counted(task: Task
     assert len(diff.splitlines()) == 11 and "20 more" in diff
     task.delete(task.one, *(f"k{number:03d}" for number in range(20)))
     row = task.row(limit=10, max_delete_percent=100, check=True)
-    assert (len(row["victims"]), row["counts"]["victims"], row["deleted"]) == (10, 20, 20)
+    assert (len(row["to_delete"]), row["counts"]["to_delete"], row["deleted"]) == (10, 20, 20)
 
 
 def test_a_run_fails_by_what_is_wrong_however_little_is_listed(task: Task) -> None:
@@ -427,7 +429,7 @@ def test_a_run_fails_by_what_is_wrong_however_little_is_listed(task: Task) -> No
     for check in (False, True):
         found = task.fails(limit=0, check=check)
         row = found["prefixes"][0]
-        assert (row["conflicts"], row["counts"]["conflicts"], row["counts"]["held_back"]) == ([], 1, 1)
+        assert (row["conflicts"], row["counts"]["conflicts"], row["counts"]["deferred_deletes"]) == ([], 1, 1)
         assert f"{task.prefix}k001 (edited at the destination)" in found["msg"]
         assert found["diff"] == {"before": "", "after": ""}, "what is held back is not shown as deleted"
         assert ".." not in found["msg"]
@@ -692,7 +694,7 @@ def test_keys_that_the_token_may_not_write_are_named_and_the_rest_goes_on(
     token = new_token(secure_source, rules, f"some-{next(_numbers)}")
     found = task.fails(destination={"url": secure_source.url, "token": token})
     assert "k000 (Permission denied)" in found["msg"]
-    assert (found["prefixes"][0]["updated"], found["prefixes"][0]["counts"]["held_back"]) == (2, 2)
+    assert (found["prefixes"][0]["updated"], found["prefixes"][0]["counts"]["deferred_deletes"]) == (2, 2)
     assert task.row(prefixes=[{"source": task.prefix, "exclude": ["k002"]}])["deleted"] == 1
     denied = task.fails(destination={"url": secure_source.url, "token": token})
     assert "k002 (Permission denied)" in denied["msg"] and "k002" in task.read(secure_source)

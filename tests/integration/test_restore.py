@@ -532,12 +532,12 @@ def test_a_blocking_query_of_ours_survives_a_restore(lab: Lab, make_client: Make
     datacenter.put("/v1/kv/watched", "new")
     seen: list[str] = []
     watch = Watch(make_client(datacenter), "/v1/kv/watched", wait_s=2)
-    assert watch.next().reply.json()[0]["Value"] == "bmV3"
+    assert watch.next().response.json()[0]["Value"] == "bmV3"
     stop = threading.Event()
 
     def follow() -> None:
         while not stop.is_set():
-            seen.append(watch.next().reply.json()[0]["Value"])
+            seen.append(watch.next().response.json()[0]["Value"])
 
     thread = threading.Thread(target=follow)
     thread.start()

@@ -12,7 +12,7 @@ import time
 import pytest
 from ansible_collections.consulops.failover.plugins.module_utils._consul import errors, kv
 from ansible_collections.consulops.failover.plugins.module_utils._consul.lock import Lock
-from ansible_collections.consulops.failover.plugins.module_utils._consul.watch import Reading, Watch
+from ansible_collections.consulops.failover.plugins.module_utils._consul.watch import Watch, WatchResult
 
 from tests.lab import keys
 from tests.lab.consul import Datacenter, Lab, eventually
@@ -25,7 +25,7 @@ def test_a_watch_returns_at_once_then_on_change_then_after_its_wait(dc1: Datacen
     dc1.put("/v1/kv/watched", "1")
     watch = Watch(make_client(dc1), "/v1/kv/watched", wait_s=1)
     assert watch.next().changed is True
-    seen: list[Reading] = []
+    seen: list[WatchResult] = []
     thread = threading.Thread(target=lambda: seen.append(watch.next()))
     thread.start()
     dc1.put("/v1/kv/watched", "2")
@@ -55,7 +55,7 @@ def test_a_watch_survives_an_index_that_goes_backwards(lab: Lab, make_client: Ma
     assert any(reading.reset for reading in readings)
     last = readings[-1]
     assert last.index < high
-    assert last.reply.json()[0]["Value"] == "b2xk"  # "old"
+    assert last.response.json()[0]["Value"] == "b2xk"  # "old"
 
 
 def test_one_of_two_contenders_has_the_lock_and_the_other_takes_over(dc1: Datacenter, make_client: MakeClient) -> None:

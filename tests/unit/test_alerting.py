@@ -10,22 +10,22 @@ import datetime
 import typing as t
 
 import pytest
-from ansible_collections.consulops.failover.plugins.module_utils._alerting import certificate, check, report
+from ansible_collections.consulops.failover.plugins.module_utils._alerting import certificate, gate, judgement_result
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.finding import Finding, Judgement, Unknown
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.match import Matcher, Subject
-from ansible_collections.consulops.failover.plugins.module_utils._alerting.read import _moment, _seconds
-from ansible_collections.consulops.failover.plugins.module_utils._alerting.reading import (
+from ansible_collections.consulops.failover.plugins.module_utils._alerting.observation import (
     AclReplication,
     Check,
     Instance,
+    Observation,
     RaftServer,
-    Reading,
     Server,
     Snapshot,
 )
+from ansible_collections.consulops.failover.plugins.module_utils._alerting.observe import _moment, _seconds
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules import judge
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.ruleset import make_expected, make_rules
-from ansible_collections.consulops.failover.plugins.module_utils._consul.errors import BadAnswer, InvalidOption
+from ansible_collections.consulops.failover.plugins.module_utils._consul.errors import InvalidOption, InvalidResponse
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -48,7 +48,7 @@ def judged(
     ignore: t.Any = None,
     **parts: t.Any,
 ) -> Judgement:
-    judgement = judge(Reading("dc1", NOW, **parts), make_rules(rules, match, ignore), make_expected(expect))
+    judgement = judge(Observation("dc1", NOW, **parts), make_rules(rules, match, ignore), make_expected(expect))
     judgement.sort()
     return judgement
 
@@ -464,11 +464,11 @@ def test_the_order_is_always_the_same(findings: list[Finding]) -> None:
 
 def test_the_table_and_the_sentence_name_what_is_wrong() -> None:
     judgement = Judgement([FINDING._replace(summary="it burns")] * 7, [UNKNOWN], ["dc1: node n1"])
-    lines = report.table(judgement)
+    lines = judgement_result.table(judgement)
     assert len(lines) == 9 and "it burns" in lines[0] and "in maintenance" in lines[-1]
-    said = str(report.closed(check.Outcome(judgement, 3, 12.3), {}))
+    said = str(judgement_result.closed(gate.Outcome(judgement, 3, 12.3), {}))
     assert said.startswith("the gate is closed after 12 s (unknown). ") and "and 2 other things" in said
-    assert report.table(Judgement()) == ["ok: nothing is wrong"]
+    assert judgement_result.table(Judgement()) == ["ok: nothing is wrong"]
 
 
 @pytest.mark.parametrize(
@@ -544,8 +544,8 @@ def test_quorum_can_be_critical_only_when_it_is_lost() -> None:
     ]
 
 
-@pytest.mark.parametrize("waiting", [check.Waiting(-1.0), check.Waiting(float("nan")), check.Waiting(1.0, 2.0)])
-def test_times_that_cannot_be_meant_are_refused(waiting: check.Waiting) -> None:
+@pytest.mark.parametrize("waiting", [gate.GateTiming(-1.0), gate.GateTiming(float("nan")), gate.GateTiming(1.0, 2.0)])
+def test_times_that_cannot_be_meant_are_refused(waiting: gate.GateTiming) -> None:
     with pytest.raises(InvalidOption):
         waiting.check()
 
@@ -587,5 +587,5 @@ def test_the_end_of_any_certificate_is_read_as_a_library_reads_it(moment: dateti
 
 @given(st.binary(max_size=200))
 def test_bytes_that_are_no_certificate_are_refused(data: bytes) -> None:
-    with pytest.raises(BadAnswer):
+    with pytest.raises(InvalidResponse):
         certificate.not_after(data)

@@ -18,15 +18,15 @@ import pytest
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot import records
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.archive import MAX_RECORD
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.errors import BadSnapshot
-from ansible_collections.consulops.failover.plugins.module_utils._snapshot.survey import Survey, survey
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot.summary import Summary, summarize
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.lab import craft
 
 
-def read(data: bytes, **options: t.Any) -> Survey:
-    return survey(io.BytesIO(data), "x.snap", **{"as_of": 0, **options})
+def read(data: bytes, **options: t.Any) -> Summary:
+    return summarize(io.BytesIO(data), "x.snap", **{"as_of": 0, **options})
 
 
 def refusal(data: bytes, memory: int = 24 << 20) -> str:
@@ -213,13 +213,13 @@ def test_any_change_of_keys_changes_the_digest(
 ) -> None:
     changed = dict(contents)
     if contents and data.draw(st.booleans()):
-        victim = data.draw(st.sampled_from(sorted(contents)))
-        value, flags = contents[victim]
+        deletion = data.draw(st.sampled_from(sorted(contents)))
+        value, flags = contents[deletion]
         change = data.draw(st.sampled_from(["value", "flags", "gone"]))
         if change == "gone":
-            del changed[victim]
+            del changed[deletion]
         else:
-            changed[victim] = (value + b"x", flags) if change == "value" else (value, flags ^ 1)
+            changed[deletion] = (value + b"x", flags) if change == "value" else (value, flags ^ 1)
     else:
         changed[extra] = (b"", 0)
     before, after = (

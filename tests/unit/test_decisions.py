@@ -16,36 +16,36 @@ from pathlib import Path
 import pytest
 from ansible_collections.consulops.failover.plugins.module_utils._consul import units
 from ansible_collections.consulops.failover.plugins.module_utils._consul.errors import InvalidOption, LocalFailure
-from ansible_collections.consulops.failover.plugins.module_utils._consul.files import PrivateFile
 from ansible_collections.consulops.failover.plugins.module_utils._consul.kv import Entry
+from ansible_collections.consulops.failover.plugins.module_utils._consul.private_file import PrivateFile
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot import (
-    catalogue,
-    guard,
     manifest,
-    partial,
     restore_plan,
+    restore_prefixes,
+    save_guards,
+    snapshot_directory,
 )
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.compare import compare
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.crosscheck import Count, judge
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.manifest import Manifest
-from ansible_collections.consulops.failover.plugins.module_utils._snapshot.survey import Survey, Table, survey
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot.summary import Summary, Table, summarize
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.lab import craft
 
 
-def surveyed(*found: tuple[int, bytes]) -> Survey:
-    return survey(io.BytesIO(craft.snapshot(*found)), "x", as_of=0)
+def summary(*found: tuple[int, bytes]) -> Summary:
+    return summarize(io.BytesIO(craft.snapshot(*found)), "x", as_of=0)
 
 
-def manifest_of(found: Survey, **changed: t.Any) -> Manifest:
-    made = manifest.of_survey(found, time=1795378925.9, node="n1", stale=False, size=10, sha256="ab")
+def manifest_of(found: Summary, **changed: t.Any) -> Manifest:
+    made = manifest.of_summary(found, time=1795378925.9, node="n1", stale=False, size=10, sha256="ab")
     return replace(made, datacenter="dc1", **changed)
 
 
 def test_a_manifest_comes_back_as_it_was_written(tmp_path: Path) -> None:
-    made = manifest_of(surveyed(craft.key("a"), *craft.node("n")), missing=("KVS: 2 live, 1 in the snapshot",))
+    made = manifest_of(summary(craft.key("a"), *craft.node("n")), missing=("KVS: 2 live, 1 in the snapshot",))
     path = manifest.manifest_path(tmp_path / "one.snap")
     path.write_bytes(made.as_bytes())
     assert path.name == "one.snap.json"
@@ -59,19 +59,19 @@ def test_a_manifest_comes_back_as_it_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pattern", "name"),
     [
-        (guard.DEFAULT_NAME, "consul-dc1-20261122T202205Z-10.snap"),
+        (save_guards.DEFAULT_NAME, "consul-dc1-20261122T202205Z-10.snap"),
         ("{node}-{term}.snap", "n1-2.snap"),
         ("fixed.snap", "fixed.snap"),
     ],
 )
 def test_names_are_made_of_the_snapshot(pattern: str, name: str) -> None:
-    guard.check_name(pattern)
-    assert guard.file_name(pattern, manifest_of(surveyed(craft.key("a")))) == name
+    save_guards.check_name(pattern)
+    assert save_guards.file_name(pattern, manifest_of(summary(craft.key("a")))) == name
 
 
 def test_a_hostile_datacenter_name_cannot_leave_the_directory() -> None:
-    made = replace(manifest_of(surveyed(craft.key("a"))), datacenter="../../etc/cron.d/x")
-    assert "/" not in guard.file_name("{datacenter}.snap", made)
+    made = replace(manifest_of(summary(craft.key("a"))), datacenter="../../etc/cron.d/x")
+    assert "/" not in save_guards.file_name("{datacenter}.snap", made)
 
 
 @pytest.mark.parametrize(
@@ -92,27 +92,27 @@ def test_a_hostile_datacenter_name_cannot_leave_the_directory() -> None:
 )
 def test_a_bad_pattern_is_refused(pattern: str) -> None:
     with pytest.raises(InvalidOption, match="name "):
-        guard.check_name(pattern)
+        save_guards.check_name(pattern)
 
 
-def entry_of(made: Manifest, intact: bool | None = True) -> catalogue.Entry:
-    return catalogue.Entry(Path("/x.snap"), made.time, 10, made, intact, "")
+def entry_of(made: Manifest, intact: bool | None = True) -> snapshot_directory.SnapshotEntry:
+    return snapshot_directory.SnapshotEntry(Path("/x.snap"), made.time, 10, made, intact, "")
 
 
 def test_only_a_young_intact_snapshot_of_the_datacenter_is_fresh() -> None:
-    made = manifest_of(surveyed(craft.key("a")), cross_checked=True)
+    made = manifest_of(summary(craft.key("a")), cross_checked=True)
     now = made.time + 100
-    assert guard.is_fresh(entry_of(made), "dc1", 100, now, accept_missing=False)
-    assert not guard.is_fresh(entry_of(made), "dc1", 99, now, accept_missing=False)
-    assert not guard.is_fresh(entry_of(made), "dc2", 100, now, accept_missing=False)
-    assert not guard.is_fresh(entry_of(made, False), "dc1", 100, now, accept_missing=False)
-    assert not guard.is_fresh(entry_of(made, None), "dc1", 100, now, accept_missing=False)
-    assert not guard.is_fresh(entry_of(made), "dc1", 100, made.time - 3600, accept_missing=False)
-    assert not guard.is_fresh(entry_of(replace(made, cross_checked=False)), "dc1", 100, now, accept_missing=False)
-    assert guard.is_fresh(entry_of(replace(made, cross_checked=False)), "dc1", 100, now, accept_missing=True)
+    assert save_guards.is_fresh(entry_of(made), "dc1", 100, now, accept_missing=False)
+    assert not save_guards.is_fresh(entry_of(made), "dc1", 99, now, accept_missing=False)
+    assert not save_guards.is_fresh(entry_of(made), "dc2", 100, now, accept_missing=False)
+    assert not save_guards.is_fresh(entry_of(made, False), "dc1", 100, now, accept_missing=False)
+    assert not save_guards.is_fresh(entry_of(made, None), "dc1", 100, now, accept_missing=False)
+    assert not save_guards.is_fresh(entry_of(made), "dc1", 100, made.time - 3600, accept_missing=False)
+    assert not save_guards.is_fresh(entry_of(replace(made, cross_checked=False)), "dc1", 100, now, accept_missing=False)
+    assert save_guards.is_fresh(entry_of(replace(made, cross_checked=False)), "dc1", 100, now, accept_missing=True)
     lacking = replace(made, missing=("x",))
-    assert guard.is_fresh(entry_of(lacking), "dc1", 100, now, accept_missing=True)
-    assert not guard.is_fresh(entry_of(lacking), "dc1", 100, now, accept_missing=False)
+    assert save_guards.is_fresh(entry_of(lacking), "dc1", 100, now, accept_missing=True)
+    assert not save_guards.is_fresh(entry_of(lacking), "dc1", 100, now, accept_missing=False)
 
 
 def rows(**counts: int) -> list[Table]:
@@ -120,15 +120,15 @@ def rows(**counts: int) -> list[Table]:
 
 
 def test_the_shrink_guard_looks_at_durable_tables_that_were_not_small() -> None:
-    assert guard.shrunk(rows(KVS=100), rows(KVS=80), 20) == ()
-    assert guard.shrunk(rows(KVS=100), rows(KVS=79), 20) == ("KVS went from 100 to 79 records (-21 %)",)
-    assert guard.shrunk(rows(KVS=100), [], 20) == ("KVS went from 100 to 0 records (-100 %)",)
-    assert guard.shrunk(rows(KVS=100), [], 100) == ()
-    assert guard.shrunk(rows(Session=100, ACLRole=19), [], 20) == ()
+    assert save_guards.shrunk(rows(KVS=100), rows(KVS=80), 20) == ()
+    assert save_guards.shrunk(rows(KVS=100), rows(KVS=79), 20) == ("KVS went from 100 to 79 records (-21 %)",)
+    assert save_guards.shrunk(rows(KVS=100), [], 20) == ("KVS went from 100 to 0 records (-100 %)",)
+    assert save_guards.shrunk(rows(KVS=100), [], 100) == ()
+    assert save_guards.shrunk(rows(Session=100, ACLRole=19), [], 20) == ()
 
 
 def test_the_cross_check_claims_a_loss_only_where_it_can_prove_one() -> None:
-    found = surveyed(craft.key("a"), craft.key("b"), *craft.node("n"))
+    found = summary(craft.key("a"), craft.key("b"), *craft.node("n"))
     verdict = judge(
         found,
         {
@@ -210,31 +210,31 @@ def test_a_manifest_that_somebody_edited_is_a_problem_and_never_a_traceback(
     tmp_path: Path, change: dict[str, t.Any]
 ) -> None:
     snapshot = craft.write(tmp_path / "one.snap", craft.key("a"))
-    values = {**manifest_of(surveyed(craft.key("a"))).as_dict(), **change}
+    values = {**manifest_of(summary(craft.key("a"))).as_dict(), **change}
     manifest.manifest_path(snapshot).write_text(json.dumps(values), encoding="utf-8")
-    assert "is not a snapshot manifest" in catalogue.entry(snapshot, verify=True).problem
+    assert "is not a snapshot manifest" in snapshot_directory.entry(snapshot, verify=True).problem
 
 
 def test_a_manifest_nested_without_end_is_a_problem(tmp_path: Path) -> None:
     snapshot = craft.write(tmp_path / "one.snap", craft.key("a"))
     manifest.manifest_path(snapshot).write_text("[" * 100_000, encoding="utf-8")
-    assert "is not a snapshot manifest" in catalogue.entry(snapshot).problem
+    assert "is not a snapshot manifest" in snapshot_directory.entry(snapshot).problem
 
 
 def test_what_cannot_be_read_is_a_problem_of_its_file_only(tmp_path: Path) -> None:
     good = craft.write(tmp_path / "good.snap", craft.key("a"))
     (tmp_path / "loop.snap").symlink_to(tmp_path / "loop.snap")
-    found = {entry.path.name: entry for entry in catalogue.list_directory(tmp_path, verify=True)}
+    found = {entry.path.name: entry for entry in snapshot_directory.list_directory(tmp_path, verify=True)}
     assert found["good.snap"].size == good.stat().st_size
     assert found["loop.snap"].problem
 
 
 def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
     target = tmp_path / "a.snap"
-    assert guard.free_name(target) == target
+    assert save_guards.free_name(target) == target
     target.touch()
     (tmp_path / "a-2.snap.json").touch()
-    assert guard.free_name(target) == tmp_path / "a-3.snap"
+    assert save_guards.free_name(target) == tmp_path / "a-3.snap"
 
 
 def test_what_would_be_destroyed_is_refused(tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_what_would_be_destroyed_is_refused(tmp_path: Path) -> None:
         ("a\0b", "NUL"),
     ):
         with pytest.raises(InvalidOption, match=words):
-            guard.destination(str(path))
+            save_guards.destination(str(path))
 
 
 def test_records_of_one_name_are_compared_as_what_they_are_together() -> None:
@@ -262,20 +262,20 @@ def test_records_of_one_name_are_compared_as_what_they_are_together() -> None:
 # ------------------------------------------------------------------------------------------------------- restores
 
 
-def facts(**changed: t.Any) -> restore_plan.Facts:
+def facts(**changed: t.Any) -> restore_plan.RestoreFacts:
     made: dict[str, t.Any] = {
-        "file": surveyed(craft.key("a"), *craft.node("n")),
+        "file": summary(craft.key("a"), *craft.node("n")),
         "file_sha256": "s",
         "datacenter": "dc1",
         "attempted": None,
-        "live": replace(surveyed(craft.key("b"), *craft.node("n")), consul_versions=("1.8.7",)),
+        "live": replace(summary(craft.key("b"), *craft.node("n")), consul_versions=("1.8.7",)),
         "receipt": None,
         "token_in_file": None,
         "refused_kinds": (),
         "free_bytes": 100,
         "needed_bytes": 10,
     }
-    return restore_plan.Facts(**{**made, **changed})
+    return restore_plan.RestoreFacts(**{**made, **changed})
 
 
 def test_equal_contents_are_never_restored_not_even_by_force() -> None:
@@ -296,7 +296,7 @@ def test_a_receipt_of_this_snapshot_means_drift_and_of_another_nothing() -> None
 
 
 REFUSED: dict[str, dict[str, t.Any]] = {
-    "unknown_types": {"file": surveyed(craft.key("a"), craft.record(65, {}), *craft.node("n"))},
+    "unknown_types": {"file": summary(craft.key("a"), craft.record(65, {}), *craft.node("n"))},
     "unknown_kinds": {"refused_kinds": ("api-gateway",)},
     "other_datacenter": {"datacenter": "dc9"},
     "attempted_before": {"attempted": "2026-11-22T00:00:00Z"},
@@ -349,7 +349,7 @@ def test_a_partial_restore_makes_the_live_keys_what_the_snapshot_holds(
 ) -> None:
     contents = {key.encode(): content for key, content in wanted.items()}
     entries = [Entry(key, value, flags, 7) for key, (value, flags) in live.items()]
-    plan = partial.plan("", contents, entries, {}, prune=prune)
+    plan = restore_prefixes.plan("", contents, entries, {}, prune=prune)
     after = dict(live)
     for change in plan.changes:
         operation = change.operation

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.consulops.failover.plugins.module_utils._consul import version
-from ansible_collections.consulops.failover.plugins.module_utils._runtime import agents
+from ansible_collections.consulops.failover.plugins.module_utils._daemon import agent_config
 
 ROOT = Path(__file__).resolve().parents[2]
 UTILS = ROOT / "plugins" / "module_utils"
@@ -50,8 +50,10 @@ def test_arrows_point_down_only(path: Path) -> None:
     allowed = {
         "_ansible.py": {"_consul", "_tasks"},
         "_consul": {"_consul"},
-        "_tasks": {"_tasks", "_consul", *WINGS},
-        "_runtime": {"_runtime", "_tasks", "_consul", *WINGS},
+        "_config": {"_config", "_consul"},
+        "_tasks": {"_tasks", "_config", "_consul", *WINGS},
+        "_daemon": {"_daemon", "_config", "_consul"},
+        "_cli": {"_cli", "_daemon", "_tasks", "_config", "_consul", *WINGS},
         **{wing: {wing, "_consul"} for wing in WINGS},
     }
     assert floors(path) <= allowed[home]
@@ -113,8 +115,8 @@ def test_the_role_knows_every_option_of_an_agent_but_the_secrets() -> None:
             if not rules.get("no_log")
         }
 
-    wanted = plain({name: rules for name, rules in agents.SPEC.items() if name != "agent"})
+    wanted = plain({name: rules for name, rules in agent_config.SPEC.items() if name != "agent"})
     found = plain({name: rules for name, rules in of_role.items() if name not in ("agent", "state")})
     assert found == wanted
     keys = yaml.safe_load((ROOT / "roles/consulops_runtime/vars/main.yml").read_text(encoding="utf-8"))
-    assert set(keys["consulops_runtime_config_keys"]) == set(agents.SPEC)
+    assert set(keys["consulops_runtime_config_keys"]) == set(agent_config.SPEC)

@@ -11,14 +11,14 @@ import json
 
 import pytest
 from ansible_collections.consulops.failover.plugins.module_utils._consul import kv
-from ansible_collections.consulops.failover.plugins.module_utils._consul.kv import Operation, ShardPlan
+from ansible_collections.consulops.failover.plugins.module_utils._consul.kv import Operation, ShardSpec
 from hypothesis import given
 from hypothesis import strategies as st
 
 names = st.lists(st.text("ab/.\ufffdé", min_size=1, max_size=8), unique=True, max_size=60).map(sorted)
 
 
-def covered_by(plan: ShardPlan, key: str) -> bool:
+def covered_by(plan: ShardSpec, key: str) -> bool:
     return key == plan.prefix if plan.exact else key.startswith(plan.prefix)
 
 

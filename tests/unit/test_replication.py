@@ -9,19 +9,25 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from ansible_collections.consulops.failover.plugins.module_utils._consul import endpoint, errors, patience
+from ansible_collections.consulops.failover.plugins.module_utils._consul import endpoint, errors, retry
 from ansible_collections.consulops.failover.plugins.module_utils._consul.kv import Entry
-from ansible_collections.consulops.failover.plugins.module_utils._replication import guard, pair, plan, prepare, store
-from ansible_collections.consulops.failover.plugins.module_utils._replication.ownership import (
+from ansible_collections.consulops.failover.plugins.module_utils._replication import (
+    checkpoint,
+    delete_guards,
+    mapping,
+    plan,
+    prepare,
+)
+from ansible_collections.consulops.failover.plugins.module_utils._replication.ledger import (
     EDITED,
     FOREIGN,
     OURS,
-    BadLedger,
+    InvalidLedger,
     Ledger,
-    home_of,
-    name_of,
-    stamp_of,
-    stamp_of_hash,
+    fingerprint_of,
+    fingerprint_of_hash,
+    key_id,
+    prefix_id,
 )
 from ansible_collections.consulops.failover.plugins.module_utils._replication.patterns import Scope, translate
 from hypothesis import given
@@ -82,8 +88,8 @@ def test_exclude_wins_over_include() -> None:
     assert scope.holds("a/c") and not scope.holds("a/b/c") and not scope.holds("d")
 
 
-def pairs(*prefixes: dict[str, t.Any], delete: str = "owned") -> list[pair.Pair]:
-    return pair.make_pairs(prefixes, delete)
+def mappings(*prefixes: dict[str, t.Any], delete: str = "owned") -> list[mapping.PrefixMapping]:
+    return mapping.make_mappings(prefixes, delete)
 
 
 @pytest.mark.parametrize(
@@ -113,11 +119,11 @@ def pairs(*prefixes: dict[str, t.Any], delete: str = "owned") -> list[pair.Pair]
 )
 def test_prefixes_that_cannot_be_meant_are_refused(prefixes: list[dict[str, t.Any]], said: str) -> None:
     with pytest.raises(errors.InvalidOption, match=said.replace("[", r"\[")):
-        pair.make_pairs(prefixes, "owned")
+        mapping.make_mappings(prefixes, "owned")
 
 
 def test_nested_sources_may_go_to_different_places() -> None:
-    assert len(pairs({"source": "a/"}, {"source": "a/b/", "destination": "c/"})) == 2
+    assert len(mappings({"source": "a/"}, {"source": "a/b/", "destination": "c/"})) == 2
 
 
 @pytest.mark.parametrize(
@@ -132,11 +138,11 @@ def test_nested_sources_may_go_to_different_places() -> None:
 )
 def test_circles_within_one_store_are_refused(prefixes: list[dict[str, t.Any]]) -> None:
     with pytest.raises(errors.InvalidOption, match="same datacenter"):
-        pair.check_one_store(pair.make_pairs(prefixes, "owned"))
+        mapping.check_one_store(mapping.make_mappings(prefixes, "owned"))
 
 
 def test_copies_within_one_store_are_fine_where_nothing_overlaps() -> None:
-    pair.check_one_store(pairs({"source": "a/", "destination": "b/"}, {"source": "c/", "destination": "d/"}))
+    mapping.check_one_store(mappings({"source": "a/", "destination": "b/"}, {"source": "c/", "destination": "d/"}))
 
 
 @pytest.mark.parametrize(
@@ -150,7 +156,7 @@ def test_copies_within_one_store_are_fine_where_nothing_overlaps() -> None:
     ],
 )
 def test_what_counts_as_one_store(one: dict[str, str], other: dict[str, str], same: bool) -> None:
-    assert pair.is_same(endpoint.resolve(one, {}), endpoint.resolve(other, {})) is same
+    assert mapping.is_same(endpoint.resolve(one, {}), endpoint.resolve(other, {})) is same
 
 
 def test_what_one_side_says_takes_the_place_of_the_defaults_for_both() -> None:
@@ -169,10 +175,10 @@ def test_what_one_side_says_takes_the_place_of_the_defaults_for_both() -> None:
 # ---------------------------------------------------------------------------------------------------------------
 # Ownership
 
-# Three keys of one bucket and one of another. What a key holds may look like the name of a key, or like a home and a mark.
-NEIGHBOURS = [key for key in map(str, range(5000)) if name_of(key)[0] == 7][:3]
-HOMES = dict(zip([*NEIGHBOURS, "d"], [home_of("one/"), home_of("one/"), home_of("two/"), home_of("")]))
-HELD = [bytes(8), name_of(NEIGHBOURS[0]), home_of("one/") + b"\1" + name_of(NEIGHBOURS[1])[:4]]
+# Three keys of one bucket and one of another. What a key holds may look like the name of a key, or like a prefix_id and a mark.
+NEIGHBOURS = [key for key in map(str, range(5000)) if key_id(key)[0] == 7][:3]
+HOMES = dict(zip([*NEIGHBOURS, "d"], [prefix_id("one/"), prefix_id("one/"), prefix_id("two/"), prefix_id("")]))
+HELD = [bytes(8), key_id(NEIGHBOURS[0]), prefix_id("one/") + b"\1" + key_id(NEIGHBOURS[1])[:4]]
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["announce", "settle", "forget", "withdraw", "withdraw all", "see", "forget unseen"]),
@@ -189,30 +195,30 @@ def test_the_ledger_remembers_what_it_is_told(steps: list[tuple[str, str, int]])
     settled, announced, seen = dict[str, bytes](), dict[str, set[bytes]](), set[str]()
     stored: dict[int, bytes] = {}
     for verb, key, number in steps:
-        content, home = HELD[number], HOMES[key]
+        content, prefix_id = HELD[number], HOMES[key]
         waiting = announced.setdefault(key, set())
         if verb == "announce":
-            ledger.announce([stamp_of_hash(key, content)], home)
+            ledger.record_intent([fingerprint_of_hash(key, content)], prefix_id)
             if settled.get(key) != content:
                 waiting.add(content)
         elif verb == "settle":
-            ledger.settle([stamp_of_hash(key, content)], home)
+            ledger.commit([fingerprint_of_hash(key, content)], prefix_id)
             settled[key] = content
             waiting.clear()
         elif verb == "withdraw":
-            ledger.withdraw(stamp_of_hash(key, content))
+            ledger.abort(fingerprint_of_hash(key, content))
             waiting.discard(content)
         elif verb == "withdraw all":
-            ledger.withdraw_all({home})
-            announced = {name: set() if HOMES[name] == home else known for name, known in announced.items()}
+            ledger.abort_all({prefix_id})
+            announced = {name: set() if HOMES[name] == prefix_id else known for name, known in announced.items()}
         elif verb == "see":
             # A key that nothing is known of need not be remembered as seen, and is not always.
             if settled.get(key) or waiting:
-                ledger.see(name_of(key))
+                ledger.mark_seen(key_id(key))
                 seen.add(key)
         elif verb == "forget unseen":
-            ledger.forget_unseen({home})
-            for name in [name for name in HOMES if HOMES[name] == home and name not in seen]:
+            ledger.forget_unseen({prefix_id})
+            for name in [name for name in HOMES if HOMES[name] == prefix_id and name not in seen]:
                 settled.pop(name, None)
                 announced[name] = set()
             seen = set()
@@ -224,18 +230,18 @@ def test_the_ledger_remembers_what_it_is_told(steps: list[tuple[str, str, int]])
         for read in (ledger, Ledger({number: data for number, data in stored.items() if data})):
             assert len(read) == len(settled) + sum(map(len, announced.values()))
             for name in HOMES:
-                assert read.was_settled(name_of(name)) == (name in settled)
+                assert read.was_committed(key_id(name)) == (name in settled)
                 for mark in HELD:
                     ours = mark == settled.get(name) or mark in announced.get(name, set())
-                    assert read.state(stamp_of_hash(name, mark)) == (
+                    assert read.state(fingerprint_of_hash(name, mark)) == (
                         OURS if ours else EDITED if name in settled else FOREIGN
                     )
-                    assert read.is_settled(stamp_of_hash(name, mark)) == (mark == settled.get(name))
+                    assert read.is_committed(fingerprint_of_hash(name, mark)) == (mark == settled.get(name))
 
 
 @pytest.mark.parametrize("data", [b"", b"own2" + bytes(20), b"own1" + bytes(19), b"{}"])
 def test_a_bucket_that_is_none_is_never_taken_for_one(data: bytes) -> None:
-    with pytest.raises(BadLedger):
+    with pytest.raises(InvalidLedger):
         Ledger({3: data})
 
 
@@ -267,12 +273,12 @@ def test_a_plan_does_what_was_asked_and_nothing_else(
     on_conflict: str,
     prefixes: tuple[str, str],
 ) -> None:
-    one = pairs({"source": prefixes[0], "destination": prefixes[1], "exclude": ["out"]}, delete=delete)[0]
+    one = mappings({"source": prefixes[0], "destination": prefixes[1], "exclude": ["out"]}, delete=delete)[0]
     policy = plan.Policy(on_conflict)
     ledger = Ledger()
     for name, (value, flags) in written.items():
         key = prefixes[1] + name
-        ledger.settle([stamp_of(key, value, flags)], home_of(prefixes[1]))
+        ledger.commit([fingerprint_of(key, value, flags)], prefix_id(prefixes[1]))
     live = {prefixes[1] + name: content for name, content in destination.items()}
     before = dict(live)
 
@@ -285,18 +291,18 @@ def test_a_plan_does_what_was_asked_and_nothing_else(
     for change in decided.changes:
         assert indexes.get(change.key, 0) == change.at_index
         live[change.key] = (change.value, change.flags)
-        ledger.settle([change.stamp], home_of(prefixes[1]))
+        ledger.commit([change.fingerprint], prefix_id(prefixes[1]))
     equal = {
-        stamp_of(prefixes[1] + name, *content)
+        fingerprint_of(prefixes[1] + name, *content)
         for name, content in source.items()
         if before.get(prefixes[1] + name) == content
     }
     assert equal.issuperset(decided.equal_again)
-    ledger.settle(decided.equal_again, home_of(prefixes[1]))
-    for victim in decided.victims:
-        assert indexes[victim.key] == victim.at_index
-        del live[victim.key]
-        ledger.forget(victim.key)
+    ledger.commit(decided.equal_again, prefix_id(prefixes[1]))
+    for deletion in decided.to_delete:
+        assert indexes[deletion.key] == deletion.at_index
+        del live[deletion.key]
+        ledger.forget(deletion.key)
 
     def takes_part(name: str) -> bool:
         mine = (prefixes[0] + name).startswith("consulops/") or (prefixes[1] + name).startswith("consulops/")
@@ -316,18 +322,18 @@ def test_a_plan_does_what_was_asked_and_nothing_else(
             edited = name in written and not ours
             goes = delete == "all" or (delete == "owned" and (ours or (edited and on_conflict == "overwrite")))
             assert (key not in live) == goes
-    tally = decided.tally
-    seen = tally.unchanged + tally.created + tally.updated + tally.kept + tally.skipped_locked
-    assert seen + len(decided.victims) + len(decided.conflicts) == len(
+    counts = decided.counts
+    seen = counts.unchanged + counts.created + counts.updated + counts.kept + counts.skipped_locked
+    assert seen + len(decided.to_delete) + len(decided.conflicts) == len(
         {name for name in {*source, *destination} if takes_part(name) or name == ".lock"}
     )
     again = decide()
-    assert (again.changes, again.victims, again.equal_again) == ([], [], []), "a second run would change something"
+    assert (again.changes, again.to_delete, again.equal_again) == ([], [], []), "a second run would change something"
     assert again.conflicts == decided.conflicts
 
 
 def shard(source: t.Sequence[Entry], destination: t.Sequence[Entry] = (), **policy: t.Any) -> plan.ShardPlan:
-    one = pairs({"source": ""}, delete="all")[0]
+    one = mappings({"source": ""}, delete="all")[0]
     return plan.plan_shard(one, plan.Policy(**policy), Ledger(), source, destination, plan.digest_text)
 
 
@@ -346,38 +352,38 @@ def test_locks_are_left_alone_on_both_sides(lock: Entry) -> None:
     plain = Entry(lock.key, b"2", 0, 6)
     for source, destination in (([lock], []), ([lock], [plain]), ([plain], [lock]), ([], [lock])):
         found = shard(source, destination)
-        assert (found.changes, found.victims, found.tally.skipped_locked) == ([], [], 1)
-    assert shard([lock], skip_locked=False).tally.created == 1
+        assert (found.changes, found.to_delete, found.counts.skipped_locked) == ([], [], 1)
+    assert shard([lock], skip_locked=False).counts.created == 1
 
 
 def test_a_lock_is_known_by_the_name_that_it_has_on_either_side() -> None:
-    one = pairs({"source": "dr/", "destination": "service/"}, delete="all")[0]
+    one = mappings({"source": "dr/", "destination": "service/"}, delete="all")[0]
     policy = plan.Policy("overwrite")
     there = [Entry("service/web/leader", b"held", 0, 5), Entry("service/api/leader", b"held", 0, 6)]
     found = plan.plan_shard(one, policy, Ledger(), [Entry("dr/web/leader", b"copied", 0, 7)], there)
-    assert (found.changes, found.victims, found.tally.skipped_locked) == ([], [], 2)
+    assert (found.changes, found.to_delete, found.counts.skipped_locked) == ([], [], 2)
 
 
 def test_a_folder_key_that_the_whole_store_cannot_have_takes_no_part() -> None:
-    up, down = pairs({"source": "app/", "destination": ""})[0], pairs({"source": "", "destination": "dst/"})[0]
+    up, down = mappings({"source": "app/", "destination": ""})[0], mappings({"source": "", "destination": "dst/"})[0]
     assert not up.takes_part("app/") and not down.takes_part(down.to_source("dst/")) and up.takes_part("app/x")
-    assert pairs({"source": "app/"})[0].takes_part("app/")
+    assert mappings({"source": "app/"})[0].takes_part("app/")
 
 
 @pytest.mark.parametrize("key", ["clock", "service/leader", "service/a/b/leader", "vault/core/lock/x", "a.lock"])
 def test_names_that_only_look_like_locks_are_copied(key: str) -> None:
-    assert shard([Entry(key, b"1", 0, 5)]).tally.created == 1
+    assert shard([Entry(key, b"1", 0, 5)]).counts.created == 1
 
 
 def test_names_that_are_not_utf8_are_quarantined_and_never_deleted() -> None:
     mangled = Entry("a\ufffd", b"1", 0, 5)
     found = shard([mangled, Entry("b", b"", 0, 6)], [Entry("c\ufffd", b"", 0, 9)])
-    assert [problem.key for problem in found.quarantined] == ["a\ufffd"]
-    assert [change.key for change in found.changes] == ["b"] and found.victims == []
+    assert [problem.key for problem in found.unwritable] == ["a\ufffd"]
+    assert [change.key for change in found.changes] == ["b"] and found.to_delete == []
 
 
 def test_values_are_not_shown_unless_asked_for() -> None:
-    one, secret = pairs({"source": ""})[0], Entry("k", b"hunter2", 3, 5)
+    one, secret = mappings({"source": ""})[0], Entry("k", b"hunter2", 3, 5)
     hidden = shard([secret])
     assert "hunter2" not in repr(hidden) and "7 bytes, flags 3" in (hidden.lines[0].after or "")
     shown = plan.plan_shard(one, plan.Policy(), Ledger(), [secret], [], plan.value_text)
@@ -389,7 +395,7 @@ def test_values_are_not_shown_unless_asked_for() -> None:
 # Guards, states, options
 
 
-def victims(count: int) -> list[plan.Change]:
+def to_delete(count: int) -> list[plan.Change]:
     return [plan.Change(f"k{number}", "deleted", 1, b"") for number in range(count)]
 
 
@@ -412,83 +418,89 @@ def victims(count: int) -> list[plan.Change]:
     ],
 )
 def test_guards(source_keys: int, destination_keys: int, deletes: int, limits: dict[str, t.Any], said: str) -> None:
-    tally = plan.Tally(source_keys=source_keys, destination_keys=destination_keys)
-    found = guard.refusals([(pairs({"source": "a/"})[0], tally, victims(deletes))], guard.Limits(**limits))
+    counts = plan.Counts(source_keys=source_keys, destination_keys=destination_keys)
+    found = delete_guards.refusals(
+        [(mappings({"source": "a/"})[0], counts, to_delete(deletes))], delete_guards.Limits(**limits)
+    )
     assert bool(found) == bool(said) and said in "".join(found)
 
 
 def test_max_deletes_counts_over_all_prefixes() -> None:
     rows = [
-        (one, plan.Tally(source_keys=900, destination_keys=1000), victims(60))
-        for one in pairs({"source": "a/"}, {"source": "b/"})
+        (one, plan.Counts(source_keys=900, destination_keys=1000), to_delete(60))
+        for one in mappings({"source": "a/"}, {"source": "b/"})
     ]
-    assert guard.refusals(rows[:1], guard.Limits()) == []
-    assert "120 keys" in guard.refusals(rows, guard.Limits())[0]
+    assert delete_guards.refusals(rows[:1], delete_guards.Limits()) == []
+    assert "120 keys" in delete_guards.refusals(rows, delete_guards.Limits())[0]
 
 
-def state(source: str, /, time: float = 0.0, **prefixes: str) -> store.State:
-    """Return a state: each destination prefix, its slash left away, with the source that it was filled from."""
-    return store.State(source, {f"{there}/": store.Filled(f"{here}/", time) for there, here in prefixes.items()})
+def state(source: str, /, time: float = 0.0, **prefixes: str) -> checkpoint.State:
+    """Return a state: each destination prefix, its slash left away, with the source that it was origin from."""
+    return checkpoint.State(
+        source, {f"{there}/": checkpoint.Origin(f"{here}/", time) for there, here in prefixes.items()}
+    )
 
 
 def test_a_state_is_read_as_it_was_written() -> None:
     one = state("dc1", 1234.5, b="a")
-    assert store.state_of(one.as_json(), "k") == one
+    assert checkpoint.state_of(one.as_json(), "k") == one
     for bad in (
         *(b"", b"{}", b"[]", b"7", b'{"format": 1}', b'{"format": 9, "source": "a", "prefixes": {}}', b"\xff"),
         *(one.as_json().replace(b"1234.5", wrong) for wrong in (b"1e300", b"-1", b"NaN", b"null", b"[]")),
         *(one.as_json().replace(b'"a/"', wrong) for wrong in (b"null", b"5", b"{}")),
         one.as_json().replace(b'"dc1"', b"null"),
     ):
-        with pytest.raises(BadLedger):
-            store.state_of(bad, "k")
+        with pytest.raises(InvalidLedger):
+            checkpoint.state_of(bad, "k")
 
 
 def test_a_state_keeps_the_prefixes_of_other_tasks_and_its_time_grows() -> None:
-    old = store.State("dc1", {prefix: store.Filled(prefix, 100.0) for prefix in ("other/", "app/web/", "")})
-    new = store.successor(old, "dc1", pairs({"source": "app/"}), 50.0)
+    old = checkpoint.State("dc1", {prefix: checkpoint.Origin(prefix, 100.0) for prefix in ("other/", "app/web/", "")})
+    new = checkpoint.successor(old, "dc1", mappings({"source": "app/"}), 50.0)
     assert new.prefixes == {
-        "": store.Filled("", 100.0),
-        "other/": store.Filled("other/", 100.0),
-        "app/": store.Filled("app/", 100.0 + store.TICK_S),
+        "": checkpoint.Origin("", 100.0),
+        "other/": checkpoint.Origin("other/", 100.0),
+        "app/": checkpoint.Origin("app/", 100.0 + checkpoint.TICK_S),
     }
-    beside = store.successor(old, "dc1", pairs({"source": "app/", "exclude": ["web"]}), 500.0)
+    beside = checkpoint.successor(old, "dc1", mappings({"source": "app/", "exclude": ["web"]}), 500.0)
     assert sorted(beside.prefixes) == ["", "app/", "app/web/", "other/"]
-    assert store.successor(old, "dc9", pairs({"source": "app/"}), 500.0) == state("dc9", 500.0, app="app")
+    assert checkpoint.successor(old, "dc9", mappings({"source": "app/"}), 500.0) == state("dc9", 500.0, app="app")
 
 
 def test_circles_between_datacenters_are_seen_until_the_direction_is_turned() -> None:
     back = {"dc2": state("dc2", 100.0, app="copy")}
-    forth = pairs({"source": "app/web/", "destination": "copy/web/"})
-    found, newest = store.circles(back, "dc1", "dc2", None, forth)
+    forth = mappings({"source": "app/web/", "destination": "copy/web/"})
+    found, newest = checkpoint.find_loops(back, "dc1", "dc2", None, forth)
     assert len(found) == 1 and newest == 100.0
-    assert store.circles(back, "dc1", "dc3", None, forth) == ([], 0.0)
-    assert store.circles(back, "dc1", "dc2", None, pairs({"source": "app/"})) == ([], 0.0)
-    assert len(store.circles(back, "dc1", "dc2", state("dc1", 99.0, copy="app"), forth)[0]) == 1
-    turned = store.successor(None, "dc1", forth, now=50.0, after=newest)
-    assert store.circles(back, "dc1", "dc2", turned, forth) == ([], 0.0), "turned round, whatever the clock says"
+    assert checkpoint.find_loops(back, "dc1", "dc3", None, forth) == ([], 0.0)
+    assert checkpoint.find_loops(back, "dc1", "dc2", None, mappings({"source": "app/"})) == ([], 0.0)
+    assert len(checkpoint.find_loops(back, "dc1", "dc2", state("dc1", 99.0, copy="app"), forth)[0]) == 1
+    turned = checkpoint.successor(None, "dc1", forth, now=50.0, after=newest)
+    assert checkpoint.find_loops(back, "dc1", "dc2", turned, forth) == ([], 0.0), (
+        "turned round, whatever the clock says"
+    )
 
 
 def test_turning_one_prefix_round_says_nothing_about_another() -> None:
     """One name for two tasks: what the one writes is no reason to let the other go on, nor to stop it."""
     forth = state("dc1", 100.0, app="app", config="config")
-    back = store.successor(None, "dc2", pairs({"source": "app/"}), 0.0, after=100.0)
-    later = store.successor(forth, "dc1", pairs({"source": "config/"}), 500.0)
-    app, config = pairs({"source": "app/"}), pairs({"source": "config/"})
-    assert len(store.circles({"dc2": back}, "dc1", "dc2", later, app)[0]) == 1
-    assert store.circles({"dc2": back}, "dc1", "dc2", later, config) == ([], 0.0)
-    assert store.circles({"dc1": later}, "dc2", "dc1", back, app) == ([], 0.0)
+    back = checkpoint.successor(None, "dc2", mappings({"source": "app/"}), 0.0, after=100.0)
+    later = checkpoint.successor(forth, "dc1", mappings({"source": "config/"}), 500.0)
+    app, config = mappings({"source": "app/"}), mappings({"source": "config/"})
+    assert len(checkpoint.find_loops({"dc2": back}, "dc1", "dc2", later, app)[0]) == 1
+    assert checkpoint.find_loops({"dc2": back}, "dc1", "dc2", later, config) == ([], 0.0)
+    assert checkpoint.find_loops({"dc1": later}, "dc2", "dc1", back, app) == ([], 0.0)
 
 
 def test_a_folder_that_is_excluded_is_no_circle() -> None:
-    into_it = {"dc1": store.State("dc1", {"app/sub/": store.Filled("app/", 100.0)})}
-    assert len(store.circles(into_it, "dc2", "dc1", None, pairs({"source": "app/"}))[0]) == 1
+    into_it = {"dc1": checkpoint.State("dc1", {"app/sub/": checkpoint.Origin("app/", 100.0)})}
+    assert len(checkpoint.find_loops(into_it, "dc2", "dc1", None, mappings({"source": "app/"}))[0]) == 1
     for exclude in ("sub", "sub/", "s*", "**", "sub/*"):
-        beside = pairs({"source": "app/", "exclude": [exclude]})
-        assert store.circles(into_it, "dc2", "dc1", None, beside) == ([], 0.0), exclude
+        beside = mappings({"source": "app/", "exclude": [exclude]})
+        assert checkpoint.find_loops(into_it, "dc2", "dc1", None, beside) == ([], 0.0), exclude
     for exclude in ("sub/a", "sub/?", "subs", "*/x"):
-        beside = pairs({"source": "app/", "exclude": [exclude]})
-        assert len(store.circles(into_it, "dc2", "dc1", None, beside)[0]) == 1, exclude
+        beside = mappings({"source": "app/", "exclude": [exclude]})
+        assert len(checkpoint.find_loops(into_it, "dc2", "dc1", None, beside)[0]) == 1, exclude
 
 
 @pytest.mark.parametrize(
@@ -496,21 +508,21 @@ def test_a_folder_that_is_excluded_is_no_circle() -> None:
     [
         ({"source": "app/", "destination": "dr/"}, ""),
         ({"source": "app/web/", "destination": "dr/web/"}, ""),
-        ({"source": "ap/", "destination": "dr/"}, "dr/ was filled from 'app/' until now, and shall be from 'ap/'"),
-        ({"source": "web/", "destination": "dr/web/"}, "dr/web/ was filled from 'app/web/' until now"),
-        ({"source": "", "destination": ""}, "dr/ was filled from 'app/' until now, and shall be from 'dr/'"),
+        ({"source": "ap/", "destination": "dr/"}, "dr/ was origin from 'app/' until now, and shall be from 'ap/'"),
+        ({"source": "web/", "destination": "dr/web/"}, "dr/web/ was origin from 'app/web/' until now"),
+        ({"source": "", "destination": ""}, "dr/ was origin from 'app/' until now, and shall be from 'dr/'"),
         ({"source": "", "destination": "", "exclude": ["dr"]}, ""),
         ({"source": "x/", "destination": "own/part/"}, ""),
         ({"source": "own/", "exclude": ["part"]}, ""),
-        ({"source": "own/"}, "own/part/ was filled from 'x/' until now"),
+        ({"source": "own/"}, "own/part/ was origin from 'x/' until now"),
     ],
 )
 def test_another_source_for_a_destination_is_noticed(prefix: dict[str, t.Any], moved: str) -> None:
     places = {"dr/": "app/", "own/": "own/", "own/part/": "x/"}
     if prefix["source"] == "":
         places = {"dr/": "app/"}
-    old = store.State("dc1", {there: store.Filled(here, 1.0) for there, here in places.items()})
-    found = store.moved_sources(old, pairs(prefix))
+    old = checkpoint.State("dc1", {there: checkpoint.Origin(here, 1.0) for there, here in places.items()})
+    found = checkpoint.changed_sources(old, mappings(prefix))
     assert bool(found) == bool(moved) and moved in "".join(found)
 
 
@@ -523,12 +535,12 @@ def test_another_source_for_a_destination_is_noticed(prefix: dict[str, t.Any], m
         ({"concurrency": 99}, "gains nothing"),
         ({"lock_wait_s": -1.0}, "lock_wait is -1"),
         ({"retry_s": float("nan")}, "retry_timeout is nan"),
-        ({"limits": guard.Limits(max_deletes=10**10)}, "less than 1,000,000,000"),
-        ({"limits": guard.Limits(max_deletes=-1)}, "max_deletes is -1"),
+        ({"limits": delete_guards.Limits(max_deletes=10**10)}, "less than 1,000,000,000"),
+        ({"limits": delete_guards.Limits(max_deletes=-1)}, "max_deletes is -1"),
     ],
 )
 def test_numbers_and_names_that_cannot_be_meant_are_refused(changes: dict[str, t.Any], said: str) -> None:
-    request = prepare.Request(tuple(pairs({"source": "a/"})))._replace(**changes)
+    request = prepare.ReplicationRequest(tuple(mappings({"source": "a/"})))._replace(**changes)
     with pytest.raises(errors.InvalidOption, match=said):
         request.check()
 
@@ -552,7 +564,7 @@ def test_batch_sizes_that_no_server_takes_are_refused(text: str) -> None:
         (errors.ServerFailed("x"), True),
         (errors.TLSFailed("x"), False),
         (errors.PermissionDenied("x"), False),
-        (errors.BadAnswer("x"), False),
+        (errors.InvalidResponse("x"), False),
     ],
 )
 def test_only_what_can_pass_is_tried_again(error: errors.ConsulError, passing: bool) -> None:
@@ -565,11 +577,11 @@ def test_only_what_can_pass_is_tried_again(error: errors.ConsulError, passing: b
         return "done"
 
     if passing:
-        assert patience.Patience(5).persist(work) == "done"
+        assert retry.RetryPolicy(5).run(work) == "done"
         with pytest.raises(type(error)):
             tried.clear()
-            patience.Patience(0).persist(work)
+            retry.RetryPolicy(0).run(work)
     else:
         with pytest.raises(type(error)):
-            patience.Patience(5).persist(work)
+            retry.RetryPolicy(5).run(work)
         assert len(tried) == 1

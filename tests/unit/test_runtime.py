@@ -14,22 +14,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ansible_collections.consulops.failover.plugins.module_utils._cli import main as cli
+from ansible_collections.consulops.failover.plugins.module_utils._config import credentials, json_file
+from ansible_collections.consulops.failover.plugins.module_utils._config.validation import checked
 from ansible_collections.consulops.failover.plugins.module_utils._consul import errors
-from ansible_collections.consulops.failover.plugins.module_utils._consul.patience import BackOff
-from ansible_collections.consulops.failover.plugins.module_utils._runtime import (
-    agents,
-    cli,
-    files,
-    loop,
-    secrets,
-    systemd,
-)
-from ansible_collections.consulops.failover.plugins.module_utils._runtime.metrics import exposition
-from ansible_collections.consulops.failover.plugins.module_utils._runtime.options import checked
-from ansible_collections.consulops.failover.plugins.module_utils._runtime.page import page
-from ansible_collections.consulops.failover.plugins.module_utils._runtime.status import Facts, Status
-from ansible_collections.consulops.failover.plugins.module_utils._runtime.web import answer
-from ansible_collections.consulops.failover.plugins.module_utils._runtime.work import Round
+from ansible_collections.consulops.failover.plugins.module_utils._consul.retry import BackOff
+from ansible_collections.consulops.failover.plugins.module_utils._daemon import agent_config, run_loop, systemd
+from ansible_collections.consulops.failover.plugins.module_utils._daemon.agent_type import CycleResult
+from ansible_collections.consulops.failover.plugins.module_utils._daemon.http_endpoint import answer
+from ansible_collections.consulops.failover.plugins.module_utils._daemon.metrics import exposition
+from ansible_collections.consulops.failover.plugins.module_utils._daemon.status import AgentStatus, Status
+from ansible_collections.consulops.failover.plugins.module_utils._daemon.status_page import page
 from ansible_collections.consulops.failover.plugins.module_utils._tasks.alert_check import ALERT_CHECK
 from ansible_collections.consulops.failover.plugins.module_utils._tasks.replicate import REPLICATE
 from ansible_collections.consulops.failover.plugins.module_utils._tasks.snapshot import SNAPSHOT
@@ -42,12 +37,12 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
-SPECS = {"agent": agents.SPEC, "snapshot": SNAPSHOT.spec, "replicate": REPLICATE.spec, "alert": ALERT_CHECK.spec}
+SPECS = {"agent": agent_config.SPEC, "snapshot": SNAPSHOT.spec, "replicate": REPLICATE.spec, "alert": ALERT_CHECK.spec}
 
 
 def refused(given: t.Mapping[str, t.Any], environ: t.Mapping[str, str] | None = None) -> str:
     with pytest.raises(errors.InvalidOption) as caught:
-        agents.make_config(given, environ or {})
+        agent_config.make_config(given, environ or {})
     return str(caught.value)
 
 
@@ -77,7 +72,7 @@ def refused(given: t.Mapping[str, t.Any], environ: t.Mapping[str, str] | None = 
         ({**AGENT, "endpoint": {"port": "9180"}}, "endpoint.port: a whole number is needed, and '9180' is not."),
         ({**AGENT, "endpoint": {"port": 65536}}, "endpoint.port: 65536 is not a port."),
         ({**AGENT, "service": {"tags": ["a", 5]}}, "service.tags[1]: a text is needed, and 5 is not."),
-        ({**AGENT, "hand_over_after": 0}, "hand_over_after: 0 is less than 1."),
+        ({**AGENT, "step_down_after_failures": 0}, "step_down_after_failures: 0 is less than 1."),
         ({**AGENT, "name": "My Agent"}, "name: 'My Agent' must be lower-case letters, digits and dashes, at most 48"),
         ({**AGENT, "connection": {"token": "s3cret"}}, "connection.token: secrets do not stand in this file. Name a"),
         ({**AGENT, "connection": {"url": "ftp://a"}}, "connection: "),
@@ -95,11 +90,11 @@ def test_a_wrong_configuration_is_refused_with_the_path_of_the_key(given: dict[s
 
 
 def test_a_configuration_needs_only_its_kind() -> None:
-    config = agents.make_config(AGENT, {})
+    config = agent_config.make_config(AGENT, {})
     assert (config.name, config.lease.key) == ("demonstration", "consulops/agents/demonstration/lease")
     assert config.service.name == "consulops-demonstration" and config.listen.address == "127.0.0.1"
     # Consul lets a session live twice as long as it is told: the lease is what the user reads, not what Consul is told.
-    assert config.lease.session_ttl_s * agents.TTL_MULTIPLIER == 20
+    assert config.lease.session_ttl_s * agent_config.TTL_MULTIPLIER == 20
 
 
 @given(spec=st.sampled_from(sorted(SPECS)), data=st.dictionaries(st.text(max_size=12), JSON, max_size=4))
@@ -132,7 +127,7 @@ def test_one_wrong_value_is_found_where_it_stands(spec: str, data: st.DataObject
         (b'{"a": {"b": 1, "b": 2}}', "'b' is given twice in one object."),
         (b'{"a": "\xff"}', "this is not text in UTF-8."),
         (b"[" * 200000, "this is nested too deeply."),
-        (b" " * (files.MAX_BYTES + 1), "this is longer than any configuration; is it the right file?"),
+        (b" " * (json_file.MAX_BYTES + 1), "this is longer than any configuration; is it the right file?"),
         (None, "No such file or directory, so the configuration cannot be read."),
     ],
 )
@@ -143,7 +138,7 @@ def test_a_file_that_cannot_be_used_is_named_with_the_reason(
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(errors.InvalidOption) as caught:
-        files.read_json(str(path))
+        json_file.read_json(str(path))
     assert str(caught.value) == f"{path}: {sentence}"
 
 
@@ -152,22 +147,22 @@ def test_credentials_stand_in_for_files_and_the_environment(tmp_path: Path) -> N
     (tmp_path / "http_auth").write_text("user:word\n")
     (tmp_path / "key").write_text("k")
     environ = {"CREDENTIALS_DIRECTORY": str(tmp_path), "CONSUL_HTTP_TOKEN": "another"}
-    found = secrets.surroundings(environ)
+    found = credentials.surroundings(environ)
     assert found["CONSUL_HTTP_TOKEN_FILE"] == str(tmp_path / "token") and "CONSUL_HTTP_TOKEN" not in found
     assert found["CONSUL_HTTP_AUTH"] == "user:word"
     options = {"source": [{"client_key": "credential:key"}], "other": 5}
-    assert secrets.located(options, environ) == {"source": [{"client_key": str(tmp_path / "key")}], "other": 5}
+    assert credentials.located(options, environ) == {"source": [{"client_key": str(tmp_path / "key")}], "other": 5}
     for name in ("missing", "../token"):
         with pytest.raises(errors.InvalidOption, match=rf"source\[0\].client_key: the unit has no credential '{name}'"):
-            secrets.located({"source": [{"client_key": f"credential:{name}"}]}, environ)
+            credentials.located({"source": [{"client_key": f"credential:{name}"}]}, environ)
 
 
 def test_credentials_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     (tmp_path / "http_auth").write_bytes(b"\xff")
     with pytest.raises(errors.InvalidOption, match="http_auth cannot be read: it is not text in UTF-8"):
-        secrets.surroundings({"CREDENTIALS_DIRECTORY": str(tmp_path)})
+        credentials.surroundings({"CREDENTIALS_DIRECTORY": str(tmp_path)})
     with pytest.raises(errors.InvalidOption, match="cannot be read: "):
-        secrets.surroundings({"CREDENTIALS_DIRECTORY": "/" + "x" * 300})  # stands in for a directory that denies it
+        credentials.surroundings({"CREDENTIALS_DIRECTORY": "/" + "x" * 300})  # stands in for a directory that denies it
 
 
 @pytest.mark.parametrize(
@@ -177,7 +172,7 @@ def test_credentials_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         (errors.MissingLibrary("x", None), 2),
         (errors.GuardRefused("x"), 3),
         (errors.GateClosed("x"), 3),
-        (errors.NotAsIntended("x"), 4),
+        (errors.NotConverged("x"), 4),
         (errors.LocalFailure("x"), 1),
         (errors.Unreachable("x"), 1),
     ],
@@ -197,7 +192,7 @@ def test_pauses_grow_to_the_cap_and_never_beyond(first_s: float, longest_s: floa
     assert pauses.next_s() <= first_s
 
 
-NASTY = Facts(
+NASTY = AgentStatus(
     'a"g\\e\nnt', "<script>alert(1)</script>", "n&1", started=0.0, state="active", lease_key='<b>"', problem="<i>no"
 )
 
@@ -224,19 +219,19 @@ def test_a_status_tells_of_new_states_only_and_forgets_what_is_over() -> None:
     moments = iter(range(1000))
     told: list[str] = []
     status = Status("a", "n", "node", lambda facts: told.append(facts.sentence), lambda: float(next(moments)))
-    voice = status.configured("a", "n", "key")
-    voice.standby()
-    voice.standby()
-    voice.active(7, "s")
-    voice.worked(Round(1.0, "wrote 1", {"entries": 1}), 0.1, 5.0)
-    voice.failed("no leader", holding=True)
-    voice.failed("no leader", holding=True)
-    voice.worked(Round(1.0, "wrote 2", {"entries": 2}), 0.1, 6.0)
-    voice.failed("gone", holding=False)
-    voice.standby()
+    reporter = status.configured("a", "n", "key")
+    reporter.standby()
+    reporter.standby()
+    reporter.active(7, "s")
+    reporter.worked(CycleResult(1.0, "wrote 1", {"entries": 1}), 0.1, 5.0)
+    reporter.failed("no leader", holding=True)
+    reporter.failed("no leader", holding=True)
+    reporter.worked(CycleResult(1.0, "wrote 2", {"entries": 2}), 0.1, 6.0)
+    reporter.failed("gone", holding=False)
+    reporter.standby()
     assert told == ["standby", "active", "active: no leader", "active: wrote 2", "failing: gone", "standby"]
-    facts = status.facts
-    assert (facts.failures, facts.failures_in_row, facts.rounds, facts.terms, facts.fence) == (3, 0, 2, 1, 0)
+    facts = status.current
+    assert (facts.failures, facts.failures_in_row, facts.cycles, facts.lease_terms, facts.fence) == (3, 0, 2, 1, 0)
 
 
 def test_who_was_replaced_is_not_heard_any_more() -> None:
@@ -244,20 +239,20 @@ def test_who_was_replaced_is_not_heard_any_more() -> None:
     old = status.configured("a", "n", "key")
     old.active(7, "s")
     new = status.configured("a", "n", "other")
-    assert (status.facts.state, status.facts.fence) == ("starting", 0), "what the old one said does not count"
+    assert (status.current.state, status.current.fence) == ("starting", 0), "what the old one said does not count"
     new.active(9, "t")
     for late in (lambda: old.failed("timed out", holding=False), old.standby, lambda: old.active(7, "s")):
         late()
-        assert (status.facts.state, status.facts.fence, status.facts.problem) == ("active", 9, "")
+        assert (status.current.state, status.current.fence, status.current.problem) == ("active", 9, "")
     new.failed("no leader", holding=False)
-    new.worked(Round(1.0, "", {}), 0.1, 1.0)
-    assert status.facts.state == "active", "who works is active"
+    new.worked(CycleResult(1.0, "", {}), 0.1, 1.0)
+    assert status.current.state == "active", "who works is active"
 
 
 def test_who_sleeps_as_he_was_told_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     """An interval of an hour is no reason for systemd to start the agent again."""
-    monkeypatch.setattr(loop, "SIGN_OF_LIFE_S", 0.01)
-    sleeper = loop.Loop(agents.make_config({**AGENT}, {}), Status("a", "n", "node", lambda _facts: None))
+    monkeypatch.setattr(run_loop, "SIGN_OF_LIFE_S", 0.01)
+    sleeper = run_loop.Loop(agent_config.make_config({**AGENT}, {}), Status("a", "n", "node", lambda _facts: None))
     before = sleeper.last_sign_of_life
     sleeper._sleep(0.1)
     assert sleeper.last_sign_of_life - before >= 0.09

@@ -116,8 +116,8 @@ def _install_libraries() -> None:
     """Put the pinned libraries for 3.9 and ansible.module_utils into a directory of their own."""
     pins = (ROOT / "requirements-dev.txt").read_text(encoding="utf-8")
     wanted = [line for line in pins.splitlines() if re.split("[=;]", line)[0].lower() in LIBRARIES]
-    stamp = SITE / "installed"
-    if stamp.exists() and stamp.read_text(encoding="utf-8").split() == wanted:
+    fingerprint = SITE / "installed"
+    if fingerprint.exists() and fingerprint.read_text(encoding="utf-8").split() == wanted:
         return
     shutil.rmtree(SITE, ignore_errors=True)
     pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps"]
@@ -128,7 +128,7 @@ def _install_libraries() -> None:
     (package / "__init__.py").touch()
     for name in ("module_utils", "release.py"):
         (package / name).symlink_to(Path(ansible.__file__).parent / name)
-    stamp.write_text("\n".join(wanted), encoding="utf-8")
+    fingerprint.write_text("\n".join(wanted), encoding="utf-8")
 
 
 def _names() -> list[str]:

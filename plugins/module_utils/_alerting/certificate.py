@@ -13,14 +13,14 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from .._consul.endpoint import Endpoint
-from .._consul.errors import BadAnswer, Unreachable
+from .._consul.errors import InvalidResponse, Unreachable
 from .._consul.session import tls_context
 
 SEQUENCE, UTC_TIME, GENERALIZED_TIME, VERSION_TAG = 0x30, 0x17, 0x18, 0xA0
 
 
 def expiry(endpoint: Endpoint) -> float:
-    """Return the Unix seconds at which the certificate behind an https endpoint expires. Raises Unreachable, BadAnswer."""
+    """Return the Unix seconds at which the certificate behind an https endpoint expires. Raises Unreachable, InvalidResponse."""
     parts = urlsplit(endpoint.base_url)
     context = tls_context(replace(endpoint, validate_certs=False))
     try:
@@ -31,12 +31,12 @@ def expiry(endpoint: Endpoint) -> float:
     except (OSError, ssl.SSLError) as error:
         raise Unreachable(f"TLS handshake with {endpoint}: {getattr(error, 'strerror', None) or error}.") from None
     if certificate is None:
-        raise BadAnswer(f"TLS handshake with {endpoint}: there is no certificate.")
+        raise InvalidResponse(f"TLS handshake with {endpoint}: there is no certificate.")
     return not_after(certificate)
 
 
 def not_after(certificate: bytes) -> float:
-    """Return when an X.509 certificate (DER) expires, in Unix seconds. Raises BadAnswer.
+    """Return when an X.509 certificate (DER) expires, in Unix seconds. Raises InvalidResponse.
 
     Python parses certificates only while it verifies them, and one that has expired does not verify. Source: RFC 5280, 4.1.
     """
@@ -54,7 +54,7 @@ def not_after(certificate: bytes) -> float:
         tag, moment, _rest = _element(rest)
         return _time(tag, moment.decode("ascii"))
     except (IndexError, ValueError):
-        raise BadAnswer("The certificate is not one that can be understood.") from None
+        raise InvalidResponse("The certificate is not one that can be understood.") from None
 
 
 def _element(data: bytes) -> tuple[int, bytes, bytes]:

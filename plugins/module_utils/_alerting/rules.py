@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Judges a reading: which rules find something wrong. Pure, so that a module and an agent judge alike.
+"""Judges a observation: which rules find something wrong. Pure, so that a module and an agent judge alike.
 
 What explains something else stands alone: without a leader checks are frozen and say nothing, a dead node's checks are not
 listed one by one, and what is in maintenance is never counted as failing.
@@ -17,46 +17,46 @@ from dataclasses import replace
 from .._consul.units import count_of, human_age, some_of
 from .finding import Finding, Judgement, Unknown
 from .match import Subject
-from .reading import NODE_MAINTENANCE, SERF_CHECK, SERVICE_MAINTENANCE, Check, Instance, Reading
+from .observation import NODE_MAINTENANCE, SERF_CHECK, SERVICE_MAINTENANCE, Check, Instance, Observation
 from .ruleset import Expected, Rule, RuleSet
 
 CLOCKS_DIFFER_S = 300.0  # more than this is no matter of two clocks
 
 
-def judge(reading: Reading, rules: RuleSet, expected: t.Mapping[str, Expected]) -> Judgement:
+def judge(observation: Observation, rules: RuleSet, expected: t.Mapping[str, Expected]) -> Judgement:
     """Return everything that is wrong with one datacenter."""
-    judging = _Judging(reading, rules, expected)
-    if reading.unreachable:
+    judging = _Judging(observation, rules, expected)
+    if observation.unreachable:
         # A certificate that has expired is reason enough for not being let in.
-        if reading.certificate_expiry is None or reading.certificate_expiry > reading.time:
+        if observation.certificate_expiry is None or observation.certificate_expiry > observation.time:
             judging.unreachable()
         judging.certificates()
     else:
         judging.cluster()
-        if reading.leader_problem is None:
+        if observation.leader_problem is None:
             judging.raft()
             judging.checks()
             judging.services()
         judging.wide_area()
         judging.certificates()
-    if not reading.nameless:
+    if not observation.nameless:
         judging.snapshots()
     return judging.judgement
 
 
 class _Judging:
-    def __init__(self, reading: Reading, rules: RuleSet, expected: t.Mapping[str, Expected]) -> None:
-        self.reading = reading
+    def __init__(self, observation: Observation, rules: RuleSet, expected: t.Mapping[str, Expected]) -> None:
+        self.observation = observation
         self.rules = rules
         self.every_expected = expected
-        self.expected = expected.get(reading.datacenter)
-        self.judgement = Judgement(unknown=list(reading.unknown))
+        self.expected = expected.get(observation.datacenter)
+        self.judgement = Judgement(unknown=list(observation.unknown))
         self.reported: set[str] = set()  # servers that a finding is about already
 
     def find(self, rule: str, severity: str, summary: str, **more: t.Any) -> bool:
         """Add a finding; return whether there is one now."""
         if severity != "none":
-            self.judgement.findings.append(Finding(rule, severity, self.reading.datacenter, summary, **more))
+            self.judgement.findings.append(Finding(rule, severity, self.observation.datacenter, summary, **more))
         return severity != "none"
 
     def simple(self, name: str, summary: str, **more: t.Any) -> bool:
@@ -66,12 +66,12 @@ class _Judging:
 
     def unknown(self, what: str, reason: str) -> None:
         """Note what cannot be judged; a rule that would have said why is switched off."""
-        self.judgement.unknown.append(Unknown(self.reading.datacenter, what, reason))
+        self.judgement.unknown.append(Unknown(self.observation.datacenter, what, reason))
 
     # -- the datacenter itself
 
     def unreachable(self) -> None:
-        datacenter, problem = self.reading.datacenter, self.reading.unreachable
+        datacenter, problem = self.observation.datacenter, self.observation.unreachable
         if not self.simple(
             "consul_unreachable",
             f"Consul of {datacenter} cannot be asked: {problem}",
@@ -80,18 +80,18 @@ class _Judging:
             self.unknown("everything", problem)
 
     def cluster(self) -> None:
-        reading = self.reading
-        if reading.leader_problem is not None and not self.simple(
+        observation = self.observation
+        if observation.leader_problem is not None and not self.simple(
             "no_leader",
-            f"{reading.datacenter} has no leader: nothing can be written, and checks are frozen",
-            detail=reading.leader_problem,
+            f"{observation.datacenter} has no leader: nothing can be written, and checks are frozen",
+            detail=observation.leader_problem,
             advice="Start the servers that are down; while an election runs this passes within seconds.",
         ):
-            self.unknown("checks", f"there is no leader ({reading.leader_problem})")
-        if reading.visible_servers == 0:
+            self.unknown("checks", f"there is no leader ({observation.leader_problem})")
+        if observation.visible_servers == 0:
             self.simple(
                 "acl_token_blind",
-                f"the token sees no Consul server in {reading.datacenter}, so it sees no failures either",
+                f"the token sees no Consul server in {observation.datacenter}, so it sees no failures either",
                 advice='It needs node_prefix "" { policy = "read" } and service_prefix "" { policy = "read" }.',
             )
             return
@@ -100,12 +100,12 @@ class _Judging:
         self._versions()
 
     def _quorum(self) -> None:
-        rule, servers = self.rules.get("quorum_margin"), self.reading.servers
+        rule, servers = self.rules.get("quorum_margin"), self.observation.servers
         if rule is None or servers is None:
             return
         alive = {server.name for server in servers if server.alive}
         replicas = {server.name for server in servers if server.replica}
-        voters = set(self.reading.voters or alive)
+        voters = set(self.observation.voters or alive)
         # Judged against the voters that Raft knows and against those that should be there: dead servers are removed from
         # Raft after some 15 seconds, and what is left then calls itself healthy. Who is back votes only after ten more.
         here, raft = len(alive & voters), len(voters)
@@ -121,7 +121,7 @@ class _Judging:
                 present = len(alive & names) if names else len(alive - replicas)
         if here >= should:
             return
-        if not self.reading.voters:
+        if not self.observation.voters:
             loses = margin
         means = (
             "quorum is lost"
@@ -134,18 +134,18 @@ class _Judging:
         self.find(
             "quorum_margin",
             rule.undercut(margin, inclusive=True),
-            f"{present} of {should} {what} alive in {self.reading.datacenter}{votes}: {means}",
+            f"{present} of {should} {what} alive in {self.observation.datacenter}{votes}: {means}",
             detail=f"alive: {', '.join(sorted(alive)) or 'none'}",
             advice="Bring the missing servers back before anything else is restarted.",
         )
 
     def _servers(self) -> None:
-        servers = self.reading.servers
+        servers = self.observation.servers
         if servers is None:
             return
         alive = {server.name for server in servers if server.alive}
         dead_servers = {server.name for server in servers if not server.alive}
-        datacenter = self.reading.datacenter
+        datacenter = self.observation.datacenter
         if self.expected is not None and not self.expected.names:
             if len(alive) < self.expected.count:
                 missing = self.expected.count - len(alive)
@@ -174,7 +174,7 @@ class _Judging:
 
     def _versions(self) -> None:
         versions: dict[str, list[str]] = {}
-        for server in self.reading.servers or ():
+        for server in self.observation.servers or ():
             if server.alive and server.version:
                 versions.setdefault(server.version, []).append(server.name)
         if len(versions) > 1:
@@ -183,21 +183,21 @@ class _Judging:
             )
             self.simple(
                 "version_skew",
-                f"{len(versions)} versions of Consul among the servers of {self.reading.datacenter}",
+                f"{len(versions)} versions of Consul among the servers of {self.observation.datacenter}",
                 detail=listed,
             )
 
     # -- raft and autopilot
 
     def raft(self) -> None:
-        reading = self.reading
-        raft = reading.raft or []
+        observation = self.observation
+        raft = observation.raft or []
         leader = next((server for server in raft if server.leader), None)
         sick = sorted(server.name for server in raft if not server.healthy)
-        if reading.autopilot_healthy is False and not (sick and set(sick) <= self.reported):
+        if observation.autopilot_healthy is False and not (sick and set(sick) <= self.reported):
             self.simple(
                 "autopilot_unhealthy",
-                f"autopilot calls {reading.datacenter} unhealthy" + (f": {', '.join(sick)}" if sick else ""),
+                f"autopilot calls {observation.datacenter} unhealthy" + (f": {', '.join(sick)}" if sick else ""),
                 detail="consul operator autopilot state says more.",
             )
         for server in raft:
@@ -208,9 +208,9 @@ class _Judging:
                 self.find(
                     "raft_last_contact",
                     lagging.exceeded(server.last_contact_s),
-                    f"server {server.name} of {reading.datacenter} has not heard from the leader for {server.last_contact_s:.1f} s",
+                    f"server {server.name} of {observation.datacenter} has not heard from the leader for {server.last_contact_s:.1f} s",
                     node=server.name,
-                    advice="Look at its load, its disk, and the network between it and the leader.",
+                    advice="ObserveOptions at its load, its disk, and the network between it and the leader.",
                 )
             trailing = self.rules.get("raft_trailing_logs")
             if trailing is not None and leader is not None:
@@ -218,38 +218,40 @@ class _Judging:
                 self.find(
                     "raft_trailing_logs",
                     trailing.exceeded(behind),
-                    f"server {server.name} of {reading.datacenter} is {behind:,} log entries behind the leader",
+                    f"server {server.name} of {observation.datacenter} is {behind:,} log entries behind the leader",
                     node=server.name,
                 )
 
     # -- checks
 
     def checks(self) -> None:
-        reading = self.reading
-        if reading.checks is None:
+        observation = self.observation
+        if observation.checks is None:
             return
-        frozen_nodes = {check.node for check in reading.checks if check.check == NODE_MAINTENANCE}
+        frozen_nodes = {check.node for check in observation.checks if check.check == NODE_MAINTENANCE}
         frozen_services = {
             (check.node, check.check[len(SERVICE_MAINTENANCE) :])
-            for check in reading.checks
+            for check in observation.checks
             if check.check.startswith(SERVICE_MAINTENANCE)
         }
-        self.judgement.maintenance += [f"{reading.datacenter}: node {node}" for node in frozen_nodes]
+        self.judgement.maintenance += [f"{observation.datacenter}: node {node}" for node in frozen_nodes]
         self.judgement.maintenance += [
-            f"{reading.datacenter}: service {service} on {node}"
+            f"{observation.datacenter}: service {service} on {node}"
             for node, service in frozen_services
             if node not in frozen_nodes
         ]
         down = {
-            check.node: check for check in reading.checks if check.check == SERF_CHECK and check.status == "critical"
+            check.node: check
+            for check in observation.checks
+            if check.check == SERF_CHECK and check.status == "critical"
         }
-        others = collections.Counter(check.node for check in reading.checks if check.check != SERF_CHECK)
+        others = collections.Counter(check.node for check in observation.checks if check.check != SERF_CHECK)
         explained = {
             node
             for node, check in down.items()
             if node not in frozen_nodes and (node in self.reported or self._node_down(check, others[node]))
         }
-        for check in reading.checks:
+        for check in observation.checks:
             if check.node in frozen_nodes or (check.node, check.service_id) in frozen_services:
                 continue
             if check.node not in explained and (check.check, check.node in down) != (SERF_CHECK, True):
@@ -259,7 +261,7 @@ class _Judging:
         rule = self._rule_for("check_status", self._subject(check))
         if rule is None:
             return
-        datacenter = self.reading.datacenter
+        datacenter = self.observation.datacenter
         where = (
             f"{check.service} on {check.node} of {datacenter}"
             if check.service
@@ -281,7 +283,7 @@ class _Judging:
         node = self._subject(check)
         services = [
             replace(node, service=name, tags=tags, service_meta=meta)
-            for name, tags, meta in self.reading.on_dead_nodes.get(check.node, [])
+            for name, tags, meta in self.observation.on_dead_nodes.get(check.node, [])
         ]
         rules = (self._rule_for("node_down", subject) for subject in (node, *services))
         rule = next((one for one in rules if one is not None), None)
@@ -291,7 +293,7 @@ class _Judging:
         return self.find(
             "node_down",
             rule.severity,
-            f"node {check.node} of {self.reading.datacenter} is down{more}",
+            f"node {check.node} of {self.observation.datacenter} is down{more}",
             node=check.node,
             check=SERF_CHECK,
             since_index=check.index,
@@ -299,15 +301,15 @@ class _Judging:
         )
 
     def _subject(self, check: Check) -> Subject:
-        reading = self.reading
+        observation = self.observation
         return Subject(
             check.node,
             check.service,
             check.check,
             check.name,
             check.tags,
-            reading.node_meta.get(check.node, {}),
-            reading.service_meta.get((check.node, check.service_id), {}),
+            observation.node_meta.get(check.node, {}),
+            observation.service_meta.get((check.node, check.service_id), {}),
         )
 
     def _rule_for(self, name: str, subject: Subject) -> Rule | None:
@@ -328,7 +330,7 @@ class _Judging:
     def services(self) -> None:
         """Judge services by how many instances are healthy, each instance by the first rule that is about it."""
         rules = [rule for rule in self.rules.every("service_min_healthy") if rule.match]
-        for service, instances in sorted((self.reading.services or {}).items()):
+        for service, instances in sorted((self.observation.services or {}).items()):
             judged: dict[int, list[Instance]] = {}
             for one in instances:
                 subject = Subject(
@@ -366,7 +368,8 @@ class _Judging:
         self.find(
             "service_min_healthy",
             severity,
-            f"{healthy} of {count_of(total, 'instance')} of {service} in {self.reading.datacenter} healthy{note}, at least {least} needed",
+            f"{healthy} of {count_of(total, 'instance')} of {service} in {self.observation.datacenter} healthy{note}, "
+            f"at least {least} needed",
             service=service,
             detail=some_of(
                 [f"{one.service_id} on {one.node}" for one in instances if not one.healthy and not one.maintenance]
@@ -376,88 +379,90 @@ class _Judging:
     # -- the wide area
 
     def wide_area(self) -> None:
-        reading = self.reading
-        if reading.wan is not None:
-            for name, datacenter, alive in sorted(reading.wan):
-                if not alive and datacenter != reading.datacenter:
+        observation = self.observation
+        if observation.wan is not None:
+            for name, datacenter, alive in sorted(observation.wan):
+                if not alive and datacenter != observation.datacenter:
                     self.simple(
                         "wan_member_failed",
-                        f"server {name} of {datacenter} cannot be reached from {reading.datacenter} over the WAN",
+                        f"server {name} of {datacenter} cannot be reached from {observation.datacenter} over the WAN",
                         node=name,
                     )
-        if reading.datacenters is not None and self.rules.get("wan_dc_missing") is not None:
-            for datacenter in sorted(set(self.every_expected) - {reading.datacenter}):
-                servers = [alive for _name, home, alive in reading.wan or () if home == datacenter]
-                if datacenter not in reading.datacenters:
-                    self.simple("wan_dc_missing", f"{reading.datacenter} does not know the datacenter {datacenter}")
+        if observation.datacenters is not None and self.rules.get("wan_dc_missing") is not None:
+            for datacenter in sorted(set(self.every_expected) - {observation.datacenter}):
+                servers = [alive for _name, home, alive in observation.wan or () if home == datacenter]
+                if datacenter not in observation.datacenters:
+                    self.simple("wan_dc_missing", f"{observation.datacenter} does not know the datacenter {datacenter}")
                 elif servers and not any(servers):
-                    self.simple("wan_dc_missing", f"no server of {datacenter} can be reached from {reading.datacenter}")
+                    self.simple(
+                        "wan_dc_missing", f"no server of {datacenter} can be reached from {observation.datacenter}"
+                    )
 
     # -- what expires, what lags
 
     def certificates(self) -> None:
-        reading = self.reading
+        observation = self.observation
         for name, expiry, what in (
-            ("tls_cert_expiry", reading.certificate_expiry, "the agent's certificate"),
-            ("connect_ca_expiry", reading.ca_expiry, "the root certificate of Connect's CA"),
+            ("tls_cert_expiry", observation.certificate_expiry, "the agent's certificate"),
+            ("connect_ca_expiry", observation.ca_expiry, "the root certificate of Connect's CA"),
         ):
             rule = self.rules.get(name)
             if rule is None or expiry is None:
                 continue
-            left = expiry - reading.time
+            left = expiry - observation.time
             when = f"expires in {human_age(left)}" if left > 0 else f"expired {human_age(-left)} ago"
             severity = (
                 "critical" if left <= 0 and (rule.warning, rule.critical) != (None, None) else rule.undercut(left)
             )
-            self.find(name, severity, f"{what} in {reading.datacenter} {when}")
+            self.find(name, severity, f"{what} in {observation.datacenter} {when}")
         self._acl_replication()
 
     def _acl_replication(self) -> None:
-        reading, rule = self.reading, self.rules.get("acl_replication_lag")
-        found = reading.acl_replication
+        observation, rule = self.observation, self.rules.get("acl_replication_lag")
+        found = observation.acl_replication
         if rule is None or found is None:
             return
         if found.last_error > found.last_success or not found.running:
-            lag = reading.time - found.last_success if found.last_success else float("inf")
+            lag = observation.time - found.last_success if found.last_success else float("inf")
             since = f"for {human_age(lag)}" if found.last_success else "ever"
             self.find(
                 "acl_replication_lag",
                 rule.exceeded(lag),
-                f"{reading.datacenter} has not copied ACLs from the primary datacenter {since}",
-                advice="Look at GET /v1/acl/replication and at the replication token.",
+                f"{observation.datacenter} has not copied ACLs from the primary datacenter {since}",
+                advice="ObserveOptions at GET /v1/acl/replication and at the replication token.",
             )
 
     def snapshots(self) -> None:
-        reading = self.reading
-        if reading.snapshots is None:
+        observation = self.observation
+        if observation.snapshots is None:
             return
-        newest = reading.snapshots.get(reading.datacenter)
+        newest = observation.snapshots.get(observation.datacenter)
         rule = self.rules.get("snapshot_age")
         if rule is not None:
             if newest is None:
                 severity = (
                     "critical" if rule.critical is not None else "warning" if rule.warning is not None else "none"
                 )
-                self.find("snapshot_age", severity, f"there is no snapshot of {reading.datacenter}")
+                self.find("snapshot_age", severity, f"there is no snapshot of {observation.datacenter}")
             else:
-                age = reading.time - newest.time
+                age = observation.time - newest.time
                 self.find(
                     "snapshot_age",
                     rule.exceeded(max(0.0, age)),
-                    f"the newest snapshot of {reading.datacenter} is {human_age(max(0.0, age))} old",
+                    f"the newest snapshot of {observation.datacenter} is {human_age(max(0.0, age))} old",
                     detail=newest.path,
                 )
                 if age < -CLOCKS_DIFFER_S:
                     self.find(
                         "snapshot_age",
                         "warning",
-                        f"the newest snapshot of {reading.datacenter} is dated {human_age(-age)} ahead",
+                        f"the newest snapshot of {observation.datacenter} is dated {human_age(-age)} ahead",
                         detail=newest.path,
                         advice="Compare the clocks: until then nobody can say how old it is.",
                     )
         if newest is not None and newest.problem:
             self.simple(
                 "snapshot_unverified",
-                f"the newest snapshot of {reading.datacenter} is not intact",
+                f"the newest snapshot of {observation.datacenter} is not intact",
                 detail=f"{newest.path}: {newest.problem}",
             )

@@ -38,6 +38,7 @@ from .session import make_session
 from .units import human_bytes
 
 Params = t.Mapping[str, t.Any]
+Parsed = t.TypeVar("Parsed")
 
 # No session has this id, so a consistent read of it is the smallest question that only a leader can answer;
 # it is filtered, never denied, under ACLs.
@@ -45,18 +46,18 @@ NIL_SESSION = "00000000-0000-0000-0000-000000000000"
 
 MAX_BODY = 1 << 30  # nothing that is read whole comes near it; snapshots are streamed
 MAX_ERROR_BODY = 1 << 16
-MAX_SILENCES = 10  # an answer that is read whole may take as many times its timeout
-MAX_SAID = 300  # characters of an error body that a person is shown
+MAX_READ_TIMEOUTS = 10  # an answer that is read whole may take as many times its timeout
+MAX_SHOWN_CHARACTERS = 300  # characters of an error body that a person is shown
 
 
 @dataclass(frozen=True)
-class Reply:
+class Response:
     """One answer: HTTP status, headers and body (bytes)."""
 
     status: int
     headers: t.Mapping[str, str]
     body: bytes
-    asked: str
+    request_line: str
     endpoint: Endpoint
 
     @property
@@ -75,15 +76,56 @@ class Reply:
         return self.headers.get("X-Consul-KnownLeader") == "true"
 
     def json(self) -> t.Any:
-        """Return the decoded body. Raises BadAnswer when it is not JSON."""
+        """Return the decoded body. Raises InvalidResponse when it is not JSON."""
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
-            raise errors.BadAnswer(
-                f"{self.asked}: the answer is not Consul's ({_shown(self.body, self.endpoint)!r}). "
-                "Does something else listen there?",
-                self.status,
-            ) from None
+            raise self.invalid() from None
+
+    def parse(self, convert: t.Callable[[t.Any], Parsed]) -> Parsed:
+        """Return what ``convert`` makes of the decoded body.
+
+        Raises InvalidResponse when the body has another shape than ``convert`` expects, which it may show by any of
+        KeyError, IndexError, TypeError, ValueError and AttributeError.
+        """
+        decoded = self.json()
+        try:
+            return convert(decoded)
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError):
+            raise self.invalid() from None
+
+    def objects(self) -> list[dict[str, t.Any]]:
+        """Return a body that is a list of objects; ``null`` is an empty list. Raises InvalidResponse."""
+        rows = self.json()
+        if rows is None:
+            return []
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise self.invalid()
+        return rows
+
+    def object(self) -> dict[str, t.Any]:
+        """Return a body that is one object. Raises InvalidResponse."""
+        found = self.json()
+        if not isinstance(found, dict):
+            raise self.invalid()
+        return found
+
+    def strings(self) -> list[str]:
+        """Return a body that is a list of strings; ``null`` is an empty list. Raises InvalidResponse."""
+        names = self.json()
+        if names is None:
+            return []
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise self.invalid()
+        return names
+
+    def invalid(self) -> errors.InvalidResponse:
+        """Return the error of a body that Consul's API does not answer with here."""
+        return errors.InvalidResponse(
+            f"{self.request_line}: the answer is not Consul's ({_shown(self.body, self.endpoint)!r}). "
+            "Does something else listen there?",
+            self.status,
+        )
 
 
 class Agent(t.NamedTuple):
@@ -97,9 +139,9 @@ class Agent(t.NamedTuple):
 class Stream:
     """A long answer that is read piece by piece; close it, or use it in a ``with`` block."""
 
-    def __init__(self, response: requests.Response, asked: str, timeout_s: float) -> None:
+    def __init__(self, response: requests.Response, request_line: str, timeout_s: float) -> None:
         self._response = response
-        self._asked = asked
+        self._request_line = request_line
         self._timeout_s = timeout_s
         self.headers: t.Mapping[str, str] = response.headers
         # read1 gives what is there; read would wait for all of it, however slowly it trickles.
@@ -110,10 +152,10 @@ class Stream:
         try:
             return self._read(size)
         except urllib3.exceptions.ReadTimeoutError:
-            raise errors.TimedOut(f"{self._asked}: nothing more came for {self._timeout_s:g} s.") from None
+            raise errors.TimedOut(f"{self._request_line}: nothing more came for {self._timeout_s:g} s.") from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise errors.Unreachable(
-                f"{self._asked}: the connection broke off before the end ({_root(error)})."
+                f"{self._request_line}: the connection broke off before the end ({_root(error)})."
             ) from None
 
     def close(self) -> None:
@@ -160,11 +202,11 @@ class Client:
         wait_s: float | None = None,
         absent_ok: bool = False,
         max_bytes: int = MAX_BODY,
-    ) -> Reply:
+    ) -> Response:
         """GET ``/v1/…``; with ``index`` a blocking query of at most ``wait_s`` seconds.
 
         ``consistency`` is default, consistent or stale. With ``absent_ok`` a 404 is an answer, not NotFound.
-        Raises TooLong for an answer of more than ``max_bytes``.
+        Raises ResponseTooLarge for an answer of more than ``max_bytes``.
         """
         query = dict(params or {})
         if consistency != "default":
@@ -173,35 +215,37 @@ class Client:
             query["index"] = index
             if wait_s is not None:
                 query["wait"] = f"{int(wait_s * 1000)}ms"
-        silence_s = self.silence_s(wait_s or 0.0) if index is not None else None
-        fine = (200, 404) if absent_ok else (200,)
-        return self.exchange("GET", path, query, silence_s=silence_s, fine=fine, max_bytes=max_bytes)
+        read_timeout_s = self.read_timeout_s(wait_s or 0.0) if index is not None else None
+        ok_statuses = (200, 404) if absent_ok else (200,)
+        return self.exchange(
+            "GET", path, query, read_timeout_s=read_timeout_s, ok_statuses=ok_statuses, max_bytes=max_bytes
+        )
 
-    def put(self, path: str, params: Params | None = None, body: bytes = b"", *, conflict_ok: bool = False) -> Reply:
+    def put(self, path: str, params: Params | None = None, body: bytes = b"", *, conflict_ok: bool = False) -> Response:
         """PUT ``/v1/…``, once; with ``conflict_ok`` a 409 is an answer, not Conflict."""
-        return self.exchange("PUT", path, params or {}, body, fine=(200, 409) if conflict_ok else (200,))
+        return self.exchange("PUT", path, params or {}, body, ok_statuses=(200, 409) if conflict_ok else (200,))
 
-    def post(self, path: str, params: Params | None = None, body: bytes = b"") -> Reply:
+    def post(self, path: str, params: Params | None = None, body: bytes = b"") -> Response:
         """POST ``/v1/…``, once."""
         return self.exchange("POST", path, params or {}, body)
 
-    def delete(self, path: str, params: Params | None = None) -> Reply:
+    def delete(self, path: str, params: Params | None = None) -> Response:
         """DELETE ``/v1/…``, once."""
         return self.exchange("DELETE", path, params or {})
 
-    def upload(self, path: str, body: t.Any, *, timeout_s: float) -> Reply:
+    def upload(self, path: str, body: t.Any, *, timeout_s: float) -> Response:
         """PUT a file-like body with a length, once; ``timeout_s`` is how long the answer may take."""
-        return self.exchange("PUT", path, {}, body, silence_s=timeout_s)
+        return self.exchange("PUT", path, {}, body, read_timeout_s=timeout_s)
 
     def stream(self, path: str, params: Params | None = None, *, timeout_s: float | None = None) -> Stream:
-        """GET ``/v1/…`` as a stream; ``timeout_s`` is the longest silence that is put up with."""
-        silence = timeout_s or self.endpoint.timeout_s
-        asked = self._asked("GET", path)
-        response = self._send("GET", path, self._scoped(params or {}), None, None, silence, asked)
+        """GET ``/v1/…`` as a stream; ``timeout_s`` is the longest read_timeout that is put up with."""
+        read_timeout = timeout_s or self.endpoint.timeout_s
+        request_line = self._request_line("GET", path)
+        response = self._send("GET", path, self._scoped(params or {}), None, None, read_timeout, request_line)
         if response.status_code != 200:
-            content = _body(response, asked, silence, MAX_ERROR_BODY)
-            _raise_for(response.status_code, content, response.headers, asked, self.endpoint)
-        return Stream(response, asked, silence)
+            content = _body(response, request_line, read_timeout, MAX_ERROR_BODY)
+            _raise_for(response.status_code, content, response.headers, request_line, self.endpoint)
+        return Stream(response, request_line, read_timeout)
 
     def check_leader(self) -> None:
         """Raise NoLeader, UnknownDatacenter or another ConsulError unless a leader answers a consistent read.
@@ -219,14 +263,16 @@ class Client:
             config = self.consul.agent.self()["Config"]
             return Agent(str(config["NodeName"]), str(config["Datacenter"]), str(config["Version"]))
         except errors.PermissionDenied:
-            reply = self.get("/v1/catalog/datacenters")
-            known = reply.json()
+            response = self.get("/v1/catalog/datacenters")
+            known = response.json()
             if not isinstance(known, list):
-                raise errors.BadAnswer(f"{reply.asked}: the answer is not a list of datacenters.") from None
+                raise errors.InvalidResponse(
+                    f"{response.request_line}: the answer is not a list of datacenters."
+                ) from None
             return Agent(None, str(known[0]) if len(known) == 1 else None, None)
         except (KeyError, TypeError):
-            raise errors.BadAnswer(
-                f"{self._asked('GET', '/v1/agent/self')}: the answer is not Consul's. Does something else listen there?"
+            raise errors.InvalidResponse(
+                f"{self._request_line('GET', '/v1/agent/self')}: the answer is not Consul's. Does something else listen there?"
             ) from None
 
     def may(self, resource: str, access: str, segment: str = "") -> bool | None:
@@ -245,29 +291,29 @@ class Client:
         query: t.Mapping[str, t.Any],
         body: t.Any = None,
         headers: t.Mapping[str, str] | None = None,
-        silence_s: float | None = None,
-        fine: tuple[int, ...] = (200,),
+        read_timeout_s: float | None = None,
+        ok_statuses: tuple[int, ...] = (200,),
         max_bytes: int = MAX_BODY,
-    ) -> Reply:
-        """Send one request and read its answer whole; a status that is not ``fine`` becomes a typed error.
+    ) -> Response:
+        """Send one request and read its answer whole; a status that is not ``ok_statuses`` becomes a typed error.
 
-        ``silence_s`` is how long nothing may come, the endpoint's timeout when it is not given.
+        ``read_timeout_s`` is how long nothing may come, the endpoint's timeout when it is not given.
         """
-        asked = self._asked(method, path)
-        silence = silence_s or self.endpoint.timeout_s
-        response = self._send(method, path, self._scoped(query), body, headers, silence, asked)
-        answered_well = response.status_code in fine
-        content = _body(response, asked, silence, max_bytes if answered_well else MAX_ERROR_BODY)
-        if not answered_well:
-            _raise_for(response.status_code, content, response.headers, asked, self.endpoint)
-        return Reply(response.status_code, response.headers, content, asked, self.endpoint)
+        request_line = self._request_line(method, path)
+        read_timeout = read_timeout_s or self.endpoint.timeout_s
+        response = self._send(method, path, self._scoped(query), body, headers, read_timeout, request_line)
+        is_ok = response.status_code in ok_statuses
+        content = _body(response, request_line, read_timeout, max_bytes if is_ok else MAX_ERROR_BODY)
+        if not is_ok:
+            _raise_for(response.status_code, content, response.headers, request_line, self.endpoint)
+        return Response(response.status_code, response.headers, content, request_line, self.endpoint)
 
     @functools.cached_property
     def _template(self) -> requests.PreparedRequest:
         """What all requests have in common. Made once: to merge headers and to take an address apart takes a third of a request."""
         return self._session.prepare_request(requests.Request("GET", f"{self.endpoint.base_url}/"))
 
-    def silence_s(self, wait_s: float) -> float:
+    def read_timeout_s(self, wait_s: float) -> float:
         """Return how long a blocking query may be silent: Consul adds up to wait/16 of jitter to its wait."""
         return self.endpoint.timeout_s + wait_s * 17 / 16
 
@@ -279,7 +325,7 @@ class Client:
         }
         return {**{name: value for name, value in scope.items() if value}, **query}
 
-    def _asked(self, method: str, path: str) -> str:
+    def _request_line(self, method: str, path: str) -> str:
         shown = path.encode("utf-8", "backslashreplace").decode()
         return f"{method} {shown} of {self.endpoint}"
 
@@ -290,8 +336,8 @@ class Client:
         query: t.Mapping[str, t.Any],
         body: t.Any,
         headers: t.Mapping[str, str] | None,
-        silence_s: float,
-        asked: str,
+        read_timeout_s: float,
+        request_line: str,
     ) -> requests.Response:
         # Surrogates stand for bytes that are not UTF-8 (keys may have them): they go out as those bytes.
         address = quote(path.encode("utf-8", "surrogateescape"), safe="/:")
@@ -306,21 +352,21 @@ class Client:
             request.prepare_body(body, None)
             return self._session.send(
                 request,
-                timeout=(self.endpoint.timeout_s, silence_s),
+                timeout=(self.endpoint.timeout_s, read_timeout_s),
                 stream=True,
                 allow_redirects=False,  # the token would go along to wherever the redirect points
                 proxies={},
             )
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise _connection_error(error, asked, self.endpoint, silence_s) from None
+            raise _connection_error(error, request_line, self.endpoint, read_timeout_s) from None
 
 
-def _body(response: requests.Response, asked: str, silence_s: float, limit: int) -> bytes:
+def _body(response: requests.Response, request_line: str, read_timeout_s: float, limit: int) -> bytes:
     """Read an answer whole; one that trickles or does not end is given up, an error's text is cut at its limit."""
-    deadline = time.monotonic() + silence_s * MAX_SILENCES
+    deadline = time.monotonic() + read_timeout_s * MAX_READ_TIMEOUTS
     pieces: list[bytes] = []
     size = 0
-    with Stream(response, asked, silence_s) as stream:
+    with Stream(response, request_line, read_timeout_s) as stream:
         while True:
             piece = stream.read(1 << 18)
             pieces.append(piece)
@@ -328,10 +374,10 @@ def _body(response: requests.Response, asked: str, silence_s: float, limit: int)
             if not piece or (size > limit and limit == MAX_ERROR_BODY):
                 return b"".join(pieces)
             if size > limit:
-                raise errors.TooLong(f"{asked}: the answer is longer than {human_bytes(limit)}.")
+                raise errors.ResponseTooLarge(f"{request_line}: the answer is longer than {human_bytes(limit)}.")
             if time.monotonic() > deadline:
                 raise errors.TimedOut(
-                    f"{asked}: the answer is still not complete after {silence_s * MAX_SILENCES:g} s."
+                    f"{request_line}: the answer is still not complete after {read_timeout_s * MAX_READ_TIMEOUTS:g} s."
                 )
 
 
@@ -340,9 +386,9 @@ def _number(text: str | None) -> int:
 
 
 def _shown(body: bytes, endpoint: Endpoint) -> str:
-    text = " ".join(body[: 4 * MAX_SAID].decode("utf-8", "replace").split())
+    text = " ".join(body[: 4 * MAX_SHOWN_CHARACTERS].decode("utf-8", "replace").split())
     text = endpoint.redact(text)
-    return text if len(text) <= MAX_SAID else text[:MAX_SAID] + "…"
+    return text if len(text) <= MAX_SHOWN_CHARACTERS else text[:MAX_SHOWN_CHARACTERS] + "…"
 
 
 def _root(error: BaseException) -> str:
@@ -387,46 +433,52 @@ TLS_ADVICE = (
 
 
 def _connection_error(
-    error: Exception, asked: str, endpoint: Endpoint, silence_s: float
+    error: Exception, request_line: str, endpoint: Endpoint, read_timeout_s: float
 ) -> errors.Unreachable | errors.InvalidOption:
     reason = _root(error)
     tls = endpoint.base_url.startswith("https:")
     if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader)):
-        return errors.InvalidOption(f"{asked}: {reason}.")
+        return errors.InvalidOption(f"{request_line}: {reason}.")
     if isinstance(error, requests.exceptions.ConnectTimeout):
-        return errors.TimedOut(f"{asked}: no connection within {endpoint.timeout_s:g} s. Is the address right?")
+        return errors.TimedOut(f"{request_line}: no connection within {endpoint.timeout_s:g} s. Is the address right?")
     if isinstance(error, requests.exceptions.ReadTimeout) or "timed out" in reason.lower():
         return errors.TimedOut(
-            f"{asked}: no answer within {silence_s:g} s. The agent accepts connections and is silent."
+            f"{request_line}: no answer within {read_timeout_s:g} s. The agent accepts connections and is silent."
         )
     if tls and (isinstance(error, requests.exceptions.SSLError) or "alert" in reason.lower()):
         lowered = reason.replace("self signed", "self-signed").lower()
         advice = next((advice for words, advice in TLS_ADVICE if words in lowered), "check certificates and address")
-        return errors.TLSFailed(f"{asked}: TLS failed ({reason}); {advice}.")
+        return errors.TLSFailed(f"{request_line}: TLS failed ({reason}); {advice}.")
     advice = "Is the Consul agent running there?"
     if "reset" in reason.lower() or "closed connection" in reason.lower():
         advice = "The agent ended the connection without an answer; if that port speaks TLS, use https://."
-    return errors.Unreachable(f"{asked}: {reason}. {advice}")
+    return errors.Unreachable(f"{request_line}: {reason}. {advice}")
 
 
 # ---------------------------------------------------------------------------------------------------------------
 # Failures with an answer
 
 
-def _raise_for(status: int, body: bytes, headers: t.Mapping[str, str], asked: str, endpoint: Endpoint) -> t.NoReturn:
-    said = _shown(body, endpoint)
-    kind, advice = _classified(status, said, headers, endpoint)
-    raise kind(f"{asked}: {status} {said or '(no text)'}. {advice}".replace(".. ", ". ").rstrip(), status, said)
+def _raise_for(
+    status: int, body: bytes, headers: t.Mapping[str, str], request_line: str, endpoint: Endpoint
+) -> t.NoReturn:
+    consul_message = _shown(body, endpoint)
+    kind, advice = _classified(status, consul_message, headers, endpoint)
+    raise kind(
+        f"{request_line}: {status} {consul_message or '(no text)'}. {advice}".replace(".. ", ". ").rstrip(),
+        status,
+        consul_message,
+    )
 
 
 def _classified(
-    status: int, said: str, headers: t.Mapping[str, str], endpoint: Endpoint
+    status: int, consul_message: str, headers: t.Mapping[str, str], endpoint: Endpoint
 ) -> tuple[type[errors.ConsulError], str]:
-    lowered = said.lower()
+    lowered = consul_message.lower()
     if "location" in {name.lower() for name in headers} or 300 <= status < 400:
         target = headers.get("Location", "elsewhere")
         return (
-            errors.BadAnswer,
+            errors.InvalidResponse,
             f"It redirects to {target}, which is not followed because the token would go along.",
         )
     if "no path to datacenter" in lowered:
@@ -455,16 +507,16 @@ def _classified(
     if status == 409:
         return errors.Conflict, "Nothing was written."
     if status == 413 or "exceeds" in lowered and "limit" in lowered:
-        return errors.TooLarge, ""
+        return errors.RequestTooLarge, ""
     if status == 429 or "rate limit" in lowered or "too many" in lowered:
         return errors.TooManyRequests, "Consul limits requests: try again later or with fewer at once."
     if "client sent an http request to an https server" in lowered:
-        return errors.BadAnswer, "That port speaks TLS: use https://."
+        return errors.InvalidResponse, "That port speaks TLS: use https://."
     if 400 <= status < 500:
         return errors.Rejected, ""
     if status >= 500:
         return errors.ServerFailed, ""
-    return errors.BadAnswer, "That is not an answer of Consul's HTTP API."
+    return errors.InvalidResponse, "That is not an answer of Consul's HTTP API."
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -489,18 +541,20 @@ class _Transport(LibraryHTTPClient):
     ) -> t.Any:
         query = dict(params or ())
         body = data.encode("utf-8") if isinstance(data, str) else data
-        silence_s = self._client.silence_s(_wait_seconds(query))
-        reply = self._client.exchange(method, path, query, body, headers, silence_s, fine=(200, 404))
+        read_timeout_s = self._client.read_timeout_s(_wait_seconds(query))
+        response = self._client.exchange(method, path, query, body, headers, read_timeout_s, ok_statuses=(200, 404))
         # python-consul2 wants the body a second time, as bytes; py-consul does not.
-        text = reply.body.decode("utf-8", "replace")
-        fields = (reply.status, reply.headers, text, reply.body)[: len(LibraryResponse._fields)]
+        text = response.body.decode("utf-8", "replace")
+        fields = (response.status, response.headers, text, response.body)[: len(LibraryResponse._fields)]
         try:
             return callback(LibraryResponse(*fields))
         except LibraryNotFound:
-            _raise_for(404, reply.body, reply.headers, reply.asked, self._client.endpoint)
+            _raise_for(404, response.body, response.headers, response.request_line, self._client.endpoint)
         except (LibraryError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            shown = _shown(reply.body, reply.endpoint)
-            raise errors.BadAnswer(f"{reply.asked}: the answer is not Consul's ({shown!r}): {error}.") from None
+            shown = _shown(response.body, response.endpoint)
+            raise errors.InvalidResponse(
+                f"{response.request_line}: the answer is not Consul's ({shown!r}): {error}."
+            ) from None
 
     get = functools.partialmethod(_ask, "GET")
     put = functools.partialmethod(_ask, "PUT")

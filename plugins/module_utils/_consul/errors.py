@@ -48,20 +48,20 @@ class GateClosed(Error):
     """Something is wrong, or unknown, that a gate shall not let through."""
 
 
-class NotAsIntended(Error):
+class NotConverged(Error):
     """Something was changed and the result is not what was asked for; the sentence says how to go on."""
 
 
 class ConsulError(Error):
     """An exchange with Consul failed.
 
-    ``status`` is the HTTP status (None when there was no answer), ``said`` Consul's own words.
+    ``status`` is the HTTP status (None when there was no answer), ``consul_message`` Consul's own words.
     """
 
-    def __init__(self, message: str, status: int | None = None, said: str = "") -> None:
+    def __init__(self, message: str, status: int | None = None, consul_message: str = "") -> None:
         super().__init__(message)
         self.status = status
-        self.said = said
+        self.consul_message = consul_message
 
 
 class Unreachable(ConsulError):
@@ -96,7 +96,7 @@ class Conflict(ConsulError):
     """A transaction or compare-and-set did not apply, and nothing of it was written."""
 
 
-class TooLarge(ConsulError):
+class RequestTooLarge(ConsulError):
     """A value or transaction is over the server's limit."""
 
 
@@ -112,9 +112,9 @@ class ServerFailed(ConsulError):
     """Consul answered with a 5xx that is none of the above."""
 
 
-class BadAnswer(ConsulError):
+class InvalidResponse(ConsulError):
     """What came back is not an answer of Consul's HTTP API."""
 
 
-class TooLong(BadAnswer):
+class ResponseTooLarge(InvalidResponse):
     """The answer is longer than what was allowed for it."""

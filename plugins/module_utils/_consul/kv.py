@@ -20,7 +20,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from . import errors
-from .client import MAX_BODY, Client, Reply
+from .client import MAX_BODY, Client, Response
 from .digest import RESERVED_PREFIX, SetDigest, kv_bytes
 
 SHARD_KEYS = 1000
@@ -126,12 +126,14 @@ class Committed(t.NamedTuple):
 def list_keys(client: Client, prefix: str = "", *, separator: str = "", consistency: str = "default") -> list[str]:
     """Return the names of all keys below a prefix, sorted as Consul sorts them; with a separator only up to the next."""
     params = {"keys": "", **({"separator": separator} if separator else {})}
-    reply = client.get(_path(prefix), params, consistency=consistency, absent_ok=True)
-    if reply.status == 404:
+    response = client.get(_path(prefix), params, consistency=consistency, absent_ok=True)
+    if response.status == 404:
         return []
-    names = reply.json()
+    names = response.json()
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise errors.BadAnswer(f"{reply.asked}: the answer is no list of keys. Does something else listen there?", 200)
+        raise errors.InvalidResponse(
+            f"{response.request_line}: the answer is no list of keys. Does something else listen there?", 200
+        )
     return names
 
 
@@ -144,7 +146,7 @@ def read_shard(
     max_bytes: int = MAX_BODY,
     decoded: Decoded | None = None,
 ) -> Shard:
-    """Read every key below a prefix in one request. Raises TooLong when the answer has more than ``max_bytes``.
+    """Read every key below a prefix in one request. Raises ResponseTooLarge when the answer has more than ``max_bytes``.
 
     A stale answer that is older than ``max_stale_s``, or of a server that knows no leader, is asked for again from the leader.
     """
@@ -165,14 +167,14 @@ def read_shards(
             yield read_shard(client, shard_prefix.prefix, consistency=consistency)
 
 
-class ShardPlan(t.NamedTuple):
+class ShardSpec(t.NamedTuple):
     """One request of a sharded read: all keys below ``prefix``, or with ``exact`` the key of that name alone."""
 
     prefix: str
     exact: bool = False
 
 
-def plan_shards(keys: t.Sequence[str], prefix: str, shard_keys: int) -> list[ShardPlan]:
+def plan_shards(keys: t.Sequence[str], prefix: str, shard_keys: int) -> list[ShardSpec]:
     """Split sorted keys into disjoint prefixes of at most ``shard_keys`` keys each, where names allow it. Pure.
 
     A prefix is only cut where an address can carry it: not inside a path element that a client or Consul would
@@ -181,18 +183,18 @@ def plan_shards(keys: t.Sequence[str], prefix: str, shard_keys: int) -> list[Sha
     if not keys:
         return []
     if len(keys) <= shard_keys:
-        return [ShardPlan(prefix)]
+        return [ShardSpec(prefix)]
     common = os.path.commonprefix([keys[0], keys[-1]])
     shards = []
     first = int(keys[0] == common)
     if first:
         if not is_addressable(common):
-            return [ShardPlan(prefix)]
-        shards.append(ShardPlan(common, exact=True))
+            return [ShardSpec(prefix)]
+        shards.append(ShardSpec(common, exact=True))
     while first < len(keys):
         start = keys[first][: len(common) + 1]
         if not is_addressable(start):
-            return [ShardPlan(prefix)]
+            return [ShardSpec(prefix)]
         last = _end_of(keys, start, first)
         shards += plan_shards(keys[first:last], start, shard_keys)
         first = last
@@ -237,11 +239,11 @@ def _read(
     decoded: Decoded | None = None,
 ) -> Shard:
     path = _path(key)
-    reply = client.get(path, params, consistency=consistency, absent_ok=True, max_bytes=max_bytes)
-    too_old = max_stale_s is not None and (reply.last_contact_ms > max_stale_s * 1000 or not reply.known_leader)
+    response = client.get(path, params, consistency=consistency, absent_ok=True, max_bytes=max_bytes)
+    too_old = max_stale_s is not None and (response.last_contact_ms > max_stale_s * 1000 or not response.known_leader)
     if consistency == "stale" and too_old:
-        reply = client.get(path, params, absent_ok=True, max_bytes=max_bytes)
-    return Shard(key if isinstance(key, str) else "", entries_of(reply, decoded), reply.index)
+        response = client.get(path, params, absent_ok=True, max_bytes=max_bytes)
+    return Shard(key if isinstance(key, str) else "", entries_of(response, decoded), response.index)
 
 
 def check_readable(client: Client, prefix: str) -> None:
@@ -265,11 +267,13 @@ def present_of(client: Client, keys: t.Sequence[str]) -> set[str]:
     for start in range(0, len(keys), TXN_OPS_OLD):
         batch = keys[start : start + TXN_OPS_OLD]
         body = _transaction([Operation("check-index", key) for key in batch])
-        reply = client.put("/v1/txn", {"consistent": ""}, body, conflict_ok=True)
-        if reply.status == 200:
-            _check_applied(reply)
-        said = {} if reply.status == 200 else _failures(reply, batch)
-        _check_denied(reply, said, batch, 'Reading it needs key "…" { policy = "read" }, or the like for its prefix.')
+        response = client.put("/v1/txn", {"consistent": ""}, body, conflict_ok=True)
+        if response.status == 200:
+            _check_applied(response)
+        said = {} if response.status == 200 else _failures(response, batch)
+        _check_denied(
+            response, said, batch, 'Reading it needs key "…" { policy = "read" }, or the like for its prefix.'
+        )
         present |= {key for number, key in enumerate(batch) if "doesn't exist" not in said.get(number, "")}
     return present
 
@@ -294,12 +298,12 @@ def is_addressable(prefix: str) -> bool:
     return not any(element in (".", "..") for element in prefix.split("/"))
 
 
-def entries_of(reply: Reply, decoded: Decoded | None = None) -> tuple[Entry, ...]:
-    """Return the keys of an answer. An answer that is not Consul's is no empty one: raises BadAnswer."""
+def entries_of(response: Response, decoded: Decoded | None = None) -> tuple[Entry, ...]:
+    """Return the keys of an answer. An answer that is not Consul's is no empty one: raises InvalidResponse."""
     value_of = binascii.a2b_base64 if decoded is None else decoded.__getitem__
-    if reply.status == 404:
+    if response.status == 404:
         return ()
-    items = reply.json()
+    items = response.json()
     try:
         if not isinstance(items, list):
             raise TypeError
@@ -319,8 +323,9 @@ def entries_of(reply: Reply, decoded: Decoded | None = None) -> tuple[Entry, ...
             raise TypeError
         return found
     except (TypeError, LookupError, ValueError, AttributeError):
-        raise errors.BadAnswer(
-            f"{reply.asked}: the answer holds no keys as Consul writes them. Does something else listen there?", 200
+        raise errors.InvalidResponse(
+            f"{response.request_line}: the answer holds no keys as Consul writes them. Does something else listen there?",
+            200,
         ) from None
 
 
@@ -365,8 +370,8 @@ class Writer:
                 break
             transactions += 1
             try:
-                reply = self._send(batch)
-            except errors.TooLarge as error:
+                response = self._send(batch)
+            except errors.RequestTooLarge as error:
                 if len(batch) > 1:
                     waiting = self._smaller(batch, error) + waiting
                     continue
@@ -374,39 +379,39 @@ class Writer:
                 applied += refusal is None
                 refused += [refusal] if refusal else []
                 continue
-            if reply.status == 200:
-                _check_applied(reply)
+            if response.status == 200:
+                _check_applied(response)
                 applied += len(batch)
                 continue
-            failed = self._failed(reply, batch)
+            failed = self._failed(response, batch)
             refused += [Refusal(batch[number], reason) for number, reason in sorted(failed.items())]
             rest = [operation for number, operation in enumerate(batch) if number not in failed]
             if rest:
                 waiting.insert(0, rest)
         return Committed(applied, tuple(refused), transactions)
 
-    def _send(self, batch: t.Sequence[Operation]) -> Reply:
+    def _send(self, batch: t.Sequence[Operation]) -> Response:
         return self._client.put("/v1/txn", body=_transaction([*self._fence, *batch]), conflict_ok=True)
 
-    def _failed(self, reply: Reply, batch: t.Sequence[Operation]) -> dict[int, str]:
+    def _failed(self, response: Response, batch: t.Sequence[Operation]) -> dict[int, str]:
         """Return which operations of a batch failed. Raises Conflict when the fence did."""
         first = len(self._fence)
         keys = [operation.key for operation in (*self._fence, *batch)]
-        failed = _failures(reply, keys)
+        failed = _failures(response, keys)
         if not self._skip_denied:
-            _check_denied(reply, failed, keys, "Nothing of this transaction was written.")
+            _check_denied(response, failed, keys, "Nothing of this transaction was written.")
         if any(number < first for number in failed):
             raise errors.Conflict(
-                f"{reply.asked}: {failed[0]}. Nothing of this transaction was written.", 409, failed[0]
+                f"{response.request_line}: {failed[0]}. Nothing of this transaction was written.", 409, failed[0]
             )
         return {number - first: reason for number, reason in failed.items()}
 
-    def _put_alone(self, operation: Operation, error: errors.TooLarge) -> Refusal | None:
+    def _put_alone(self, operation: Operation, error: errors.RequestTooLarge) -> Refusal | None:
         """Write one value that no transaction can carry (base64 makes it a third longer) by its own PUT; return why not, if not.
 
         The fence is looked at just before it, since a PUT has none.
         """
-        reason = error.said or str(error)
+        reason = error.consul_message or str(error)
         if operation.verb in ("cas", "set") and is_addressable(operation.key):
             params = {"flags": operation.flags, **({"cas": operation.index} if operation.verb == "cas" else {})}
             try:
@@ -414,23 +419,23 @@ class Writer:
                 if self._client.put(_path(operation.key), params, operation.value).json():
                     return None
                 reason = STALE
-            except errors.TooLarge as alone:
-                reason = alone.said or str(alone)
+            except errors.RequestTooLarge as alone:
+                reason = alone.consul_message or str(alone)
             except errors.PermissionDenied as denied:
                 if not self._skip_denied:
                     raise
-                reason = denied.said or str(denied)
+                reason = denied.consul_message or str(denied)
         return Refusal(operation, reason)
 
     def _check_fence(self) -> None:
         if self._fence:
-            reply = self._send([])
-            if reply.status != 200:
-                self._failed(reply, [])
+            response = self._send([])
+            if response.status != 200:
+                self._failed(response, [])
 
-    def _smaller(self, batch: list[Operation], error: errors.TooLarge) -> list[list[Operation]]:
+    def _smaller(self, batch: list[Operation], error: errors.RequestTooLarge) -> list[list[Operation]]:
         """Cut a batch that was too large."""
-        limit = re.search(r"too many operations \(\d+ > (\d+)\)", error.said)
+        limit = re.search(r"too many operations \(\d+ > (\d+)\)", error.consul_message)
         if limit is not None:
             self.max_ops = int(limit[1])
         elif len(batch) > TXN_OPS_OLD:
@@ -460,35 +465,35 @@ def batches(
         yield batch
 
 
-def _check_applied(reply: Reply) -> None:
-    """Raise BadAnswer unless it was Consul that said that a transaction was applied."""
-    if reply.body.startswith(b'{"Results":'):
+def _check_applied(response: Response) -> None:
+    """Raise InvalidResponse unless it was Consul that said that a transaction was applied."""
+    if response.body.startswith(b'{"Results":'):
         return  # as Consul writes it; decoding it all would take longer than sending it
-    found = reply.json()
+    found = response.json()
     if not isinstance(found, dict) or "Results" not in found:
-        raise errors.BadAnswer(
-            f"{reply.asked}: the answer is not that of a transaction. Does something else listen there?", 200
+        raise errors.InvalidResponse(
+            f"{response.request_line}: the answer is not that of a transaction. Does something else listen there?", 200
         )
 
 
-def _failures(reply: Reply, keys: t.Sequence[str]) -> dict[int, str]:
+def _failures(response: Response, keys: t.Sequence[str]) -> dict[int, str]:
     """Return which operations of a transaction failed, and why. Raises when Consul names none."""
     try:
-        failed = {int(item["OpIndex"]): str(item["What"]) for item in reply.json()["Errors"] or ()}
+        failed = {int(item["OpIndex"]): str(item["What"]) for item in response.json()["Errors"] or ()}
     except (TypeError, LookupError, ValueError):
         failed = {}
     if not failed or not all(0 <= number < len(keys) for number in failed):
-        raise errors.Conflict(f"{reply.asked}: 409 without saying which operation. Nothing was written.", 409)
+        raise errors.Conflict(f"{response.request_line}: 409 without saying which operation. Nothing was written.", 409)
     return failed
 
 
-def _check_denied(reply: Reply, failed: t.Mapping[int, str], keys: t.Sequence[str], rest: str) -> None:
+def _check_denied(response: Response, failed: t.Mapping[int, str], keys: t.Sequence[str], rest: str) -> None:
     """Raise PermissionDenied, naming the key, when the token may not do one of the operations."""
     denied = [number for number, reason in sorted(failed.items()) if "permission denied" in reason.lower()]
     if denied:
         more = f" (and {len(denied) - 1} more)" if len(denied) > 1 else ""
         raise errors.PermissionDenied(
-            f"{reply.asked}: {failed[denied[0]]} for the key {keys[denied[0]]!r}{more}. {rest}",
+            f"{response.request_line}: {failed[denied[0]]} for the key {keys[denied[0]]!r}{more}. {rest}",
             403,
             failed[denied[0]],
         )

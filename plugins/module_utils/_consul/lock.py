@@ -198,5 +198,5 @@ class Lock:
 
     def _holder(self, watch: Watch) -> str | None:
         """Wait for a change of the key while somebody else holds it; return who holds it now."""
-        entries = kv.entries_of(watch.next().reply)
+        entries = kv.entries_of(watch.next().response)
         return entries[0].session or None if entries else None

@@ -14,16 +14,16 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .client import Client, Params, Reply
+from .client import Client, Params, Response
 
 DEFAULT_WAIT_S = 60.0
 
 
 @dataclass(frozen=True)
-class Reading:
+class WatchResult:
     """One look. ``changed``: the index moved since the last look. ``reset``: it moved backwards."""
 
-    reply: Reply
+    response: Response
     index: int
     changed: bool
     reset: bool
@@ -53,10 +53,10 @@ class Watch:
         self._absent_ok = absent_ok
         self._index: int | None = None
 
-    def next(self) -> Reading:
+    def next(self) -> WatchResult:
         """Ask once; the first time without waiting. Raises a ConsulError, and the next call starts over."""
         asked_with, self._index = self._index, None
-        reply = self._client.get(
+        response = self._client.get(
             self._path,
             self._params,
             consistency=self._consistency,
@@ -64,11 +64,13 @@ class Watch:
             wait_s=self._wait_s,
             absent_ok=self._absent_ok,
         )
-        reset = asked_with is not None and reply.index < asked_with
+        reset = asked_with is not None and response.index < asked_with
         # An index of 0 would make the next query return at once for ever.
-        self._index = None if reset else max(1, reply.index)
-        return Reading(reply, reply.index, changed=asked_with is None or reply.index != asked_with, reset=reset)
+        self._index = None if reset else max(1, response.index)
+        return WatchResult(
+            response, response.index, changed=asked_with is None or response.index != asked_with, reset=reset
+        )
 
-    def __iter__(self) -> t.Iterator[Reading]:
+    def __iter__(self) -> t.Iterator[WatchResult]:
         while True:
             yield self.next()

@@ -19,18 +19,18 @@ from dataclasses import dataclass, field
 
 from .._consul import errors, kv
 from .._consul.client import Client
-from .._consul.errors import GuardRefused, NotAsIntended
+from .._consul.errors import GuardRefused, NotConverged
 from .._consul.kv import Operation
 from .._consul.lock import Lock
-from .._consul.patience import Patience, is_passing
+from .._consul.retry import RetryPolicy, is_transient
 from .._consul.units import count_of
-from . import store
-from .guard import why_not_delete
-from .ownership import home_of, stamp_of
-from .pair import Pair
+from . import checkpoint as store
+from .delete_guards import why_not_delete
+from .ledger import fingerprint_of, prefix_id
+from .mapping import PrefixMapping
 from .plan import Change, Problem, ShardPlan, plan_shard
-from .prepare import PairPlan, Prepared, Request, confirm, homes_of, prepare
-from .read import Reader, Where
+from .prepare import MappingPlan, PreparedReplication, ReplicationRequest, confirm, prefix_ids, prepare
+from .shard_reader import Reader, ShardRef
 
 ATTEMPTS = 3
 GROUP_KEYS = 10_000  # as many keys are written, then read again
@@ -39,28 +39,28 @@ LOCK_TTL_S = 15
 LOCK_DELAY_S = 1  # every transaction checks the lock, so a former owner writes nothing late
 
 
-Wanted = dict[str, tuple[Change, Where]]  # by name at the destination
+Wanted = dict[str, tuple[Change, ShardRef]]  # by name at the destination
 
 
-class Interrupted(NotAsIntended):
-    """A run that did not come to its end, with what became of each pair until then."""
+class Interrupted(NotConverged):
+    """A run that did not come to its end, with what became of each mapping until then."""
 
-    prepared: Prepared
-    outcomes: list[PairOutcome]
+    prepared: PreparedReplication
+    outcomes: list[MappingOutcome]
 
 
 @dataclass
-class PairOutcome:
-    """What became of one pair. ``held_back`` are deletions that were not made, and why."""
+class MappingOutcome:
+    """What became of one mapping. ``deferred_deletes`` are deletions that were not made, and why."""
 
-    pair: Pair
+    mapping: PrefixMapping
     created: int = 0
     updated: int = 0
     deleted: int = 0
     verified: bool = False
     conflicts: list[Problem] = field(default_factory=list)
-    quarantined: list[Problem] = field(default_factory=list)
-    held_back: list[Problem] = field(default_factory=list)
+    unwritable: list[Problem] = field(default_factory=list)
+    deferred_deletes: list[Problem] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
@@ -70,15 +70,15 @@ class PairOutcome:
 
 
 def perform(
-    source: Client, destination: Client, request: Request, prepared: Prepared, now: float
-) -> tuple[Prepared, list[PairOutcome]]:
+    source: Client, destination: Client, request: ReplicationRequest, prepared: PreparedReplication, now: float
+) -> tuple[PreparedReplication, list[MappingOutcome]]:
     """Do what was decided; return what was decided in the end (another run may have come between) and what became of it.
 
     Raises GuardRefused before anything is written, and Interrupted or a ConsulError that says how far it came.
     """
     with _lock(destination, prepared.name) as lock:
         _acquire(lock, destination, prepared.name, request.lock_wait_s)
-        if store.read_own(destination, prepared.name).version != prepared.own.version:
+        if store.read_checkpoint(destination, prepared.name).version != prepared.checkpoint.version:
             # Another run wrote between our reading and our lock, and may have died in it: decide again.
             prepared = prepare(source, destination, request)
         run = _Run(source, destination, request, prepared, lock)
@@ -117,15 +117,15 @@ def _acquire(lock: Lock, destination: Client, name: str, wait_s: float) -> None:
             'session_prefix "" { policy = "write" } and '
             f'key_prefix "{store.ROOT}" {{ policy = "write" }}. Nothing was changed.',
             error.status,
-            error.said,
+            error.consul_message,
         ) from None
     except errors.ServerFailed as error:
-        if "node" in error.said.lower() and destination.endpoint.datacenter is not None:
+        if "node" in error.consul_message.lower() and destination.endpoint.datacenter is not None:
             raise errors.PermissionDenied(
                 f"{error} A session in another datacenter hangs on one of its nodes, so the destination's token needs "
                 'service_prefix "" { policy = "read" } and node_prefix "" { policy = "read" }, or its own url.',
                 error.status,
-                error.said,
+                error.consul_message,
             ) from None
         raise
     if not held:
@@ -139,24 +139,31 @@ def _acquire(lock: Lock, destination: Client, name: str, wait_s: float) -> None:
 class _Run:
     """One run under the lock."""
 
-    def __init__(self, source: Client, destination: Client, request: Request, prepared: Prepared, lock: Lock) -> None:
+    def __init__(
+        self,
+        source: Client,
+        destination: Client,
+        request: ReplicationRequest,
+        prepared: PreparedReplication,
+        lock: Lock,
+    ) -> None:
         self._source = source
         self._destination = destination
         self._request = request
         self._prepared = prepared
-        self._ledger = prepared.own.ledger
+        self._ledger = prepared.checkpoint.ledger
         self._lock = lock
-        self._patience = Patience(request.retry_s)
-        self._reader = Reader(source, destination, request.consistency, request.max_stale_s, self._patience)
+        self._retry = RetryPolicy(request.retry_s)
+        self._reader = Reader(source, destination, request.consistency, request.max_stale_s, self._retry)
         self._fence = lock.guard
         self._writer = kv.Writer(destination, request.batch_ops, self._fence, skip_denied=True)
         self.outcomes = [
-            PairOutcome(plan.pair, conflicts=list(plan.conflicts), quarantined=list(plan.quarantined))
+            MappingOutcome(plan.mapping, conflicts=list(plan.conflicts), unwritable=list(plan.unwritable))
             for plan in prepared.plans
         ]
 
-    def all(self, now: float) -> list[PairOutcome]:
-        """Write every pair, then delete, then note what is ours."""
+    def all(self, now: float) -> list[MappingOutcome]:
+        """Write every mapping, then delete, then note what is ours."""
         try:
             self._everything(now)
         except errors.ConsulError as error:
@@ -174,10 +181,12 @@ class _Run:
     def _everything(self, now: float) -> None:
         prepared = self._prepared
         for plan in prepared.plans:
-            self._ledger.settle([*plan.adopted, *plan.equal_again], home_of(plan.pair.destination))
+            self._ledger.commit([*plan.adopted, *plan.equal_again], prefix_id(plan.mapping.destination))
         # The state changes at the beginning and at the end of every run that writes: one that waited for the lock so knows that
         # it has to look again, also when it looked while this one was writing.
-        state = store.successor(prepared.own.state, prepared.source, self._request.pairs, now, prepared.turned_after)
+        state = store.successor(
+            prepared.checkpoint.state, prepared.source, self._request.mappings, now, prepared.reversed_after
+        )
         self._save_ledger(state)
         for plan, outcome in zip(prepared.plans, self.outcomes):
             started = time.monotonic()
@@ -187,66 +196,66 @@ class _Run:
         for plan, outcome in zip(prepared.plans, self.outcomes):
             started = time.monotonic()
             if why_not:
-                outcome.held_back += [Problem(victim.key, why_not) for victim in plan.victims]
-            elif plan.victims:
+                outcome.deferred_deletes += [Problem(deletion.key, why_not) for deletion in plan.to_delete]
+            elif plan.to_delete:
                 self._delete(plan, outcome)
-            left = outcome.conflicts or outcome.quarantined or outcome.held_back
+            left = outcome.conflicts or outcome.unwritable or outcome.deferred_deletes
             outcome.verified = self._request.verify and not left
             outcome.seconds += time.monotonic() - started
-        self._ledger.withdraw_all(homes_of(self._request.pairs))
-        self._save_ledger(store.successor(state, prepared.source, self._request.pairs, now))
+        self._ledger.abort_all(prefix_ids(self._request.mappings))
+        self._save_ledger(store.successor(state, prepared.source, self._request.mappings, now))
 
     def _save_ledger(self, state: store.State | None = None) -> None:
         operations = [] if state is None else [store.state_operation(self._prepared.name, state)]
         operations += store.ledger_operations(self._prepared.name, self._ledger)
-        refused = self._patience.persist(lambda: self._send(operations))
+        refused = self._retry.run(lambda: self._send(operations))
         if refused:
             raise errors.Rejected(f"{refused[0].operation.key} could not be written: {refused[0].reason}.")
 
     # -- keys that are written
 
-    def _write(self, plan: PairPlan, outcome: PairOutcome) -> None:
-        """Write the shards of a pair, so many at once that transactions are full."""
+    def _write(self, plan: MappingPlan, outcome: MappingOutcome) -> None:
+        """Write the shards of a mapping, so many at once that transactions are full."""
         group: Wanted = {}
         for work in plan.work:
             changes, work.changes = work.changes, None  # so that memory holds no group that is written
             if changes is None:
-                again = self._plan_again(plan.pair, work.where)
+                again = self._plan_again(plan.mapping, work.ref)
                 changes = again.changes
                 _add_new(outcome.conflicts, again.conflicts)
-                _add_new(outcome.quarantined, again.quarantined)
-            self._announce(plan.pair, changes)
-            group.update((change.key, (change, work.where)) for change in changes)
+                _add_new(outcome.unwritable, again.unwritable)
+            self._record_intent(plan.mapping, changes)
+            group.update((change.key, (change, work.ref)) for change in changes)
             if len(group) >= GROUP_KEYS:
-                self._write_group(plan.pair, group, outcome)
+                self._write_group(plan.mapping, group, outcome)
                 group = {}
         if group:
-            self._write_group(plan.pair, group, outcome)
+            self._write_group(plan.mapping, group, outcome)
 
-    def _write_group(self, pair: Pair, wanted: Wanted, outcome: PairOutcome) -> None:
+    def _write_group(self, mapping: PrefixMapping, wanted: Wanted, outcome: MappingOutcome) -> None:
         """Write changes that are announced; ones that others wrote to meanwhile are decided again, three times in all."""
         for _attempt in range(ATTEMPTS):
             if self._ledger.dirty:
                 self._save_ledger()
             unsure = self._commit(wanted, outcome)
             if not self._request.verify:
-                self._settle(pair, [wanted.pop(key)[0] for key in wanted.keys() - unsure], outcome)
-            self._settle(pair, [wanted.pop(key)[0] for key in self._read_back(pair, wanted)], outcome)
-            wanted = self._changed_meanwhile(pair, wanted, outcome)
+                self._record_committed(mapping, [wanted.pop(key)[0] for key in wanted.keys() - unsure], outcome)
+            self._record_committed(mapping, [wanted.pop(key)[0] for key in self._read_back(mapping, wanted)], outcome)
+            wanted = self._changed_meanwhile(mapping, wanted, outcome)
             if not wanted:
                 return
-        for key, (change, _where) in wanted.items():
-            self._ledger.withdraw(change.stamp)
+        for key, (change, _ref) in wanted.items():
+            self._ledger.abort(change.fingerprint)
             outcome.conflicts.append(Problem(key, f"written to by others in {ATTEMPTS} attempts"))
 
-    def _commit(self, wanted: Wanted, outcome: PairOutcome) -> set[str]:
+    def _commit(self, wanted: Wanted, outcome: MappingOutcome) -> set[str]:
         """Send changes; return the keys of which it is not known that they were written. Refused ones leave ``wanted``."""
         try:
-            refused = self._send([change.operation() for change, _where in wanted.values()])
+            refused = self._send([change.operation() for change, _ref in wanted.values()])
         except errors.ConsulError as error:
-            if not is_passing(error):
+            if not is_transient(error):
                 raise
-            self._patience.persist(self._destination.check_leader)
+            self._retry.run(self._destination.check_leader)
             return set(wanted)
         unsure = set()
         for refusal in refused:
@@ -254,8 +263,8 @@ class _Run:
             if kv.STALE in refusal.reason or "doesn't exist" in refusal.reason:
                 unsure.add(key)
             else:
-                self._ledger.withdraw(wanted.pop(key)[0].stamp)
-                outcome.quarantined.append(Problem(key, refusal.reason))
+                self._ledger.abort(wanted.pop(key)[0].fingerprint)
+                outcome.unwritable.append(Problem(key, refusal.reason))
         return unsure
 
     def _send(self, operations: t.Sequence[Operation]) -> list[kv.Refusal]:
@@ -267,71 +276,75 @@ class _Run:
             done = list(pool.map(self._writer.commit, parts))
         return [refusal for committed in done for refusal in committed.refused]
 
-    def _read_back(self, pair: Pair, wanted: Wanted) -> list[str]:
+    def _read_back(self, mapping: PrefixMapping, wanted: Wanted) -> list[str]:
         """Return the keys that hold now what they should."""
         arrived = []
-        wheres = list(dict.fromkeys(where for _change, where in wanted.values()))
-        for shard in self._reader.read_destination(pair, wheres, self._request.concurrency):
+        refs = list(dict.fromkeys(ref for _change, ref in wanted.values()))
+        for shard in self._reader.read_destination(mapping, refs, self._request.concurrency):
             for entry in shard.entries:
                 found = wanted.get(entry.key)
                 if found is not None and (entry.value, entry.flags) == (found[0].value, found[0].flags):
                     arrived.append(entry.key)
         return arrived
 
-    def _announce(self, pair: Pair, changes: t.Iterable[Change]) -> None:
-        self._ledger.announce((change.stamp for change in changes), home_of(pair.destination))
+    def _record_intent(self, mapping: PrefixMapping, changes: t.Iterable[Change]) -> None:
+        self._ledger.record_intent((change.fingerprint for change in changes), prefix_id(mapping.destination))
 
-    def _settle(self, pair: Pair, changes: t.Sequence[Change], outcome: PairOutcome) -> None:
-        self._ledger.settle((change.stamp for change in changes), home_of(pair.destination))
+    def _record_committed(self, mapping: PrefixMapping, changes: t.Sequence[Change], outcome: MappingOutcome) -> None:
+        self._ledger.commit((change.fingerprint for change in changes), prefix_id(mapping.destination))
         created = sum(change.kind == "created" for change in changes)
         outcome.created += created
         outcome.updated += len(changes) - created
 
-    def _plan_again(self, pair: Pair, where: Where) -> ShardPlan:
+    def _plan_again(self, mapping: PrefixMapping, ref: ShardRef) -> ShardPlan:
         """Read a shard of both sides again, whichever sides had keys in it before, and decide."""
         whole = ShardPlan()
-        for both in self._reader.read(pair, where._replace(at_source=True, at_destination=True)):
-            shard = plan_shard(pair, self._request.policy, self._ledger, both.source.entries, both.destination.entries)
+        for shard_pair in self._reader.read(mapping, ref._replace(at_source=True, at_destination=True)):
+            shard = plan_shard(
+                mapping, self._request.policy, self._ledger, shard_pair.source.entries, shard_pair.destination.entries
+            )
             whole.changes += shard.changes
             whole.conflicts += shard.conflicts
-            whole.quarantined += shard.quarantined
+            whole.unwritable += shard.unwritable
         return whole
 
-    def _changed_meanwhile(self, pair: Pair, wanted: Wanted, outcome: PairOutcome) -> Wanted:
+    def _changed_meanwhile(self, mapping: PrefixMapping, wanted: Wanted, outcome: MappingOutcome) -> Wanted:
         """Decide again about keys that are not as they were written: somebody wrote to either side."""
-        for change, _where in wanted.values():
-            self._ledger.withdraw(change.stamp)
+        for change, _ref in wanted.values():
+            self._ledger.abort(change.fingerprint)
         left: Wanted = {}
-        for where in dict.fromkeys(where for _change, where in wanted.values()):
-            again = self._plan_again(pair, where)
+        for ref in dict.fromkeys(ref for _change, ref in wanted.values()):
+            again = self._plan_again(mapping, ref)
             outcome.conflicts += [problem for problem in again.conflicts if problem.key in wanted]
-            left.update((change.key, (change, where)) for change in again.changes if change.key in wanted)
-        self._announce(pair, (change for change, _where in left.values()))
+            left.update((change.key, (change, ref)) for change in again.changes if change.key in wanted)
+        self._record_intent(mapping, (change for change, _ref in left.values()))
         return left
 
     # -- keys that are deleted
 
-    def _delete(self, plan: PairPlan, outcome: PairOutcome) -> None:
+    def _delete(self, plan: MappingPlan, outcome: MappingOutcome) -> None:
         """Delete what is confirmed to be gone from the source."""
-        confirm(self._source, plan, self._patience)
+        confirm(self._source, plan, self._retry)
         if plan.unconfirmed:
-            outcome.held_back += [Problem(victim.key, plan.unconfirmed) for victim in plan.victims]
+            outcome.deferred_deletes += [Problem(deletion.key, plan.unconfirmed) for deletion in plan.to_delete]
             return
-        wanted = {victim.key: victim for victim in plan.victims}
+        wanted = {deletion.key: deletion for deletion in plan.to_delete}
         for _attempt in range(ATTEMPTS):
-            operations = [victim.operation() for victim in wanted.values()]
+            operations = [deletion.operation() for deletion in wanted.values()]
             # Safe to repeat: deleting what is deleted already succeeds.
-            refused = self._patience.persist(functools.partial(self._writer.commit, operations)).refused
+            refused = self._retry.run(functools.partial(self._writer.commit, operations)).refused
             stale = {refusal.operation.key for refusal in refused}
             for refusal in refused:
                 if kv.STALE not in refusal.reason:
-                    outcome.quarantined.append(Problem(refusal.operation.key, refusal.reason))
+                    outcome.unwritable.append(Problem(refusal.operation.key, refusal.reason))
                     del wanted[refusal.operation.key]
             gone = self._gone(wanted.keys() - stale)
             for key in gone:
                 self._ledger.forget(key)
             outcome.deleted += len(gone)
-            wanted = self._still_to_delete(plan.pair, {key: wanted[key] for key in wanted if key not in gone}, outcome)
+            wanted = self._still_to_delete(
+                plan.mapping, {key: wanted[key] for key in wanted if key not in gone}, outcome
+            )
             if not wanted:
                 return
         outcome.conflicts += [Problem(key, f"written to by others in {ATTEMPTS} attempts") for key in wanted]
@@ -339,23 +352,25 @@ class _Run:
     def _gone(self, keys: t.Iterable[str]) -> set[str]:
         names = set(keys)
         if self._request.verify and names:
-            names -= self._patience.persist(lambda: kv.present_of(self._destination, sorted(names)))
+            names -= self._retry.run(lambda: kv.present_of(self._destination, sorted(names)))
         return names
 
-    def _still_to_delete(self, pair: Pair, left: dict[str, Change], outcome: PairOutcome) -> dict[str, Change]:
-        """Look at victims that somebody wrote to: one that holds the same may go, one that was edited is a conflict."""
+    def _still_to_delete(
+        self, mapping: PrefixMapping, left: dict[str, Change], outcome: MappingOutcome
+    ) -> dict[str, Change]:
+        """Look at to_delete that somebody wrote to: one that holds the same may go, one that was edited is a conflict."""
         again = {}
-        for key, victim in left.items():
+        for key, deletion in left.items():
             if not kv.is_addressable(key):
                 outcome.conflicts.append(
                     Problem(key, "written to by others, and not to be asked for by its name alone")
                 )
                 continue
-            entries = self._patience.persist(functools.partial(kv.read_key, self._destination, key)).entries
+            entries = self._retry.run(functools.partial(kv.read_key, self._destination, key)).entries
             if not entries:
                 self._ledger.forget(key)
-            elif _stamp(entries[0]) == victim.stamp and not entries[0].session:
-                again[key] = victim._replace(at_index=entries[0].modify_index)
+            elif _fingerprint(entries[0]) == deletion.fingerprint and not entries[0].session:
+                again[key] = deletion._replace(at_index=entries[0].modify_index)
             else:
                 outcome.conflicts.append(Problem(key, "edited at the destination, and gone from the source"))
         return again
@@ -367,5 +382,5 @@ def _add_new(known: list[Problem], found: t.Iterable[Problem]) -> None:
     known += [problem for problem in found if problem.key not in keys]
 
 
-def _stamp(entry: kv.Entry) -> bytes:
-    return stamp_of(entry.key, entry.value, entry.flags)
+def _fingerprint(entry: kv.Entry) -> bytes:
+    return fingerprint_of(entry.key, entry.value, entry.flags)

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from .._consul import kv
 from .._consul.digest import SetDigest, kv_bytes, short_digest
 from .._consul.kv import Entry, Operation
-from .ownership import EDITED, FOREIGN, OURS, Ledger, name_of, stamp_of, stamp_of_hash
-from .pair import Pair
+from .ledger import EDITED, FOREIGN, OURS, Ledger, fingerprint_of, fingerprint_of_hash, key_id
+from .mapping import PrefixMapping
 
 LOCK_FLAGS = {
     0x2DDCCBC058A50C18,  # LockFlagValue in Consul's api/lock.go
@@ -35,14 +35,14 @@ class Policy(t.NamedTuple):
 class Change(t.NamedTuple):
     """One key to write or delete at the destination. ``kind``: created, updated or deleted.
 
-    ``at_index`` is the destination's ModifyIndex that it must still have, 0 for none; ``stamp`` (ownership.py) stands for what will
+    ``at_index`` is the destination's ModifyIndex that it must still have, 0 for none; ``fingerprint`` (ownership.py) stands for what will
     be there, for a deletion for what is there.
     """
 
     key: str
     kind: str
     at_index: int
-    stamp: bytes
+    fingerprint: bytes
     value: bytes = b""
     flags: int = 0
 
@@ -63,8 +63,8 @@ class Problem(t.NamedTuple):
     reason: str
 
 
-class Line(t.NamedTuple):
-    """One change as a person is shown it; ``before`` and ``after`` are None where there is no key."""
+class DiffLine(t.NamedTuple):
+    """One change as a person is shown it; ``before`` and ``after`` are None ref there is no key."""
 
     key: str
     kind: str
@@ -73,7 +73,7 @@ class Line(t.NamedTuple):
 
 
 @dataclass
-class Tally:
+class Counts:
     """How many keys were found in which state."""
 
     source_keys: int = 0
@@ -84,32 +84,32 @@ class Tally:
     kept: int = 0
     skipped_locked: int = 0
 
-    def add(self, other: Tally) -> None:
-        """Add another tally to this one."""
+    def add(self, other: Counts) -> None:
+        """Add another counts to this one."""
         for name, count in vars(other).items():
             setattr(self, name, getattr(self, name) + count)
 
 
 @dataclass
 class ShardPlan:
-    """What a shard takes. ``changes`` write, ``victims`` are to be deleted; ``adopted`` were equal before this came.
+    """What a shard takes. ``changes`` write, ``to_delete`` are to be deleted; ``adopted`` were equal before this came.
 
-    ``equal_again`` are ours and were made equal by somebody else, or by a run that died before it could note it. Both are stamps.
+    ``equal_again`` are ours and were made equal by somebody else, or by a run that died before it could note it. Both are fingerprints.
     """
 
-    tally: Tally = field(default_factory=Tally)
+    counts: Counts = field(default_factory=Counts)
     changes: list[Change] = field(default_factory=list)
-    victims: list[Change] = field(default_factory=list)
+    to_delete: list[Change] = field(default_factory=list)
     conflicts: list[Problem] = field(default_factory=list)
-    quarantined: list[Problem] = field(default_factory=list)
+    unwritable: list[Problem] = field(default_factory=list)
     adopted: list[bytes] = field(default_factory=list)
     equal_again: list[bytes] = field(default_factory=list)
     digest: SetDigest = field(default_factory=SetDigest)
-    lines: list[Line] = field(default_factory=list)
+    lines: list[DiffLine] = field(default_factory=list)
 
 
 def plan_shard(
-    pair: Pair,
+    mapping: PrefixMapping,
     policy: Policy,
     ledger: Ledger,
     source: t.Iterable[Entry],
@@ -118,22 +118,22 @@ def plan_shard(
 ) -> ShardPlan:
     """Compare one shard of both sides. With ``show`` (value, flags → text) the changes are described in ``lines``."""
     plan = ShardPlan()
-    decide = _Decider(pair, policy, ledger, plan, show)
+    decide = _Decider(mapping, policy, ledger, plan, show)
     live = {}
-    every = pair.takes_every_key
+    every = mapping.takes_every_key
     for entry in destination:
         # A name that is not UTF-8 cannot be told from others like it: such keys are nobody's to touch.
-        if kv.REPLACEMENT not in entry.key and (every or pair.takes_part(pair.to_source(entry.key))):
+        if kv.REPLACEMENT not in entry.key and (every or mapping.takes_part(mapping.to_source(entry.key))):
             live[entry.key] = entry
         else:
-            ledger.see(name_of(entry.key))
-    plan.tally.destination_keys = len(live)
+            ledger.mark_seen(key_id(entry.key))
+    plan.counts.destination_keys = len(live)
     for entry in source:
-        key = pair.to_destination(entry.key)
-        if every or pair.takes_part(entry.key):
+        key = mapping.to_destination(entry.key)
+        if every or mapping.takes_part(entry.key):
             decide.source_key(entry, key, live.pop(key, None))
         else:
-            ledger.see(name_of(key))
+            ledger.mark_seen(key_id(key))
     for entry in live.values():
         decide.only_at_destination(entry)
     return plan
@@ -142,13 +142,13 @@ def plan_shard(
 class _Decider:
     def __init__(
         self,
-        pair: Pair,
+        mapping: PrefixMapping,
         policy: Policy,
         ledger: Ledger,
         plan: ShardPlan,
         show: t.Callable[[bytes, int], str] | None,
     ) -> None:
-        self._pair = pair
+        self._mapping = mapping
         self._policy = policy
         self._ledger = ledger
         self._plan = plan
@@ -157,78 +157,78 @@ class _Decider:
     def source_key(self, entry: Entry, key: str, there: Entry | None) -> None:
         """Decide about a key that the source has; ``key`` is its name at the destination, ``there`` what that has."""
         plan, policy = self._plan, self._policy
-        plan.tally.source_keys += 1
+        plan.counts.source_keys += 1
         if kv.REPLACEMENT in key:
-            self._ledger.see(name_of(key))
-            plan.quarantined.append(Problem(key, "its name is not UTF-8, which Consul's API does not carry"))
+            self._ledger.mark_seen(key_id(key))
+            plan.unwritable.append(Problem(key, "its name is not UTF-8, which Consul's API does not carry"))
             return
         if policy.skip_locked and _is_lock(key, entry.key, entry, there):
-            self._ledger.see(name_of(key))
-            plan.tally.skipped_locked += 1
+            self._ledger.mark_seen(key_id(key))
+            plan.counts.skipped_locked += 1
             return
-        stamp = stamp_of_hash(key, plan.digest.add(kv_bytes(key.encode(), entry.value, entry.flags)))
-        self._ledger.see(stamp)
+        fingerprint = fingerprint_of_hash(key, plan.digest.add(kv_bytes(key.encode(), entry.value, entry.flags)))
+        self._ledger.mark_seen(fingerprint)
         if there is None:
-            self._missing(key, entry, stamp)
+            self._missing(key, entry, fingerprint)
         elif there.value == entry.value and there.flags == entry.flags:
-            plan.tally.unchanged += 1
-            if not self._ledger.is_settled(stamp):
-                self._equal(stamp)
+            plan.counts.unchanged += 1
+            if not self._ledger.is_committed(fingerprint):
+                self._equal(fingerprint)
         else:
-            self._different(key, entry, there, stamp)
+            self._different(key, entry, there, fingerprint)
 
     def only_at_destination(self, there: Entry) -> None:
         """Decide about a key that the source does not have."""
-        plan, delete = self._plan, self._pair.delete
-        self._ledger.see(name_of(there.key))
+        plan, delete = self._plan, self._mapping.delete
+        self._ledger.mark_seen(key_id(there.key))
         if delete == "never":
-            plan.tally.kept += 1
+            plan.counts.kept += 1
             return
-        if self._policy.skip_locked and _is_lock(there.key, self._pair.to_source(there.key), there):
-            plan.tally.skipped_locked += 1
+        if self._policy.skip_locked and _is_lock(there.key, self._mapping.to_source(there.key), there):
+            plan.counts.skipped_locked += 1
             return
-        stamp = stamp_of(there.key, there.value, there.flags)
-        state = self._ledger.state(stamp)
+        fingerprint = fingerprint_of(there.key, there.value, there.flags)
+        state = self._ledger.state(fingerprint)
         if delete == "all" or state == OURS or (state == EDITED and self._policy.on_conflict == "overwrite"):
-            plan.victims.append(Change(there.key, "deleted", there.modify_index, stamp))
+            plan.to_delete.append(Change(there.key, "deleted", there.modify_index, fingerprint))
             self._line(there.key, "deleted", there, None)
         elif state == EDITED:
             plan.conflicts.append(Problem(there.key, "edited at the destination, and gone from the source"))
         else:
-            plan.tally.kept += 1
+            plan.counts.kept += 1
 
-    def _equal(self, stamp: bytes) -> None:
-        if self._ledger.state(stamp) != FOREIGN:
-            self._plan.equal_again.append(stamp)
+    def _equal(self, fingerprint: bytes) -> None:
+        if self._ledger.state(fingerprint) != FOREIGN:
+            self._plan.equal_again.append(fingerprint)
         elif self._policy.adopt:
-            self._plan.adopted.append(stamp)
+            self._plan.adopted.append(fingerprint)
 
-    def _missing(self, key: str, entry: Entry, stamp: bytes) -> None:
-        if self._policy.on_conflict == "keep" and self._ledger.was_settled(name_of(key)):
+    def _missing(self, key: str, entry: Entry, fingerprint: bytes) -> None:
+        if self._policy.on_conflict == "keep" and self._ledger.was_committed(key_id(key)):
             self._plan.conflicts.append(Problem(key, "deleted at the destination"))
             return
-        self._plan.tally.created += 1
-        self._plan.changes.append(Change(key, "created", 0, stamp, entry.value, entry.flags))
+        self._plan.counts.created += 1
+        self._plan.changes.append(Change(key, "created", 0, fingerprint, entry.value, entry.flags))
         self._line(key, "created", None, entry)
 
-    def _different(self, key: str, entry: Entry, there: Entry, stamp: bytes) -> None:
+    def _different(self, key: str, entry: Entry, there: Entry, fingerprint: bytes) -> None:
         if self._policy.on_conflict != "overwrite":
-            state = self._ledger.state(stamp_of(key, there.value, there.flags))
+            state = self._ledger.state(fingerprint_of(key, there.value, there.flags))
             if state != OURS:
                 reason = (
                     "edited at the destination" if state == EDITED else "not written by this replication, and different"
                 )
                 self._plan.conflicts.append(Problem(key, reason))
                 return
-        self._plan.tally.updated += 1
-        self._plan.changes.append(Change(key, "updated", there.modify_index, stamp, entry.value, entry.flags))
+        self._plan.counts.updated += 1
+        self._plan.changes.append(Change(key, "updated", there.modify_index, fingerprint, entry.value, entry.flags))
         self._line(key, "updated", there, entry)
 
     def _line(self, key: str, kind: str, before: Entry | None, after: Entry | None) -> None:
         show = self._show
         if show is not None:
             texts = [None if entry is None else show(entry.value, entry.flags) for entry in (before, after)]
-            self._plan.lines.append(Line(key, kind, texts[0], texts[1]))
+            self._plan.lines.append(DiffLine(key, kind, texts[0], texts[1]))
 
 
 def _is_lock(key: str, source_key: str, entry: Entry, there: Entry | None = None) -> bool:

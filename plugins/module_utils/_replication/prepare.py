@@ -14,26 +14,26 @@ from .._consul import errors, kv
 from .._consul.client import Client
 from .._consul.digest import SetDigest
 from .._consul.errors import GuardRefused
-from .._consul.patience import Patience
-from . import store
-from .guard import Limits, refusals, why_not_delete
-from .ownership import Ledger, home_of
-from .pair import Pair, check_name, check_one_store
-from .plan import Change, Line, Policy, Problem, ShardPlan, Tally, digest_text, plan_shard, value_text
-from .read import Reader, Where
+from .._consul.retry import RetryPolicy
+from . import checkpoint as store
+from .delete_guards import Limits, refusals, why_not_delete
+from .ledger import Ledger, prefix_id
+from .mapping import PrefixMapping, check_name, check_one_store
+from .plan import Change, Counts, DiffLine, Policy, Problem, ShardPlan, digest_text, plan_shard, value_text
+from .shard_reader import Reader, ShardRef
 
 MAX_CONCURRENCY = 16
 HELD_BYTES = 6_000_000  # of values that a plan keeps; shards beyond it are read again when they are written
 
 
-class Request(t.NamedTuple):
+class ReplicationRequest(t.NamedTuple):
     """What is asked for. Times in seconds.
 
     ``name`` is the replication's, "" for the source's datacenter. ``accept`` holds other_source and reversed. ``limit`` is how
     many changes are described, with their values when ``show_values`` is on.
     """
 
-    pairs: tuple[Pair, ...]
+    mappings: tuple[PrefixMapping, ...]
     policy: Policy = Policy()
     limits: Limits = Limits()
     name: str = ""
@@ -82,20 +82,20 @@ def batch_size(text: str) -> int | None:
 class ShardWork:
     """One shard that has keys to write; ``changes`` is None when there were too many to keep."""
 
-    where: Where
+    ref: ShardRef
     changes: list[Change] | None
 
 
 @dataclass
-class PairPlan:
-    """What one pair takes. ``unconfirmed`` says why it could not be asked whether the victims are gone; see ``confirm``."""
+class MappingPlan:
+    """What one mapping takes. ``unconfirmed`` says why it could not be asked whether the to_delete are gone; see ``confirm``."""
 
-    pair: Pair
-    tally: Tally = field(default_factory=Tally)
+    mapping: PrefixMapping
+    counts: Counts = field(default_factory=Counts)
     work: list[ShardWork] = field(default_factory=list)
-    victims: list[Change] = field(default_factory=list)
+    to_delete: list[Change] = field(default_factory=list)
     conflicts: list[Problem] = field(default_factory=list)
-    quarantined: list[Problem] = field(default_factory=list)
+    unwritable: list[Problem] = field(default_factory=list)
     adopted: list[bytes] = field(default_factory=list)
     equal_again: list[bytes] = field(default_factory=list)
     unconfirmed: str = ""
@@ -106,8 +106,8 @@ class PairPlan:
 
 
 @dataclass
-class Prepared:
-    """What a run would do. ``turned_after`` is when the other direction wrote last that this run ends, 0 for none.
+class PreparedReplication:
+    """What a run would do. ``reversed_after`` is when the other direction wrote last that this run ends, 0 for none.
 
     ``unchecked`` says what could not be asked.
 
@@ -117,49 +117,49 @@ class Prepared:
     name: str
     source: str
     destination: str | None
-    own: store.Own
-    plans: list[PairPlan]
-    lines: list[Line]
-    turned_after: float
+    checkpoint: store.Checkpoint
+    plans: list[MappingPlan]
+    lines: list[DiffLine]
+    reversed_after: float
     unchecked: list[str]
     why_not_delete: str = ""
 
     @property
     def changed(self) -> bool:
         """Whether anything is to be written."""
-        written = bool(self.turned_after) or any(plan.work or plan.adopted for plan in self.plans)
-        return written or any(plan.victims and not self.why_keep(plan) for plan in self.plans)
+        written = bool(self.reversed_after) or any(plan.work or plan.adopted for plan in self.plans)
+        return written or any(plan.to_delete and not self.why_keep(plan) for plan in self.plans)
 
     @property
     def untidy(self) -> bool:
         """Whether the ledger is to be put in order, which changes no key: after a run that died, after edits by others."""
-        return bool(self.own.ledger.dirty) or any(plan.equal_again for plan in self.plans)
+        return bool(self.checkpoint.ledger.dirty) or any(plan.equal_again for plan in self.plans)
 
-    def why_keep(self, plan: PairPlan) -> str:
-        """Return why a pair's victims are not deleted, "" when they are."""
+    def why_keep(self, plan: MappingPlan) -> str:
+        """Return why a mapping's to_delete are not deleted, "" when they are."""
         return self.why_not_delete or plan.unconfirmed
 
 
-def prepare(source: Client, destination: Client, request: Request) -> Prepared:
+def prepare(source: Client, destination: Client, request: ReplicationRequest) -> PreparedReplication:
     """Look at both sides, compare, and decide. Writes nothing.
 
-    Raises InvalidOption, GuardRefused, BadLedger or a ConsulError.
+    Raises InvalidOption, GuardRefused, InvalidLedger or a ConsulError.
     """
     here, there = _introduce(source, destination, request)
-    for pair in request.pairs:
-        _check_rights(source, destination, pair)
+    for mapping in request.mappings:
+        _check_rights(source, destination, mapping)
     name = request.name or here
     try:
-        own = store.read_own(destination, name)
+        own = store.read_checkpoint(destination, name)
     except errors.PermissionDenied as error:
         raise store.denied(error, name) from None
     unchecked: list[str] = []
-    turned_after = _check_direction(source, (name, here, there), own.state, request, unchecked)
-    reader = Reader(source, destination, request.consistency, request.max_stale_s, Patience(request.retry_s))
+    reversed_after = _check_direction(source, (name, here, there), own.state, request, unchecked)
+    reader = Reader(source, destination, request.consistency, request.max_stale_s, RetryPolicy(request.retry_s))
     plans, lines = _plan_all(reader, request, own.ledger)
-    refused = refusals([(plan.pair, plan.tally, plan.victims) for plan in plans], request.limits)
+    refused = refusals([(plan.mapping, plan.counts, plan.to_delete) for plan in plans], request.limits)
     why_not = why_not_delete(plans, request.policy)
-    prepared = Prepared(name, here, there, own, plans, lines, turned_after, unchecked, why_not)
+    prepared = PreparedReplication(name, here, there, own, plans, lines, reversed_after, unchecked, why_not)
     if refused:
         raise GuardRefused(f"{'; '.join(refused)}. Nothing was changed")
     if prepared.changed:
@@ -167,7 +167,7 @@ def prepare(source: Client, destination: Client, request: Request) -> Prepared:
     return prepared
 
 
-def _introduce(source: Client, destination: Client, request: Request) -> tuple[str, str | None]:
+def _introduce(source: Client, destination: Client, request: ReplicationRequest) -> tuple[str, str | None]:
     """Return the names of both datacenters; make sure that each has a leader and that they are not one."""
     if request.consistency != "stale":
         source.check_leader()
@@ -179,7 +179,7 @@ def _introduce(source: Client, destination: Client, request: Request) -> tuple[s
             f"The token may not ask {source.endpoint} for its datacenter, and more than one is known there: set the source's datacenter."
         )
     if here == there and _peers(source) == _peers(destination):
-        check_one_store(request.pairs)
+        check_one_store(request.mappings)
     return here, there
 
 
@@ -188,10 +188,10 @@ def _peers(client: Client) -> list[str]:
     return sorted(map(str, client.get("/v1/status/peers").json()))
 
 
-def _check_rights(source: Client, destination: Client, pair: Pair) -> None:
+def _check_rights(source: Client, destination: Client, mapping: PrefixMapping) -> None:
     for client, prefix, side, policy in (
-        (source, pair.source, "source", "read"),
-        (destination, pair.destination, "destination", "write"),
+        (source, mapping.source, "source", "read"),
+        (destination, mapping.destination, "destination", "write"),
     ):
         try:
             kv.check_readable(client, prefix)
@@ -200,14 +200,14 @@ def _check_rights(source: Client, destination: Client, pair: Pair) -> None:
                 f'The {side}\'s token may not read below {prefix!r}: {error} It needs key_prefix "{prefix}" '
                 f'{{ policy = "{policy}" }}. Nothing was changed.',
                 error.status,
-                error.said,
+                error.consul_message,
             ) from None
 
 
-def _check_writable(destination: Client, name: str, plans: t.Sequence[PairPlan]) -> None:
-    """Ask Consul whether the first key of each pair may be written, so that check mode says it too."""
+def _check_writable(destination: Client, name: str, plans: t.Sequence[MappingPlan]) -> None:
+    """Ask Consul whether the first key of each mapping may be written, so that check mode says it too."""
     keys = [(f"{store.folder(name)}state", store.folder(name))]
-    keys += [(key, plan.pair.destination) for plan in plans for key in [_first_key(plan)] if key]
+    keys += [(key, plan.mapping.destination) for plan in plans for key in [_first_key(plan)] if key]
     for key, prefix in keys:
         # A key that alone is denied is named when it is written, and the rest goes on.
         if destination.may("key", "write", key) is False and destination.may("key", "write", prefix) is False:
@@ -217,25 +217,25 @@ def _check_writable(destination: Client, name: str, plans: t.Sequence[PairPlan])
             )
 
 
-def _first_key(plan: PairPlan) -> str | None:
+def _first_key(plan: MappingPlan) -> str | None:
     for work in plan.work:
         return work.changes[0].key if work.changes else None
-    return plan.victims[0].key if plan.victims else None
+    return plan.to_delete[0].key if plan.to_delete else None
 
 
 def _check_direction(
     source: Client,
     names: tuple[str, str, str | None],
     own: store.State | None,
-    request: Request,
+    request: ReplicationRequest,
     unchecked: list[str],
 ) -> float:
-    """Refuse circles and new sources that nobody accepted; return when the other direction, which is to end, wrote last.
+    """Refuse loops and new sources that nobody accepted; return when the other direction, which is to end, wrote last.
 
     0 when there is none. ``names`` are those of the replication, of the source and of the destination.
     """
     name, here, there = names
-    moved = store.moved_sources(own, request.pairs)
+    moved = store.changed_sources(own, request.mappings)
     if own is not None and own.source != here:
         moved.append(f"{store.folder(name)} belongs to a replication from {own.source}, and this one is from {here}")
     if moved and "other_source" not in request.accept:
@@ -245,16 +245,16 @@ def _check_direction(
         )
     if there is None:
         unchecked.append(
-            "circles: the destination's token may not ask for its datacenter; set the destination's datacenter"
+            "loops: the destination's token may not ask for its datacenter; set the destination's datacenter"
         )
         return 0.0
     try:
         states, unreadable = store.read_states(source)
     except errors.PermissionDenied:
-        unchecked.append(f"circles: the source's token may not read {store.ROOT}")
+        unchecked.append(f"loops: the source's token may not read {store.ROOT}")
         return 0.0
-    unchecked += [f"circles: at the source, {reason}" for reason in unreadable]
-    found, newest = store.circles(states, here, there, own, request.pairs)
+    unchecked += [f"loops: at the source, {reason}" for reason in unreadable]
+    found, newest = store.find_loops(states, here, there, own, request.mappings)
     if found and "reversed" not in request.accept:
         raise GuardRefused(
             f"{'; '.join(found)}. If the direction shall be turned round now, set accept: [reversed] once; the other way is then "
@@ -263,56 +263,58 @@ def _check_direction(
     return newest
 
 
-def _plan_all(reader: Reader, request: Request, ledger: Ledger) -> tuple[list[PairPlan], list[Line]]:
-    plans: list[PairPlan] = []
-    lines: list[Line] = []
+def _plan_all(reader: Reader, request: ReplicationRequest, ledger: Ledger) -> tuple[list[MappingPlan], list[DiffLine]]:
+    plans: list[MappingPlan] = []
+    lines: list[DiffLine] = []
     room = HELD_BYTES
-    for pair in request.pairs:
+    for mapping in request.mappings:
         started = time.monotonic()
-        plan = PairPlan(pair)
-        for both in reader.read_all(pair, reader.shards(pair), request.concurrency):
+        plan = MappingPlan(mapping)
+        for shard_pair in reader.read_all(mapping, reader.shards(mapping), request.concurrency):
             show = (value_text if request.show_values else digest_text) if len(lines) < request.limit else None
-            shard = plan_shard(pair, request.policy, ledger, both.source.entries, both.destination.entries, show)
+            shard = plan_shard(
+                mapping, request.policy, ledger, shard_pair.source.entries, shard_pair.destination.entries, show
+            )
             lines += shard.lines[: request.limit - len(lines)]
-            plan.source_index = max(plan.source_index, both.source.index)
+            plan.source_index = max(plan.source_index, shard_pair.source.index)
             size = sum(len(change.value) + 300 for change in shard.changes)
-            _collect(plan, shard, both.where, hold=size <= room)
+            _collect(plan, shard, shard_pair.ref, hold=size <= room)
             room -= size if size <= room else 0
         plan.seconds = time.monotonic() - started
         plans.append(plan)
-    ledger.forget_unseen(homes_of(request.pairs))
+    ledger.forget_unseen(prefix_ids(request.mappings))
     return plans, lines
 
 
-def homes_of(pairs: t.Iterable[Pair]) -> set[bytes]:
-    """Return what stands for the destinations of pairs in a ledger."""
-    return {home_of(pair.destination) for pair in pairs}
+def prefix_ids(mappings: t.Iterable[PrefixMapping]) -> set[bytes]:
+    """Return what stands for the destinations of mappings in a ledger."""
+    return {prefix_id(mapping.destination) for mapping in mappings}
 
 
-def confirm(source: Client, plan: PairPlan, patience: Patience) -> None:
-    """Ask the source's leader for each victim by its own name; one that is there again is no victim any more.
+def confirm(source: Client, plan: MappingPlan, retry: RetryPolicy) -> None:
+    """Ask the source's leader for each deletion by its own name; one that is there again is no deletion any more.
 
     When the token may not read one of them nothing is known of any, and ``unconfirmed`` says so. Raises a ConsulError.
     """
-    names = {plan.pair.to_source(victim.key): victim for victim in plan.victims}
+    names = {plan.mapping.to_source(deletion.key): deletion for deletion in plan.to_delete}
     try:
-        present = patience.persist(lambda: kv.present_of(source, list(names)))
+        present = retry.run(lambda: kv.present_of(source, list(names)))
     except errors.PermissionDenied as error:
         plan.unconfirmed = (
             f"the source's token may not read every key, so that absent cannot be told from denied: {error}"
         )
         return
     plan.came_back += len(present)
-    plan.victims = [victim for name, victim in names.items() if name not in present]
+    plan.to_delete = [deletion for name, deletion in names.items() if name not in present]
 
 
-def _collect(plan: PairPlan, shard: ShardPlan, where: Where, *, hold: bool) -> None:
-    plan.tally.add(shard.tally)
+def _collect(plan: MappingPlan, shard: ShardPlan, ref: ShardRef, *, hold: bool) -> None:
+    plan.counts.add(shard.counts)
     if shard.changes:
-        plan.work.append(ShardWork(where, shard.changes if hold else None))
-    plan.victims += shard.victims
+        plan.work.append(ShardWork(ref, shard.changes if hold else None))
+    plan.to_delete += shard.to_delete
     plan.conflicts += shard.conflicts
-    plan.quarantined += shard.quarantined
+    plan.unwritable += shard.unwritable
     plan.adopted += shard.adopted
     plan.equal_again += shard.equal_again
     plan.digest.merge(shard.digest)

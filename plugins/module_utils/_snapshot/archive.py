@@ -5,7 +5,7 @@
 """The container of a Consul snapshot: gzip(tar(meta.json, state.bin, SHA256SUMS)), read in one pass.
 
 Everything is checked while it streams by, in bounded memory: gzip CRC, tar members, both SHA-256 sums, the size in
-meta.json and the msgpack framing of every record. Used by save.py, survey.py and compare.py.
+meta.json and the msgpack framing of every record. Used by save.py, summary.py and compare.py.
 Source: https://github.com/hashicorp/consul/tree/main/snapshot
 """
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from . import records
 from .archive import Source
-from .survey import Survey, counts_in_digest, survey
+from .summary import Summary, counts_in_digest, summarize
 
 
 @dataclass(frozen=True)
@@ -60,18 +60,18 @@ class Comparison:
     """``equal``: the durable tables are the same. ``differences`` are by table and name; ``kv`` sums up the keys'."""
 
     equal: bool
-    before: Survey
-    after: Survey
+    before: Summary
+    after: Summary
     tables: tuple[TableComparison, ...]
     kv: tuple[PrefixComparison, ...]
     differences: tuple[Difference, ...]
 
 
 def compare(before: tuple[Source, str], after: tuple[Source, str], *, as_of: float) -> Comparison:
-    """Compare two snapshots, each (source, name for errors). Raises what survey() raises."""
+    """Compare two snapshots, each (source, name for errors). Raises what summarize() raises."""
     old, new = _Index(as_of), _Index(as_of)
-    old_survey = survey(*before, as_of=as_of, on_record=old.add)
-    new_survey = survey(*after, as_of=as_of, on_record=new.add)
+    old_summary = summarize(*before, as_of=as_of, on_record=old.add)
+    new_summary = summarize(*after, as_of=as_of, on_record=new.add)
     tables = []
     differences: list[Difference] = []
     for table, kind in sorted({**old.kinds, **new.kinds}.items()):
@@ -79,9 +79,9 @@ def compare(before: tuple[Source, str], after: tuple[Source, str], *, as_of: flo
         tables.append(counted)
         differences += listed
     return Comparison(
-        equal=old_survey.digest == new_survey.digest,
-        before=old_survey,
-        after=new_survey,
+        equal=old_summary.digest == new_summary.digest,
+        before=old_summary,
+        after=new_summary,
         tables=tuple(tables),
         kv=_by_prefix(difference for difference in differences if difference.table == records.type_name(records.KVS)),
         differences=tuple(differences),
@@ -92,9 +92,9 @@ def _by_prefix(differences: t.Iterable[Difference]) -> tuple[PrefixComparison, .
     counts: dict[str, dict[str, int]] = {}
     for difference in differences:
         folder, slash, _rest = difference.name.partition("/")
-        tally = counts.setdefault(folder + slash, {"added": 0, "removed": 0, "changed": 0})
-        tally[difference.change] += 1
-    return tuple(PrefixComparison(prefix, **tally) for prefix, tally in sorted(counts.items()))
+        counter = counts.setdefault(folder + slash, {"added": 0, "removed": 0, "changed": 0})
+        counter[difference.change] += 1
+    return tuple(PrefixComparison(prefix, **counter) for prefix, counter in sorted(counts.items()))
 
 
 def _compare_table(

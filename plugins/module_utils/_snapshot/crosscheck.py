@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from .._consul import errors
 from .._consul.client import Client
-from .survey import Survey
+from .summary import Summary
 
 # (what it is called, path, query, how its answer is counted). Every list's X-Consul-Index is the one of its table.
 _LISTS: tuple[tuple[str, str, dict[str, str]], ...] = (
@@ -70,7 +70,7 @@ class Verdict:
     unchecked: tuple[str, ...]
 
 
-def judge(survey: Survey, live: t.Mapping[str, Count]) -> Verdict:
+def judge(summary: Summary, live: t.Mapping[str, Count]) -> Verdict:
     """Compare each list with the snapshot.
 
     Only a list that has not changed since the snapshot (its index is not above the snapshot's) can prove a loss, and
@@ -78,10 +78,10 @@ def judge(survey: Survey, live: t.Mapping[str, Count]) -> Verdict:
     """
     missing, unchecked = [], []
     for name, count in sorted(live.items()):
-        kept = _kept(survey, name)
+        kept = _kept(summary, name)
         if count.objects is None:
             unchecked.append(f"{name}: {count.why}")
-        elif count.index > survey.meta.index:
+        elif count.index > summary.meta.index:
             unchecked.append(f"{name}: written to after the snapshot was taken")
         elif count.objects > kept:
             missing.append(f"{name}: {count.objects} live, {kept} in the snapshot")
@@ -90,13 +90,13 @@ def judge(survey: Survey, live: t.Mapping[str, Count]) -> Verdict:
     return Verdict(tuple(missing), tuple(unchecked))
 
 
-def live_counts(client: Client, survey: Survey) -> dict[str, Count]:
+def live_counts(client: Client, summary: Summary) -> dict[str, Count]:
     """Count every list of the live API that a snapshot must hold. Tables that the server does not have are left out."""
     found: dict[str, Count] = {}
-    kinds = sorted({*_CONFIG_KINDS, *survey.config_kinds})
+    kinds = sorted({*_CONFIG_KINDS, *summary.config_kinds})
     try:
         for name, path, query in (*_LISTS, *((f"config entry {kind}", f"/v1/config/{kind}", {}) for kind in kinds)):
-            if name == "Intention" and "service-intentions" in survey.config_kinds:
+            if name == "Intention" and "service-intentions" in summary.config_kinds:
                 continue  # since 1.9 an intention is part of a config entry
             count = _count(client, path, query, absent=0 if name == "KVS" else None)
             if count is not None:
@@ -107,35 +107,39 @@ def live_counts(client: Client, survey: Survey) -> dict[str, Count]:
     return found
 
 
-def _kept(survey: Survey, name: str) -> int:
+def _kept(summary: Summary, name: str) -> int:
     if name == "nodes":
-        return survey.nodes
+        return summary.nodes
     if name == "services":
-        return survey.services
+        return summary.services
     if name.startswith("config entry "):
-        return survey.config_kinds.get(name[len("config entry ") :], 0)
-    return survey.count(name)
+        return summary.config_kinds.get(name[len("config entry ") :], 0)
+    return summary.count(name)
 
 
 def _count(client: Client, path: str, query: t.Mapping[str, str], absent: int | None) -> Count | None:
     """Return how many elements a list has, ``absent`` for a 404, None when this server has no such table."""
     try:
-        reply = client.get(path, query, absent_ok=True)
-        if reply.status == 404:
-            return None if absent is None else Count(absent, reply.index)
+        response = client.get(path, query, absent_ok=True)
+        if response.status == 404:
+            return None if absent is None else Count(absent, response.index)
         if query:  # ?keys may be megabytes long: count the strings without building them
-            return Count(sum(1 for _string in _JSON_STRING.finditer(reply.body)), reply.index)
-        listed = reply.json()
+            return Count(sum(1 for _string in _JSON_STRING.finditer(response.body)), response.index)
+        listed = response.json()
         if not isinstance(listed, (list, dict, type(None))):
-            raise errors.BadAnswer(f"{reply.asked}: the answer is not a list.")
-        return Count(len(listed or ()), reply.index)
+            raise errors.InvalidResponse(f"{response.request_line}: the answer is not a list.")
+        return Count(len(listed or ()), response.index)
     except errors.PermissionDenied as error:
-        return None if "acl support disabled" in error.said.lower() else Count(None, why="the token may not list them")
+        return (
+            None
+            if "acl support disabled" in error.consul_message.lower()
+            else Count(None, why="the token may not list them")
+        )
     except errors.Rejected:
         return None
     except (errors.Unreachable, errors.NoLeader):
         raise
     except errors.ConsulError as error:
-        if "invalid config entry kind" in error.said.lower():
+        if "invalid config entry kind" in error.consul_message.lower():
             return None
         return Count(None, why=str(error))

@@ -14,9 +14,9 @@ from .._consul.client import Client
 from .._consul.digest import short_digest
 from . import records
 from .compare import Comparison, compare
-from .files import SnapshotFile
 from .save import open_live
-from .survey import Survey, survey
+from .snapshot_file import SnapshotFile
+from .summary import Summary, summarize
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def inspect_file(
     kv_depth: int | None = None,
     kv_prefix: str = "",
     key: str | None = None,
-) -> tuple[Survey, Key | None]:
+) -> tuple[Summary, Key | None]:
     """Read a whole file; return what it holds and, when asked for and there, one key.
 
     Raises BadSnapshot and LocalFailure.
@@ -58,7 +58,7 @@ def inspect_file(
             found.append(_key(record))
 
     with SnapshotFile(path) as source:
-        surveyed = survey(
+        summary = summarize(
             source,
             str(path),
             as_of=as_of,
@@ -68,7 +68,7 @@ def inspect_file(
             on_record=None if wanted is None else look,
             on_keys=lambda name: name == wanted,
         )
-    return surveyed, found[0] if found else None
+    return summary, found[0] if found else None
 
 
 def compare_files(before: Path, after: Path, *, as_of: float) -> Comparison:

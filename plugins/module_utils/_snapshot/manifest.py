@@ -16,10 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .._consul.errors import LocalFailure
-from .._consul.files import explained
+from .._consul.private_file import os_errors_as
 from .._consul.units import TIME_FORMAT, timestamp
 from .._consul.version import VERSION
-from .survey import Survey, Table
+from .summary import Summary, Table
 
 FORMAT = 1
 SUFFIX = ".json"
@@ -85,8 +85,8 @@ class Manifest:
         return (json.dumps(self.as_dict(), indent=2, sort_keys=True) + "\n").encode()
 
 
-def of_survey(
-    survey: Survey,
+def of_summary(
+    summary: Summary,
     *,
     time: float,
     node: str | None,
@@ -97,17 +97,17 @@ def of_survey(
 ) -> Manifest:
     """Return the manifest of a snapshot that was just read."""
     return Manifest(
-        datacenter=survey.datacenter,
+        datacenter=summary.datacenter,
         time=time,
-        consul_version=", ".join(survey.consul_versions),
+        consul_version=", ".join(summary.consul_versions),
         node=node,
-        servers=survey.servers,
-        raft_id=survey.meta.id,
-        index=survey.meta.index,
-        term=survey.meta.term,
+        servers=summary.servers,
+        raft_id=summary.meta.id,
+        index=summary.meta.index,
+        term=summary.meta.term,
         stale=stale,
-        tables=survey.tables,
-        digest=survey.digest,
+        tables=summary.tables,
+        digest=summary.digest,
         size=size,
         sha256=sha256,
         safety=safety,
@@ -121,7 +121,7 @@ def manifest_path(snapshot: Path) -> Path:
 
 def load(path: Path) -> Manifest | None:
     """Read a manifest file; None when there is none. Raises LocalFailure when it cannot be understood."""
-    with explained(f"reading {path}"):
+    with os_errors_as(f"reading {path}"):
         try:
             text = path.read_bytes()
         except FileNotFoundError:

@@ -74,7 +74,7 @@ TYPES = {
 }
 
 # Nodes that run a Consul agent register themselves, their services and checks again by themselves after a restore;
-# they get a table of their own beside Register, which keeps the nodes that only the catalogue knows.
+# they get a table of their own beside Register, which keeps the nodes that only the snapshot_directory knows.
 AGENT_TABLE = "Register (agents)"
 
 # Tables that live and change by themselves: reported, never part of the durable digest.

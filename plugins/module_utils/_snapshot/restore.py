@@ -25,16 +25,16 @@ from pathlib import Path
 from .._consul import errors, kv
 from .._consul._libraries import require
 from .._consul.client import Client
-from .._consul.errors import GuardRefused, NotAsIntended
-from .._consul.files import PrivateFile, explained
+from .._consul.errors import GuardRefused, NotConverged
+from .._consul.private_file import PrivateFile, os_errors_as
 from .._consul.units import positive_seconds, timestamp
 from . import records, restore_plan, save
 from .archive import CHUNK, Source
 from .compare import Comparison
-from .files import SnapshotFile
 from .inspect import compare_files, compare_with_live
-from .restore_plan import RECEIPT_KEY, Decision, Facts, Receipt, Verification
-from .survey import Survey, survey
+from .restore_plan import RECEIPT_KEY, Decision, Receipt, RestoreFacts, Verification
+from .snapshot_file import SnapshotFile
+from .summary import Summary, summarize
 
 SAFETY_NAME = "before-restore-{datacenter}-{time}-{index}.snap"
 LEADER_POLL_S = 0.2
@@ -46,7 +46,7 @@ class RestoreUncertain(errors.ConsulError):
 
 
 @dataclass(frozen=True)
-class Request:
+class RestoreRequest:
     """What was asked for. ``accept`` names refusals that a person takes upon himself (restore_plan.OVERRIDES)."""
 
     path: Path
@@ -60,10 +60,10 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedRestore:
     """What was found and decided before anything was touched. ``comparison``: from the snapshot to the live state."""
 
-    facts: Facts
+    facts: RestoreFacts
     decision: Decision
     comparison: Comparison | None
     gone_sessions: tuple[str, ...]
@@ -84,7 +84,7 @@ class Restored:
     warnings: tuple[str, ...] = field(default=())
 
 
-def prepare(client: Client, request: Request, now: float, *, compare_now: bool) -> Prepared:
+def prepare(client: Client, request: RestoreRequest, now: float, *, compare_now: bool) -> PreparedRestore:
     """Read the file and the live state and decide. Changes nothing.
 
     ``compare_now`` reads the live state a second time to list the differences (check mode; a drift always does).
@@ -97,19 +97,19 @@ def prepare(client: Client, request: Request, now: float, *, compare_now: bool) 
         raise errors.LocalFailure(
             f"The directory {request.safety_path} for the safety snapshot does not exist: create it."
         )
-    file_side = _Noted(client.endpoint.token)
+    file_side = _SideFacts(client.endpoint.token)
     with SnapshotFile(request.path) as stream_of_file:
         hashed = _Hashed(stream_of_file)
-        in_file = survey(hashed, str(request.path), as_of=now, on_record=file_side.add, on_keys=_is_receipt)
+        in_file = summarize(hashed, str(request.path), as_of=now, on_record=file_side.add, on_keys=_is_receipt)
     sha256 = hashed.hash.hexdigest()
     wait_for_leader(client, request.leader_timeout_s)
-    live_side = _Noted(client.endpoint.token)
+    live_side = _SideFacts(client.endpoint.token)
     with save.open_live(client, stale=False, timeout_s=request.stream_timeout_s) as stream:
         counted = _Hashed(stream)
         name = f"the answer of {client.endpoint}"
-        live = survey(counted, name, as_of=now, on_record=live_side.add, on_keys=_is_receipt)
+        live = summarize(counted, name, as_of=now, on_record=live_side.add, on_keys=_is_receipt)
     uses_acl = client.endpoint.token is not None and live_side.has_tokens
-    facts = Facts(
+    facts = RestoreFacts(
         file=in_file,
         file_sha256=sha256,
         live=live,
@@ -125,10 +125,12 @@ def prepare(client: Client, request: Request, now: float, *, compare_now: bool) 
     comparison = None
     if decision.action == "drifted" or (compare_now and decision.action != "unchanged"):
         comparison = compare_with_live(request.path, client, as_of=now, stale=False, timeout_s=request.stream_timeout_s)
-    return Prepared(facts, decision, comparison, _gone_sessions(file_side, live_side), frozenset(file_side.agents))
+    return PreparedRestore(
+        facts, decision, comparison, _gone_sessions(file_side, live_side), frozenset(file_side.agents)
+    )
 
 
-def perform(client: Client, request: Request, prepared: Prepared, now: float) -> Restored:
+def perform(client: Client, request: RestoreRequest, prepared: PreparedRestore, now: float) -> Restored:
     """Do what was decided: safety snapshot, one request, leader, proof, receipt, and what helps afterwards.
 
     Raises RestoreUncertain when the outcome of the request is not known, and what prepare() raises.
@@ -147,27 +149,27 @@ def perform(client: Client, request: Request, prepared: Prepared, now: float) ->
         except RestoreUncertain:
             raise
         except errors.Error:
-            settle(request, prepared)  # refused: nothing was restored
+            clear_attempt(request, prepared)  # refused: nothing was restored
             raise
     try:
-        return _afterwards(client, request, prepared, now, safety, lost, seconds)
+        return _verify_and_clean_up(client, request, prepared, now, safety, lost, seconds)
     except errors.PermissionDenied as error:
-        raise NotAsIntended(_TOKEN_GONE.format(error=error, safety=safety)) from None
+        raise NotConverged(_TOKEN_GONE.format(error=error, safety=safety)) from None
     except errors.Error as error:
-        raise NotAsIntended(
+        raise NotConverged(
             f"The restore was accepted, but it could not be verified: {error} Look at the servers' logs and run it again "
             f"to compare. The state before is in {safety}"
         ) from None
     except KeyboardInterrupt:
-        raise NotAsIntended(
+        raise NotConverged(
             f"Interrupted after the restore was done and before it was verified. Run it again to compare. The state before is in {safety}"
         ) from None
 
 
-def _afterwards(
+def _verify_and_clean_up(
     client: Client,
-    request: Request,
-    prepared: Prepared,
+    request: RestoreRequest,
+    prepared: PreparedRestore,
     now: float,
     safety: Path,
     lost: Comparison,
@@ -184,10 +186,10 @@ def _afterwards(
     destroyed: tuple[str, ...] = ()
     touched: tuple[str, ...] = ()
     ghosts: tuple[str, ...] = ()
-    with _timed(seconds, "aftercare"):
+    with _timed(seconds, "post_restore"):
         if not verification.wrong:
             warnings += _leave_receipt(client, prepared, now)
-        settle(request, prepared)
+        clear_attempt(request, prepared)
         try:
             if request.destroy_gone_sessions:
                 destroyed = _destroy(client, prepared.gone_sessions, warnings)
@@ -213,8 +215,8 @@ def wait_for_leader(client: Client, timeout_s: float) -> None:
             return
 
 
-def _save_safety(client: Client, request: Request, now: float) -> Path:
-    wanted = save.Request(
+def _save_safety(client: Client, request: RestoreRequest, now: float) -> Path:
+    wanted = save.SaveRequest(
         path=f"{request.safety_path}/",
         name=SAFETY_NAME,
         safety=True,
@@ -240,9 +242,9 @@ _TOKEN_GONE = (
 )
 
 
-def _send(client: Client, request: Request, prepared: Prepared, safety: Path) -> None:
+def _send(client: Client, request: RestoreRequest, prepared: PreparedRestore, safety: Path) -> None:
     """Send the one request, on a connection of its own so that no stale one can fail it. Never retried."""
-    with explained(f"reading {request.path}"):
+    with os_errors_as(f"reading {request.path}"):
         upload = _Upload(request.path)
     with upload, Client(client.endpoint) as fresh:
         if upload.sha256() != prepared.facts.file_sha256:
@@ -250,31 +252,35 @@ def _send(client: Client, request: Request, prepared: Prepared, safety: Path) ->
         try:
             fresh.upload(save.SNAPSHOT_PATH, upload, timeout_s=request.stream_timeout_s)
         except errors.PermissionDenied as error:
-            raise errors.PermissionDenied(f"{error} {save.NEEDED_POLICY}.", error.status, error.said) from None
+            raise errors.PermissionDenied(
+                f"{error} {save.NEEDED_POLICY}.", error.status, error.consul_message
+            ) from None
         except (errors.Unreachable, errors.NoLeader, errors.ServerFailed) as error:
             if not upload.begun:
                 raise
-            raise RestoreUncertain(_UNCERTAIN.format(error=error, safety=safety), error.status, error.said) from None
+            raise RestoreUncertain(
+                _UNCERTAIN.format(error=error, safety=safety), error.status, error.consul_message
+            ) from None
         except KeyboardInterrupt:
             if not upload.begun:
                 raise
             raise RestoreUncertain(_UNCERTAIN.format(error="interrupted by a person", safety=safety)) from None
 
 
-def _refused_kinds(client: Client, in_file: Survey, live: Survey) -> tuple[str, ...]:
+def _refused_kinds(client: Client, in_file: Summary, live: Summary) -> tuple[str, ...]:
     """Ask the servers about each kind of config entry that the live state does not have."""
     refused = []
     for kind in sorted(set(in_file.config_kinds) - set(live.config_kinds)):
         try:
             client.get(f"/v1/config/{kind}", absent_ok=True)
         except (errors.Rejected, errors.ServerFailed) as error:
-            if "invalid config entry kind" not in error.said.lower():
+            if "invalid config entry kind" not in error.consul_message.lower():
                 raise
             refused.append(kind)
     return tuple(refused)
 
 
-def _leave_receipt(client: Client, prepared: Prepared, now: float) -> list[str]:
+def _leave_receipt(client: Client, prepared: PreparedRestore, now: float) -> list[str]:
     facts = prepared.facts
     receipt = Receipt(facts.file.digest, facts.file_sha256, timestamp(now), facts.file.meta.index)
     try:
@@ -323,7 +329,7 @@ def _touch_replicated(client: Client, warnings: list[str]) -> tuple[str, ...]:
                 client.delete(f"{path}/service-defaults/{name}")
             touched.append(table)
         except errors.ConsulError as error:
-            if "acl support disabled" not in error.said.lower():
+            if "acl support disabled" not in error.consul_message.lower():
                 warnings.append(f"{table} could not be touched, so secondary datacenters may notice late ({error})")
     return tuple(touched)
 
@@ -346,7 +352,7 @@ def _timed(seconds: dict[str, float], part: str) -> t.Iterator[None]:
     seconds[part] = time.monotonic() - started
 
 
-def _gone_sessions(in_file: _Noted, live: _Noted) -> tuple[str, ...]:
+def _gone_sessions(in_file: _SideFacts, live: _SideFacts) -> tuple[str, ...]:
     """Return the sessions that ended since the snapshot, as far as that is known and ending them again harms nobody.
 
     A cluster without any of the snapshot's nodes is a new one: its sessions never ended, their holders may live. A
@@ -357,21 +363,21 @@ def _gone_sessions(in_file: _Noted, live: _Noted) -> tuple[str, ...]:
     return tuple(sorted(in_file.sessions - live.sessions - in_file.deleting_sessions))
 
 
-def _marker(request: Request, sha256: str) -> Path:
+def _marker(request: RestoreRequest, sha256: str) -> Path:
     return request.safety_path / f".consulops-restore-{sha256[:16]}.attempt"
 
 
-def _attempted(request: Request, sha256: str) -> str | None:
+def _attempted(request: RestoreRequest, sha256: str) -> str | None:
     """Return when this file was sent without its outcome becoming known, None when it was not."""
     marker = _marker(request, sha256)
-    with explained(f"reading {marker}"):
+    with os_errors_as(f"reading {marker}"):
         return marker.read_text(encoding="utf-8", errors="replace").strip() if marker.exists() else None
 
 
-def settle(request: Request, prepared: Prepared) -> None:
+def clear_attempt(request: RestoreRequest, prepared: PreparedRestore) -> None:
     """Forget an attempt: its outcome is known now."""
     marker = _marker(request, prepared.facts.file_sha256)
-    with explained(f"removing {marker}"):
+    with os_errors_as(f"removing {marker}"):
         marker.unlink(missing_ok=True)
 
 
@@ -379,7 +385,7 @@ def _is_receipt(key: bytes) -> bool:
     return key == RECEIPT_KEY.encode()
 
 
-class _Noted:
+class _SideFacts:
     """What is noted of one side while its records stream by. The secret of a token is compared and forgotten."""
 
     def __init__(self, token: str | None) -> None:

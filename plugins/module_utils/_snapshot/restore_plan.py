@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from .._consul.units import human_bytes
 from . import records
 from .compare import Comparison, Difference
-from .survey import Survey
+from .summary import Summary
 
 RECEIPT_KEY = "consulops/restore"
 
@@ -66,7 +66,7 @@ def read_receipt(value: bytes) -> Receipt | None:
 
 
 @dataclass(frozen=True)
-class Facts:
+class RestoreFacts:
     """What was read before deciding.
 
     ``token_in_file``: whether the token in use is in the snapshot, None when there are no ACLs or no token.
@@ -75,9 +75,9 @@ class Facts:
     ``refused_kinds``: kinds of config entries in the snapshot that the target's servers say they do not know.
     """
 
-    file: Survey
+    file: Summary
     file_sha256: str
-    live: Survey
+    live: Summary
     datacenter: str
     attempted: str | None
     receipt: Receipt | None
@@ -104,7 +104,7 @@ class Decision:
     refusals: tuple[Refusal, ...] = ()
 
 
-def decide(facts: Facts, *, force: bool, accept: t.Container[str]) -> Decision:
+def decide(facts: RestoreFacts, *, force: bool, accept: t.Container[str]) -> Decision:
     """Decide by comparing contents; a restore that was done already is not done again unless forced."""
     if facts.file.digest == facts.live.digest:
         return Decision("unchanged", "the live state is what the snapshot holds")
@@ -120,7 +120,7 @@ def decide(facts: Facts, *, force: bool, accept: t.Container[str]) -> Decision:
     return Decision("restore", "the live state differs from the snapshot")
 
 
-def _refusals(facts: Facts) -> t.Iterator[Refusal]:
+def _refusals(facts: RestoreFacts) -> t.Iterator[Refusal]:
     version = oldest_version(facts.live.consul_versions)
     shown = ".".join(map(str, version)) if version else "an unknown version"
     types = unknown_types((table.type for table in facts.file.tables), version)

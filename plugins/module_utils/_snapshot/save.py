@@ -20,21 +20,21 @@ from .._consul import errors
 from .._consul._libraries import require
 from .._consul.client import Client, Stream
 from .._consul.errors import GuardRefused, LocalFailure
-from .._consul.files import PrivateFile, locked, sweep_abandoned
+from .._consul.private_file import PrivateFile, locked, sweep_abandoned
 from .._consul.units import positive_seconds
-from . import catalogue, crosscheck, guard
-from .catalogue import Entry
+from . import crosscheck, save_guards, snapshot_directory
 from .errors import BadSnapshot
-from .files import SnapshotFile
-from .manifest import Manifest, manifest_path, of_survey
-from .survey import survey
+from .manifest import Manifest, manifest_path, of_summary
+from .snapshot_directory import SnapshotEntry
+from .snapshot_file import SnapshotFile
+from .summary import summarize
 
 SNAPSHOT_PATH = "/v1/snapshot"
 NEEDED_POLICY = 'Taking a snapshot needs a token whose policy says: acl = "write"'
 
 
 @dataclass(frozen=True)
-class Request:
+class SaveRequest:
     """What was asked for. ``path`` is a file, or a directory that gets a file called after ``name``.
 
     ``cross_check`` and ``on_shrink`` are fail, warn or ignore. ``stream_timeout_s`` is the longest silence while the
@@ -43,7 +43,7 @@ class Request:
     """
 
     path: str
-    name: str = guard.DEFAULT_NAME
+    name: str = save_guards.DEFAULT_NAME
     stale: bool = False
     max_age_s: float | None = None
     cross_check: str = "warn"
@@ -54,7 +54,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SavePlan:
     """What a save would do. ``entry`` is the snapshot that is there already (None: nothing comparable)."""
 
     save: bool
@@ -62,7 +62,7 @@ class Plan:
     is_directory: bool
     datacenter: str | None
     node: str | None
-    entry: Entry | None
+    entry: SnapshotEntry | None
     reason: str
 
 
@@ -77,14 +77,14 @@ class Saved:
     swept: tuple[str, ...]
 
 
-def plan(client: Client, request: Request, now: float) -> Plan:
+def plan(client: Client, request: SaveRequest, now: float) -> SavePlan:
     """Decide whether a snapshot must be taken, and prove that it can be: a leader answers, the directory is there."""
     require("msgpack")
-    guard.check_name(request.name)
+    save_guards.check_name(request.name)
     positive_seconds(request.stream_timeout_s, "stream_timeout")
     if not 0 <= request.max_shrink_percent <= 100:
         raise errors.InvalidOption(f"max_shrink_percent is {request.max_shrink_percent:g}: it must be 0 to 100.")
-    target, is_directory = guard.destination(request.path)
+    target, is_directory = save_guards.destination(request.path)
     folder = target if is_directory else target.parent
     if not folder.is_dir():
         raise LocalFailure(f"The directory {folder} does not exist: create it (mode 0700) or correct path.")
@@ -103,13 +103,13 @@ def plan(client: Client, request: Request, now: float) -> Plan:
                 "max_age needs to know the datacenter, and the token may not ask the agent for it: set datacenter."
             )
         if entry is not None:
-            entry = catalogue.entry(entry.path, verify=True)
+            entry = snapshot_directory.entry(entry.path, verify=True)
             accept_missing = request.cross_check != "fail"
-            if guard.is_fresh(entry, datacenter, request.max_age_s, now, accept_missing=accept_missing):
+            if save_guards.is_fresh(entry, datacenter, request.max_age_s, now, accept_missing=accept_missing):
                 reason = "a verified snapshot is younger than max_age"
-                return Plan(False, entry.path, False, datacenter, agent.node, entry, reason)
+                return SavePlan(False, entry.path, False, datacenter, agent.node, entry, reason)
     reason = "no snapshot is young enough" if request.max_age_s is not None else "a snapshot was asked for"
-    return Plan(True, target, is_directory, datacenter, agent.node, entry, reason)
+    return SavePlan(True, target, is_directory, datacenter, agent.node, entry, reason)
 
 
 def may_save(client: Client) -> bool | None:
@@ -117,7 +117,7 @@ def may_save(client: Client) -> bool | None:
     return client.may("acl", "write")
 
 
-def save(client: Client, request: Request, decided: Plan, now: float) -> Saved:
+def save(client: Client, request: SaveRequest, decided: SavePlan, now: float) -> Saved:
     """Take the snapshot that ``plan`` decided on and put it in place with its manifest.
 
     Raises BadSnapshot, GuardRefused, LocalFailure or a ConsulError; the destination is then as it was.
@@ -131,7 +131,7 @@ def save(client: Client, request: Request, decided: Plan, now: float) -> Saved:
             seconds["prepare"] = time.monotonic() - started
             copy = _Copy(stream, data)
             what = f"the answer of {client.endpoint}"
-            found = survey(copy, what, as_of=now)
+            found = summarize(copy, what, as_of=now)
             last_contact = stream.headers.get("X-Consul-LastContact", "0")
         data.flush()
         seconds["stream"] = time.monotonic() - started - seconds["prepare"]
@@ -140,7 +140,7 @@ def save(client: Client, request: Request, decided: Plan, now: float) -> Saved:
                 f"{what} is a snapshot of datacenter {found.datacenter!r}, not of {client.endpoint.datacenter!r}. "
                 "Nothing was kept."
             )
-        manifest = of_survey(
+        manifest = of_summary(
             found,
             time=now,
             node=decided.node,
@@ -164,8 +164,8 @@ def save(client: Client, request: Request, decided: Plan, now: float) -> Saved:
         with locked(folder):
             path = decided.target
             if decided.is_directory:
-                path = guard.free_name(decided.target / guard.file_name(request.name, manifest))
-            guard.check_target(path)
+                path = save_guards.free_name(decided.target / save_guards.file_name(request.name, manifest))
+            save_guards.check_target(path)
             data.commit(path)
             description.commit(manifest_path(path))
     return Saved(path, manifest, tuple(warnings), seconds, tuple(swept))
@@ -176,16 +176,16 @@ def open_live(client: Client, *, stale: bool, timeout_s: float) -> Stream:
     try:
         return client.stream(SNAPSHOT_PATH, {"stale": ""} if stale else {}, timeout_s=timeout_s)
     except errors.PermissionDenied as error:
-        raise errors.PermissionDenied(f"{error} {NEEDED_POLICY}.", error.status, error.said) from None
+        raise errors.PermissionDenied(f"{error} {NEEDED_POLICY}.", error.status, error.consul_message) from None
 
 
-def _previous(target: Path, is_directory: bool, datacenter: str | None) -> Entry | None:
+def _previous(target: Path, is_directory: bool, datacenter: str | None) -> SnapshotEntry | None:
     """Return the snapshot to compare with: the newest of the datacenter, or the one that would be replaced."""
     if not is_directory:
-        return catalogue.entry(target) if target.exists() else None
+        return snapshot_directory.entry(target) if target.exists() else None
     if datacenter is None:
         return None
-    return catalogue.newest(catalogue.list_directory(target), datacenter)
+    return snapshot_directory.newest(snapshot_directory.list_directory(target), datacenter)
 
 
 @dataclass(frozen=True)
@@ -207,14 +207,14 @@ _LOST = _Guard(
 )
 
 
-def _compare_with_the_one_before(request: Request, decided: Plan, manifest: Manifest) -> list[str]:
+def _compare_with_the_one_before(request: SaveRequest, decided: SavePlan, manifest: Manifest) -> list[str]:
     """Refuse to replace another datacenter's snapshot, and look whether this one shrank since the one before.
 
     Which one that is, in a directory, is only known now that the snapshot has said its datacenter.
     """
     entry = decided.entry
     if decided.is_directory and entry is None:
-        entry = catalogue.newest(catalogue.list_directory(decided.target), manifest.datacenter)
+        entry = snapshot_directory.newest(snapshot_directory.list_directory(decided.target), manifest.datacenter)
     if entry is None:
         return []
     if entry.manifest is not None:
@@ -223,7 +223,7 @@ def _compare_with_the_one_before(request: Request, decided: Plan, manifest: Mani
         # Somebody else's snapshot, or the manifest is lost: the file itself knows.
         try:
             with SnapshotFile(entry.path) as source:
-                found = survey(source, str(entry.path), as_of=manifest.time, digests=False)
+                found = summarize(source, str(entry.path), as_of=manifest.time, digests=False)
         except BadSnapshot as error:
             raise GuardRefused(
                 f"{error} It would be replaced: move it away, or correct path. Nothing was kept."
@@ -237,7 +237,7 @@ def _compare_with_the_one_before(request: Request, decided: Plan, manifest: Mani
     if request.on_shrink == "ignore":
         return []
     return _refuse_or_warn(
-        guard.shrunk(tables, manifest.tables, request.max_shrink_percent), request.on_shrink, _SHRUNK
+        save_guards.shrunk(tables, manifest.tables, request.max_shrink_percent), request.on_shrink, _SHRUNK
     )
 
 

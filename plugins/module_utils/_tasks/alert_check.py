@@ -11,14 +11,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .._alerting import report
-from .._alerting.check import Waiting, wait_until_well
-from .._alerting.read import Look
-from .._alerting.reading import Snapshot
+from .._alerting import judgement_result
+from .._alerting.gate import GateTiming, wait_for_gate
+from .._alerting.observation import Snapshot
+from .._alerting.observe import ObserveOptions
 from .._alerting.ruleset import Expected, RuleSet, make_expected, make_rules
-from .._snapshot import catalogue
-from .._snapshot.guard import readable_path
-from .call import ONE_TOKEN, Call, Result, Spec, Task, connection_spec, side_spec
+from .._config.connection_spec import ONE_TOKEN, Spec, connection_spec, side_spec
+from .._snapshot import snapshot_directory
+from .._snapshot.save_guards import readable_path
+from .call import Call, Result, Task
 
 SPEC: Spec = dict(
     datacenters={"type": "list", "elements": "str"},
@@ -41,13 +42,13 @@ class _Asked:
 
     rules: RuleSet
     expected: dict[str, Expected]
-    waiting: Waiting
+    waiting: GateTiming
 
 
 def _asked(call: Call) -> _Asked:
     options = call.params
     rules = make_rules(options["rules"], options["match"], options["ignore"])
-    waiting = Waiting(options["wait"], options["stable_for"])
+    waiting = GateTiming(options["wait"], options["stable_for"])
     waiting.check()
     return _Asked(rules, make_expected(options["expect"]), waiting)
 
@@ -62,16 +63,16 @@ def check(call: Call) -> Result:
     options, asked = call.params, _asked(call)
     shelf = _Shelf(options["snapshots"])
     with call.clients(options["connections"], options["datacenters"]) as clients:
-        outcome = wait_until_well(
+        outcome = wait_for_gate(
             clients,
-            lambda: Look(asked.rules, shelf.newest()),
+            lambda: ObserveOptions(asked.rules, shelf.newest()),
             asked.expected,
             options["fail_on"],
             asked.waiting,
         )
-    result = report.result(outcome)
+    result = judgement_result.result(outcome)
     if outcome.is_closed(options["fail_on"]):
-        raise report.closed(outcome, result)
+        raise judgement_result.closed(outcome, result)
     return result
 
 
@@ -86,15 +87,15 @@ class _Shelf:
         """Return the newest snapshot of each datacenter, compared with its manifest; None when nobody asked for any."""
         if self._directory is None:
             return None
-        entries = catalogue.list_directory(readable_path(self._directory, "snapshots"))
+        entries = snapshot_directory.list_directory(readable_path(self._directory, "snapshots"))
         names = {entry.datacenter for entry in entries if entry.datacenter}
-        newest = {name: catalogue.newest(entries, name) for name in names}
+        newest = {name: snapshot_directory.newest(entries, name) for name in names}
         return {name: self._verified(entry) for name, entry in newest.items() if entry is not None}
 
-    def _verified(self, entry: catalogue.Entry) -> Snapshot:
+    def _verified(self, entry: snapshot_directory.SnapshotEntry) -> Snapshot:
         known = (str(entry.path), entry.time, entry.size)
         if known not in self._read:
-            found = catalogue.entry(entry.path, verify=True)
+            found = snapshot_directory.entry(entry.path, verify=True)
             self._read[known] = Snapshot(str(found.path), found.time, found.problem)
         return self._read[known]
 

@@ -15,10 +15,10 @@ import os
 import typing as t
 from dataclasses import dataclass, field
 
+from .._config.connection_spec import Spec, connection_spec
 from .._consul import endpoint
 from .._consul.client import Client
 
-Spec = dict[str, dict[str, t.Any]]
 Result = dict[str, t.Any]
 
 
@@ -74,32 +74,3 @@ class Task(t.NamedTuple):
     work: t.Callable[[Call], Result]
     mutually_exclusive: tuple[tuple[str, ...], ...] = ()
     check: t.Callable[[Call], object] | None = None
-
-
-def connection_spec() -> Spec:
-    """Return the spec of the connection options; the doc fragment ``connection`` describes them."""
-    return {
-        "url": {"type": "str"},
-        "datacenter": {"type": "str"},
-        "token": {"type": "str", "no_log": True},
-        "token_file": {"type": "path", "no_log": False},
-        "http_auth": {"type": "str", "no_log": True},
-        "ca_path": {"type": "path"},
-        "client_cert": {"type": "path"},
-        "client_key": {"type": "path", "no_log": False},
-        "tls_server_name": {"type": "str"},
-        "validate_certs": {"type": "bool"},
-        "namespace": {"type": "str"},
-        "partition": {"type": "str"},
-        "timeout": {"type": "float", "default": endpoint.DEFAULT_TIMEOUT_S},
-    }
-
-
-ONE_TOKEN = ("token", "token_file")
-
-
-def side_spec(**more: t.Any) -> dict[str, t.Any]:
-    """Return the spec of one of several connections; what it does not say, the connection options at top level do."""
-    spec = connection_spec()
-    spec["timeout"] = {"type": "float"}
-    return {"options": spec, "mutually_exclusive": [ONE_TOKEN], **(more or {"type": "dict", "default": {}})}

@@ -10,25 +10,26 @@ import contextlib
 import time
 import typing as t
 
+from .._config.connection_spec import ONE_TOKEN, Spec, connection_spec, side_spec
 from .._consul.client import Client
-from .._consul.patience import Patience
+from .._consul.retry import RetryPolicy
 from .._consul.units import parse_duration
-from .._replication import report
+from .._replication import replication_result
 from .._replication.apply import Interrupted, perform
-from .._replication.guard import Limits
-from .._replication.pair import (
+from .._replication.delete_guards import Limits
+from .._replication.mapping import (
     check_one_store,
     is_same,
-    make_pairs,
+    make_mappings,
 )
 from .._replication.plan import Policy
 from .._replication.prepare import (
-    Request,
+    ReplicationRequest,
     batch_size,
     confirm,
     prepare,
 )
-from .call import ONE_TOKEN, Call, Result, Spec, Task, connection_spec, side_spec
+from .call import Call, Result, Task
 
 SPEC: Spec = dict(
     source=side_spec(),
@@ -68,11 +69,11 @@ SPEC: Spec = dict(
 )
 
 
-def _asked(call: Call) -> Request:
+def _asked(call: Call) -> ReplicationRequest:
     """Return what the options mean. Raises InvalidOption."""
     options = call.params
-    request = Request(
-        pairs=tuple(make_pairs(options["prefixes"], options["delete"])),
+    request = ReplicationRequest(
+        mappings=tuple(make_mappings(options["prefixes"], options["delete"])),
         policy=Policy(options["on_conflict"], skip_locked=options["skip_locked"], adopt=options["adopt"]),
         limits=Limits(options["max_deletes"], options["max_delete_percent"], options["allow_empty_source"]),
         name=options["name"] or "",
@@ -92,11 +93,11 @@ def _asked(call: Call) -> Request:
 
 
 @contextlib.contextmanager
-def _both(call: Call, request: Request) -> t.Iterator[tuple[Client, Client]]:
+def _both(call: Call, request: ReplicationRequest) -> t.Iterator[tuple[Client, Client]]:
     """Give clients of both sides, which are not one store as far as options tell."""
     with call.client("source") as source, call.client("destination") as destination:
         if is_same(source.endpoint, destination.endpoint):
-            check_one_store(request.pairs)
+            check_one_store(request.mappings)
         yield source, destination
 
 
@@ -111,17 +112,17 @@ def replicate(call: Call) -> Result:
         prepared = prepare(source, destination, request)
         if call.check:
             for plan in prepared.plans:
-                confirm(source, plan, Patience(request.retry_s))
-        outcomes = report.planned(prepared)
-        result = report.would(prepared, outcomes, request.limit)
+                confirm(source, plan, RetryPolicy(request.retry_s))
+        outcomes = replication_result.planned(prepared)
+        result = replication_result.would(prepared, outcomes, request.limit)
         if (prepared.changed or prepared.untidy) and not call.check:
             try:
                 prepared, outcomes = perform(source, destination, request, prepared, time.time())
             except Interrupted as error:
-                error.details = report.done(error.prepared, error.outcomes, request.limit)
+                error.details = replication_result.done(error.prepared, error.outcomes, request.limit)
                 raise
-            result = report.done(prepared, outcomes, request.limit)
-    problem = report.problem(outcomes, result, request.policy, check=call.check)
+            result = replication_result.done(prepared, outcomes, request.limit)
+    problem = replication_result.problem(outcomes, result, request.policy, check=call.check)
     if problem is not None:
         raise problem
     return result

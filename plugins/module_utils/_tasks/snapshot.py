@@ -9,14 +9,15 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from .._config.connection_spec import ONE_TOKEN, Spec, connection_spec
 from .._consul.errors import PermissionDenied
 from .._consul.units import parse_duration
-from .._snapshot import partial, report
 from .._snapshot import restore as restoring
+from .._snapshot import restore_prefixes, snapshot_result
 from .._snapshot import save as saving
-from .._snapshot.guard import readable_path
 from .._snapshot.manifest import manifest_path
-from .call import ONE_TOKEN, Call, Result, Spec, Task, connection_spec
+from .._snapshot.save_guards import readable_path
+from .call import Call, Result, Task
 
 SPEC: Spec = dict(
     path={"type": "path", "required": True},
@@ -58,12 +59,12 @@ def perform(call: Call) -> Result:
     """Save, restore everything or restore prefixes, as the options say."""
     if call.params["state"] == "saved":
         return save(call)
-    return restore(call) if call.params["prefixes"] is None else restore_prefixes(call)
+    return restore(call) if call.params["prefixes"] is None else restore_keys(call)
 
 
 def save(call: Call) -> Result:
     options = call.params
-    request = saving.Request(
+    request = saving.SaveRequest(
         path=options["path"],
         name=options["name"],
         stale=options["stale"],
@@ -85,7 +86,7 @@ def save(call: Call) -> Result:
             result["seconds"] = {part: round(seconds, 3) for part, seconds in saved.seconds.items()}
             for warning in saved.warnings:
                 call.warn(warning)
-            result["diff"] = report.table_diff(before, after)
+            result["diff"] = snapshot_result.table_diff(before, after)
             result["snapshot"] = after.as_dict()
         elif before is not None:
             result["snapshot"] = before.as_dict()
@@ -100,7 +101,7 @@ def save(call: Call) -> Result:
 def restore(call: Call) -> Result:
     options = call.params
     path = readable_path(options["path"], "path")
-    request = restoring.Request(
+    request = restoring.RestoreRequest(
         path=path,
         safety_path=Path(options["safety_path"] or path.parent),
         force=options["force"],
@@ -121,51 +122,51 @@ def restore(call: Call) -> Result:
             "path": str(path),
         }
         if prepared.comparison is not None:
-            result["loss"] = report.loss(prepared.comparison, options["limit"])
-            result["diff"] = report.loss_diff(prepared.comparison, options["limit"])
+            result["loss"] = snapshot_result.loss(prepared.comparison, options["limit"])
+            result["diff"] = snapshot_result.loss_diff(prepared.comparison, options["limit"])
         result["datacenter"] = prepared.facts.datacenter
         if decision.action == "drifted":
             call.warn(f"Nothing was restored: {decision.reason}.")
         if decision.action == "unchanged" and not call.check:
-            restoring.settle(request, prepared)
+            restoring.clear_attempt(request, prepared)
         if decision.action == "refused":
-            raise report.refused(decision, result)
+            raise snapshot_result.refused(decision, result)
         if decision.action == "restore":
             result["changed"] = True
             if not call.check:
                 restored = restoring.perform(client, request, prepared, now)
-                result.update(report.restored(restored, options["limit"]), action="restored")
+                result.update(snapshot_result.restored(restored, options["limit"]), action="restored")
                 for warning in restored.warnings:
                     call.warn(warning)
                 if not result["verified"]:
-                    raise report.not_verified(restored, result)
+                    raise snapshot_result.not_verified(restored, result)
     return result
 
 
-def restore_prefixes(call: Call) -> Result:
+def restore_keys(call: Call) -> Result:
     options = call.params
     path, prefixes, prune = readable_path(options["path"], "path"), options["prefixes"], options["prune"]
-    partial.check_prefixes(prefixes)
+    restore_prefixes.check_prefixes(prefixes)
     with call.client() as client:
-        datacenter, contents = partial.wanted(path, prefixes, time.time())
+        datacenter, contents = restore_prefixes.wanted(path, prefixes, time.time())
         if "other_datacenter" not in options["accept"]:
-            partial.check_datacenter(client, datacenter)
+            restore_prefixes.check_datacenter(client, datacenter)
         how = {"prune": prune, "break_locks": "locked_keys" in options["accept"]}
-        plans = [partial.read_plan(client, prefix, contents[prefix], **how) for prefix in prefixes]
+        plans = [restore_prefixes.read_plan(client, prefix, contents[prefix], **how) for prefix in prefixes]
         changed = any(plan.changes or plan.raw for plan in plans)
         result: Result = {
             "changed": changed,
             "action": "restore" if changed else "unchanged",
             "reason": "keys differ from the snapshot" if changed else "the keys are what the snapshot holds",
             "path": str(path),
-            "diff": report.prefix_diff(plans, options["limit"]),
-            "prefixes": [report.prefix_plan(plan) for plan in plans],
+            "diff": snapshot_result.prefix_diff(plans, options["limit"]),
+            "prefixes": [snapshot_result.prefix_plan(plan) for plan in plans],
         }
         if changed and not call.check:
-            done = [partial.apply(client, plan, contents[plan.prefix], **how) for plan in plans]
-            result.update(action="restored", prefixes=[report.prefix_result(found) for found in done])
+            done = [restore_prefixes.apply(client, plan, contents[plan.prefix], **how) for plan in plans]
+            result.update(action="restored", prefixes=[snapshot_result.prefix_result(found) for found in done])
             if any(found.conflicts or found.locked for found in done):
-                raise report.conflicted(done, result)
+                raise snapshot_result.conflicted(done, result)
     return result
 
 

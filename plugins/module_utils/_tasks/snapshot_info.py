@@ -9,12 +9,13 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from .._config.connection_spec import ONE_TOKEN, Spec, connection_spec
 from .._consul.errors import InvalidOption
-from .._consul.files import explained
+from .._consul.private_file import os_errors_as
 from .._consul.units import positive_seconds
-from .._snapshot import catalogue, inspect, report
-from .._snapshot.guard import readable_path
-from .call import ONE_TOKEN, Call, Result, Spec, Task, connection_spec
+from .._snapshot import inspect, snapshot_directory, snapshot_result
+from .._snapshot.save_guards import readable_path
+from .call import Call, Result, Task
 
 SPEC: Spec = dict(
     path={"type": "path", "required": True},
@@ -42,31 +43,31 @@ def look(call: Call) -> Result:
     if options["compare_with"] and options["compare_live"]:
         raise InvalidOption("compare_with and compare_live are both set: compare with one of them at a time.")
     now = time.time()
-    with explained(f"reading {path}"):
+    with os_errors_as(f"reading {path}"):
         is_directory = path.is_dir()
     if is_directory:
         for name in ("key", "compare_with", "compare_live"):
             if options[name]:
                 raise InvalidOption(f"{name} needs a snapshot file, and path {path} is a directory.")
-        entries = catalogue.list_directory(path, verify=options["verify"])
-        return {"changed": False, "snapshots": [report.entry(found, now) for found in entries]}
+        entries = snapshot_directory.list_directory(path, verify=options["verify"])
+        return {"changed": False, "snapshots": [snapshot_result.entry(found, now) for found in entries]}
     return {"changed": False, **file_report(call, path, now)}
 
 
 def file_report(call: Call, path: Path, now: float) -> Result:
     options = call.params
-    surveyed, key = inspect.inspect_file(
+    summary, key = inspect.inspect_file(
         path,
         as_of=now,
         kv_depth=options["kv_depth"] or None,
         kv_prefix=options["kv_prefix"],
         key=options["key"],
     )
-    result: Result = {"snapshot": report.snapshot(surveyed, catalogue.entry(path, verify=True))}
+    result: Result = {"snapshot": snapshot_result.snapshot(summary, snapshot_directory.entry(path, verify=True))}
     if options["kv_depth"]:
-        result["kv"] = report.prefixes(surveyed)
+        result["kv"] = snapshot_result.prefixes(summary)
     if options["key"] is not None:
-        result["key"] = report.key(key, show_value=options["show_value"]) if key else None
+        result["key"] = snapshot_result.key(key, show_value=options["show_value"]) if key else None
     comparison = None
     if options["compare_with"]:
         other = readable_path(options["compare_with"], "compare_with")
@@ -81,8 +82,8 @@ def file_report(call: Call, path: Path, now: float) -> Result:
                 timeout_s=options["stream_timeout"],
             )
     if comparison is not None:
-        result["comparison"] = report.comparison(comparison, options["limit"])
-        result["diff"] = report.comparison_diff(comparison, options["limit"])
+        result["comparison"] = snapshot_result.comparison(comparison, options["limit"])
+        result["diff"] = snapshot_result.comparison_diff(comparison, options["limit"])
     return result
 
 

@@ -1,0 +1,31 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""``consulops alert``: check."""
+
+from __future__ import annotations
+
+import argparse
+
+from ..._config import json_file
+from ..._tasks.alert_check import ALERT_CHECK
+from .. import arguments, rendering
+from .base import Command, Outcome, add_config, make_call
+
+
+def _alert_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config(parser, "consul_alert_check", required=False)
+    arguments.add(parser, ALERT_CHECK.spec)
+
+
+def _alert(options: argparse.Namespace) -> Outcome:
+    read = {} if options.config is None else json_file.read_json(options.config)
+    params = {**read, **arguments.given(options, ALERT_CHECK.spec)}
+    if options.datacenters:
+        params["datacenters"] = [name for text in options.datacenters for name in text.split(",")]
+    result = ALERT_CHECK.work(make_call(ALERT_CHECK, params, options.config or ""))
+    return Outcome(result, rendering.judged(result))
+
+
+COMMANDS = (Command("check", "say what is wrong, and fail if it is bad", _alert, _alert_arguments, rendering.judged),)

@@ -1,0 +1,67 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""RetryPolicy with a Consul that is electing a leader or being restarted: what is worth trying again, and when."""
+
+from __future__ import annotations
+
+import random
+import time
+import typing as t
+
+from . import errors
+
+FIRST_PAUSE_S = 0.25
+LONGEST_PAUSE_S = 2.0
+
+Result = t.TypeVar("Result")
+
+
+def is_transient(error: errors.ConsulError) -> bool:
+    """Tell whether a failure can pass by itself: no leader, no answer, a server error, a rate limit."""
+    if isinstance(error, errors.TLSFailed):
+        return False
+    return isinstance(error, (errors.NoLeader, errors.Unreachable, errors.ServerFailed, errors.TooManyRequests))
+
+
+class BackOff:
+    """Pauses that double from ``first_s`` to ``longest_s``, each shortened by up to half so that many do not return at once."""
+
+    def __init__(
+        self, first_s: float = FIRST_PAUSE_S, longest_s: float = LONGEST_PAUSE_S, chance: random.Random | None = None
+    ) -> None:
+        self._first_s = first_s
+        self._longest_s = longest_s
+        self._next_s = first_s
+        self._chance = chance or random.Random()
+
+    def next_s(self) -> float:
+        """Return the next pause in seconds."""
+        pause_s, self._next_s = self._next_s, min(2 * self._next_s, self._longest_s)
+        return pause_s * self._chance.uniform(0.5, 1.0)
+
+    def reset(self) -> None:
+        """Begin with the first pause again: something worked."""
+        self._next_s = self._first_s
+
+
+class RetryPolicy:
+    """Tries again for at most ``within_s`` seconds after each first failure, with growing pauses and jitter."""
+
+    def __init__(self, within_s: float) -> None:
+        self._within_s = within_s
+
+    def run(self, work: t.Callable[[], Result]) -> Result:
+        """Return what the work gives. It must be safe to repeat. Raises its error when time is up or it will not pass."""
+        deadline, back_off = 0.0, BackOff()
+        while True:
+            try:
+                return work()
+            except errors.ConsulError as error:
+                now = time.monotonic()
+                deadline = deadline or now + self._within_s
+                pause_s = back_off.next_s()
+                if not is_transient(error) or now + pause_s > deadline:
+                    raise
+                time.sleep(pause_s)

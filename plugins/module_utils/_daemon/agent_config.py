@@ -1,0 +1,235 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which agents there are, and how one is configured: a JSON file each, everything in it named and checked."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import typing as t
+from dataclasses import dataclass
+
+from .._config import credentials, json_file
+from .._config.connection_spec import ONE_TOKEN, connection_spec
+from .._config.validation import Spec, checked
+from .._consul import endpoint
+from .._consul.client import Client
+from .._consul.errors import InvalidOption
+from .._consul.kv import is_addressable
+from .._consul.lock import MIN_TTL_S
+from .._consul.units import parse_duration
+from . import demonstration
+from .agent_type import AgentType
+
+AGENTS: dict[str, AgentType] = {"demonstration": demonstration.AGENT_TYPE}
+
+SERVICE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?")  # it becomes part of keys, services, units and host names
+
+# Consul lets a session live for twice its TTL, so that half of ours goes into it.
+# Source: SessionTTLMultiplier in Consul's agent/structs
+TTL_MULTIPLIER = 2
+
+SPEC: Spec = {
+    "agent": {"type": "str", "required": True, "choices": sorted(AGENTS)},
+    "name": {"type": "str"},
+    "connection": {
+        "type": "dict",
+        "options": connection_spec(),
+        "mutually_exclusive": [ONE_TOKEN],
+        "apply_defaults": True,
+    },
+    "lease": {
+        "type": "dict",
+        "apply_defaults": True,
+        "options": {
+            "key": {"type": "str"},
+            "ttl": {"type": "str", "default": "20s"},
+            "lock_delay": {"type": "str", "default": "5s"},
+        },
+    },
+    "service": {
+        "type": "dict",
+        "apply_defaults": True,
+        "options": {
+            "register": {"type": "bool", "default": True},
+            "name": {"type": "str"},
+            "tags": {"type": "list", "elements": "str", "default": []},
+            "check_ttl": {"type": "str", "default": "30s"},
+            "deregister_after": {"type": "str", "default": "72h"},
+        },
+    },
+    "endpoint": {
+        "type": "dict",
+        "apply_defaults": True,
+        "options": {
+            "enabled": {"type": "bool", "default": True},
+            "address": {"type": "str", "default": "127.0.0.1"},
+            "port": {"type": "int", "default": 9180},
+        },
+    },
+    "back_off": {
+        "type": "dict",
+        "apply_defaults": True,
+        "options": {
+            "first": {"type": "str", "default": "500ms"},
+            "longest": {"type": "str", "default": "15s"},
+        },
+    },
+    "step_down_after_failures": {"type": "int", "default": 5},
+    "log_level": {"type": "str", "default": "info", "choices": ["debug", "info", "warning", "error"]},
+    "options": {"type": "dict", "default": {}},
+}
+
+
+@dataclass(frozen=True)
+class Lease:
+    """How one of many becomes the active one. ``session_ttl_s`` is what Consul is told: half of the lease's."""
+
+    key: str
+    session_ttl_s: int
+    lock_delay_s: int
+
+
+@dataclass(frozen=True)
+class Service:
+    """How the agent shows in Consul's catalogue; times in seconds."""
+
+    register: bool
+    name: str
+    tags: tuple[str, ...]
+    check_ttl_s: float
+    deregister_after_s: float
+
+
+@dataclass(frozen=True)
+class Listen:
+    """Where the status endpoint listens."""
+
+    enabled: bool
+    address: str
+    port: int
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """One agent's configuration; times in seconds. ``options`` are those of its agent_type."""
+
+    agent: str
+    name: str
+    connection: endpoint.Endpoint
+    lease: Lease
+    service: Service
+    listen: Listen
+    first_pause_s: float
+    longest_pause_s: float
+    step_down_after_failures: int
+    log_level: str
+    options: t.Mapping[str, t.Any]
+
+    @property
+    def agent_type(self) -> AgentType:
+        """What the agent does."""
+        return AGENTS[self.agent]
+
+
+def read_config(path: str, environ: t.Mapping[str, str]) -> AgentConfig:
+    """Return an agent's configuration. Raises InvalidOption with the file and the path of the key at fault."""
+    try:
+        return make_config(json_file.read_json(path), environ)
+    except InvalidOption as error:
+        raise error if str(error).startswith(path) else InvalidOption(f"{path}: {error}") from None
+
+
+def make_config(given: t.Mapping[str, t.Any], environ: t.Mapping[str, str]) -> AgentConfig:
+    """Return a configuration from data. Raises InvalidOption that begins with the path of the key at fault."""
+    found = checked(SPEC, credentials.located(dict(given), environ))
+    agent_type = AGENTS[found["agent"]]
+    options = checked(agent_type.spec, found["options"], "options", agent_type.mutually_exclusive)
+    agent_type.check(options)
+    name = found["name"] or found["agent"]
+    if not NAME.fullmatch(name):
+        raise InvalidOption(f"name: {name!r} must be lower-case letters, digits and dashes, at most 48 of them.")
+    connection = _at("connection", lambda: endpoint.resolve(found["connection"], environ))
+    with _at("connection", lambda: Client(connection)):
+        pass  # so that a certificate that is not there is said now
+    return AgentConfig(
+        agent=found["agent"],
+        name=name,
+        connection=connection,
+        lease=_lease(found["lease"], name),
+        service=_service(found["service"], name),
+        listen=_listen(found["endpoint"]),
+        first_pause_s=_seconds(found["back_off"]["first"], "back_off.first", 0.01),
+        longest_pause_s=_seconds(found["back_off"]["longest"], "back_off.longest", 0.01),
+        step_down_after_failures=_at_least(found["step_down_after_failures"], 1, "step_down_after_failures"),
+        log_level=found["log_level"],
+        options=options,
+    )
+
+
+def _lease(found: dict[str, t.Any], name: str) -> Lease:
+    key = f"consulops/agents/{name}/lease" if found["key"] is None else found["key"]
+    if not key:
+        raise InvalidOption("lease.key: it is empty; leave it out for the agent's own.")
+    if key.endswith("/") or not is_addressable(key) or not key.isprintable():
+        raise InvalidOption(
+            f"lease.key: {key!r} is not a key that can be locked: it begins or ends with a slash, or has //, /./ or /../ in it."
+        )
+    ttl_s = _seconds(found["ttl"], "lease.ttl", TTL_MULTIPLIER * MIN_TTL_S)
+    # Consul's own limits of a lock delay are 0 and 60 s, those of a TTL 10 s and a day.
+    delay_s = _seconds(found["lock_delay"], "lease.lock_delay", 0, 60)
+    if delay_s != int(delay_s):
+        raise InvalidOption(f"lease.lock_delay: {found['lock_delay']} must be whole seconds.")
+    return Lease(key, int(ttl_s / TTL_MULTIPLIER), int(delay_s))
+
+
+def _service(found: dict[str, t.Any], name: str) -> Service:
+    service = f"consulops-{name}" if found["name"] is None else found["name"]
+    if not SERVICE.fullmatch(service):
+        raise InvalidOption(
+            f"service.name: {service!r} must be letters, digits, dots, dashes and underscores, at most 63 of them."
+        )
+    return Service(
+        register=found["register"],
+        name=service,
+        tags=tuple(found["tags"]),
+        check_ttl_s=_seconds(found["check_ttl"], "service.check_ttl", 3),
+        deregister_after_s=_seconds(found["deregister_after"], "service.deregister_after", 60, 1e7),
+    )
+
+
+def _listen(found: dict[str, t.Any]) -> Listen:
+    if not 1 <= found["port"] <= 65535:
+        raise InvalidOption(f"endpoint.port: {found['port']} is not a port.")
+    try:
+        ipaddress.ip_address("127.0.0.1" if found["address"] == "localhost" else found["address"])
+    except ValueError:
+        raise InvalidOption(f"endpoint.address: {found['address']!r} is no IP address of this host.") from None
+    return Listen(found["enabled"], found["address"], found["port"])
+
+
+def _seconds(text: str, where: str, least: float, most: float = 86400.0) -> float:
+    seconds = _at(where, lambda: parse_duration(text, where))
+    if not least <= seconds <= most:
+        raise InvalidOption(f"{where}: {text} is not between {least:g} and {most:g} seconds.")
+    return seconds
+
+
+def _at_least(number: int, least: int, where: str) -> int:
+    if number < least:
+        raise InvalidOption(f"{where}: {number} is less than {least}.")
+    return number
+
+
+_Value = t.TypeVar("_Value")
+
+
+def _at(where: str, make: t.Callable[[], _Value]) -> _Value:
+    """Return what is made; an error says where in the file it comes from."""
+    try:
+        return make()
+    except InvalidOption as error:
+        raise error if str(error).startswith(where) else InvalidOption(f"{where}: {error}") from None
