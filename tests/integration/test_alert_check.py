@@ -460,7 +460,7 @@ def test_nothing_listens_there() -> None:
 
 def test_the_health_playbook_prints_a_table_and_is_a_gate(single: Datacenter, tmp_path: Path) -> None:
     register_external(single, "ext")
-    variables: dict[str, t.Any] = {"consul_health_url": single.url, "consul_health_rules": QUIET}
+    variables: dict[str, t.Any] = {"consul_connection": {"url": single.url}, "consul_health_rules": QUIET}
     done = run_our_playbook(tmp_path / "run", "health", variables)
     assert done.returncode == 0 and "ok: nothing is wrong" in done.stdout, done.stdout
     set_check(single, "ext", "critical")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The modules as people use them: in playbooks, with module_defaults, verbose, as another user, without libraries."""
+"""Modules and playbooks run by Ansible: with module_defaults, with verbose output, without libraries, with wrong variables."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ import typing as t
 from pathlib import Path
 
 import pytest
+import yaml
+from ansible_collections.consulops.failover.plugins.module_utils._config.connection_spec import connection_spec
 
 from tests.lab.ansible import COLLECTIONS, ModuleFailed, run_module, run_our_playbook, run_playbook
-from tests.lab.consul import Datacenter, Lab, eventually
+from tests.lab.consul import ROOT, Datacenter, Lab, eventually
 
 SAVE = "consulops.failover.consul_snapshot"
 INFO = "consulops.failover.consul_snapshot_info"
@@ -25,7 +27,7 @@ def play(tasks: list[dict[str, t.Any]], **keywords: t.Any) -> list[dict[str, t.A
     return [{"hosts": "localhost", "gather_facts": False, "tasks": tasks, **keywords}]
 
 
-def test_a_play_with_group_defaults_saves_once_and_then_is_ok(secured: Datacenter, tmp_path: Path) -> None:
+def test_a_play_with_group_defaults_saves_once_and_then_changes_nothing(secured: Datacenter, tmp_path: Path) -> None:
     defaults = {"group/consulops.failover.consul": {"url": secured.url, "token": secured.token, "timeout": 5}}
     tasks = [
         {SAVE: {"path": f"{tmp_path}/", "max_age": "1h"}, "register": "saved"},
@@ -42,7 +44,7 @@ def test_a_play_with_group_defaults_saves_once_and_then_is_ok(secured: Datacente
     assert second.returncode == 0 and "changed=0" in second.stdout
 
 
-def test_no_secret_stands_in_verbose_output(secured: Datacenter, tmp_path: Path) -> None:
+def test_verbose_output_holds_no_secret(secured: Datacenter, tmp_path: Path) -> None:
     secured.put("/v1/kv/secret/of/the/house", "hunter2-hunter2")
     plays = play(
         [
@@ -87,7 +89,7 @@ def test_a_missing_library_is_named_with_how_to_install_it(dc1: Datacenter, tmp_
     assert f"({library})" in caught.value.result["msg"] or f" {library} " in caught.value.result["msg"]
 
 
-def test_the_remains_of_two_client_libraries_are_a_missing_library(dc1: Datacenter, tmp_path: Path) -> None:
+def test_an_empty_consul_package_is_reported_as_a_missing_library(dc1: Datacenter, tmp_path: Path) -> None:
     """Removing one of python-consul2 and py-consul leaves the other as an empty package."""
     (tmp_path / "remains" / "consul").mkdir(parents=True)
     (tmp_path / "remains" / "consul" / "__init__.py").touch()
@@ -100,7 +102,7 @@ def test_the_remains_of_two_client_libraries_are_a_missing_library(dc1: Datacent
         )
 
 
-def test_a_lab_stops_what_it_started_and_only_that(tmp_path: Path) -> None:
+def test_a_lab_stops_only_its_own_servers(tmp_path: Path) -> None:
     with Lab(tmp_path / "other") as other:
         keeps = other.datacenter("keeps")
         with Lab(tmp_path / "lab") as lab:
@@ -110,7 +112,7 @@ def test_a_lab_stops_what_it_started_and_only_that(tmp_path: Path) -> None:
         assert keeps.get("/v1/status/leader")
 
 
-def test_a_lab_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+def test_a_lab_ends_with_its_process(tmp_path: Path) -> None:
     program = (
         "import os, sys; from tests.lab.consul import Lab\n"
         f"lab = Lab({str(tmp_path)!r}); server = lab.datacenter().servers[0]\n"
@@ -139,7 +141,37 @@ def test_the_documentation_of_every_module_renders() -> None:
 
 
 @pytest.mark.parametrize("name", ["health", "replicate", "restore"])
-def test_a_controller_that_is_misspelt_ends_nothing_well(tmp_path: Path, name: str) -> None:
+def test_a_controller_outside_the_inventory_is_refused(tmp_path: Path, name: str) -> None:
     done = run_our_playbook(tmp_path / "run", name, {f"consul_{name}_controller": "consull1.example.com"})
     assert done.returncode != 0
-    assert f"consul_{name}_controller is consull1.example.com, which the inventory does not know" in done.stdout
+    assert f"consul_{name}_controller is consull1.example.com, which is not in the inventory" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "variable"),
+    [
+        ("health", "consul_connection"),
+        ("restore", "consul_connection"),
+        ("replicate", "consul_connection"),
+        ("replicate", "consul_replicate_source"),
+        ("replicate", "consul_replicate_destination"),
+    ],
+)
+def test_an_unknown_connection_option_is_refused(tmp_path: Path, name: str, variable: str) -> None:
+    """``force`` is an option of a module: as a default it would switch the module's guard off."""
+    options = {"url": "http://127.0.0.1:1", "token": "s3cret-token", "force": True}
+    done = run_our_playbook(tmp_path / "run", name, {variable: options}, "-vvv")
+    output = " ".join(done.stdout.split())
+    assert done.returncode != 0 and f"{variable} has no option named force; it takes url, datacenter," in output
+    assert "s3cret-token" not in output
+
+
+@pytest.mark.parametrize("name", ["health", "replicate", "restore"])
+def test_a_connection_that_is_not_a_dictionary_is_refused(tmp_path: Path, name: str) -> None:
+    done = run_our_playbook(tmp_path / "run", name, {"consul_connection": "https://consul.example.com:8501"})
+    assert done.returncode != 0 and "consul_connection is not a dictionary" in " ".join(done.stdout.split())
+
+
+def test_the_playbooks_take_every_connection_option_of_the_modules() -> None:
+    tasks = yaml.safe_load((ROOT / "playbooks" / "tasks" / "check_connection.yml").read_text(encoding="utf-8"))
+    assert tasks[0]["vars"]["consulops_connection_options"] == list(connection_spec())

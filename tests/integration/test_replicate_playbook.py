@@ -20,16 +20,16 @@ from .test_replicate import Task, numbered
 
 def variables_of(task: Task, tmp_path: Path) -> dict[str, t.Any]:
     return {
+        "consul_connection": {"url": task.one.url},
         "consul_replicate_source": {"datacenter": "east"},
         "consul_replicate_destination": {"url": task.two.url},
-        "consul_replicate_url": task.one.url,
         "consul_replicate_prefixes": [{"source": task.prefix}],
         "consul_replicate_name": task.options["name"],
         "consul_replicate_report": tmp_path / "report.json",
     }
 
 
-def test_the_playbook_shows_the_plan_copies_reports_and_is_then_quiet(
+def test_the_playbook_shows_the_plan_copies_reports_and_then_changes_nothing(
     federation: tuple[Datacenter, Datacenter], tmp_path: Path
 ) -> None:
     task = Task(*federation)
@@ -57,7 +57,7 @@ def test_the_playbook_shows_the_plan_copies_reports_and_is_then_quiet(
     assert len(task.read(task.two)) == 11
 
 
-def test_a_run_that_fails_is_reported_and_a_list_may_be_a_text(
+def test_a_failed_run_is_reported_and_prefixes_may_be_json_text(
     federation: tuple[Datacenter, Datacenter], tmp_path: Path
 ) -> None:
     task = Task(*federation)
@@ -72,14 +72,14 @@ def test_a_run_that_fails_is_reported_and_a_list_may_be_a_text(
 
 
 @pytest.mark.parametrize("given", [..., None, [], 5, "app/", {"source": "app/"}, ["app/"]])
-def test_the_playbook_needs_to_know_what_to_copy(tmp_path: Path, given: object) -> None:
+def test_the_playbook_refuses_to_run_without_a_list_of_prefixes(tmp_path: Path, given: object) -> None:
     variables = {} if given is ... else {"consul_replicate_prefixes": given}
     done = run_our_playbook(tmp_path / "run", "replicate", variables)
-    said = " ".join(done.stdout.split())
-    assert done.returncode != 0 and "Name what to copy with consul_replicate_prefixes, a list" in said
+    output = " ".join(done.stdout.split())
+    assert done.returncode != 0 and "Name what to copy with consul_replicate_prefixes, a list" in output
 
 
-def test_defaults_of_the_action_group_reach_both_sides(
+def test_defaults_of_the_action_group_apply_to_both_sides(
     federation: tuple[Datacenter, Datacenter], tmp_path: Path
 ) -> None:
     task = Task(*federation)

@@ -12,6 +12,8 @@ import time
 import typing as t
 from pathlib import Path
 
+import pytest
+
 from tests.lab.ansible import run_module, run_our_playbook
 from tests.lab.consul import Datacenter, Lab, eventually
 from tests.lab.fill import fill
@@ -26,11 +28,11 @@ def save(at: Datacenter, path: Path) -> Path:
 
 
 def changed(done: Done) -> int:
-    """How many tasks changed something, over all hosts."""
+    """Return how many tasks changed something, over all hosts."""
     return sum(int(line.split("changed=")[1].split()[0]) for line in done.stdout.splitlines() if "changed=" in line)
 
 
-def test_the_playbook_asks_plans_restores_verifies_and_is_then_quiet(lab: Lab, tmp_path: Path) -> None:
+def test_the_playbook_plans_asks_for_confirmation_restores_and_then_changes_nothing(lab: Lab, tmp_path: Path) -> None:
     datacenter = lab.datacenter(acl=True)
     fill(datacenter, keys=50)
     path = save(datacenter, tmp_path / "good.snap")
@@ -40,8 +42,7 @@ def test_the_playbook_asks_plans_restores_verifies_and_is_then_quiet(lab: Lab, t
     reload = f"env CONSUL_HTTP_TOKEN={server.token} {server.binary} reload -http-addr={server.url}"
     variables: dict[str, t.Any] = {
         "consul_restore_path": path,
-        "consul_restore_url": datacenter.url,
-        "consul_restore_token": datacenter.token,
+        "consul_connection": {"url": datacenter.url, "token": datacenter.token},
         "consul_restore_report": tmp_path / "report.json",
         "consul_restore_agents": "localhost",
         "consul_restore_reload_command": reload,
@@ -74,7 +75,7 @@ def test_the_playbook_asks_plans_restores_verifies_and_is_then_quiet(lab: Lab, t
     assert again.returncode == 0 and changed(again) == 0, again.stdout
 
 
-def test_a_federation_is_restored_in_the_order_that_is_given(lab: Lab, tmp_path: Path) -> None:
+def test_a_federation_is_restored_in_the_given_order(lab: Lab, tmp_path: Path) -> None:
     one, two = lab.datacenter("dc1"), lab.datacenter("dc2")
     lab.join_wan(one, two)
     paths = []
@@ -84,7 +85,7 @@ def test_a_federation_is_restored_in_the_order_that_is_given(lab: Lab, tmp_path:
         datacenter.put("/v1/kv/x", "y")
     variables = {
         "consul_restore_paths": [str(path) for path in paths],
-        "consul_restore_url": one.url,
+        "consul_connection": {"url": one.url},
         "consul_restore_agents": "nobody",
     }
     for half in ("dc1", "dc2"):
@@ -98,12 +99,36 @@ def test_a_federation_is_restored_in_the_order_that_is_given(lab: Lab, tmp_path:
         assert tables(datacenter.snapshot()) == tables(path.read_bytes())
 
 
+def test_one_snapshot_is_restored_through_another_datacenter_from_a_controller_named_by_a_pattern(
+    lab: Lab, tmp_path: Path
+) -> None:
+    near, far = lab.datacenter("dc1"), lab.datacenter("dc2")
+    lab.join_wan(near, far)
+    fill(far, keys=20)
+    path = save(far, tmp_path / "dc2.snap")
+    far.put("/v1/kv/x", "y")
+    (tmp_path / "inventory").write_text("[operators]\nlocalhost\n", encoding="utf-8")
+    variables = {
+        "consul_restore_path": path,
+        "consul_connection": {"url": near.url, "datacenter": "dc2"},
+        "consul_restore_confirm": "dc2",
+        "consul_restore_controller": "operators[0]",
+        "consul_restore_agents": "localhost",
+        "consul_restore_reload_command": f"touch {tmp_path}/reloaded",
+    }
+    done = run_our_playbook(tmp_path / "run", "restore", variables, "-i", str(tmp_path / "inventory"))
+    assert done.returncode == 0, done.stdout
+    assert tables(far.snapshot()) == tables(path.read_bytes())
+    assert (tmp_path / "reloaded").exists()
+
+
 def test_several_controllers_are_refused(tmp_path: Path) -> None:
     variables = {"consul_restore_path": "/nowhere.snap", "consul_restore_controller": "all"}
     done = run_our_playbook(tmp_path / "run", "restore", variables, "-i", "one,two")
     assert done.returncode != 0 and "names 2 hosts; each would send a restore" in done.stdout.replace("\n", " ")
 
 
-def test_without_a_snapshot_it_says_how_to_name_one(tmp_path: Path) -> None:
-    done = run_our_playbook(tmp_path / "run", "restore", {})
+@pytest.mark.parametrize("given", [{}, {"consul_restore_paths": []}, {"consul_restore_paths": "/nowhere.snap"}])
+def test_the_playbook_refuses_to_run_without_a_snapshot(tmp_path: Path, given: dict[str, t.Any]) -> None:
+    done = run_our_playbook(tmp_path / "run", "restore", given)
     assert done.returncode != 0 and "consul_restore_path=/path/to/file.snap" in done.stdout
