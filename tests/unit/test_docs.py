@@ -1,0 +1,115 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The guides: their examples use options, variables and commands that exist, and their links lead somewhere."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import typing as t
+from pathlib import Path
+
+import yaml
+from ansible_collections.consulops.failover.plugins.module_utils._cli import main as cli
+from ansible_collections.consulops.failover.plugins.module_utils._config.validation import checked
+from ansible_collections.consulops.failover.plugins.module_utils._tasks import (
+    alert_check,
+    replicate,
+    snapshot,
+    snapshot_info,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+GUIDES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("roles/*/README.md")])
+TASKS = {
+    "consul_snapshot": snapshot.SNAPSHOT,
+    "consul_snapshot_info": snapshot_info.SNAPSHOT_INFO,
+    "consul_kv_replicate": replicate.REPLICATE,
+    "consul_alert_check": alert_check.ALERT_CHECK,
+}
+PLAYBOOKS = {path.stem: path for path in (ROOT / "playbooks").glob("*.yml")}
+PLAYBOOK_TEXT = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "playbooks").rglob("*.yml"))
+
+
+def blocks(language: str) -> t.Iterator[tuple[Path, str]]:
+    """Give every code block in a language with the guide that it stands in."""
+    for guide in GUIDES:
+        for block in re.findall(rf"^```{language}\n(.*?)^```", guide.read_text(encoding="utf-8"), re.M | re.S):
+            yield guide, block
+
+
+def tasks_in(data: t.Any) -> t.Iterator[tuple[str, dict[str, t.Any]]]:
+    """Give the modules of this collection in a play or a list of tasks, with their options."""
+    if isinstance(data, list):
+        for item in data:
+            yield from tasks_in(item)
+    elif isinstance(data, dict):
+        for key, value in data.items():
+            name = key.rpartition(".")[2] if isinstance(key, str) else ""
+            if name in TASKS and isinstance(value, dict):
+                yield name, value
+            else:
+                yield from tasks_in(value)
+
+
+def console_lines() -> t.Iterator[list[str]]:
+    """Give the words of every command line, without comments and with continued lines joined."""
+    for _guide, block in blocks("console"):
+        for line in block.replace("\\\n", " ").splitlines():
+            if line.startswith("$ "):
+                yield shlex.split(line[2:], comments=True)
+
+
+def test_the_tasks_of_the_guides_use_options_that_exist() -> None:
+    found = [task for _guide, block in blocks("yaml") for task in tasks_in(yaml.safe_load(block))]
+    assert {name for name, _options in found} == set(TASKS)
+    for name, options in found:
+        checked(TASKS[name].spec, options, name, TASKS[name].mutually_exclusive)
+
+
+def test_the_configuration_files_of_the_guides_can_be_used() -> None:
+    found = [json.loads(block) for _guide, block in blocks("json")]
+    assert found
+    for options in found:
+        checked(replicate.REPLICATE.spec, options, "replicate.json", replicate.REPLICATE.mutually_exclusive)
+
+
+def test_the_command_lines_of_the_guides_are_understood() -> None:
+    lines = [words[words.index("consulops") + 1 :] for words in console_lines() if "consulops" in words]
+    assert len(lines) > 10
+    for words in lines:
+        cli._parser(words[0]).parse_args(words)
+
+
+def test_the_guides_name_playbooks_and_variables_that_exist() -> None:
+    playbooks = [words[1] for words in console_lines() if words[0] == "ansible-playbook" and "." in words[1]]
+    assert playbooks
+    assert {name.rpartition(".")[2] for name in playbooks if name.startswith("consulops.")} <= set(PLAYBOOKS)
+    for guide in GUIDES:
+        if guide.name == "CHANGELOG.md":
+            continue
+        text = guide.read_text(encoding="utf-8")
+        for variable in re.findall(r"\bconsul_(?:restore|replicate|health)_[a-z_]+\b|\bconsul_connection\b", text):
+            assert re.search(rf"\b{variable}\b", PLAYBOOK_TEXT), f"{guide.name}: no playbook has {variable}"
+
+
+def test_the_links_of_the_guides_lead_to_files_and_headings() -> None:
+    for guide in GUIDES:
+        for target in re.findall(r"\]\(([^)\s]+)\)", guide.read_text(encoding="utf-8")):
+            if "://" in target:
+                continue
+            name, _hash, anchor = target.partition("#")
+            path = (guide.parent / name).resolve() if name else guide
+            assert path.exists(), f"{guide.name}: {target}"
+            assert not anchor or anchor in anchors(path), f"{guide.name}: {target}"
+
+
+def anchors(path: Path) -> set[str]:
+    """Return the anchors of a guide's headings, as GitHub makes them, and those that it sets itself."""
+    text = path.read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.+)$", text, re.M)
+    made = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return made | set(re.findall(r'<a id="([^"]+)">', text))
