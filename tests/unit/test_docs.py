@@ -14,7 +14,6 @@ from pathlib import Path
 
 import yaml
 from ansible_collections.consulops.failover.plugins.module_utils._cli import main as cli
-from ansible_collections.consulops.failover.plugins.module_utils._config.validation import checked
 from ansible_collections.consulops.failover.plugins.module_utils._tasks import (
     alert_check,
     replicate,
@@ -55,6 +54,18 @@ def tasks_in(data: t.Any) -> t.Iterator[tuple[str, dict[str, t.Any]]]:
                 yield from tasks_in(value)
 
 
+def check_options(spec: t.Mapping[str, t.Any], options: t.Any, path: str) -> None:
+    """Assert that every option of a task, nested ones included, exists and has one of its choices."""
+    for name, value in options.items():
+        assert name in spec, f"{path}.{name} does not exist"
+        rules = spec[name]
+        values = value if isinstance(value, list) else [value]
+        assert not rules.get("choices") or set(values) <= set(rules["choices"]), f"{path}.{name}: {value}"
+        for nested in values:
+            if isinstance(nested, dict) and "options" in rules:
+                check_options(rules["options"], nested, f"{path}.{name}")
+
+
 def console_lines() -> t.Iterator[list[str]]:
     """Give the words of every command line, without comments and with continued lines joined."""
     for _guide, block in blocks("console"):
@@ -67,14 +78,14 @@ def test_the_tasks_of_the_guides_use_options_that_exist() -> None:
     found = [task for _guide, block in blocks("yaml") for task in tasks_in(yaml.safe_load(block))]
     assert {name for name, _options in found} == set(TASKS)
     for name, options in found:
-        checked(TASKS[name].spec, options, name, TASKS[name].mutually_exclusive)
+        check_options(TASKS[name].spec, options, name)
 
 
 def test_the_configuration_files_of_the_guides_can_be_used() -> None:
     found = [json.loads(block) for _guide, block in blocks("json")]
     assert found
     for options in found:
-        checked(replicate.REPLICATE.spec, options, "replicate.json", replicate.REPLICATE.mutually_exclusive)
+        check_options(replicate.REPLICATE.spec, options, "replicate.json")
 
 
 def test_the_command_lines_of_the_guides_are_understood() -> None:
