@@ -4,7 +4,7 @@
 
 """consul_kv_replicate between two real datacenters: what it copies, keeps, deletes and refuses.
 
-The first half is the list of what consul-replicate was seen doing to people's keys.
+The first half covers what consul-replicate was observed doing to users' keys.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _numbers = itertools.count(1)
 
 
 class Task:
-    """A task that copies a folder of its own from one datacenter to another, under a name of its own."""
+    """A task that copies a unique folder from one datacenter to another, under a unique name."""
 
     def __init__(self, one: Datacenter, two: Datacenter) -> None:
         self.one, self.two = one, two
@@ -42,15 +42,15 @@ class Task:
         }
 
     def run(self, **options: t.Any) -> dict[str, t.Any]:
-        """Run it; a whole result, which must not have failed."""
+        """Run the module and return its result. It must not fail."""
         return run_module("consul_kv_replicate", **{**self.options, **options})
 
     def row(self, **options: t.Any) -> dict[str, t.Any]:
-        """Run it and return what is said of its only prefix."""
+        """Run the module and return the result's row for its only prefix."""
         return dict(self.run(**options)["prefixes"][0])
 
     def fails(self, **options: t.Any) -> dict[str, t.Any]:
-        """Run it; it must fail. Returns what it said."""
+        """Run the module, which must fail, and return its result."""
         with pytest.raises(ModuleFailed) as failure:
             self.run(**options)
         return failure.value.result
@@ -79,7 +79,7 @@ def counts(row: t.Mapping[str, t.Any]) -> tuple[int, int, int, int]:
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# What harmed people's keys
+# What consul-replicate does to keys
 
 
 def test_an_emptied_source_deletes_nothing(task: Task) -> None:
@@ -98,17 +98,17 @@ def test_an_emptied_source_deletes_nothing(task: Task) -> None:
     assert task.read(task.two) == {}
 
 
-def test_a_misspelt_source_deletes_nothing(task: Task) -> None:
+def test_a_misspelt_source_prefix_deletes_nothing(task: Task) -> None:
     task.write(task.one, **numbered(50))
     task.run()
     misspelt = {"source": task.prefix.replace("task", "tsk"), "destination": task.prefix}
     assert "accept: [other_source]" in task.fails(prefixes=[misspelt])["msg"]
     said = task.fails(prefixes=[misspelt], accept=["other_source"], delete="all")["msg"]
-    assert "is the prefix spelt right" in said
+    assert "check the spelling of the prefix" in said
     assert len(task.read(task.two)) == 50
 
 
-def test_local_keys_below_the_prefix_stay(task: Task) -> None:
+def test_keys_that_only_the_destination_has_are_kept(task: Task) -> None:
     task.write(task.two, **numbered(49))
     task.write(task.one, only="1")
     row = task.row()
@@ -130,19 +130,19 @@ def narrow(task: Task, rules: str) -> dict[str, t.Any]:
     return {"url": task.one.url, "token": new_token(task.one, rules, f"narrow-{next(_numbers)}")}
 
 
-def test_a_token_that_may_not_read_the_source_is_no_empty_source(
+def test_a_source_that_the_token_may_not_read_is_not_an_empty_source(
     secure_source: Datacenter, federation: tuple[Datacenter, Datacenter]
 ) -> None:
     task = Task(secure_source, federation[1])
     task.write(task.one, **numbered(50))
     task.run()
-    blind = narrow(task, 'agent_prefix "" { policy = "read" }')
-    said = task.fails(source=blind, allow_empty_source=True, max_deletes=1000)["msg"]
+    unreadable = narrow(task, 'agent_prefix "" { policy = "read" }')
+    said = task.fails(source=unreadable, allow_empty_source=True, max_deletes=1000)["msg"]
     assert "The source's token may not read below" in said and f'key_prefix "{task.prefix}"' in said
     assert len(task.read(task.two)) == 50
 
 
-def test_keys_that_a_token_may_not_see_are_not_gone(
+def test_keys_that_the_token_may_not_read_are_not_deleted(
     secure_source: Datacenter, federation: tuple[Datacenter, Datacenter]
 ) -> None:
     task = Task(secure_source, federation[1])
@@ -154,13 +154,13 @@ def test_keys_that_a_token_may_not_see_are_not_gone(
     narrowed = narrow(task, rules)
     planned = task.fails(source=narrowed, check=True)
     assert (planned["changed"], planned["prefixes"][0]["counts"]["deferred_deletes"]) == (True, 3), (
-        "check mode says it too"
+        "check mode reports it too"
     )
     found = task.fails(source=narrowed)
     assert "absent cannot be told from denied" in found["msg"] and f"{task.prefix}secret/a" in found["msg"]
     row = found["prefixes"][0]
     assert counts(row) == (0, 1, 0, 49) and row["counts"]["deferred_deletes"] == 3
-    assert len(task.read(task.two)) == 53, "a key was deleted although nobody could tell that it was gone"
+    assert len(task.read(task.two)) == 53, "a key was deleted that was not confirmed to be gone"
     assert task.row()["deleted"] == 1
 
 
@@ -179,7 +179,7 @@ def test_a_source_that_was_restored_or_rebuilt_converges(lab: Lab, tmp_path: Pat
     assert counts(row) == (0, 60, 0, 0)
     assert task.read(two) == task.read(one) and task.read(two)["k007"][0] == b"first7"
 
-    # A new datacenter of the same name: its indexes begin anew, far below those that were copied.
+    # A new datacenter with the same name: its indexes start again, far below those of the copied keys.
     before = task.run()["prefixes"][0]["source_index"]
     one.servers[0].stop()
     with Lab(tmp_path / "rebuilt") as another:
@@ -193,7 +193,7 @@ def test_a_source_that_was_restored_or_rebuilt_converges(lab: Lab, tmp_path: Pat
         assert task.read(two) == task.read(rebuilt)
 
 
-def test_hand_edits_and_hand_deletes_are_reported_kept_or_healed(task: Task) -> None:
+def test_edits_and_deletions_by_hand_are_reported_kept_or_overwritten(task: Task) -> None:
     task.write(task.one, **numbered(5))
     task.run()
     task.write(task.two, k001="by hand")
@@ -206,13 +206,13 @@ def test_hand_edits_and_hand_deletes_are_reported_kept_or_healed(task: Task) -> 
     row = task.row(on_conflict="keep")
     assert (counts(row), row["counts"]["conflicts"]) == ((0, 0, 0, 3), 2)
     assert task.run(on_conflict="keep")["changed"] is False
-    # The same value written again at the source moves no index and repairs nothing by itself.
+    # Writing the same value again at the source changes no index and repairs nothing by itself.
     task.write(task.one, k001="v1")
     assert counts(task.row(on_conflict="overwrite")) == (1, 1, 0, 3)
     assert task.read(task.two) == task.read(task.one)
 
 
-def test_what_was_there_before_is_not_overwritten_unasked(task: Task) -> None:
+def test_keys_that_existed_before_are_not_overwritten_by_default(task: Task) -> None:
     task.write(task.one, a="theirs", b="same")
     task.write(task.two, a="ours", b="same")
     found = task.fails()
@@ -221,7 +221,7 @@ def test_what_was_there_before_is_not_overwritten_unasked(task: Task) -> None:
     assert counts(task.row(on_conflict="overwrite")) == (0, 1, 0, 1)
 
 
-def test_flags_alone_are_a_change(task: Task) -> None:
+def test_different_flags_are_a_change(task: Task) -> None:
     task.write(task.one, a=(b"x", 1))
     task.run()
     task.write(task.one, a=(b"x", 2))
@@ -229,12 +229,14 @@ def test_flags_alone_are_a_change(task: Task) -> None:
     assert task.read(task.two) == {"a": (b"x", 2)}
 
 
-def test_one_source_can_go_to_two_places(task: Task) -> None:
+def test_one_source_can_be_copied_to_two_destinations(task: Task) -> None:
     task.write(task.one, a="1")
-    places = [task.prefix, f"copy-of-{task.prefix}"]
-    result = task.run(prefixes=[{"source": task.prefix, "destination": place} for place in places])
+    destinations = [task.prefix, f"copy-of-{task.prefix}"]
+    result = task.run(prefixes=[{"source": task.prefix, "destination": destination} for destination in destinations])
     assert [row["created"] for row in result["prefixes"]] == [1, 1]
-    assert [keys.read(task.two, place) for place in places] == [{f"{place}a": (b"1", 0)} for place in places]
+    assert [keys.read(task.two, prefix) for prefix in destinations] == [
+        {f"{prefix}a": (b"1", 0)} for prefix in destinations
+    ]
 
 
 @pytest.mark.parametrize(
@@ -244,8 +246,18 @@ def test_one_source_can_go_to_two_places(task: Task) -> None:
         ({"prefixes": [{"source": "app"}]}, "Write 'app/'"),
         ({"prefixes": [{"source": "app/", "exclude": ["app/x"]}]}, "repeats the prefix"),
         ({"prefixes": []}, "empty list"),
-        ({"prefixes": [{"source": "a/", "colour": "red"}]}, "Unsupported parameters"),
-        ({"prefixes": [{"source": "a/", "delete": "some"}]}, "must be one of"),
+        ({"prefixes": ["b/", {"source": "a/", "colour": "red"}]}, "prefixes[1].colour: "),
+        ({"prefixes": [{"source": "a/", "delete": "some"}]}, "prefixes[0].delete: 'some'"),
+        ({"prefixes": [{"source": "a/", "include": {"a": 1}}]}, "prefixes[0].include: "),
+        ({"prefixes": [{"source": "a/", "exclude": ["x", None]}]}, "prefixes[0].exclude[1]: "),
+        ({"prefixes": [{"source": "a/", "destination": ["b/"]}]}, "prefixes[0].destination: "),
+        ({"prefixes": [{"destination": "a/"}]}, "prefixes[0]: the source is not set"),
+        ({"prefixes": ["a/", 5]}, "prefixes[1]: 5 is not a prefix"),
+        ({"prefixes": ["a/", None]}, "prefixes[1]: null is not a prefix"),
+        ({"prefixes": ["a/", ["b/"]]}, "prefixes[1]: a list is not a prefix"),
+        ({"prefixes": ""}, "prefixes[0]: an empty string does not name a folder"),
+        ({"prefixes": ["app/@dc1"]}, "source: {datacenter: dc1}, prefixes: [app/]"),
+        ({"prefixes": ["/app/"]}, "write 'app/'"),
         ({"source": {"url": "ftp://x"}}, "unknown scheme"),
         ({"source": {"token": "one-or-the-other", "token_file": "/b"}}, "mutually exclusive"),
         ({"destination": {}}, "copied onto itself"),
@@ -255,15 +267,15 @@ def test_one_source_can_go_to_two_places(task: Task) -> None:
         ({"concurrency": 0}, "concurrency"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_before_anything_is_asked(options: dict[str, t.Any], said: str) -> None:
-    # Nothing listens there: an answer about the option shows that nobody was asked.
+def test_options_that_make_no_sense_are_refused_before_any_request(options: dict[str, t.Any], said: str) -> None:
+    # Nothing listens there: an error about the option shows that no request was sent.
     base = {"url": "http://127.0.0.1:9", "destination": {"datacenter": "dc2"}, "prefixes": [{"source": "a/"}]}
     with pytest.raises(ModuleFailed) as failure:
         run_module("consul_kv_replicate", **{**base, **options})
     assert said in failure.value.result["msg"]
 
 
-def test_exclude_has_boundaries_and_protects_both_sides(task: Task) -> None:
+def test_exclude_matches_whole_names_and_applies_to_both_sides(task: Task) -> None:
     place = f"to/{task.prefix}"
     task.write(task.one, **{"5": "s", "50": "s", "x/tmp/a": "s", "keep": "s"})
     local = {f"{place}5": "local", f"{place}{place}5": "local", f"{place}x/tmp/b": "local", f"{place}gone": "local"}
@@ -275,7 +287,7 @@ def test_exclude_has_boundaries_and_protects_both_sides(task: Task) -> None:
     assert left.keys() == local.keys() - {f"{place}gone"} | {f"{place}50", f"{place}keep"}
 
 
-def test_an_exclude_may_come_and_go(task: Task) -> None:
+def test_an_exclude_can_be_added_and_removed_again(task: Task) -> None:
     task.write(task.one, **{"a": "1", "b/x": "1", "b/y": "1"})
     task.run()
     excluding = [{"source": task.prefix, "exclude": ["b"]}]
@@ -283,11 +295,11 @@ def test_an_exclude_may_come_and_go(task: Task) -> None:
     task.write(task.one, **{"b/y": "2", "b/z": "1"})
     assert counts(task.row(prefixes=excluding)) == (0, 0, 0, 1)
     assert task.read(task.two).keys() == {"a", "b/x", "b/y"}
-    assert counts(task.row()) == (1, 1, 1, 1), "what was excluded is caught up with, deletions too"
+    assert counts(task.row()) == (1, 1, 1, 1), "what was excluded is copied and deleted now"
     assert task.read(task.two) == task.read(task.one)
 
 
-def test_only_what_is_included_is_copied(task: Task) -> None:
+def test_only_included_keys_are_copied(task: Task) -> None:
     task.write(task.one, **{"web/a": "1", "db/a": "1", "web2": "1"})
     assert task.row(prefixes=[{"source": task.prefix, "include": ["web"]}])["created"] == 1
     assert task.read(task.two).keys() == {"web/a"}
@@ -295,13 +307,13 @@ def test_only_what_is_included_is_copied(task: Task) -> None:
     assert "no key below" in said and "that takes part" in said
 
 
-def test_names_that_no_address_can_carry_are_copied(task: Task) -> None:
+def test_names_that_a_url_cannot_carry_are_copied(task: Task) -> None:
     odd = {"a//b": "1", "a/../b": "2", "tab\there": "3", "z": "4", "sp ace": "5", "ü": "6", "%2F": "7", "?#+@:": "8"}
     task.write(task.one, **odd)
     row = task.row()
     assert row["created"] == len(odd) and row["verified"] is True
     assert task.read(task.two) == task.read(task.one)
-    # Far more than one shard, so that names have to be cut.
+    # Many more keys than fit into one shard, so the names must be split.
     task.write(task.one, **{f"{name}/{number}": "x" for name in odd for number in range(200)})
     assert task.row()["created"] == 200 * len(odd)
     assert task.read(task.two) == task.read(task.one)
@@ -311,7 +323,7 @@ def test_names_that_no_address_can_carry_are_copied(task: Task) -> None:
     assert task.read(task.two) == task.read(task.one)
 
 
-def test_a_key_that_cannot_be_copied_is_named_and_the_rest_goes_on(task: Task) -> None:
+def test_a_key_that_cannot_be_copied_is_named_and_the_others_are_copied(task: Task) -> None:
     task.write(task.one, **numbered(100))
     task.run()
     task.delete(task.one, "k000")
@@ -324,7 +336,7 @@ def test_a_key_that_cannot_be_copied_is_named_and_the_rest_goes_on(task: Task) -
     assert {"k000", "later"} <= task.read(task.two).keys()
 
 
-def test_a_value_that_is_too_large_for_the_destination_is_quarantined(
+def test_a_value_that_is_too_large_for_the_destination_is_unwritable(
     lab: Lab, federation: tuple[Datacenter, Datacenter]
 ) -> None:
     small = lab.datacenter("small", extra={"limits": {"kv_max_value_size": 1000}})
@@ -340,11 +352,19 @@ def test_a_value_that_is_too_large_for_the_destination_is_quarantined(
     assert task.row(prefixes=[{"source": task.prefix, "exclude": ["huge", "huge2"]}])["unchanged"] == 71
 
 
+def test_a_string_in_prefixes_is_a_folder(task: Task) -> None:
+    folder, other = f"{task.prefix}a/", f"{task.prefix}b/"
+    keys.write(task.one, {f"{folder}k": "1", f"{other}k": "2"})
+    result = task.run(prefixes=[folder, {"source": other, "destination": f"copy-of-{other}", "exclude": [5]}])
+    assert [(row["source"], row["created"]) for row in result["prefixes"]] == [(folder, 1), (other, 1)]
+    assert task.run(prefixes=folder)["changed"] is False, "Ansible makes a list of a single string"
+
+
 # ---------------------------------------------------------------------------------------------------------------
 # What is copied
 
 
-def test_values_names_and_flags_survive_byte_for_byte(task: Task) -> None:
+def test_values_names_and_flags_are_copied_byte_for_byte(task: Task) -> None:
     task.write(
         task.one,
         **{
@@ -372,7 +392,7 @@ def test_large_values_are_read_in_small_parts(task: Task) -> None:
     assert task.row()["unchanged"] == 20
 
 
-def test_the_whole_store_can_be_copied_but_never_our_own_keys(lab: Lab) -> None:
+def test_the_whole_store_can_be_copied_without_the_reserved_folder(lab: Lab) -> None:
     one, two = lab.datacenter("dc1"), lab.datacenter("dc2")
     keys.write(one, {"a": "1", "consulops/replication/x/state": "not a copy", "consulopsish": "1", "z/z": "1"})
     result = run_module(
@@ -388,7 +408,7 @@ def test_the_whole_store_can_be_copied_but_never_our_own_keys(lab: Lab) -> None:
     )
 
 
-def test_check_mode_says_what_a_run_does_and_writes_nothing(task: Task) -> None:
+def test_check_mode_reports_what_a_run_does_and_writes_nothing(task: Task) -> None:
     task.write(task.one, **numbered(10))
     task.run()
     task.write(task.one, k000="new", **{"secret": "hunter2"})
@@ -406,7 +426,7 @@ def test_check_mode_says_what_a_run_does_and_writes_nothing(task: Task) -> None:
     assert (again["changed"], again["diff"]) == (False, {"before": "", "after": ""})
 
 
-def test_values_are_in_the_diff_only_when_asked_for(task: Task) -> None:
+def test_values_are_in_the_diff_only_with_diff_values(task: Task) -> None:
     task.write(task.one, password="hunter2")
     assert "hunter2" not in json.dumps(task.run(check=True, diff=True))
     assert "hunter2" in task.run(check=True, diff=True, diff_values=True)["diff"]["after"]
@@ -421,7 +441,7 @@ def test_the_diff_and_the_lists_are_limited_and_everything_is_counted(task: Task
     assert (len(row["to_delete"]), row["counts"]["to_delete"], row["deleted"]) == (10, 20, 20)
 
 
-def test_a_run_fails_by_what_is_wrong_however_little_is_listed(task: Task) -> None:
+def test_a_run_fails_for_every_problem_however_few_are_listed(task: Task) -> None:
     task.write(task.one, **numbered(3))
     task.run()
     task.write(task.two, k001="edited")
@@ -431,7 +451,7 @@ def test_a_run_fails_by_what_is_wrong_however_little_is_listed(task: Task) -> No
         row = found["prefixes"][0]
         assert (row["conflicts"], row["counts"]["conflicts"], row["counts"]["deferred_deletes"]) == ([], 1, 1)
         assert f"{task.prefix}k001 (edited at the destination)" in found["msg"]
-        assert found["diff"] == {"before": "", "after": ""}, "what is held back is not shown as deleted"
+        assert found["diff"] == {"before": "", "after": ""}, "deferred deletions are not shown as deleted"
         assert ".." not in found["msg"]
 
 
@@ -464,10 +484,10 @@ def test_stale_reads_work_and_are_bounded(task: Task) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# What is owned, locked, turned round
+# Ownership, locks, direction
 
 
-def test_only_keys_that_it_wrote_and_nobody_changed_are_deleted(task: Task) -> None:
+def test_only_keys_that_it_wrote_and_that_are_unchanged_are_deleted(task: Task) -> None:
     task.write(task.one, a="1", b="1", c="1")
     task.write(task.two, c="1", local="1")
     task.run()
@@ -481,7 +501,7 @@ def test_only_keys_that_it_wrote_and_nobody_changed_are_deleted(task: Task) -> N
     ]
     assert task.read(task.two).keys() == {"b", "c", "local", "rest"}
     assert task.row(delete="never", on_conflict="keep")["kept"] == 3
-    assert task.row(on_conflict="overwrite")["deleted"] == 1, "the source wins over an edit"
+    assert task.row(on_conflict="overwrite")["deleted"] == 1, "the source wins over the edit"
     assert task.row(delete="all")["deleted"] == 2
 
 
@@ -513,7 +533,7 @@ def test_keys_that_a_session_holds_are_left_alone(task: Task) -> None:
     assert task.row(skip_locked=False, on_conflict="overwrite")["updated"] == 2
 
 
-def test_a_circle_is_refused_until_the_direction_is_turned_round(task: Task) -> None:
+def test_a_loop_is_refused_until_the_direction_is_reversed(task: Task) -> None:
     task.write(task.one, a="1")
     task.run(name=None)
     back = {"source": task.options["destination"], "destination": task.options["source"], "name": None}
@@ -521,12 +541,12 @@ def test_a_circle_is_refused_until_the_direction_is_turned_round(task: Task) -> 
     assert "would copy it back" in said and "accept: [reversed]" in said
     task.write(task.two, a="after the failover")
     assert task.row(**back, accept=["reversed"], on_conflict="overwrite")["updated"] == 1
-    assert task.run(**back)["changed"] is False, "needed once"
+    assert task.run(**back)["changed"] is False, "accept is needed once"
     assert "would copy it back" in task.fails(name=None)["msg"], "the old direction is refused now"
     assert task.read(task.one) == {"a": (b"after the failover", 0)}
 
 
-def test_turning_round_equal_sides_is_noted_once(task: Task) -> None:
+def test_reversing_equal_sides_is_recorded_once(task: Task) -> None:
     task.write(task.one, a="1")
     task.run(name=None)
     back = {"source": task.options["destination"], "destination": task.options["source"], "name": None}
@@ -541,7 +561,7 @@ def test_two_addresses_of_one_datacenter_are_one_store(task: Task) -> None:
     assert task.row(destination={"url": socket}, prefixes=copy)["created"] == 1
 
 
-def test_a_damaged_ledger_is_said_and_nothing_is_changed(task: Task) -> None:
+def test_a_damaged_ledger_is_reported_and_nothing_is_changed(task: Task) -> None:
     task.write(task.one, a="1")
     task.run()
     task.write(task.one, a="2")
@@ -549,14 +569,14 @@ def test_a_damaged_ledger_is_said_and_nothing_is_changed(task: Task) -> None:
         key for key in task.two.get("/v1/kv/?keys") if key.startswith(f"consulops/replication/{task.prefix}owned/")
     )
     task.two.put(f"/v1/kv/{bucket}", "garbage")
-    assert "Delete that folder, and nothing counts as owned" in task.fails()["msg"]
+    assert "Delete that folder: no key then counts as owned" in task.fails()["msg"]
     assert task.read(task.two) == {"a": (b"1", 0)}
     keys.delete(task.two, f"consulops/replication/{task.prefix}owned/")
     assert "not written by this replication" in task.fails()["msg"]
 
 
-def test_a_key_that_people_made_equal_again_stays_ours(task: Task) -> None:
-    """A hotfix by hand on both sides, and a failover there and back: neither makes a conflict of what comes later."""
+def test_a_key_that_others_made_equal_again_stays_owned(task: Task) -> None:
+    """A hotfix by hand on both sides, and a failover there and back: neither turns later changes into conflicts."""
     task.write(task.one, **numbered(3))
     task.run()
     for side in (task.one, task.two):
@@ -577,7 +597,7 @@ def test_a_key_that_people_made_equal_again_stays_ours(task: Task) -> None:
     assert task.row()["updated"] == 1
 
 
-def test_a_key_that_is_gone_from_both_sides_is_nobodys(task: Task) -> None:
+def test_a_key_that_is_gone_from_both_sides_is_no_longer_owned(task: Task) -> None:
     task.write(task.one, **numbered(3), **{"out/a": "1"})
     task.run()
     for side in (task.one, task.two):
@@ -585,10 +605,10 @@ def test_a_key_that_is_gone_from_both_sides_is_nobodys(task: Task) -> None:
     assert task.run()["changed"] is False
     task.write(task.two, k001="v1")
     row = task.row(delete="owned", on_conflict="overwrite")
-    assert (row["deleted"], row["kept"]) == (0, 1), "made again by somebody else, with the same value"
-    # What a task does not look at now stays owned.
-    leaves_out = [{"source": task.prefix, "exclude": ["out"]}]
-    assert task.run(prefixes=leaves_out)["changed"] is False
+    assert (row["deleted"], row["kept"]) == (0, 1), "created again by others, with the same value"
+    # Keys that a run excludes stay owned.
+    excluding = [{"source": task.prefix, "exclude": ["out"]}]
+    assert task.run(prefixes=excluding)["changed"] is False
     other = {**task.options, "prefixes": [{"source": f"{task.prefix}x/"}], "allow_empty_source": True}
     run_module("consul_kv_replicate", **other)
     task.delete(task.one, "out/a")
@@ -598,20 +618,20 @@ def test_a_key_that_is_gone_from_both_sides_is_nobodys(task: Task) -> None:
 def test_another_source_for_part_of_a_destination_is_refused(task: Task) -> None:
     task.write(task.one, **{"app/sub/a": "1", "app/b": "2", "other/a": "x"})
     one, other = (
-        {"source": f"{task.prefix}{here}/", "destination": f"{task.prefix}{there}/"}
-        for here, there in (("app", "app"), ("other", "app/sub"))
+        {"source": f"{task.prefix}{source}/", "destination": f"{task.prefix}{destination}/"}
+        for source, destination in (("app", "app"), ("other", "app/sub"))
     )
     task.run(prefixes=[one])
     assert "accept: [other_source]" in task.fails(prefixes=[other], on_conflict="overwrite")["msg"]
     assert task.read(task.two)["app/sub/a"] == (b"1", 0)
-    beside = [{**one, "exclude": ["sub"]}]
+    excluding = [{**one, "exclude": ["sub"]}]
     assert task.row(prefixes=[other], on_conflict="overwrite", accept=["other_source"])["updated"] == 1
-    assert task.run(prefixes=beside)["changed"] is False
+    assert task.run(prefixes=excluding)["changed"] is False
     assert task.run(prefixes=[other])["changed"] is False, "accepted once"
-    assert "accept: [other_source]" in task.fails(prefixes=[one])["msg"], "it would take the folder back"
+    assert "accept: [other_source]" in task.fails(prefixes=[one])["msg"], "it would write to the folder again"
 
 
-def test_a_direction_that_was_turned_round_stays_so_whatever_other_tasks_of_the_name_do(task: Task) -> None:
+def test_a_reversed_direction_stays_reversed_whatever_other_tasks_of_the_name_do(task: Task) -> None:
     app, config = [{"source": f"{task.prefix}app/"}], [{"source": f"{task.prefix}config/"}]
     task.write(task.one, **{"app/a": "old", "config/a": "1"})
     task.run(prefixes=[*app, *config], name=None)
@@ -621,11 +641,11 @@ def test_a_direction_that_was_turned_round_stays_so_whatever_other_tasks_of_the_
     task.write(task.one, **{"config/a": "2"})
     assert task.row(prefixes=config, name=None)["updated"] == 1
     assert "would copy it back" in task.fails(prefixes=app, name=None, on_conflict="overwrite")["msg"]
-    assert task.run(**back, prefixes=app)["changed"] is False, "and nobody has to accept it twice"
+    assert task.run(**back, prefixes=app)["changed"] is False, "accept is needed once"
 
 
 @pytest.mark.parametrize("source", [None, "", "/"])
-def test_a_variable_that_is_not_set_is_never_the_whole_store(task: Task, tmp_path: Path, source: str | None) -> None:
+def test_a_variable_that_is_not_set_never_means_the_whole_store(task: Task, tmp_path: Path, source: str | None) -> None:
     task.write(task.one, **numbered(3))
     variables = {"folder": source}
     options = {
@@ -650,7 +670,7 @@ def documented_policies(prefix: str) -> dict[str, str]:
     return {block.split("\n")[0].strip("# "): block.replace("app/", prefix) for block in blocks}
 
 
-def test_the_documented_policies_are_enough_and_minimal(lab: Lab) -> None:
+def test_the_documented_policies_are_sufficient_and_minimal(lab: Lab) -> None:
     one, two = lab.datacenter("dc1", acl=True), lab.datacenter("dc2", acl=True)
     task = Task(one, two)
     task.write(one, **numbered(10))
@@ -676,7 +696,7 @@ def test_the_documented_policies_are_enough_and_minimal(lab: Lab) -> None:
     assert "may not write" in task.fails(source=source, destination=reader, check=True)["msg"]
 
 
-def test_keys_that_the_token_may_not_write_are_named_and_the_rest_goes_on(
+def test_keys_that_the_token_may_not_write_are_named_and_the_others_are_written(
     secure_source: Datacenter, federation: tuple[Datacenter, Datacenter]
 ) -> None:
     task = Task(federation[0], secure_source)
@@ -700,10 +720,10 @@ def test_keys_that_the_token_may_not_write_are_named_and_the_rest_goes_on(
     assert "k002 (Permission denied)" in denied["msg"] and "k002" in task.read(secure_source)
 
 
-def test_a_large_key_that_the_token_may_not_write_is_named_and_the_rest_goes_on(
+def test_a_large_key_that_the_token_may_not_write_is_named_and_the_others_are_written(
     secure_source: Datacenter, federation: tuple[Datacenter, Datacenter]
 ) -> None:
-    """It goes by a request of its own, because no transaction can carry it."""
+    """It is written by a separate request, because no transaction can carry it."""
     task = Task(federation[0], secure_source)
     task.write(task.one, **numbered(5))
     task.one.put(f"/v1/kv/{task.prefix}deny/big", "x" * 450_000)

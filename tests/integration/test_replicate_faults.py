@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Replication while things break and others write: no key is ever lost, and the next quiet run converges."""
+"""Replication under faults and concurrent writes: no key is lost, and the next undisturbed run converges."""
 
 from __future__ import annotations
 
@@ -46,25 +46,25 @@ def proxy(shared_lab: Lab) -> t.Iterator[t.Callable[[str], Proxy]]:
         one.close()
 
 
-def at_request(proxy: Proxy, number: int, path: str, do: Hook) -> None:
-    """Do something just before the n-th (from 0) request of a path is passed on."""
-    seen = iter(range(1_000_000))
+def at_request(proxy: Proxy, number: int, path: str, action: Hook) -> None:
+    """Call ``action`` just before the n-th (from 0) request of a path is forwarded."""
+    numbers = iter(range(1_000_000))
 
-    def hook(_method: str, asked: str) -> None:
-        if asked.startswith(path) and next(seen) == number:
-            do()
+    def hook(_method: str, requested: str) -> None:
+        if requested.startswith(path) and next(numbers) == number:
+            action()
 
     proxy.before_forward = hook
 
 
 def break_one(proxy: Proxy, number: int, path: str, fault: str) -> None:
-    """Give the n-th (from 0) PUT of a path a fault, and no other."""
+    """Apply a fault to the n-th (from 0) PUT of a path only."""
     proxy.path, proxy.method = path, "PUT"
-    seen = iter(range(1_000_000))
+    numbers = iter(range(1_000_000))
 
-    def hook(method: str, asked: str) -> None:
-        if method == "PUT" and asked.startswith(path):
-            proxy.fault = fault if next(seen) == number else ""
+    def hook(method: str, requested: str) -> None:
+        if method == "PUT" and requested.startswith(path):
+            proxy.fault = fault if next(numbers) == number else ""
 
     proxy.arriving = hook
 
@@ -92,7 +92,7 @@ def test_a_broken_answer_while_reading_changes_nothing(
 
 @pytest.mark.parametrize("fault", ["lose", "drop", "error"])
 @pytest.mark.parametrize("number", range(4))
-def test_one_lost_write_is_found_out_and_made_good(
+def test_one_lost_write_is_detected_and_repeated(
     task: Task, proxy: t.Callable[..., Proxy], fault: str, number: int
 ) -> None:
     task.write(task.one, **numbered(150))
@@ -108,66 +108,66 @@ def test_one_lost_write_is_found_out_and_made_good(
     assert task.run()["changed"] is False
 
 
-def test_when_every_write_is_lost_it_says_so_and_the_next_run_goes_on(
+def test_a_run_whose_writes_are_all_lost_fails_and_the_next_run_continues(
     task: Task, proxy: t.Callable[..., Proxy]
 ) -> None:
     task.write(task.one, **numbered(20))
     broken = proxy(task.two.url, fault="lose", path="/v1/txn", method="PUT")
     said = task.fails(destination={"url": broken.url}, retry_timeout=0.5)["msg"]
-    assert "Run it again to go on" in said
+    assert "Run it again to continue" in said
     task.run()
     assert task.read(task.two) == task.read(task.one)
     task.delete(task.one, "k001")
-    assert task.row()["deleted"] == 1, "what a broken run wrote is owned"
+    assert task.row()["deleted"] == 1, "what an interrupted run wrote is owned"
 
 
-def die_at(broken: Proxy, number: int) -> None:
-    """Let the n-th transaction (from 0) and all that follow be lost on their way."""
+def interrupt_at(broken: Proxy, number: int) -> None:
+    """Drop the n-th transaction (from 0) and all that follow."""
     broken.path, broken.method = "/v1/txn", "PUT"
-    seen = iter(range(1000))
+    numbers = iter(range(1000))
 
-    def hook(method: str, asked: str) -> None:
-        if method == "PUT" and asked.startswith("/v1/txn") and next(seen) >= number:
+    def hook(method: str, requested: str) -> None:
+        if method == "PUT" and requested.startswith("/v1/txn") and next(numbers) >= number:
             broken.fault = "drop"
 
     broken.arriving = hook
 
 
 @pytest.mark.parametrize("number", range(1, 8, 2))
-def test_what_a_dead_run_had_announced_was_deleted_by_nobody(
+def test_intents_of_an_interrupted_run_do_not_count_as_deleted_keys(
     task: Task, proxy: t.Callable[..., Proxy], number: int
 ) -> None:
-    """Wherever it died: with 200 keys the ledger alone takes several transactions."""
+    """Wherever it was interrupted: with 200 keys the ledger alone takes several transactions."""
     task.write(task.one, **numbered(200))
     broken = proxy(task.two.url)
-    die_at(broken, number)
+    interrupt_at(broken, number)
     found = task.fails(destination={"url": broken.url}, retry_timeout=0)
-    there = len(task.read(task.two))
+    written = len(task.read(task.two))
     assert found["changed"] is (found["prefixes"][0]["created"] > 0)
     row = task.row(on_conflict="keep")
-    assert (row["created"], row["unchanged"], row["counts"]["conflicts"]) == (200 - there, there, 0)
+    assert (row["created"], row["unchanged"], row["counts"]["conflicts"]) == (200 - written, written, 0)
     assert task.run(on_conflict="keep")["changed"] is False
     task.delete(task.two, "k001")
     assert task.row(on_conflict="keep")["counts"]["conflicts"] == 1
 
 
-def test_what_people_deleted_stays_deleted_after_a_run_that_died(task: Task, proxy: t.Callable[..., Proxy]) -> None:
+def test_what_others_deleted_stays_deleted_after_an_interrupted_run(task: Task, proxy: t.Callable[..., Proxy]) -> None:
     task.write(task.one, **numbered(20))
     task.run()
     task.delete(task.two, "k001")
     task.write(task.one, k002="new")
     broken = proxy(task.two.url)
-    die_at(broken, 2)
+    interrupt_at(broken, 2)
     task.fails(destination={"url": broken.url}, retry_timeout=0, on_conflict="keep")
     row = task.row(on_conflict="keep")
     assert [found["key"] for found in row["conflicts"]] == [f"{task.prefix}k001"] and "k001" not in task.read(task.two)
 
 
-def test_what_a_dead_run_meant_to_overwrite_is_still_somebody_elses(task: Task, proxy: t.Callable[..., Proxy]) -> None:
+def test_what_an_interrupted_run_was_about_to_overwrite_is_not_owned(task: Task, proxy: t.Callable[..., Proxy]) -> None:
     task.write(task.one, **numbered(20))
     task.write(task.two, k001="foreign")
     broken = proxy(task.two.url)
-    die_at(broken, 2)
+    interrupt_at(broken, 2)
     task.fails(destination={"url": broken.url}, retry_timeout=0, on_conflict="overwrite")
     assert task.read(task.two) == {"k001": (b"foreign", 0)}
     task.delete(task.one, "k001")
@@ -176,7 +176,7 @@ def test_what_a_dead_run_meant_to_overwrite_is_still_somebody_elses(task: Task, 
 
 
 @pytest.mark.parametrize("verify", [True, False])
-def test_a_page_is_no_proof_that_something_was_written(
+def test_an_html_page_does_not_prove_that_a_key_was_written(
     task: Task, proxy: t.Callable[..., Proxy], *, verify: bool
 ) -> None:
     task.write(task.one, **numbered(3))
@@ -186,7 +186,7 @@ def test_a_page_is_no_proof_that_something_was_written(
     assert task.read(task.two) == {}
 
 
-def test_a_shard_that_is_read_again_before_it_is_written_keeps_its_conflicts(
+def test_a_shard_that_is_planned_again_keeps_its_conflicts(
     task: Task, proxy: t.Callable[..., Proxy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prepare, "HELD_BYTES", 0)
@@ -204,7 +204,7 @@ def test_a_shard_that_is_read_again_before_it_is_written_keeps_its_conflicts(
 
 
 @pytest.mark.parametrize("number", [1, 5])
-def test_the_destinations_leader_killed_while_it_writes(
+def test_the_destinations_leader_is_killed_while_keys_are_written(
     lab: Lab, federation: tuple[Datacenter, Datacenter], proxy: t.Callable[..., Proxy], number: int
 ) -> None:
     three = lab.datacenter("three", servers=3)
@@ -228,7 +228,7 @@ def test_the_destinations_leader_killed_while_it_writes(
     assert keys.read(Datacenter("three", [follower]), task.prefix) == keys.read(task.one, task.prefix)
 
 
-def test_the_sources_leader_killed_while_it_is_read_deletes_nothing_wrong(
+def test_the_sources_leader_is_killed_while_it_is_read_and_nothing_wrong_is_deleted(
     lab: Lab, federation: tuple[Datacenter, Datacenter], proxy: t.Callable[..., Proxy]
 ) -> None:
     three = lab.datacenter("three", servers=3)
@@ -254,10 +254,10 @@ def test_the_sources_leader_killed_while_it_is_read_deletes_nothing_wrong(
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# Others who write
+# Concurrent writes by others
 
 
-def test_a_victim_that_comes_back_at_the_source_stays(task: Task, proxy: t.Callable[..., Proxy]) -> None:
+def test_a_key_to_delete_that_exists_at_the_source_again_is_kept(task: Task, proxy: t.Callable[..., Proxy]) -> None:
     task.write(task.one, **numbered(10))
     task.run()
     task.delete(task.one, "k001", "k002")
@@ -270,7 +270,7 @@ def test_a_victim_that_comes_back_at_the_source_stays(task: Task, proxy: t.Calla
 
 
 @pytest.mark.parametrize("name", ["k001", "a//b"])
-def test_a_victim_that_is_edited_before_it_goes_is_a_conflict(
+def test_a_key_to_delete_that_is_edited_meanwhile_is_a_conflict(
     task: Task, proxy: t.Callable[..., Proxy], name: str
 ) -> None:
     task.write(task.one, **numbered(10), **{"a//b": "1"})
@@ -299,7 +299,7 @@ def test_an_edit_between_reading_and_writing(
     assert (row["updated"], row["counts"]["conflicts"]) == ((2, 0) if on_conflict == "overwrite" else (1, 1))
 
 
-def test_a_writer_who_never_stops_is_named(task: Task, proxy: t.Callable[..., Proxy]) -> None:
+def test_a_key_that_others_keep_writing_to_is_named(task: Task, proxy: t.Callable[..., Proxy]) -> None:
     task.write(task.one, a="1", b="1")
     task.run()
     task.write(task.one, a="2", b="2")
@@ -314,7 +314,7 @@ def test_a_writer_who_never_stops_is_named(task: Task, proxy: t.Callable[..., Pr
     assert counts(task.row(on_conflict="overwrite")) == (0, 1, 0, 1)
 
 
-def test_two_runs_at_once_do_not_fight(task: Task) -> None:
+def test_concurrent_runs_do_not_disturb_each_other(task: Task) -> None:
     task.write(task.one, **numbered(400))
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _turn: task.run(lock_wait=60), range(4)))
@@ -326,75 +326,77 @@ def test_two_runs_at_once_do_not_fight(task: Task) -> None:
     assert sorted(result["prefixes"][0]["deleted"] for result in found) == [0, 0, 0, 30]
 
 
-def test_a_run_that_looked_while_another_wrote_looks_again(task: Task, proxy: t.Callable[..., Proxy]) -> None:
+def test_a_run_that_read_while_another_wrote_reads_again(task: Task, proxy: t.Callable[..., Proxy]) -> None:
     task.write(task.one, **numbered(150))
     first, second = proxy(task.two.url), proxy(task.two.url)
     with ThreadPoolExecutor(1) as pool:
         later = []
 
-        def look() -> None:
+        def start_second() -> None:
             later.append(pool.submit(task.run, destination={"url": second.url}))
-            eventually(lambda: any("acquire=" in path for _method, path in second.requests), what="it wants the lock")
+            eventually(
+                lambda: any("acquire=" in path for _method, path in second.requests), what="it requests the lock"
+            )
 
-        at_request(first, 2, "/v1/txn", look)
+        at_request(first, 2, "/v1/txn", start_second)
         assert task.row(destination={"url": first.url})["created"] == 150
         result = later[0].result()
     assert (result["changed"], result["prefixes"][0]["unchanged"]) == (False, 150)
     task.delete(task.one, "k001")
-    assert task.row()["deleted"] == 1, "and what the first one wrote is owned"
+    assert task.row()["deleted"] == 1, "what the first run wrote is owned"
 
 
-def test_what_a_run_wrote_that_died_is_owned_though_another_had_looked_before(
+def test_what_an_interrupted_run_wrote_is_owned_although_another_run_had_read_before(
     task: Task, proxy: t.Callable[..., Proxy]
 ) -> None:
-    """The other one read the ledger after the first began and before it announced anything, and waits for the lock."""
+    """The other run read the ledger after the first began and before it recorded an intent, and waits for the lock."""
     task.write(task.one, **numbered(200))
     first, second = proxy(task.two.url, path="/v1/txn", method="PUT"), proxy(task.two.url)
-    own = f"/v1/kv/consulops/replication/{task.options['name']}/"
-    has_looked, goes_on = threading.Event(), threading.Event()
+    checkpoint = f"/v1/kv/consulops/replication/{task.options['name']}/"
+    has_read, may_continue = threading.Event(), threading.Event()
 
-    def wait_there(method: str, asked: str) -> None:
-        if method == "GET" and asked.startswith(f"{own}?recurse") and not has_looked.is_set():
-            has_looked.set()
-            goes_on.wait(60)
+    def pause_second(method: str, requested: str) -> None:
+        if method == "GET" and requested.startswith(f"{checkpoint}?recurse") and not has_read.is_set():
+            has_read.set()
+            may_continue.wait(60)
 
-    def die_when_read_back(method: str, asked: str) -> None:
-        if has_looked.is_set() and method == "GET" and asked.startswith(f"/v1/kv/{task.prefix}"):
+    def interrupt_first(method: str, requested: str) -> None:
+        if has_read.is_set() and method == "GET" and requested.startswith(f"/v1/kv/{task.prefix}"):
             first.fault = "drop"
 
-    second.after_forward, first.arriving = wait_there, die_when_read_back
+    second.after_forward, first.arriving = pause_second, interrupt_first
     with ThreadPoolExecutor(1) as pool:
         later = []
 
-        def look() -> None:
+        def start_second() -> None:
             later.append(pool.submit(task.row, destination={"url": second.url}))
-            assert has_looked.wait(60)
+            assert has_read.wait(60)
 
-        at_request(first, 1, "/v1/txn", look)
+        at_request(first, 1, "/v1/txn", start_second)
         try:
             task.fails(destination={"url": first.url}, retry_timeout=0)
             assert len(task.read(task.two)) == 200
             task.write(task.one, **{f"new{number}": "1" for number in range(200)})
         finally:
-            goes_on.set()
+            may_continue.set()
         assert counts(later[0].result()) == (200, 0, 0, 200)
     task.write(task.one, k000="changed")
     task.delete(task.one, "k001")
     assert counts(task.row()) == (0, 1, 1, 398)
 
 
-def test_a_run_that_is_under_way_is_named_when_nobody_waits(task: Task) -> None:
+def test_another_run_in_progress_is_named(task: Task) -> None:
     task.write(task.one, a="1")
     session = task.two.put("/v1/session/create", {"Name": "other", "TTL": "30s"})["ID"]
     lock = f"consulops/replication/{task.options['name']}/lock"
     assert task.two.put(f"/v1/kv/{lock}?acquire={session}", "host-b, process 7")
     said = task.fails(lock_wait=0)["msg"]
-    assert "is under way (host-b, process 7)" in said and "Nothing was changed" in said
+    assert "is in progress (host-b, process 7)" in said and "Nothing was changed" in said
     assert task.read(task.two) == {}
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
-def test_a_lock_that_is_lost_stops_the_writing_at_once(task: Task, proxy: t.Callable[..., Proxy], number: int) -> None:
+def test_a_lost_lock_stops_the_writes_at_once(task: Task, proxy: t.Callable[..., Proxy], number: int) -> None:
     task.write(task.one, **numbered(200))
     through = proxy(task.two.url)
 
@@ -404,13 +406,13 @@ def test_a_lock_that_is_lost_stops_the_writing_at_once(task: Task, proxy: t.Call
 
     at_request(through, number, "/v1/txn", destroy)
     said = task.fails(destination={"url": through.url})["msg"]
-    assert "was lost, to another run or by hand" in said and "Run it again to go on" in said
+    assert "was lost, to another run or by hand" in said and "Run it again to continue" in said
     assert len(task.read(task.two)) < 200
     assert task.row(lock_wait=30)["unchanged"] < 200
     assert task.read(task.two) == task.read(task.one)
 
 
-def test_a_token_that_is_revoked_while_it_writes(
+def test_a_token_is_revoked_while_keys_are_written(
     secured: Datacenter, federation: tuple[Datacenter, Datacenter], proxy: t.Callable[..., Proxy]
 ) -> None:
     task = Task(federation[0], secured)
@@ -420,7 +422,7 @@ def test_a_token_that_is_revoked_while_it_writes(
     through = proxy(secured.url)
     at_request(through, 2, "/v1/txn", lambda: secured.request("DELETE", f"/v1/acl/token/{accessor}"))
     said = task.fails(destination={"url": through.url, "token": token})["msg"]
-    assert "403" in said and "Run it again to go on" in said and token not in said
+    assert "403" in said and "Run it again to continue" in said and token not in said
     for session in secured.get("/v1/session/list"):
         if session["Name"].startswith("consulops"):
             secured.put(f"/v1/session/destroy/{session['ID']}")
@@ -439,7 +441,7 @@ steps = st.lists(
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(before=steps, during=steps, policy=st.sampled_from(["fail", "keep", "overwrite"]))
-def test_whatever_others_write_meanwhile_one_quiet_run_converges(
+def test_one_undisturbed_run_converges_whatever_others_wrote_before(
     federation: tuple[Datacenter, Datacenter],
     shared_lab: Lab,
     before: list[tuple[str, str, str | None, int]],
@@ -450,25 +452,25 @@ def test_whatever_others_write_meanwhile_one_quiet_run_converges(
     task.write(task.one, always="there")
     task.write(task.two, local="never at the source")
 
-    def do(step: tuple[str, str, str | None, int]) -> None:
+    def perform(step: tuple[str, str, str | None, int]) -> None:
         side, name, value, _when = step
-        where = task.one if side == "one" else task.two
+        datacenter = task.one if side == "one" else task.two
         if value is None:
-            where.put("/v1/txn", [{"KV": {"Verb": "delete", "Key": task.prefix + name}}])
+            datacenter.put("/v1/txn", [{"KV": {"Verb": "delete", "Key": task.prefix + name}}])
         else:
-            task.write(where, **{name: value})
+            task.write(datacenter, **{name: value})
 
     for step in before:
-        do(step)
+        perform(step)
     task.run(on_conflict="overwrite")
     with Proxy(task.two.url, f"{shared_lab.network}.250") as through:
-        requests_seen = iter(range(1_000_000))
+        numbers = iter(range(1_000_000))
 
         def hook(_method: str, _path: str) -> None:
-            now = next(requests_seen)
+            number = next(numbers)
             for step in during:
-                if step[3] == now:
-                    do(step)
+                if step[3] == number:
+                    perform(step)
 
         through.before_forward = hook
         try:
@@ -476,13 +478,13 @@ def test_whatever_others_write_meanwhile_one_quiet_run_converges(
         except ModuleFailed as failure:
             assert "in conflict" in str(failure) or "not deleted" in str(failure)
     for step in during:
-        do(step)
+        perform(step)
     task.run(on_conflict="overwrite", max_delete_percent=100)
     one, two = task.read(task.one), task.read(task.two)
     assert two["local"] == (b"never at the source", 0)
     assert {name: two.get(name) for name in one} == one
     at_two = {name for side, name, value, _when in (*before, *during) if side == "two" and value is not None}
-    assert two.keys() - one.keys() <= {"local"} | at_two, "a key that only the source had was left behind"
+    assert two.keys() - one.keys() <= {"local"} | at_two, "a key that is gone from the source was not deleted"
     assert task.run(on_conflict="overwrite", max_delete_percent=100)["changed"] is False
 
 

@@ -79,6 +79,15 @@ def test_the_playbook_requires_a_list_of_prefixes(tmp_path: Path, given: object)
     assert done.returncode != 0 and "Name what to copy with consul_replicate_prefixes, a list" in said
 
 
+def test_the_playbook_takes_prefixes_as_strings(federation: tuple[Datacenter, Datacenter], tmp_path: Path) -> None:
+    task = Task(*federation)
+    task.write(task.one, a="1")
+    variables = {**variables_of(task, tmp_path), "consul_replicate_prefixes": [task.prefix]}
+    done = run_our_playbook(tmp_path / "run", "replicate", variables)
+    assert done.returncode == 0, done.stdout
+    assert task.read(task.two) == task.read(task.one)
+
+
 def test_defaults_of_the_action_group_reach_both_sides(
     federation: tuple[Datacenter, Datacenter], tmp_path: Path
 ) -> None:

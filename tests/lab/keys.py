@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reads and writes keys with plain requests and nothing of ours."""
+"""Reads and writes keys with plain requests, independent of the collection's code."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import requests
 from .consul import Datacenter
 from .fill import TXN_MAX_OPS
 
-LARGE = 4000  # bytes, so that 64 fit into a transaction
+LARGE = 4000  # bytes: 64 values of up to this size fit into a transaction
 Keys = dict[str, tuple[bytes, int]]
 
 
 def write(datacenter: Datacenter, keys: t.Mapping[str, str | bytes | tuple[bytes, int]]) -> None:
-    """Write keys, with flags where a pair is given; through transactions, which take every name."""
+    """Write keys, with flags where a pair is given. Uses transactions, which can carry every name."""
     operations = []
     for key, content in keys.items():
         value, flags = content if isinstance(content, tuple) else (content, 0)
@@ -34,7 +34,7 @@ def write(datacenter: Datacenter, keys: t.Mapping[str, str | bytes | tuple[bytes
 
 
 def read(datacenter: Datacenter, prefix: str = "") -> Keys:
-    """Return every key below a prefix with its value and flags, without the collection's own."""
+    """Return every key below a prefix with its value and flags, without ``consulops/``."""
     try:
         items = datacenter.get(f"/v1/kv/{prefix}?recurse")
     except requests.HTTPError as error:
@@ -46,6 +46,6 @@ def read(datacenter: Datacenter, prefix: str = "") -> Keys:
 
 
 def delete(datacenter: Datacenter, *keys: str) -> None:
-    """Delete keys; one that ends with a slash with everything below it."""
+    """Delete keys. A name that ends with a slash stands for everything below it."""
     for key in keys:
         datacenter.request("DELETE", f"/v1/kv/{key}" + ("?recurse" if key.endswith("/") else ""))

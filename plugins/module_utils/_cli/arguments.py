@@ -85,7 +85,7 @@ def given(options: argparse.Namespace, spec: Spec) -> dict[str, t.Any]:
 def can_be_argument(rules: t.Mapping[str, t.Any]) -> bool:
     """Tell whether an option may stand in a command line."""
     kind = rules.get("elements") if rules.get("type") == "list" else rules.get("type")
-    return kind != "dict" and not rules.get("no_log")
+    return kind not in ("dict", "raw") and not rules.get("no_log")
 
 
 def seconds(text: str) -> float:

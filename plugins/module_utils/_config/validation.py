@@ -72,7 +72,7 @@ def _value(rules: t.Mapping[str, t.Any], value: t.Any, where: str) -> t.Any:
     if kind == "list" and "elements" in rules:
         element = {**rules, "type": rules["elements"]}
         return [_value(element, item, f"{where}[{number}]") for number, item in enumerate(value)]
-    if kind == "dict" and "options" in rules:
+    if "options" in rules and isinstance(value, dict):
         return checked(rules["options"], value, where, rules.get("mutually_exclusive", ()))
     if isinstance(value, str):
         _check_text(value, where)

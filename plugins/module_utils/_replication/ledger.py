@@ -2,13 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which keys a replication wrote, and with what: the only keys that it may delete or overwrite without being told to.
+"""The ledger: which keys a replication wrote, and with what content. Only these may be overwritten or deleted by default.
 
-Held as a record of 20 bytes a key: 8 for its name, 8 for what was written, 3 for the prefix that it belongs to, and a mark; in 256
-buckets by the first byte, each of which is one key of the destination's store. No I/O; store.py reads and writes the buckets.
+A record has 20 bytes: 8 of the hash of the key's name, 8 of the hash of its content (together: the fingerprint), 3 of the
+hash of the prefix that it belongs to, and one byte that says whether it is committed. Records are kept in 256 buckets by
+their first byte; each bucket is one key of the destination's store. No I/O: checkpoint.py reads and writes the buckets.
 
-A record is announced before the key is written and settled when it was seen to be there. What is only announced proves
-nothing but that this very content, if it is there, is ours: so a run that dies makes nothing ours that was somebody else's.
+The intent is recorded before a key is written, and committed once the key was read back. An intent alone proves only that
+this very content, if the key holds it, was written by this replication. So an interrupted run never claims a key of others.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _NAME = 8
 _CONTENT = 8
 _FINGERPRINT = _NAME + _CONTENT
 _PREFIX_ID = 3
-_MARK = _FINGERPRINT + _PREFIX_ID
+_MARK = _FINGERPRINT + _PREFIX_ID  # where the byte stands that is _INTENDED or _COMMITTED
 _RECORD = _MARK + 1
 _INTENDED, _COMMITTED = b"\0", b"\1"
 _NAME_ALONE = struct.Struct(f"{_NAME}s")
@@ -39,31 +40,36 @@ FOREIGN = "foreign"
 
 
 class InvalidLedger(Error):
-    """What stands in place of a bucket is not one."""
+    """A stored bucket or state was not written by this collection."""
 
 
 def key_id(key: str) -> bytes:
-    """Return the 8 bytes that stand for a key at the destination."""
+    """Return the 8-byte hash of a key's name at the destination."""
     return hashlib.blake2b(key.encode(), digest_size=_NAME).digest()
 
 
 def fingerprint_of(key: str, value: bytes, flags: int) -> bytes:
-    """Return the 16 bytes that stand for a key at the destination and for what it holds; they begin with its name's."""
+    """Return the 16-byte fingerprint of a key at the destination and its content. It begins with the key's ``key_id``."""
     return fingerprint_of_hash(key, hashlib.blake2b(kv_bytes(key.encode(), value, flags)).digest())
 
 
-def fingerprint_of_hash(key: str, found: bytes) -> bytes:
-    """Return the same from the hash that a digest gave for the key (digest.SetDigest.add)."""
-    return key_id(key) + found[:_CONTENT]
+def fingerprint_of_hash(key: str, content_hash: bytes) -> bytes:
+    """Return the fingerprint from the hash that ``SetDigest.add`` returned for the key and its content."""
+    return key_id(key) + content_hash[:_CONTENT]
 
 
 def prefix_id(prefix: str) -> bytes:
-    """Return the 3 bytes that stand for a prefix at the destination. Should two of them be the same, keys are forgotten, not taken."""
+    """Return the 3-byte hash of a prefix at the destination. If two prefixes collide, keys are forgotten, never claimed."""
     return hashlib.blake2b(prefix.encode(), digest_size=_PREFIX_ID).digest()
 
 
+def prefix_ids(prefixes: t.Iterable[str]) -> set[bytes]:
+    """Return the hashes of several prefixes at the destination."""
+    return {prefix_id(prefix) for prefix in prefixes}
+
+
 class Ledger:
-    """The keys that one replication wrote. ``dirty`` names the buckets that changed since they were read or taken."""
+    """The keys that one replication wrote. ``dirty`` holds the numbers of the buckets that changed since they were read or taken."""
 
     def __init__(self, buckets: t.Mapping[int, bytes] | None = None) -> None:
         self._records = [bytearray() for _number in range(BUCKETS)]
@@ -79,30 +85,30 @@ class Ledger:
         return sum(map(len, self._records)) // _RECORD
 
     def state(self, fingerprint: bytes) -> str:
-        """Tell whether a key that holds what its fingerprint says is OURS, EDITED by somebody since, or FOREIGN."""
+        """Return OURS, EDITED (written by this replication and changed since) or FOREIGN for a key with this fingerprint."""
         if _place_of(self._records[fingerprint[0]], fingerprint) != -1:
             return OURS
         return EDITED if self.was_committed(fingerprint[:_NAME]) else FOREIGN
 
     def is_committed(self, fingerprint: bytes) -> bool:
-        """Tell whether a key is known to have been written with what its fingerprint says."""
+        """Return whether this content of this key is committed."""
         records = self._records[fingerprint[0]]
         place = _place_of(records, fingerprint)
         return place != -1 and records[place + _MARK] == _COMMITTED[0]
 
     def was_committed(self, name: bytes) -> bool:
-        """Tell whether a key is known to have been written, with whatever."""
+        """Return whether any content is committed for a key (its ``key_id``)."""
         records = self._records[name[0]]
         return any(records[place + _MARK] == _COMMITTED[0] for place in _places(records, name))
 
     def record_intent(self, fingerprints: t.Iterable[bytes], prefix_id: bytes) -> None:
-        """Note what is about to be written, beside what was written before."""
+        """Record what is about to be written, beside what was written before."""
         for fingerprint in fingerprints:
             if _place_of(self._records[fingerprint[0]], fingerprint) == -1:
                 self._add(fingerprint + prefix_id + _INTENDED)
 
     def commit(self, fingerprints: t.Iterable[bytes], prefix_id: bytes) -> None:
-        """Note that these were written, and that nothing else counts any more of their keys."""
+        """Record that these were written. They replace all other records of their keys."""
         for fingerprint in fingerprints:
             records, name = self._records[fingerprint[0]], fingerprint[:_NAME]
             place = _place_of(records, name)
@@ -115,39 +121,42 @@ class Ledger:
                 self.dirty.add(fingerprint[0])
 
     def forget(self, key: str) -> None:
-        """Note that a key is not ours any more."""
+        """Drop all records of a key."""
         self._drop(key_id(key))
 
     def abort(self, fingerprint: bytes) -> None:
-        """Note that what was announced was not written."""
-        self._drop(fingerprint, lambda one: one.endswith(_INTENDED))
+        """Drop the intent to write this content: it was not written."""
+        self._drop(fingerprint, lambda record: record.endswith(_INTENDED))
 
     def abort_all(self, prefix_ids: t.Container[bytes]) -> None:
-        """Note that nothing is about to be written any more below some prefixes."""
+        """Drop all intents below some prefixes."""
         for number in range(BUCKETS):
-            self._keep(number, lambda one: one.endswith(_COMMITTED) or one[_FINGERPRINT:_MARK] not in prefix_ids)
+            self._keep(
+                number,
+                lambda record: record.endswith(_COMMITTED) or record[_FINGERPRINT:_MARK] not in prefix_ids,
+            )
 
     def mark_seen(self, name: bytes) -> None:
-        """Note that a key was found, on either side; a fingerprint will do for its name."""
+        """Remember that a key (a ``key_id`` or a fingerprint) exists on either side, for ``forget_unseen``."""
         if self._records[name[0]]:
             self._seen[name[0]] += name[:_NAME]
 
     def forget_unseen(self, prefix_ids: t.Container[bytes]) -> None:
-        """Forget keys below some prefixes that were found on neither side: whoever makes one again is not us."""
+        """Drop the records of keys below some prefixes that exist on neither side: one that reappears is not ours."""
         for number, records in enumerate(self._records):
             seen = {name for (name,) in _NAME_ALONE.iter_unpack(self._seen[number])}
             self._seen[number].clear()
             if not all(name in seen for (name,) in _NAME_OF_RECORD.iter_unpack(records)):
-                self._keep(number, functools.partial(_stays, prefix_ids, seen))
+                self._keep(number, functools.partial(_is_elsewhere_or_seen, prefix_ids, seen))
 
     def take_dirty(self) -> dict[int, bytes]:
-        """Return the buckets to write, b"" for one that holds nothing any more; they are clean from now on."""
+        """Return the content of all dirty buckets, b"" for an empty one, and mark them clean."""
         taken = {number: self.bucket(number) for number in sorted(self.dirty)}
         self.dirty.clear()
         return taken
 
     def bucket(self, number: int) -> bytes:
-        """Return one bucket as it is stored, the records in order, so that equal contents are equal bytes."""
+        """Return one bucket as it is stored. The records are sorted: equal ledgers have equal bytes."""
         ordered = sorted(_each(self._records[number]))
         return MAGIC + b"".join(ordered) if ordered else b""
 
@@ -155,25 +164,25 @@ class Ledger:
         self._records[record[0]] += record
         self.dirty.add(record[0])
 
-    def _drop(self, start: bytes, goes: t.Callable[[bytes], bool] = lambda _one: True) -> None:
-        """Drop the records that begin so (a name or a fingerprint)."""
+    def _drop(self, start: bytes, condition: t.Callable[[bytes], bool] = lambda _record: True) -> None:
+        """Drop the records that begin with these bytes (a key_id or a fingerprint) and fulfil the condition."""
         records = self._records[start[0]]
         for place in reversed(list(_places(records, start))):
-            if goes(bytes(records[place : place + _RECORD])):
+            if condition(bytes(records[place : place + _RECORD])):
                 del records[place : place + _RECORD]
                 self.dirty.add(start[0])
 
-    def _keep(self, number: int, stays: t.Callable[[bytes], bool]) -> None:
-        """Drop the records of a bucket that are not to stay."""
-        kept = b"".join(one for one in _each(self._records[number]) if stays(one))
+    def _keep(self, number: int, condition: t.Callable[[bytes], bool]) -> None:
+        """Drop the records of a bucket that do not fulfil the condition."""
+        kept = b"".join(record for record in _each(self._records[number]) if condition(record))
         if len(kept) != len(self._records[number]):
             self._records[number] = bytearray(kept)
             self.dirty.add(number)
 
 
-def _stays(prefix_ids: t.Container[bytes], seen: t.Container[bytes], one: bytes) -> bool:
-    """Tell whether a record is of another prefix, or of a key that was seen."""
-    return one[_FINGERPRINT:_MARK] not in prefix_ids or one[:_NAME] in seen
+def _is_elsewhere_or_seen(prefix_ids: t.Container[bytes], seen: t.Container[bytes], record: bytes) -> bool:
+    """Return whether a record is of another prefix, or of a key that was seen."""
+    return record[_FINGERPRINT:_MARK] not in prefix_ids or record[:_NAME] in seen
 
 
 def _each(records: bytes | bytearray) -> t.Iterator[bytes]:
@@ -183,7 +192,7 @@ def _each(records: bytes | bytearray) -> t.Iterator[bytes]:
 
 
 def _place_of(records: bytearray, start: bytes, after: int = 0) -> int:
-    """Return where the first record begins that begins so, -1 for none; the same bytes across two records do not count."""
+    """Return where the first record with these first bytes is, -1 for none. A match across two records does not count."""
     place = records.find(start, after)
     while place != -1 and place % _RECORD:
         place = records.find(start, place + 1)
@@ -191,7 +200,7 @@ def _place_of(records: bytearray, start: bytes, after: int = 0) -> int:
 
 
 def _places(records: bytearray, start: bytes) -> t.Iterator[int]:
-    """Yield where all records begin that begin so."""
+    """Yield where all records with these first bytes are."""
     place = _place_of(records, start)
     while place != -1:
         yield place

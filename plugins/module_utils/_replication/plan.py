@@ -2,11 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Decides what it takes to make the destination's keys equal to the source's. Pure: compares values and flags, never indexes."""
+"""Decides what makes the destination's keys equal to the source's. Pure: compares values and flags, never indexes."""
 
 from __future__ import annotations
 
-import re
 import typing as t
 from dataclasses import dataclass, field
 
@@ -14,18 +13,14 @@ from .._consul import kv
 from .._consul.digest import SetDigest, kv_bytes, short_digest
 from .._consul.kv import Entry, Operation
 from .ledger import EDITED, FOREIGN, OURS, Ledger, fingerprint_of, fingerprint_of_hash, key_id
+from .lock_keys import is_lock
 from .mapping import PrefixMapping
 
-LOCK_FLAGS = {
-    0x2DDCCBC058A50C18,  # LockFlagValue in Consul's api/lock.go
-    0xE0F69A2BAA414DE0,  # SemaphoreFlagValue in Consul's api/semaphore.go
-}
-# How Consul's own client (consul lock, semaphores), Vault and the leader election tutorial name their lock keys.
-_LOCK_NAMES = re.compile(r"(?:.*/)?\.lock|vault/core/lock|service/[^/]+/leader", re.DOTALL)
+Describe = t.Callable[[bytes, int], str]  # (value, flags) → text of the diff
 
 
 class Policy(t.NamedTuple):
-    """How to decide. ``on_conflict`` (fail, keep, overwrite) is about keys that somebody else wrote at the destination."""
+    """How to decide. ``on_conflict`` (fail, keep, overwrite) is for keys that others wrote at the destination."""
 
     on_conflict: str = "fail"
     skip_locked: bool = True
@@ -35,8 +30,8 @@ class Policy(t.NamedTuple):
 class Change(t.NamedTuple):
     """One key to write or delete at the destination. ``kind``: created, updated or deleted.
 
-    ``at_index`` is the destination's ModifyIndex that it must still have, 0 for none; ``fingerprint`` (ownership.py) stands for what will
-    be there, for a deletion for what is there.
+    ``at_index`` is the ModifyIndex that the key must still have at the destination, 0 for a key that must not exist.
+    ``fingerprint`` (ledger.py) is that of the content to write, or for a deletion of the content to delete.
     """
 
     key: str
@@ -47,7 +42,7 @@ class Change(t.NamedTuple):
     flags: int = 0
 
     def operation(self) -> Operation:
-        """Return the compare-and-set that does it."""
+        """Return the compare-and-set operation of this change."""
         if self.kind == "deleted":
             return Operation("delete-cas", self.key, index=self.at_index)
         return Operation("cas", self.key, self.value, self.flags, index=self.at_index)
@@ -57,14 +52,14 @@ class Change(t.NamedTuple):
 
 
 class Problem(t.NamedTuple):
-    """A key at the destination that is not made equal, and why."""
+    """A key of the destination that is not made equal, and why."""
 
     key: str
     reason: str
 
 
 class DiffLine(t.NamedTuple):
-    """One change as a person is shown it; ``before`` and ``after`` are None ref there is no key."""
+    """One change as the diff shows it. ``before`` and ``after`` are None where the key does not exist."""
 
     key: str
     kind: str
@@ -74,7 +69,7 @@ class DiffLine(t.NamedTuple):
 
 @dataclass
 class Counts:
-    """How many keys were found in which state."""
+    """How many keys are in which state. ``kept``: only the destination has them, and they stay."""
 
     source_keys: int = 0
     destination_keys: int = 0
@@ -85,16 +80,17 @@ class Counts:
     skipped_locked: int = 0
 
     def add(self, other: Counts) -> None:
-        """Add another counts to this one."""
+        """Add other counts to these."""
         for name, count in vars(other).items():
             setattr(self, name, getattr(self, name) + count)
 
 
 @dataclass
 class ShardPlan:
-    """What a shard takes. ``changes`` write, ``to_delete`` are to be deleted; ``adopted`` were equal before this came.
+    """What one shard needs. ``changes`` are to be written, ``to_delete`` to be deleted.
 
-    ``equal_again`` are ours and were made equal by somebody else, or by a run that died before it could note it. Both are fingerprints.
+    ``adopted`` are fingerprints of equal keys that become owned because of the option adopt. ``equal_again`` are
+    fingerprints of owned keys that others made equal, or that an interrupted run wrote without committing them.
     """
 
     counts: Counts = field(default_factory=Counts)
@@ -114,143 +110,125 @@ def plan_shard(
     ledger: Ledger,
     source: t.Iterable[Entry],
     destination: t.Iterable[Entry],
-    show: t.Callable[[bytes, int], str] | None = None,
+    describe: Describe | None = None,
 ) -> ShardPlan:
-    """Compare one shard of both sides. With ``show`` (value, flags → text) the changes are described in ``lines``."""
-    plan = ShardPlan()
-    decide = _Decider(mapping, policy, ledger, plan, show)
-    live = {}
-    every = mapping.takes_every_key
+    """Compare one shard of both sides. With ``describe`` the changes are also returned as ``lines`` of the diff."""
+    planner = _ShardPlanner(mapping, policy, ledger, describe)
+    plan = planner.plan
+    destination_entries = {}
+    every_key = mapping.includes_every_key
     for entry in destination:
-        # A name that is not UTF-8 cannot be told from others like it: such keys are nobody's to touch.
-        if kv.REPLACEMENT not in entry.key and (every or mapping.takes_part(mapping.to_source(entry.key))):
-            live[entry.key] = entry
+        # A name that is not UTF-8 arrives mangled and may stand for several keys: such keys are never touched.
+        if kv.REPLACEMENT not in entry.key and (every_key or mapping.includes(mapping.to_source(entry.key))):
+            destination_entries[entry.key] = entry
         else:
             ledger.mark_seen(key_id(entry.key))
-    plan.counts.destination_keys = len(live)
+    plan.counts.destination_keys = len(destination_entries)
     for entry in source:
         key = mapping.to_destination(entry.key)
-        if every or mapping.takes_part(entry.key):
-            decide.source_key(entry, key, live.pop(key, None))
+        if every_key or mapping.includes(entry.key):
+            planner.source_key(entry, key, destination_entries.pop(key, None))
         else:
             ledger.mark_seen(key_id(key))
-    for entry in live.values():
-        decide.only_at_destination(entry)
+    for entry in destination_entries.values():
+        planner.only_at_destination(entry)
     return plan
 
 
-class _Decider:
-    def __init__(
-        self,
-        mapping: PrefixMapping,
-        policy: Policy,
-        ledger: Ledger,
-        plan: ShardPlan,
-        show: t.Callable[[bytes, int], str] | None,
-    ) -> None:
+class _ShardPlanner:
+    """Decides key by key and collects the decisions in ``plan``."""
+
+    def __init__(self, mapping: PrefixMapping, policy: Policy, ledger: Ledger, describe: Describe | None) -> None:
+        self.plan = ShardPlan()
         self._mapping = mapping
         self._policy = policy
         self._ledger = ledger
-        self._plan = plan
-        self._show = show
+        self._describe = describe
 
-    def source_key(self, entry: Entry, key: str, there: Entry | None) -> None:
-        """Decide about a key that the source has; ``key`` is its name at the destination, ``there`` what that has."""
-        plan, policy = self._plan, self._policy
+    def source_key(self, entry: Entry, key: str, existing: Entry | None) -> None:
+        """Decide about a key of the source. ``key`` is its name at the destination, ``existing`` what is there."""
+        plan = self.plan
         plan.counts.source_keys += 1
         if kv.REPLACEMENT in key:
             self._ledger.mark_seen(key_id(key))
-            plan.unwritable.append(Problem(key, "its name is not UTF-8, which Consul's API does not carry"))
+            plan.unwritable.append(Problem(key, "its name is not UTF-8, which Consul's API cannot carry"))
             return
-        if policy.skip_locked and _is_lock(key, entry.key, entry, there):
+        if self._policy.skip_locked and is_lock(key, entry.key, entry, existing):
             self._ledger.mark_seen(key_id(key))
             plan.counts.skipped_locked += 1
             return
         fingerprint = fingerprint_of_hash(key, plan.digest.add(kv_bytes(key.encode(), entry.value, entry.flags)))
         self._ledger.mark_seen(fingerprint)
-        if there is None:
+        if existing is None:
             self._missing(key, entry, fingerprint)
-        elif there.value == entry.value and there.flags == entry.flags:
+        elif existing.value == entry.value and existing.flags == entry.flags:
             plan.counts.unchanged += 1
             if not self._ledger.is_committed(fingerprint):
                 self._equal(fingerprint)
         else:
-            self._different(key, entry, there, fingerprint)
+            self._different(key, entry, existing, fingerprint)
 
-    def only_at_destination(self, there: Entry) -> None:
+    def only_at_destination(self, existing: Entry) -> None:
         """Decide about a key that the source does not have."""
-        plan, delete = self._plan, self._mapping.delete
-        self._ledger.mark_seen(key_id(there.key))
+        plan, delete = self.plan, self._mapping.delete
+        self._ledger.mark_seen(key_id(existing.key))
         if delete == "never":
             plan.counts.kept += 1
             return
-        if self._policy.skip_locked and _is_lock(there.key, self._mapping.to_source(there.key), there):
+        if self._policy.skip_locked and is_lock(existing.key, self._mapping.to_source(existing.key), existing):
             plan.counts.skipped_locked += 1
             return
-        fingerprint = fingerprint_of(there.key, there.value, there.flags)
+        fingerprint = fingerprint_of(existing.key, existing.value, existing.flags)
         state = self._ledger.state(fingerprint)
         if delete == "all" or state == OURS or (state == EDITED and self._policy.on_conflict == "overwrite"):
-            plan.to_delete.append(Change(there.key, "deleted", there.modify_index, fingerprint))
-            self._line(there.key, "deleted", there, None)
+            plan.to_delete.append(Change(existing.key, "deleted", existing.modify_index, fingerprint))
+            self._add_line(existing.key, "deleted", existing, None)
         elif state == EDITED:
-            plan.conflicts.append(Problem(there.key, "edited at the destination, and gone from the source"))
+            plan.conflicts.append(Problem(existing.key, "edited at the destination, and gone from the source"))
         else:
             plan.counts.kept += 1
 
     def _equal(self, fingerprint: bytes) -> None:
         if self._ledger.state(fingerprint) != FOREIGN:
-            self._plan.equal_again.append(fingerprint)
+            self.plan.equal_again.append(fingerprint)
         elif self._policy.adopt:
-            self._plan.adopted.append(fingerprint)
+            self.plan.adopted.append(fingerprint)
 
     def _missing(self, key: str, entry: Entry, fingerprint: bytes) -> None:
         if self._policy.on_conflict == "keep" and self._ledger.was_committed(key_id(key)):
-            self._plan.conflicts.append(Problem(key, "deleted at the destination"))
+            self.plan.conflicts.append(Problem(key, "deleted at the destination"))
             return
-        self._plan.counts.created += 1
-        self._plan.changes.append(Change(key, "created", 0, fingerprint, entry.value, entry.flags))
-        self._line(key, "created", None, entry)
+        self.plan.counts.created += 1
+        self.plan.changes.append(Change(key, "created", 0, fingerprint, entry.value, entry.flags))
+        self._add_line(key, "created", None, entry)
 
-    def _different(self, key: str, entry: Entry, there: Entry, fingerprint: bytes) -> None:
+    def _different(self, key: str, entry: Entry, existing: Entry, fingerprint: bytes) -> None:
         if self._policy.on_conflict != "overwrite":
-            state = self._ledger.state(fingerprint_of(key, there.value, there.flags))
+            state = self._ledger.state(fingerprint_of(key, existing.value, existing.flags))
             if state != OURS:
                 reason = (
                     "edited at the destination" if state == EDITED else "not written by this replication, and different"
                 )
-                self._plan.conflicts.append(Problem(key, reason))
+                self.plan.conflicts.append(Problem(key, reason))
                 return
-        self._plan.counts.updated += 1
-        self._plan.changes.append(Change(key, "updated", there.modify_index, fingerprint, entry.value, entry.flags))
-        self._line(key, "updated", there, entry)
+        self.plan.counts.updated += 1
+        self.plan.changes.append(Change(key, "updated", existing.modify_index, fingerprint, entry.value, entry.flags))
+        self._add_line(key, "updated", existing, entry)
 
-    def _line(self, key: str, kind: str, before: Entry | None, after: Entry | None) -> None:
-        show = self._show
-        if show is not None:
-            texts = [None if entry is None else show(entry.value, entry.flags) for entry in (before, after)]
-            self._plan.lines.append(DiffLine(key, kind, texts[0], texts[1]))
-
-
-def _is_lock(key: str, source_key: str, entry: Entry, there: Entry | None = None) -> bool:
-    """Tell whether a key is a lock on either side: it is held, has the flags of one, or a name of one."""
-    if entry.session or entry.flags in LOCK_FLAGS:
-        return True
-    if there is not None and (there.session or there.flags in LOCK_FLAGS):
-        return True
-    return _names_a_lock(key) or (source_key is not key and _names_a_lock(source_key))
-
-
-def _names_a_lock(name: str) -> bool:
-    return name.endswith(("lock", "leader")) and _LOCK_NAMES.fullmatch(name) is not None
+    def _add_line(self, key: str, kind: str, before: Entry | None, after: Entry | None) -> None:
+        describe = self._describe
+        if describe is not None:
+            texts = [None if entry is None else describe(entry.value, entry.flags) for entry in (before, after)]
+            self.plan.lines.append(DiffLine(key, kind, texts[0], texts[1]))
 
 
 def digest_text(value: bytes, flags: int) -> str:
-    """Describe what a key holds without showing it."""
+    """Describe a key's content without its value."""
     return f"digest {short_digest(value)}, {len(value)} bytes, flags {flags}"
 
 
 def value_text(value: bytes, flags: int) -> str:
-    """Describe what a key holds, value and all; bytes that are no text as Python writes them."""
+    """Describe a key's content with its value. Bytes that are not UTF-8 are written as a Python literal."""
     try:
         return f"{value.decode()} (flags {flags})"
     except UnicodeDecodeError:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Keys are copied to another datacenter: options and work of ``consul_kv_replicate``."""
+"""The task of ``consul_kv_replicate``: its options, and copying keys from one datacenter to another."""
 
 from __future__ import annotations
 
@@ -11,42 +11,36 @@ import time
 import typing as t
 
 from .._config.connection_spec import ONE_TOKEN, Spec, connection_spec, side_spec
+from .._config.validation import checked
 from .._consul.client import Client
-from .._consul.retry import RetryPolicy
 from .._consul.units import parse_duration
-from .._replication import replication_result
-from .._replication.apply import Interrupted, perform
+from .._replication.apply import perform
 from .._replication.delete_guards import Limits
-from .._replication.mapping import (
-    check_one_store,
-    is_same,
-    make_mappings,
-)
+from .._replication.mapping import check_one_store, is_same_store
+from .._replication.outcome import Interrupted
 from .._replication.plan import Policy
-from .._replication.prepare import (
-    ReplicationRequest,
-    batch_size,
-    confirm,
-    prepare,
-)
+from .._replication.prefix_options import make_mappings
+from .._replication.prepare import confirm, prepare
+from .._replication.replication_result import applied_result, incomplete_error, planned_outcomes, planned_result
+from .._replication.request import ReplicationRequest, batch_size
+from .._replication.sides import Sides
 from .call import Call, Result, Task
+
+PREFIX_SPEC: Spec = {
+    # Raw, because Ansible would turn a variable that is null into "", which is the whole store.
+    "source": {"type": "raw", "required": True},
+    "destination": {"type": "str"},
+    "include": {"type": "list", "elements": "str"},
+    "exclude": {"type": "list", "elements": "str"},
+    "delete": {"type": "str", "choices": ["never", "owned", "all"]},
+}
 
 SPEC: Spec = dict(
     source=side_spec(),
     destination=side_spec(),
-    prefixes={
-        "type": "list",
-        "elements": "dict",
-        "required": True,
-        "options": {
-            # Ansible would make "" of a variable that is null, which is the whole store.
-            "source": {"type": "raw", "required": True},
-            "destination": {"type": "str"},
-            "include": {"type": "list", "elements": "str"},
-            "exclude": {"type": "list", "elements": "str"},
-            "delete": {"type": "str", "choices": ["never", "owned", "all"]},
-        },
-    },
+    # An element is a string or an object. Ansible checks the options of objects only for "elements": "dict", so _prefixes
+    # checks them.
+    prefixes={"type": "list", "elements": "raw", "required": True, "options": PREFIX_SPEC},
     name={"type": "str"},
     delete={"type": "str", "choices": ["never", "owned", "all"], "default": "owned"},
     max_deletes={"type": "int", "default": 100},
@@ -69,11 +63,11 @@ SPEC: Spec = dict(
 )
 
 
-def _asked(call: Call) -> ReplicationRequest:
-    """Return what the options mean. Raises InvalidOption."""
+def _request(call: Call) -> ReplicationRequest:
+    """Return the request that the options describe. Raises InvalidOption."""
     options = call.params
     request = ReplicationRequest(
-        mappings=tuple(make_mappings(options["prefixes"], options["delete"])),
+        mappings=tuple(make_mappings(_prefixes(options["prefixes"]), options["delete"])),
         policy=Policy(options["on_conflict"], skip_locked=options["skip_locked"], adopt=options["adopt"]),
         limits=Limits(options["max_deletes"], options["max_delete_percent"], options["allow_empty_source"]),
         name=options["name"] or "",
@@ -92,39 +86,70 @@ def _asked(call: Call) -> ReplicationRequest:
     return request
 
 
+def _prefixes(elements: t.Sequence[t.Any]) -> list[t.Any]:
+    """Return the elements of ``prefixes``, objects with their options checked. Raises InvalidOption with the element's index.
+
+    Strings and elements of wrong types are left to ``make_mappings``, and so is a source that is missing or null.
+    """
+    spec = {**PREFIX_SPEC, "source": {"type": "raw"}}
+    return [
+        checked(spec, _converted(element), f"prefixes[{number}]") if isinstance(element, dict) else element
+        for number, element in enumerate(elements)
+    ]
+
+
+def _converted(options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return the options of one prefix with lists of globs converted as Ansible does: "a,b" and numbers in YAML."""
+    return {name: _globs(value) if name in ("include", "exclude") else value for name, value in options.items()}
+
+
+def _globs(value: t.Any) -> t.Any:
+    if isinstance(value, str):
+        return value.split(",")
+    if not isinstance(value, list):
+        return [str(value)] if _is_number(value) else value
+    return [str(glob) if _is_number(glob) else glob for glob in value]
+
+
+def _is_number(value: t.Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 @contextlib.contextmanager
-def _both(call: Call, request: ReplicationRequest) -> t.Iterator[tuple[Client, Client]]:
-    """Give clients of both sides, which are not one store as far as options tell."""
+def _clients(call: Call, request: ReplicationRequest) -> t.Iterator[tuple[Client, Client]]:
+    """Open the clients of the source and the destination. Raises InvalidOption when the options name one store for both."""
     with call.client("source") as source, call.client("destination") as destination:
-        if is_same(source.endpoint, destination.endpoint):
+        if is_same_store(source.endpoint, destination.endpoint):
             check_one_store(request.mappings)
         yield source, destination
 
 
 def _check(call: Call) -> None:
-    with _both(call, _asked(call)):
+    with _clients(call, _request(call)):
         pass
 
 
 def replicate(call: Call) -> Result:
-    request = _asked(call)
-    with _both(call, request) as (source, destination):
+    """Copy, or with ``call.check`` only plan. Returns the module's result. Raises an Error, with the result so far."""
+    request = _request(call)
+    with _clients(call, request) as (source, destination):
         prepared = prepare(source, destination, request)
         if call.check:
+            sides = Sides.of(source, destination, request)
             for plan in prepared.plans:
-                confirm(source, plan, RetryPolicy(request.retry_s))
-        outcomes = replication_result.planned(prepared)
-        result = replication_result.would(prepared, outcomes, request.limit)
-        if (prepared.changed or prepared.untidy) and not call.check:
+                confirm(sides.source, plan)
+        outcomes = planned_outcomes(prepared)
+        result = planned_result(prepared, outcomes, request.limit)
+        if (prepared.changed or prepared.ledger_outdated) and not call.check:
             try:
                 prepared, outcomes = perform(source, destination, request, prepared, time.time())
             except Interrupted as error:
-                error.details = replication_result.done(error.prepared, error.outcomes, request.limit)
+                error.details = applied_result(error.prepared, error.outcomes, request.limit)
                 raise
-            result = replication_result.done(prepared, outcomes, request.limit)
-    problem = replication_result.problem(outcomes, result, request.policy, check=call.check)
-    if problem is not None:
-        raise problem
+            result = applied_result(prepared, outcomes, request.limit)
+    incomplete = incomplete_error(outcomes, result, request.policy, check=call.check)
+    if incomplete is not None:
+        raise incomplete
     return result
 
 

@@ -1,0 +1,129 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Checks before a run: leaders, the datacenters' names, the tokens' rights, loops and changed sources. Writes nothing."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._consul import errors, kv
+from .._consul.client import Client
+from .._consul.errors import GuardRefused
+from . import checkpoint
+from .mapping import check_one_store
+from .prepared import MappingPlan
+from .request import ReplicationRequest
+from .state import Direction, State, changed_sources, find_loops
+
+
+def identify_datacenters(source: Client, destination: Client, request: ReplicationRequest) -> tuple[str, str | None]:
+    """Return the names of the two datacenters, None for a destination whose name its token may not read.
+
+    Checks that both have a leader, and that they are not one store with overlapping prefixes. Raises InvalidOption or a
+    ConsulError.
+    """
+    if request.consistency != "stale":
+        source.check_leader()
+    destination.check_leader()
+    source_name = source.endpoint.datacenter or source.whoami().datacenter
+    destination_name = destination.endpoint.datacenter or destination.whoami().datacenter
+    if source_name is None:
+        raise errors.InvalidOption(
+            f"The token may not read the datacenter's name from {source.endpoint}, and several datacenters are known there: set "
+            "the source's datacenter."
+        )
+    if source_name == destination_name and _raft_peers(source) == _raft_peers(destination):
+        check_one_store(request.mappings)
+    return source_name, destination_name
+
+
+def _raft_peers(client: Client) -> list[str]:
+    """Return the Raft addresses of a datacenter's servers, which any token may read."""
+    return sorted(client.get("/v1/status/peers").strings())
+
+
+def check_readable(source: Client, destination: Client, request: ReplicationRequest) -> None:
+    """Raise PermissionDenied unless both tokens may read below their prefixes: a list filtered by ACLs looks empty."""
+    for mapping in request.mappings:
+        for client, prefix, side, policy in (
+            (source, mapping.source, "source", "read"),
+            (destination, mapping.destination, "destination", "write"),
+        ):
+            try:
+                kv.check_readable(client, prefix)
+            except errors.PermissionDenied as error:
+                raise errors.PermissionDenied(
+                    f'The {side}\'s token may not read below {prefix!r}: {error} It needs key_prefix "{prefix}" '
+                    f'{{ policy = "{policy}" }}. Nothing was changed.',
+                    error.status,
+                    error.consul_message,
+                ) from None
+
+
+def check_writable(destination: Client, name: str, plans: t.Sequence[MappingPlan]) -> None:
+    """Raise PermissionDenied when the token may not write the state or a mapping's first key, in check mode too."""
+    keys = [(checkpoint.state_key(name), checkpoint.folder(name))]
+    keys += [(key, plan.mapping.destination) for plan in plans for key in [plan.first_key()] if key]
+    for key, prefix in keys:
+        # A single denied key below a writable prefix is reported when it is written, and the others are written.
+        if destination.may("key", "write", key) is False and destination.may("key", "write", prefix) is False:
+            raise errors.PermissionDenied(
+                f"The destination's token may not write {key!r} ({destination.endpoint}): see the policies in docs/replication.md. "
+                "Nothing was changed."
+            )
+
+
+class DirectionCheck(t.NamedTuple):
+    """``reversed_after``: when the replication in the other direction last wrote (Unix seconds), 0 for none.
+
+    ``unchecked`` says what could not be checked.
+    """
+
+    reversed_after: float
+    unchecked: list[str]
+
+
+def check_direction(
+    source: Client,
+    name: str,
+    direction: tuple[str, str | None],
+    previous: State | None,
+    request: ReplicationRequest,
+) -> DirectionCheck:
+    """Check for changed sources and for loops. Raises GuardRefused for those that ``accept`` does not name.
+
+    ``direction`` holds the names of the two datacenters, ``previous`` is the state of this replication until now.
+    """
+    source_name, destination_name = direction
+    _check_changed_sources(name, source_name, previous, request)
+    if destination_name is None:
+        return DirectionCheck(
+            0.0,
+            ["loops: the destination's token may not read its datacenter's name; set the destination's datacenter"],
+        )
+    try:
+        states, unreadable = checkpoint.read_states(source)
+    except errors.PermissionDenied:
+        return DirectionCheck(0.0, [f"loops: the source's token may not read {checkpoint.ROOT}"])
+    loops, newest = find_loops(states, Direction(source_name, destination_name), previous, request.mappings)
+    if loops and "reversed" not in request.accept:
+        raise GuardRefused(
+            f"{'; '.join(loops)}. To reverse the direction, set accept: [reversed] once; the other direction is then refused. "
+            "Nothing was changed"
+        )
+    return DirectionCheck(newest, [f"loops: at the source, {reason}" for reason in unreadable])
+
+
+def _check_changed_sources(name: str, source_name: str, previous: State | None, request: ReplicationRequest) -> None:
+    changed = changed_sources(previous, request.mappings)
+    if previous is not None and previous.source != source_name:
+        changed.append(
+            f"{checkpoint.folder(name)} belongs to a replication from {previous.source}, and this one is from {source_name}"
+        )
+    if changed and "other_source" not in request.accept:
+        raise GuardRefused(
+            f"{'; '.join(changed)}. Keys that it owns would be deleted or overwritten with what the new source has. If that is "
+            "intended, set accept: [other_source]. Nothing was changed"
+        )

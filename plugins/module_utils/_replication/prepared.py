@@ -1,0 +1,98 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a run would do: the plans of all mappings, as prepare.py decides and apply.py carries out. Data only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .._consul.digest import SetDigest
+from .checkpoint import Checkpoint
+from .mapping import PrefixMapping
+from .plan import Change, Counts, DiffLine, Problem, ShardPlan
+from .shard_reader import ShardRef
+
+
+@dataclass
+class ShardWork:
+    """One shard with keys to write. ``changes`` is None when they were not kept in memory: the shard is planned again."""
+
+    ref: ShardRef
+    changes: list[Change] | None
+
+
+@dataclass
+class MappingPlan:
+    """What one mapping needs.
+
+    ``unconfirmed`` says why the source could not confirm that the keys to delete are gone ("" when it could).
+    ``came_back`` counts keys that were to be deleted and exist at the source again.
+    """
+
+    mapping: PrefixMapping
+    counts: Counts = field(default_factory=Counts)
+    work: list[ShardWork] = field(default_factory=list)
+    to_delete: list[Change] = field(default_factory=list)
+    conflicts: list[Problem] = field(default_factory=list)
+    unwritable: list[Problem] = field(default_factory=list)
+    adopted: list[bytes] = field(default_factory=list)
+    equal_again: list[bytes] = field(default_factory=list)
+    unconfirmed: str = ""
+    came_back: int = 0
+    digest: SetDigest = field(default_factory=SetDigest)
+    source_index: int = 0
+    seconds: float = 0.0
+
+    def add(self, shard: ShardPlan, ref: ShardRef, *, keep_changes: bool) -> None:
+        """Add the plan of one shard. Its changes are kept in memory, or planned again when they are written."""
+        self.counts.add(shard.counts)
+        if shard.changes:
+            self.work.append(ShardWork(ref, shard.changes if keep_changes else None))
+        self.to_delete += shard.to_delete
+        self.conflicts += shard.conflicts
+        self.unwritable += shard.unwritable
+        self.adopted += shard.adopted
+        self.equal_again += shard.equal_again
+        self.digest.merge(shard.digest)
+
+    def first_key(self) -> str | None:
+        """Return a key that would be written or deleted, None when it is not known or there is none."""
+        for work in self.work:
+            return work.changes[0].key if work.changes else None
+        return self.to_delete[0].key if self.to_delete else None
+
+
+@dataclass
+class PreparedReplication:
+    """What a run would do. ``source`` and ``destination`` are names of datacenters, the latter None when it is not known.
+
+    ``reversed_after`` is when the replication in the other direction, which this run ends, last wrote (Unix seconds, 0 for
+    none). ``unchecked`` says what could not be checked. ``deferral`` says why all deletions are deferred, "" for not.
+    """
+
+    name: str
+    source: str
+    destination: str | None
+    checkpoint: Checkpoint
+    plans: list[MappingPlan]
+    lines: list[DiffLine]
+    reversed_after: float
+    unchecked: list[str]
+    deferral: str = ""
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything is to be written."""
+        writes = bool(self.reversed_after) or any(plan.work or plan.adopted for plan in self.plans)
+        return writes or any(plan.to_delete and not self.deferral_of(plan) for plan in self.plans)
+
+    @property
+    def ledger_outdated(self) -> bool:
+        """Whether only the ledger is to be written, as after an interrupted run or edits by others. No key changes."""
+        return bool(self.checkpoint.ledger.dirty) or any(plan.equal_again for plan in self.plans)
+
+    def deferral_of(self, plan: MappingPlan) -> str:
+        """Return why the deletions of a mapping are deferred, "" when they are not."""
+        return self.deferral or plan.unconfirmed

@@ -1,0 +1,67 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the steps of one run share: the sides, the ledger, and sending transactions that check the lock."""
+
+from __future__ import annotations
+
+import logging
+import time
+import typing as t
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from .._consul import errors, kv
+from .._consul.kv import Operation
+from . import checkpoint
+from .ledger import Ledger
+from .request import ReplicationRequest
+from .shard_reader import Reader
+from .sides import Sides
+from .state import State
+
+ATTEMPTS = 3  # for a key that others write to at the same time
+MAX_WRITERS = 4  # more connections only make other users of Consul wait longer (measured)
+
+log = logging.getLogger("consulops")
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """``name`` is that of the replication. Every transaction of ``writer`` checks the lock."""
+
+    name: str
+    request: ReplicationRequest
+    sides: Sides
+    reader: Reader
+    ledger: Ledger
+    writer: kv.Writer
+
+    def send(self, operations: t.Sequence[Operation]) -> list[kv.Refusal]:
+        """Send operations over several connections. Returns those that Consul refused. Raises a ConsulError."""
+        started = time.monotonic()
+        writers = min(self.request.concurrency, MAX_WRITERS)
+        # One operation of each transaction checks the lock. A connection gets at least one full transaction.
+        size = max(self.writer.max_ops - 1, -(-len(operations) // writers))
+        parts = [operations[start : start + size] for start in range(0, len(operations), size)]
+        with ThreadPoolExecutor(writers, thread_name_prefix="write") as pool:
+            results = list(pool.map(self.writer.commit, parts))
+        refused = [refusal for result in results for refusal in result.refused]
+        log.debug(
+            "sent %d operations in %d transactions over %d connections, %d refused, in %.3f s",
+            len(operations),
+            sum(result.transactions for result in results),
+            len(parts),
+            len(refused),
+            time.monotonic() - started,
+        )
+        return refused
+
+    def save_ledger(self, state: State | None = None) -> None:
+        """Store the buckets that changed, and the state when it is given. Raises a ConsulError."""
+        operations = [] if state is None else [checkpoint.state_operation(self.name, state)]
+        operations += checkpoint.ledger_operations(self.name, self.ledger)
+        refused = self.sides.destination.retry.run(lambda: self.send(operations))
+        if refused:
+            raise errors.Rejected(f"{refused[0].operation.key} could not be written: {refused[0].reason}.")

@@ -1,0 +1,97 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The lock at the destination that keeps two runs of one replication apart."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import time
+import typing as t
+
+from .._consul import errors, kv
+from .._consul.client import Client
+from .._consul.errors import GuardRefused
+from .._consul.lock import Lock
+from .checkpoint import ROOT, lock_key
+
+LOCK_TTL_S = 15
+LOCK_DELAY_S = 1  # every transaction checks the lock, so a former holder cannot write late
+
+log = logging.getLogger("consulops")
+
+
+@contextlib.contextmanager
+def held_lock(destination: Client, name: str, wait_s: float) -> t.Iterator[Lock]:
+    """Hold the lock of a replication. Raises GuardRefused when another run holds it for ``wait_s`` seconds, or a ConsulError."""
+    holder = f"{socket.gethostname()}, process {os.getpid()}".encode()
+    lock = Lock(
+        destination,
+        lock_key(name),
+        name=f"consulops replication {name}",
+        value=holder,
+        ttl_s=LOCK_TTL_S,
+        lock_delay_s=LOCK_DELAY_S,
+        node=_session_node(destination),
+    )
+    with lock:
+        started = time.monotonic()
+        _acquire(lock, destination, name, wait_s)
+        log.debug("took the lock %s after %.3f s", lock.key, time.monotonic() - started)
+        yield lock
+
+
+def _session_node(destination: Client) -> str | None:
+    """Return a node for the lock's session, None for the agent's own.
+
+    A session belongs to a node of its datacenter, and the agent may be in another one.
+    """
+    datacenter = destination.endpoint.datacenter
+    if datacenter is None or destination.whoami().datacenter == datacenter:
+        return None
+    names = destination.get("/v1/health/service/consul", {"passing": ""}).parse(_node_names)
+    return names[0] if names else None
+
+
+def _node_names(rows: t.Any) -> list[str]:
+    """Return the sorted names of the nodes in an answer of /v1/health/service."""
+    if not isinstance(rows, list):
+        raise TypeError
+    names = [row["Node"]["Node"] for row in rows]
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError
+    return sorted(names)
+
+
+def _acquire(lock: Lock, destination: Client, name: str, wait_s: float) -> None:
+    try:
+        held = lock.acquire(wait_s)
+    except errors.PermissionDenied as error:
+        raise errors.PermissionDenied(
+            f"The destination's token may not take the lock that keeps two runs apart: {error} It needs "
+            'session_prefix "" { policy = "write" } and '
+            f'key_prefix "{ROOT}" {{ policy = "write" }}. Nothing was changed.',
+            error.status,
+            error.consul_message,
+        ) from None
+    except errors.ServerFailed as error:
+        if "node" in error.consul_message.lower() and destination.endpoint.datacenter is not None:
+            raise errors.PermissionDenied(
+                f"{error} A session in another datacenter belongs to a node there, so the destination's token needs "
+                'service_prefix "" { policy = "read" } and node_prefix "" { policy = "read" }. Or set the url of an agent of that '
+                "datacenter.",
+                error.status,
+                error.consul_message,
+            ) from None
+        raise
+    if not held:
+        entries = kv.read_key(destination, lock.key).entries
+        holder = entries[0].value.decode("utf-8", "replace") if entries else "unknown holder"
+        raise GuardRefused(
+            f"Another run of the replication {name!r} is in progress ({holder}) and did not end within {wait_s:g} s. Nothing was "
+            "changed"
+        )

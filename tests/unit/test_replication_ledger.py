@@ -1,0 +1,92 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The ledger: which keys a replication owns, whatever happened in whatever order."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.consulops.failover.plugins.module_utils._replication.ledger import (
+    EDITED,
+    FOREIGN,
+    OURS,
+    InvalidLedger,
+    Ledger,
+    fingerprint_of_hash,
+    key_id,
+    prefix_id,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+# Three keys of one bucket and one of another. A content hash may look like a key_id, or like a prefix_id and a mark.
+SAME_BUCKET = [key for key in map(str, range(5000)) if key_id(key)[0] == 7][:3]
+PREFIX_IDS = dict(zip([*SAME_BUCKET, "d"], [prefix_id("one/"), prefix_id("one/"), prefix_id("two/"), prefix_id("")]))
+CONTENTS = [bytes(8), key_id(SAME_BUCKET[0]), prefix_id("one/") + b"\1" + key_id(SAME_BUCKET[1])[:4]]
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["record intent", "commit", "forget", "abort", "abort all", "mark seen", "forget unseen"]),
+        st.sampled_from(sorted(PREFIX_IDS)),
+        st.integers(0, 2),
+    ),
+    max_size=60,
+)
+
+
+@given(steps=STEPS)
+def test_the_ledger_agrees_with_a_simple_model_after_any_steps(steps: list[tuple[str, str, int]]) -> None:
+    ledger = Ledger()
+    committed, intended, seen = dict[str, bytes](), dict[str, set[bytes]](), set[str]()
+    stored: dict[int, bytes] = {}
+    for verb, key, number in steps:
+        content, prefix_id = CONTENTS[number], PREFIX_IDS[key]
+        intents = intended.setdefault(key, set())
+        if verb == "record intent":
+            ledger.record_intent([fingerprint_of_hash(key, content)], prefix_id)
+            if committed.get(key) != content:
+                intents.add(content)
+        elif verb == "commit":
+            ledger.commit([fingerprint_of_hash(key, content)], prefix_id)
+            committed[key] = content
+            intents.clear()
+        elif verb == "abort":
+            ledger.abort(fingerprint_of_hash(key, content))
+            intents.discard(content)
+        elif verb == "abort all":
+            ledger.abort_all({prefix_id})
+            intended = {name: set() if PREFIX_IDS[name] == prefix_id else known for name, known in intended.items()}
+        elif verb == "mark seen":
+            # A key without records need not be remembered as seen, and is not always.
+            if committed.get(key) or intents:
+                ledger.mark_seen(key_id(key))
+                seen.add(key)
+        elif verb == "forget unseen":
+            ledger.forget_unseen({prefix_id})
+            for name in [name for name in PREFIX_IDS if PREFIX_IDS[name] == prefix_id and name not in seen]:
+                committed.pop(name, None)
+                intended[name] = set()
+            seen = set()
+        else:
+            ledger.forget(key)
+            committed.pop(key, None)
+            intents.clear()
+        stored.update(ledger.take_dirty())
+        for read in (ledger, Ledger({number: data for number, data in stored.items() if data})):
+            assert len(read) == len(committed) + sum(map(len, intended.values()))
+            for name in PREFIX_IDS:
+                assert read.was_committed(key_id(name)) == (name in committed)
+                for content_hash in CONTENTS:
+                    ours = content_hash == committed.get(name) or content_hash in intended.get(name, set())
+                    assert read.state(fingerprint_of_hash(name, content_hash)) == (
+                        OURS if ours else EDITED if name in committed else FOREIGN
+                    )
+                    assert read.is_committed(fingerprint_of_hash(name, content_hash)) == (
+                        content_hash == committed.get(name)
+                    )
+
+
+@pytest.mark.parametrize("data", [b"", b"own2" + bytes(20), b"own1" + bytes(19), b"{}"])
+def test_data_that_is_not_a_bucket_is_refused(data: bytes) -> None:
+    with pytest.raises(InvalidLedger):
+        Ledger({3: data})
