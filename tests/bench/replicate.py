@@ -35,17 +35,17 @@ IMPORTS = f"""
 import time
 from {PACKAGE}._consul import endpoint, kv
 from {PACKAGE}._consul.client import Client
-from {PACKAGE}._replication import apply, guard, mapping, prepare
+from {PACKAGE}._replication import apply, delete_guards, prefix_options, prepare, request
 """
 CORE = """
-mappings = tuple(mapping.make_mappings([{{"source": "app/"}}], "owned"))
-request = prepare.ReplicationRequest(mappings, limits=guard.Limits(max_deletes=2000, max_delete_percent=100), name={name!r})
+mappings = tuple(prefix_options.make_mappings(["app/"], "owned"))
+wanted = request.ReplicationRequest(mappings, limits=delete_guards.Limits(max_deletes=2000, max_delete_percent=100), name={name!r})
 started = time.monotonic()
 with Client(endpoint.resolve({{"url": {source!r}}}, {{}})) as source:
     with Client(endpoint.resolve({{"url": {destination!r}}}, {{}})) as destination:
-        prepared = prepare.prepare(source, destination, request)
+        prepared = prepare.prepare(source, destination, wanted)
         if prepared.changed:
-            apply.perform(source, destination, request, prepared, time.time())
+            apply.perform(source, destination, wanted, prepared, time.time())
 print("seconds", time.monotonic() - started)
 """
 BARE = """

@@ -9,12 +9,21 @@ The first half covers what consul-replicate was observed doing to users' keys.
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
+import logging
 import typing as t
 from pathlib import Path
 
 import pytest
+from ansible_collections.consulops.failover.plugins.module_utils._consul import endpoint
+from ansible_collections.consulops.failover.plugins.module_utils._consul.client import Client
+from ansible_collections.consulops.failover.plugins.module_utils._replication.apply import perform
+from ansible_collections.consulops.failover.plugins.module_utils._replication.plan import Policy
+from ansible_collections.consulops.failover.plugins.module_utils._replication.prefix_options import make_mappings
+from ansible_collections.consulops.failover.plugins.module_utils._replication.prepare import prepare
+from ansible_collections.consulops.failover.plugins.module_utils._replication.request import ReplicationRequest
 
 from tests.lab import keys
 from tests.lab.ansible import ModuleFailed, run_module, run_playbook
@@ -757,3 +766,20 @@ def test_secrets_are_never_shown(task: Task) -> None:
         with pytest.raises(ModuleFailed) as failure:
             run_module("consul_kv_replicate", **{**task.options, "prefixes": [{"source": "nothing/"}], **options})
         assert secret not in json.dumps(failure.value.result)
+
+
+def test_the_debug_log_says_what_was_decided_and_done_and_no_value(
+    task: Task, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="consulops")
+    task.write(task.one, **numbered(3), password="hunter2")
+    task.write(task.two, k000="edited")
+    mappings = tuple(make_mappings([task.prefix], "owned"))
+    request = ReplicationRequest(mappings, Policy("keep"), name=task.options["name"])
+    source, destination = (Client(endpoint.resolve({"url": side.url}, {})) for side in (task.one, task.two))
+    with source, destination:
+        perform(source, destination, request, prepare(source, destination, request), 1.0)
+    text = caplog.text
+    for part in (f"planned {task.prefix}: ", "took the lock", "attempt 1 to write 3 keys", f"{task.prefix}: 3 created"):
+        assert part in text
+    assert "hunter2" not in text and "68756e746572" not in text and base64.b64encode(b"hunter2").decode() not in text

@@ -90,6 +90,44 @@ def test_a_broken_answer_while_reading_changes_nothing(
     assert counts(task.row()) == (0, 1, 1, 18)
 
 
+SHAPES = [
+    "null",
+    "5",
+    '"x"',
+    "{}",
+    "[5]",
+    "[{}]",
+    '[{"Node": null}]',
+    '[{"Node": {"Node": 5}}]',
+    "[[",
+    "<h1>Hi</h1>",
+    "",
+]
+
+
+@pytest.mark.parametrize("body", [*SHAPES, "[]"])
+def test_raft_peers_of_another_shape_are_a_typed_error(task: Task, proxy: t.Callable[..., Proxy], body: str) -> None:
+    """They are read when both sides have one datacenter name, to find out whether they are one store."""
+    task.write(task.one, a="1")
+    broken = proxy(task.one.url, fault="json", path="/v1/status/peers")
+    broken.body = body
+    copy = [{"source": task.prefix, "destination": f"copy-of-{task.prefix}"}]
+    said = task.fails(destination={"url": broken.url}, prefixes=copy)["msg"]
+    assert f"GET /v1/status/peers of {broken.url}" in said and "the answer is not Consul's" in said
+    assert keys.read(task.one, f"copy-of-{task.prefix}") == {}
+
+
+@pytest.mark.parametrize("body", SHAPES)
+def test_health_of_another_shape_is_a_typed_error(task: Task, proxy: t.Callable[..., Proxy], body: str) -> None:
+    """It is read when the destination is reached through an agent of another datacenter."""
+    task.write(task.one, a="1")
+    broken = proxy(task.one.url, fault="json", path="/v1/health/service/consul")
+    broken.body = body
+    said = task.fails(destination={"url": broken.url, "datacenter": "west"})["msg"]
+    assert f"GET /v1/health/service/consul of {broken.url}" in said and "the answer is not Consul's" in said
+    assert task.read(task.two) == {}
+
+
 @pytest.mark.parametrize("fault", ["lose", "drop", "error"])
 @pytest.mark.parametrize("number", range(4))
 def test_one_lost_write_is_detected_and_repeated(

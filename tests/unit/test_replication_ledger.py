@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.consulops.failover.plugins.module_utils._replication.ledger import (
     EDITED,
     FOREIGN,
-    OURS,
+    OWNED,
     InvalidLedger,
     Ledger,
     fingerprint_of_hash,
@@ -79,7 +79,7 @@ def test_the_ledger_agrees_with_a_simple_model_after_any_steps(steps: list[tuple
                 for content_hash in CONTENTS:
                     ours = content_hash == committed.get(name) or content_hash in intended.get(name, set())
                     assert read.state(fingerprint_of_hash(name, content_hash)) == (
-                        OURS if ours else EDITED if name in committed else FOREIGN
+                        OWNED if ours else EDITED if name in committed else FOREIGN
                     )
                     assert read.is_committed(fingerprint_of_hash(name, content_hash)) == (
                         content_hash == committed.get(name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+from ansible_collections.consulops.failover.plugins.module_utils._cli.commands.base import make_call
 from ansible_collections.consulops.failover.plugins.module_utils._consul import endpoint, errors
 from ansible_collections.consulops.failover.plugins.module_utils._replication import (
     delete_guards,
@@ -20,6 +21,8 @@ from ansible_collections.consulops.failover.plugins.module_utils._replication.re
     ReplicationRequest,
     batch_size,
 )
+from ansible_collections.consulops.failover.plugins.module_utils._tasks.call import Call
+from ansible_collections.consulops.failover.plugins.module_utils._tasks.replicate import REPLICATE, _prefixes
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -114,6 +117,93 @@ def mappings(*prefixes: object, delete: str = "owned") -> list[mapping.PrefixMap
 def test_prefixes_that_make_no_sense_are_refused(prefixes: list[dict[str, t.Any]], said: str) -> None:
     with pytest.raises(errors.InvalidOption, match=said.replace("[", r"\[")):
         make_mappings(prefixes, "owned")
+
+
+@pytest.mark.parametrize(
+    ("element", "advice"),
+    [
+        ("app/@dc1", "source: {datacenter: dc1}, prefixes: [app/]."),
+        ("app@dc1", "source: {datacenter: dc1}, prefixes: [app/]."),
+        ("@dc1", 'source: {datacenter: dc1}, prefixes: [{source: ""}].'),
+        ("app/@dc1:dest/", "source: {datacenter: dc1}, prefixes: [{source: app/, destination: dest/}]."),
+        ("app/@dc1:dest", "source: {datacenter: dc1}, prefixes: [{source: app/, destination: dest/}]."),
+        ("app/:dest/", "Write prefixes: [{source: app/, destination: dest/}]."),
+        ({"source": "app/@dc1"}, "source: {datacenter: dc1}, prefixes: [app/]."),
+        ("/app/", "prefixes[1]: the source '/app/' begins with a slash: write 'app/'."),
+        ("/app", "write 'app/'."),
+        ({"source": "app/", "destination": "/dr/"}, "the destination '/dr/' begins with a slash: write 'dr/'."),
+        ("//", "cannot be requested"),
+        ("/", 'For the whole store write source: "".'),
+        ("", 'For the whole store write {source: ""}.'),
+        ('{"source": "app/"}', "is the text of an object"),
+        ("source=app/", "is the text of an object"),
+        (5, "prefixes[1]: 5 is not a prefix"),
+        (True, "prefixes[1]: true is not a prefix"),
+        (None, "prefixes[1]: null is not a prefix"),
+        (["app/"], "prefixes[1]: a list is not a prefix"),
+        ({"source": ["app/"]}, "the source is a list"),
+    ],
+)
+def test_an_element_that_is_not_a_prefix_is_answered_with_what_to_write(element: object, advice: str) -> None:
+    with pytest.raises(errors.InvalidOption) as refused:
+        mappings("first/", element)
+    assert str(refused.value).startswith("prefixes[1]: ") and advice in str(refused.value)
+
+
+def test_a_string_is_short_for_an_object_with_that_source() -> None:
+    short, long = mappings("app/"), mappings({"source": "app/"})
+    assert (short[0].source, short[0].destination, short[0].delete) == ("app/", "app/", "owned")
+    assert str(short[0]) == str(long[0])
+    assert [str(one) for one in mappings("a/", {"source": "b/", "destination": "c/"})] == ["a/", "b/ → c/"]
+
+
+@pytest.mark.parametrize("name", ["user@example/", "urn:x/", "a b/", "ü/", "app/@dc1/"])
+def test_a_folder_whose_name_only_resembles_the_notation_is_accepted(name: str) -> None:
+    assert mappings(name)[0].source == name
+
+
+def test_a_folder_named_like_the_notation_can_be_written_as_an_object() -> None:
+    assert mappings({"source": "app/@dc1:dest/"})[0].source == "app/@dc1:dest/"
+
+
+def task_call(prefixes: object) -> Call:
+    """Return the call that the command makes of a JSON file."""
+    return make_call(REPLICATE, {"prefixes": prefixes, "destination": {"datacenter": "dc2"}}, "replicate.json")
+
+
+def check(prefixes: object) -> None:
+    """Check options without a request, as check-config does."""
+    assert REPLICATE.check is not None
+    REPLICATE.check(task_call(prefixes))
+
+
+def test_the_commands_file_takes_both_forms_in_one_list() -> None:
+    check(["app/", {"source": "config/", "exclude": ["local"]}])
+
+
+@pytest.mark.parametrize(
+    ("element", "place"),
+    [
+        ({"source": "a/", "colour": "red"}, "prefixes[1].colour: "),
+        ({"source": "a/", "delete": "some"}, "prefixes[1].delete: "),
+        ({"source": "a/", "include": "web"}, "prefixes[1].include: "),
+        ({"source": "a/", "exclude": [5]}, "prefixes[1].exclude[0]: "),
+        ({"source": "a/", "destination": 5}, "prefixes[1].destination: "),
+        ({"destination": "a/"}, "prefixes[1].source: "),
+        ("app/@dc1", "prefixes[1]: "),
+        (7, "prefixes[1]: 7 is not a prefix"),
+    ],
+)
+def test_the_commands_file_is_checked_as_strictly_as_before(element: object, place: str) -> None:
+    with pytest.raises(errors.InvalidOption) as refused:
+        check(["first/", element])
+    assert place in str(refused.value)
+
+
+def test_globs_are_converted_as_ansible_converts_lists() -> None:
+    converted = _prefixes([{"source": "a/", "include": "web,db", "exclude": [5, 1.5]}, "b/"])
+    assert converted[0]["include"] == ["web", "db"] and converted[0]["exclude"] == ["5", "1.5"]
+    assert converted[1] == "b/"
 
 
 def test_nested_sources_may_go_to_different_places() -> None:

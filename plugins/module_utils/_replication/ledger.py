@@ -34,7 +34,7 @@ _INTENDED, _COMMITTED = b"\0", b"\1"
 _NAME_ALONE = struct.Struct(f"{_NAME}s")
 _NAME_OF_RECORD = struct.Struct(f"{_NAME}s{_RECORD - _NAME}x")
 
-OURS = "ours"
+OWNED = "owned"
 EDITED = "edited"
 FOREIGN = "foreign"
 
@@ -85,9 +85,9 @@ class Ledger:
         return sum(map(len, self._records)) // _RECORD
 
     def state(self, fingerprint: bytes) -> str:
-        """Return OURS, EDITED (written by this replication and changed since) or FOREIGN for a key with this fingerprint."""
+        """Return OWNED, EDITED (written by this replication and changed since) or FOREIGN for a key with this fingerprint."""
         if _place_of(self._records[fingerprint[0]], fingerprint) != -1:
-            return OURS
+            return OWNED
         return EDITED if self.was_committed(fingerprint[:_NAME]) else FOREIGN
 
     def is_committed(self, fingerprint: bytes) -> bool:
@@ -142,7 +142,7 @@ class Ledger:
             self._seen[name[0]] += name[:_NAME]
 
     def forget_unseen(self, prefix_ids: t.Container[bytes]) -> None:
-        """Drop the records of keys below some prefixes that exist on neither side: one that reappears is not ours."""
+        """Drop the records of keys below some prefixes that exist on neither side: one that reappears is not owned."""
         for number, records in enumerate(self._records):
             seen = {name for (name,) in _NAME_ALONE.iter_unpack(self._seen[number])}
             self._seen[number].clear()

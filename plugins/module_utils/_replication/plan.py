@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from .._consul import kv
 from .._consul.digest import SetDigest, kv_bytes, short_digest
 from .._consul.kv import Entry, Operation
-from .ledger import EDITED, FOREIGN, OURS, Ledger, fingerprint_of, fingerprint_of_hash, key_id
+from .ledger import EDITED, FOREIGN, OWNED, Ledger, fingerprint_of, fingerprint_of_hash, key_id
 from .lock_keys import is_lock
 from .mapping import PrefixMapping
 
@@ -180,7 +180,7 @@ class _ShardPlanner:
             return
         fingerprint = fingerprint_of(existing.key, existing.value, existing.flags)
         state = self._ledger.state(fingerprint)
-        if delete == "all" or state == OURS or (state == EDITED and self._policy.on_conflict == "overwrite"):
+        if delete == "all" or state == OWNED or (state == EDITED and self._policy.on_conflict == "overwrite"):
             plan.to_delete.append(Change(existing.key, "deleted", existing.modify_index, fingerprint))
             self._add_line(existing.key, "deleted", existing, None)
         elif state == EDITED:
@@ -205,7 +205,7 @@ class _ShardPlanner:
     def _different(self, key: str, entry: Entry, existing: Entry, fingerprint: bytes) -> None:
         if self._policy.on_conflict != "overwrite":
             state = self._ledger.state(fingerprint_of(key, existing.value, existing.flags))
-            if state != OURS:
+            if state != OWNED:
                 reason = (
                     "edited at the destination" if state == EDITED else "not written by this replication, and different"
                 )

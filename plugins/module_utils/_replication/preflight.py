@@ -40,8 +40,12 @@ def identify_datacenters(source: Client, destination: Client, request: Replicati
 
 
 def _raft_peers(client: Client) -> list[str]:
-    """Return the Raft addresses of a datacenter's servers, which any token may read."""
-    return sorted(client.get("/v1/status/peers").strings())
+    """Return the Raft addresses of a datacenter's servers, which any token may read. Raises a ConsulError."""
+    response = client.get("/v1/status/peers")
+    peers = response.strings()
+    if not peers:  # a datacenter with a leader has a server
+        raise response.invalid()
+    return sorted(peers)
 
 
 def check_readable(source: Client, destination: Client, request: ReplicationRequest) -> None:
