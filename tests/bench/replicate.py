@@ -4,8 +4,8 @@
 
 """``make bench``: copying keys beside one PUT per key, ``consul kv export | import``, a bare writer and community.general.
 
-The rivals have no safety: they compare nothing, confirm nothing, and know no owner. ``server s`` is the CPU time of the
-destination's server.
+The other tools have no guards: they do not compare, confirm deletions, or record what they wrote. ``server s`` is the CPU
+time of the destination's server.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.lab.fill import fill_kv
 RUNS = int(os.environ.get("BENCH_RUNS", "5"))
 SIZES = [int(size) for size in os.environ.get("BENCH_REPLICATED_KEYS", "1000 10000 50000").split()]
 PACKAGE = "ansible_collections.consulops.failover.plugins.module_utils"
-COMMUNITY = "ansible==12.3.0"  # the last that ansible-core 2.19 goes with; community.general is inside
+COMMUNITY = "ansible==12.3.0"  # the last one that requires ansible-core 2.19; it contains community.general
 LOOP_KEYS = 200
 NAME = "bench"
 
@@ -59,24 +59,24 @@ print("seconds", time.monotonic() - started)
 PER_KEY = """
 import base64, http.client, json, time, urllib.parse
 
-def talk(url):
+def connect(url):
     return http.client.HTTPConnection(urllib.parse.urlsplit(url).netloc)
 
-def ask(connection, method, path, body=None):
+def request(connection, method, path, body=None):
     connection.request(method, urllib.parse.quote(path, safe="/?=&"), body)
     return connection.getresponse().read()
 
 started = time.monotonic()
-source, destination = talk({source!r}), talk({destination!r})
-found = json.loads(ask(source, "GET", "/v1/kv/app/?recurse"))
-there = json.loads(ask(destination, "GET", "/v1/kv/app/?keys") or "[]")
-names = {{item["Key"] for item in found}}
+source, destination = connect({source!r}), connect({destination!r})
+entries = json.loads(request(source, "GET", "/v1/kv/app/?recurse"))
+existing = json.loads(request(destination, "GET", "/v1/kv/app/?keys") or "[]")
+names = {{item["Key"] for item in entries}}
 if not {deletes_only!r}:
-    for item in found:
-        ask(destination, "PUT", f"/v1/kv/{{item['Key']}}?flags={{item['Flags']}}", base64.b64decode(item["Value"] or ""))
-for key in there:
+    for item in entries:
+        request(destination, "PUT", f"/v1/kv/{{item['Key']}}?flags={{item['Flags']}}", base64.b64decode(item["Value"] or ""))
+for key in existing:
     if key not in names:
-        ask(destination, "DELETE", f"/v1/kv/{{key}}")
+        request(destination, "DELETE", f"/v1/kv/{{key}}")
 print("seconds", time.monotonic() - started)
 """
 
@@ -106,7 +106,7 @@ class Comparison:
         self.gone: keys.Keys = {}
 
     def all(self) -> None:
-        """Initial, unchanged, one changed, 1000 deleted. The servers work on after the slow rivals, which so come last."""
+        """Compare initial, unchanged, one changed and 1000 deleted. Slow tools run last: the servers are busy after them."""
         slow = self.size > 10_000
         empty = playbook("an empty playbook", self.scratch, [])
         self.compare(
@@ -161,7 +161,7 @@ class Comparison:
         keys.write(self.one, {"app/web/000000": os.urandom(256)})
 
     def restore_gone(self) -> None:
-        """Have as many keys that are ours at the destination and gone from the source."""
+        """Prepare keys that the replication wrote at the destination and that are gone from the source."""
         if not self.gone:
             names = sorted(keys.read(self.one, "app/").items())
             self.gone = dict(names[: 1000 if self.size > 1000 else 500])
@@ -177,7 +177,7 @@ def _delete_all(datacenter: Datacenter, names: t.Sequence[str]) -> None:
 
 
 def compare_loops(lab: Lab, scratch: Path) -> None:
-    """Copy some keys with a task for each of them, as community.general does it, and with one task."""
+    """Copy keys with one task for each of them, as with community.general, and with one task for all."""
     one, two = lab.datacenter("loop1"), lab.datacenter("loop2")
     fill_kv(one, LOOP_KEYS)
     host, port = two.url.removeprefix("http://").split(":")
@@ -223,7 +223,7 @@ def _task(one: Datacenter, two: Datacenter) -> dict[str, t.Any]:
 
 
 def _fetch_community() -> None:
-    """Put community.general where only benchmarks look, from PyPI's ansible package."""
+    """Download community.general from PyPI's ansible package to a place that only benchmarks use."""
     target = RIVALS / "ansible_collections" / "community" / "general"
     if target.exists():
         return

@@ -70,5 +70,5 @@ def batch_size(text: str) -> int | None:
         return None
     # One operation of each transaction checks the lock.
     if not (text.isascii() and text.isdigit()) or not 2 <= int(text) <= kv.TXN_OPS_NEW:
-        raise InvalidOption(f"batch_ops is {text!r}: it must be auto or a number from 2 to {kv.TXN_OPS_NEW}.")
+        raise InvalidOption(f"batch_ops {text!r} must be auto or a number from 2 to {kv.TXN_OPS_NEW}.")
     return int(text)
