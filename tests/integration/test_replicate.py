@@ -223,10 +223,10 @@ def test_edits_and_deletions_by_hand_are_reported_kept_or_overwritten(task: Task
 
 def test_keys_that_existed_before_are_not_overwritten_by_default(task: Task) -> None:
     task.write(task.one, a="theirs", b="same")
-    task.write(task.two, a="ours", b="same")
+    task.write(task.two, a="foreign", b="same")
     found = task.fails()
     assert "not written by this replication, and different" in found["msg"]
-    assert task.read(task.two)["a"][0] == b"ours"
+    assert task.read(task.two)["a"][0] == b"foreign"
     assert counts(task.row(on_conflict="overwrite")) == (0, 1, 0, 1)
 
 

@@ -77,9 +77,9 @@ def test_the_ledger_agrees_with_a_simple_model_after_any_steps(steps: list[tuple
             for name in PREFIX_IDS:
                 assert read.was_committed(key_id(name)) == (name in committed)
                 for content_hash in CONTENTS:
-                    ours = content_hash == committed.get(name) or content_hash in intended.get(name, set())
+                    owned = content_hash == committed.get(name) or content_hash in intended.get(name, set())
                     assert read.state(fingerprint_of_hash(name, content_hash)) == (
-                        OWNED if ours else EDITED if name in committed else FOREIGN
+                        OWNED if owned else EDITED if name in committed else FOREIGN
                     )
                     assert read.is_committed(fingerprint_of_hash(name, content_hash)) == (
                         content_hash == committed.get(name)

@@ -91,17 +91,17 @@ def test_a_plan_does_what_the_options_say_and_nothing_else(
 
     for name in NAMES:
         key = prefixes[1] + name
-        ours = name in written and written[name] == destination.get(name)
+        as_written = name in written and written[name] == destination.get(name)
         if not takes_part(name):
             assert live.get(key) == before.get(key), "a key that takes no part was touched"
         elif name in source:
-            free = key not in before or source[name] == before[key] or ours or on_conflict == "overwrite"
+            free = key not in before or source[name] == before[key] or as_written or on_conflict == "overwrite"
             if key not in before and on_conflict == "keep" and name in written:
                 free = False
             assert live.get(key) == (source[name] if free else before.get(key))
         elif key in before:
-            edited = name in written and not ours
-            goes = delete == "all" or (delete == "owned" and (ours or (edited and on_conflict == "overwrite")))
+            edited = name in written and not as_written
+            goes = delete == "all" or (delete == "owned" and (as_written or (edited and on_conflict == "overwrite")))
             assert (key not in live) == goes
     counts = decided.counts
     seen = counts.unchanged + counts.created + counts.updated + counts.kept + counts.skipped_locked
@@ -140,8 +140,8 @@ def test_locks_are_left_alone_on_both_sides(lock: Entry) -> None:
 def test_a_lock_is_recognised_by_its_name_on_either_side() -> None:
     one = mappings({"source": "dr/", "destination": "service/"}, delete="all")[0]
     policy = plan.Policy("overwrite")
-    there = [Entry("service/web/leader", b"held", 0, 5), Entry("service/api/leader", b"held", 0, 6)]
-    found = plan.plan_shard(one, policy, Ledger(), [Entry("dr/web/leader", b"copied", 0, 7)], there)
+    existing = [Entry("service/web/leader", b"held", 0, 5), Entry("service/api/leader", b"held", 0, 6)]
+    found = plan.plan_shard(one, policy, Ledger(), [Entry("dr/web/leader", b"copied", 0, 7)], existing)
     assert (found.changes, found.to_delete, found.counts.skipped_locked) == ([], [], 2)
 
 
