@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What alert rules make of a reading: who is judged, against what, and what stays silent."""
+"""What the alert rules make of an observation: what is judged, against what, and what is left out."""
 
 from __future__ import annotations
 
@@ -10,21 +10,37 @@ import datetime
 import typing as t
 
 import pytest
-from ansible_collections.consulops.failover.plugins.module_utils._alerting import certificate, gate, judgement_result
-from ansible_collections.consulops.failover.plugins.module_utils._alerting.finding import Finding, Judgement, Unknown
-from ansible_collections.consulops.failover.plugins.module_utils._alerting.match import Matcher, Subject
-from ansible_collections.consulops.failover.plugins.module_utils._alerting.observation import (
-    AclReplication,
-    Check,
-    Instance,
-    Observation,
-    RaftServer,
-    Server,
-    Snapshot,
+from ansible_collections.consulops.failover.plugins.module_utils._alerting import (
+    gate,
+    judgement_result,
+    tls_certificate,
 )
-from ansible_collections.consulops.failover.plugins.module_utils._alerting.observe import _moment, _seconds
-from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules import judge
-from ansible_collections.consulops.failover.plugins.module_utils._alerting.ruleset import make_expected, make_rules
+from ansible_collections.consulops.failover.plugins.module_utils._alerting.expectation import make_expected
+from ansible_collections.consulops.failover.plugins.module_utils._alerting.finding import Finding, Judgement, Unknown
+from ansible_collections.consulops.failover.plugins.module_utils._alerting.judge import judge
+from ansible_collections.consulops.failover.plugins.module_utils._alerting.match import Matcher, Subject
+from ansible_collections.consulops.failover.plugins.module_utils._alerting.observation import Observation
+from ansible_collections.consulops.failover.plugins.module_utils._alerting.rule_options import make_rules
+from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules.acl_replication import AclReplication
+from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules.autopilot import Autopilot, RaftServer
+from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules.certificates import (
+    AgentCertificate,
+    ConnectCA,
+)
+from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules.checks import (
+    Check,
+    FailingChecks,
+    ServiceOnNode,
+)
+from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules.cluster import (
+    Server,
+    Servers,
+    VisibleServers,
+    Voters,
+)
+from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules.services import Instance, Services
+from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules.snapshots import Snapshot, Snapshots
+from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules.wan import Wan, WanMember
 from ansible_collections.consulops.failover.plugins.module_utils._consul.errors import InvalidOption, InvalidResponse
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -37,8 +53,17 @@ DAY = 86400.0
 EXPECT = {"dc1": {"servers": ["s1", "s2", "s3"]}}
 
 
-def servers(alive: str, dead: str = "") -> list[Server]:
-    return [Server(name, True, "1.8.7") for name in alive.split()] + [Server(name, False) for name in dead.split()]
+def servers(alive: str, dead: str = "") -> Servers:
+    live = [Server(name, True, "1.8.7") for name in alive.split()]
+    return Servers((*live, *(Server(name, False) for name in dead.split())))
+
+
+def voters(names: str) -> Voters:
+    return Voters(frozenset(names.split()))
+
+
+def failing_checks(*checks: Check, **metadata: t.Any) -> FailingChecks:
+    return FailingChecks(checks, **metadata)
 
 
 def judged(
@@ -46,15 +71,19 @@ def judged(
     rules: t.Sequence[dict[str, t.Any]] = (),
     match: t.Any = None,
     ignore: t.Any = None,
-    **parts: t.Any,
+    unreachable: str = "",
+    leader_problem: str | None = None,
+    parts: t.Sequence[object] = (),
 ) -> Judgement:
-    judgement = judge(Observation("dc1", NOW, **parts), make_rules(rules, match, ignore), make_expected(expect))
+    observation = Observation("dc1", NOW, unreachable=unreachable, leader_problem=leader_problem)
+    observation.add(*parts)
+    judgement = judge(observation, make_rules(rules, match, ignore), make_expected(expect))
     judgement.sort()
     return judgement
 
 
-def found(*args: t.Any, **parts: t.Any) -> list[tuple[str, str]]:
-    return [(one.rule, one.severity) for one in judged(*args, **parts).findings]
+def found(*args: t.Any, **options: t.Any) -> list[tuple[str, str]]:
+    return [(one.rule, one.severity) for one in judged(*args, **options).findings]
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -62,7 +91,7 @@ def found(*args: t.Any, **parts: t.Any) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("alive", "dead", "voters", "expect", "rules"),
+    ("alive", "dead", "voting", "expect", "rules"),
     [
         ("s1 s2 s3", "", "s1 s2 s3", EXPECT, []),
         ("s1 s2 s3", "", "s1 s2 s3", None, []),
@@ -100,64 +129,64 @@ def found(*args: t.Any, **parts: t.Any) -> list[tuple[str, str]]:
         ),
     ],
 )
-def test_servers_are_judged_by_what_is_there_and_by_what_should_be(
-    alive: str, dead: str, voters: str, expect: t.Any, rules: list[tuple[str, str]]
+def test_servers_are_judged_against_raft_and_against_the_expected_ones(
+    alive: str, dead: str, voting: str, expect: t.Any, rules: list[tuple[str, str]]
 ) -> None:
-    assert found(expect, servers=servers(alive, dead), voters=voters.split()) == rules
+    assert found(expect, parts=[servers(alive, dead), voters(voting)]) == rules
 
 
-def test_the_sentence_about_quorum_says_what_happens_next() -> None:
-    def sentence(alive: str, dead: str, expected: int, voters: str = "") -> str:
-        judgement = judged(
-            {"dc1": {"servers": expected}}, servers=servers(alive, dead), voters=(voters or f"{alive} {dead}").split()
-        )
+def test_the_quorum_summary_says_how_many_failures_are_left() -> None:
+    def sentence(alive: str, dead: str, expected: int, voting: str = "") -> str:
+        parts = [servers(alive, dead), voters(voting or f"{alive} {dead}")]
+        judgement = judged({"dc1": {"servers": expected}}, parts=parts)
         return next(one.summary for one in judgement.findings if one.rule == "quorum_margin")
 
     assert sentence("s1 s2", "s3", 3) == "2 of 3 expected servers alive in dc1: one more failure loses quorum"
     assert sentence("s1", "s2 s3", 3) == "1 of 3 expected servers alive in dc1: quorum is lost"
     assert sentence("s1 s2 s3 s4", "s5", 5) == "4 of 5 expected servers alive in dc1: 2 more failures would lose quorum"
     back = "3 of 3 expected servers alive in dc1, 2 of them with a vote: one more failure loses quorum"
-    assert sentence("s1 s2 s3", "", 3, voters="s1 s2") == back
+    assert sentence("s1 s2 s3", "", 3, voting="s1 s2") == back
     # Raft has forgotten the other two: of what it knows one more may fail.
     assert sentence("s1 s2 s3", "", 5) == "3 of 5 expected servers alive in dc1: 2 more failures would lose quorum"
 
 
-def test_read_replicas_are_no_part_of_a_quorum() -> None:
-    both = [*servers("s1 s2 s3"), Server("r1", True, "1.8.7", replica=True)]
-    expect = {"dc1": {"servers": ["s1", "s2", "s3", "r1"]}}
-    assert found(expect, servers=both, voters=["s1", "s2", "s3"]) == []
-    assert found({"dc1": {"servers": 4}}, servers=both, voters=["s1", "s2", "s3"]) == []
+def test_read_replicas_do_not_count_for_quorum() -> None:
+    with_replica = Servers((*servers("s1 s2 s3").servers, Server("r1", True, "1.8.7", is_read_replica=True)))
+    parts = [with_replica, voters("s1 s2 s3")]
+    assert found({"dc1": {"servers": ["s1", "s2", "s3", "r1"]}}, parts=parts) == []
+    assert found({"dc1": {"servers": 4}}, parts=parts) == []
 
 
 @given(alive=st.integers(0, 9), dead=st.integers(0, 9), expected=st.integers(1, 9))
-def test_quorum_is_called_lost_exactly_when_it_is(alive: int, dead: int, expected: int) -> None:
+def test_quorum_is_reported_as_lost_exactly_when_it_is(alive: int, dead: int, expected: int) -> None:
     names = [f"s{number}" for number in range(alive + dead)]
-    both = [Server(name, place < alive) for place, name in enumerate(names)]
-    judgement = judged({"dc1": {"servers": expected}}, servers=both, voters=names)
+    all_servers = Servers(tuple(Server(name, place < alive) for place, name in enumerate(names)))
+    judgement = judged({"dc1": {"servers": expected}}, parts=[all_servers, Voters(frozenset(names))])
     lost = alive < (alive + dead) // 2 + 1  # what Raft needs, however many there should be
     assert any("quorum is lost" in one.summary for one in judgement.findings) == lost
     if not dead and alive == expected:
         assert judgement.findings == []
 
 
-def test_a_dead_server_is_named_once() -> None:
-    serf = Check("s3", "serfHealth", "Serf", "critical", "Agent not live", index=7)
-    raft = [RaftServer("s3", False, True, False, 9.0, 0), RaftServer("s1", True, True, True, 0.0, 500)]
-    parts = {"servers": servers("s1 s2", "s3"), "voters": ["s1", "s2", "s3"], "checks": [serf]}
-    assert found(EXPECT, **parts, autopilot_healthy=False, raft=raft) == [
+def test_a_dead_server_is_reported_once() -> None:
+    serf = Check("s3", "serfHealth", "Serf", "critical", "Agent not live", modify_index=7)
+    raft = (RaftServer("s3", False, True, False, 9.0, 0), RaftServer("s1", True, True, True, 0.0, 500))
+    parts = [servers("s1 s2", "s3"), voters("s1 s2 s3"), failing_checks(serf), Autopilot(False, raft)]
+    assert found(EXPECT, parts=parts) == [
         ("quorum_margin", "critical"),
         ("server_missing", "critical"),
     ]
 
 
-def test_autopilot_raft_and_versions() -> None:
-    raft = [
+def test_autopilot_lagging_followers_and_mixed_versions_are_reported() -> None:
+    raft = (
         RaftServer("s1", True, True, True, 0.0, 10_000),
         RaftServer("s2", False, True, False, 0.3, 9_999),
         RaftServer("s3", True, True, False, 0.01, 9_000),
-    ]
-    mixed = [Server("s1", True, "1.8.7"), Server("s2", True, "1.9.0"), Server("s3", True, "1.8.7")]
-    assert found(servers=mixed, autopilot_healthy=False, raft=raft) == [
+    )
+    mixed = Servers((Server("s1", True, "1.8.7"), Server("s2", True, "1.9.0"), Server("s3", True, "1.8.7")))
+    parts = [mixed, Autopilot(False, raft)]
+    assert found(parts=parts) == [
         ("autopilot_unhealthy", "warning"),
         ("raft_last_contact", "warning"),
         ("raft_trailing_logs", "warning"),
@@ -169,22 +198,21 @@ def test_autopilot_raft_and_versions() -> None:
         {"rule": "autopilot_unhealthy", "enabled": False},
         {"rule": "version_skew", "severity": "none"},
     ]
-    assert found(rules=rules, servers=mixed, autopilot_healthy=False, raft=raft) == [("raft_last_contact", "critical")]
+    assert found(rules=rules, parts=parts) == [("raft_last_contact", "critical")]
 
 
-def test_without_a_leader_checks_are_frozen_and_say_nothing() -> None:
-    failing = [Check("n1", "c", "c", "critical", "")]
-    parts = {"leader_problem": "No cluster leader", "checks": failing, "autopilot_healthy": False}
-    assert found(**parts) == [("no_leader", "critical")]
+def test_without_a_leader_checks_are_not_judged() -> None:
+    parts = [failing_checks(Check("n1", "c", "c", "critical", "")), Autopilot(False)]
+    assert found(leader_problem="No cluster leader", parts=parts) == [("no_leader", "critical")]
 
 
 def test_an_unreachable_datacenter_has_no_other_findings() -> None:
     assert found(unreachable="refused", expect=EXPECT) == [("consul_unreachable", "critical")]
-    assert found(unreachable="expired", certificate_expiry=NOW - 1) == [("tls_cert_expiry", "critical")]
+    assert found(unreachable="expired", parts=[AgentCertificate(NOW - 1)]) == [("tls_cert_expiry", "critical")]
 
 
-def test_a_token_that_sees_nothing_is_not_health() -> None:
-    assert found(EXPECT, visible_servers=0, servers=[], checks=[]) == [("acl_token_blind", "critical")]
+def test_a_token_that_can_read_nothing_is_critical() -> None:
+    assert found(EXPECT, parts=[VisibleServers(0), servers(""), failing_checks()]) == [("acl_token_blind", "critical")]
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -192,70 +220,70 @@ def test_a_token_that_sees_nothing_is_not_health() -> None:
 
 
 def failing(name: str, status: str = "critical", node: str = "n1", service: str = "web", **more: t.Any) -> Check:
-    return Check(node, name, name, status, "output\nof two lines", service, service, index=5, **more)
+    return Check(node, name, name, status, "output\nof two lines", service, service, modify_index=5, **more)
 
 
-def test_checks_are_findings_with_their_severity_and_where() -> None:
-    one, two = judged(checks=[failing("b", "warning"), failing("a")]).findings
+def test_a_finding_has_the_severity_and_the_place_of_its_check() -> None:
+    one, two = judged(parts=[failing_checks(failing("b", "warning"), failing("a"))]).findings
     assert (one.severity, one.node, one.service, one.check, one.since_index) == ("critical", "n1", "web", "a", 5)
     assert (two.severity, two.check) == ("warning", "b")
     assert one.summary == "web on n1 of dc1: check a is critical" and one.detail == "output of two lines"
 
 
-def test_what_is_switched_off_hides_nothing_that_it_would_have_explained() -> None:
+def test_a_rule_that_is_off_does_not_hide_the_consequences_it_would_have_covered() -> None:
     off = [
         {"rule": rule, "enabled": False}
         for rule in ("server_missing", "quorum_margin", "consul_unreachable", "no_leader")
     ]
     serf = Check("s3", "serfHealth", "Serf", "critical", "Agent not live")
-    sick = [RaftServer("s3", False, True, False, 9.0, 1)]
-    dead = {"servers": servers("s1 s2", "s3"), "checks": [serf], "autopilot_healthy": False, "raft": sick}
-    assert found(EXPECT, off, **dead) == [
+    autopilot = Autopilot(False, (RaftServer("s3", False, True, False, 9.0, 1),))
+    assert found(EXPECT, off, parts=[servers("s1 s2", "s3"), failing_checks(serf), autopilot]) == [
         ("node_down", "critical"),
         ("autopilot_unhealthy", "warning"),
         ("raft_last_contact", "warning"),
     ]
-    for parts in ({"unreachable": "refused"}, {"leader_problem": "none"}):
-        judgement = judged(EXPECT, off, **parts)
+    for problem in ({"unreachable": "refused"}, {"leader_problem": "none"}):
+        judgement = judged(EXPECT, off, **problem)
         assert (judgement.findings, judgement.verdict) == ([], "unknown")
-    nobodys = {"servers": servers("a b c", "d"), "checks": [Check("d", "serfHealth", "", "critical", "")]}
-    assert found({"dc1": {"servers": ["a", "b", "c"]}}, **nobodys) == [("node_down", "critical")]
-    alone = [failing("a"), Check("n1", "serfHealth", "", "critical", "")]
-    assert found(rules=[{"rule": "node_down", "enabled": False}], checks=alone) == [("check_status", "critical")]
+    unexpected = [servers("a b c", "d"), failing_checks(Check("d", "serfHealth", "", "critical", ""))]
+    assert found({"dc1": {"servers": ["a", "b", "c"]}}, parts=unexpected) == [("node_down", "critical")]
+    checks = failing_checks(failing("a"), Check("n1", "serfHealth", "", "critical", ""))
+    assert found(rules=[{"rule": "node_down", "enabled": False}], parts=[checks]) == [("check_status", "critical")]
 
 
 def test_a_node_that_is_down_matters_for_what_runs_on_it() -> None:
-    parts: dict[str, t.Any] = {
-        "checks": [Check("n1", "serfHealth", "", "critical", "")],
-        "on_dead_nodes": {"n1": [("api", ("prod",), {"tier": "1"})]},
-    }
+    on_node = {"n1": (ServiceOnNode("api", ("prod",), {"tier": "1"}),)}
+    down = failing_checks(Check("n1", "serfHealth", "", "critical", ""), services_on_down_nodes=on_node)
     for match in (
         {"service": "api"},
         {"tags": "prod"},
         {"service_meta": {"tier": "1"}},
         {"service": "api", "node": "n1"},
     ):
-        assert found(match=[match], **parts) == [("node_down", "critical")]
-    assert found(match=[{"service": "web"}], **parts) == found(match=[{"service": "api", "tags": "dev"}], **parts) == []
+        assert found(match=[match], parts=[down]) == [("node_down", "critical")]
+    for match in ({"service": "web"}, {"service": "api", "tags": "dev"}):
+        assert found(match=[match], parts=[down]) == []
     gentle = [{"rule": "node_down", "match": {"tags": "prod"}, "severity": "warning"}]
-    assert found(rules=gentle, **parts) == [("node_down", "critical")], "the node itself is judged first"
-
-
-def test_a_check_is_known_by_its_name_as_well() -> None:
-    checks = [Check("n1", "check:7", "disk space", "critical", "")]
-    assert (
-        found(ignore=[{"check": "disk *"}], checks=checks) == found(ignore=[{"check": "check:7"}], checks=checks) == []
+    assert found(rules=gentle, parts=[down]) == [("node_down", "critical")], (
+        "the node itself is judged before its services"
     )
+
+
+def test_a_check_matches_by_its_id_and_by_its_name() -> None:
+    checks = failing_checks(Check("n1", "check:7", "disk space", "critical", ""))
+    assert found(parts=[checks]) == [("check_status", "critical")]
+    for pattern in ("disk *", "check:7"):
+        assert found(ignore=[{"check": pattern}], parts=[checks]) == []
 
 
 def test_a_dead_nodes_checks_are_not_listed_one_by_one() -> None:
     down = Check("n1", "serfHealth", "Serf", "critical", "")
-    judgement = judged(checks=[down, failing("a"), failing("b"), failing("c", node="n2")])
+    judgement = judged(parts=[failing_checks(down, failing("a"), failing("b"), failing("c", node="n2"))])
     assert [(one.rule, one.node) for one in judgement.findings] == [("check_status", "n2"), ("node_down", "n1")]
     assert "2 other checks on it not listed" in judgement.findings[1].summary
 
 
-def test_maintenance_is_recognised_and_never_counted() -> None:
+def test_nodes_and_services_in_maintenance_are_listed_and_not_judged() -> None:
     checks = [
         Check("n1", "_node_maintenance", "", "critical", ""),
         failing("a"),
@@ -264,12 +292,12 @@ def test_maintenance_is_recognised_and_never_counted() -> None:
         failing("b", node="n2"),
         failing("c", node="n2", service="db"),
     ]
-    judgement = judged(checks=checks)
+    judgement = judged(parts=[failing_checks(*checks)])
     assert [(one.node, one.check) for one in judgement.findings] == [("n2", "c")]
     assert judgement.maintenance == ["dc1: node n1", "dc1: service web on n2"]
 
 
-def test_first_matching_entry_judges_a_check() -> None:
+def test_the_first_matching_entry_judges_a_check() -> None:
     rules = [
         {"rule": "check_status", "match": {"service": "re:^infra-"}, "severities": {"warning": "critical"}},
         {"rule": "check_status", "match": {"tags": "no-alert"}, "enabled": False},
@@ -281,29 +309,30 @@ def test_first_matching_entry_judges_a_check() -> None:
         failing("c", node="n7"),
         failing("d"),
     ]
-    judgement = judged(rules=rules, checks=checks, node_meta={"n7": {"team": "dba"}})
+    judgement = judged(rules=rules, parts=[failing_checks(*checks, node_meta={"n7": {"team": "dba"}})])
     assert {one.check: one.severity for one in judgement.findings} == {"a": "critical", "c": "warning", "d": "critical"}
-    worse = judged(rules=rules, checks=[failing("a", service="infra-dns")])
-    assert [one.severity for one in worse.findings] == ["critical"], "what is not said stays as it is"
+    worse = judged(rules=rules, parts=[failing_checks(failing("a", service="infra-dns"))])
+    assert [one.severity for one in worse.findings] == ["critical"], "a status that is not given keeps its severity"
 
 
-def test_match_and_ignore_are_for_everything() -> None:
-    checks = [
+def test_match_and_ignore_apply_to_checks_and_nodes() -> None:
+    checks = failing_checks(
         failing("a", node="build-1"),
         failing("b", node="web-1"),
         Check("web-2", "serfHealth", "", "critical", ""),
-    ]
-    assert [one.node for one in judged(ignore=[{"node": "build-*"}], checks=checks).findings] == ["web-1", "web-2"]
-    assert [one.node for one in judged(match=[{"node": "build-*"}], checks=checks).findings] == ["build-1"]
-    assert [one.node for one in judged(ignore=[{"node": "web-*", "service": "web"}], checks=checks).findings] == [
-        "build-1",
-        "web-2",
-    ]
+    )
+
+    def nodes(**options: t.Any) -> list[str]:
+        return [one.node for one in judged(parts=[checks], **options).findings]
+
+    assert nodes(ignore=[{"node": "build-*"}]) == ["web-1", "web-2"]
+    assert nodes(match=[{"node": "build-*"}]) == ["build-1"]
+    assert nodes(ignore=[{"node": "web-*", "service": "web"}]) == ["build-1", "web-2"]
 
 
-def instances(healthy: int, sick: int = 0, frozen: int = 0) -> list[Instance]:
-    states = [(True, False)] * healthy + [(False, False)] * sick + [(False, True)] * frozen
-    return [Instance(f"n{number}", "web", *state) for number, state in enumerate(states)]
+def instances(healthy: int, failing: int = 0, in_maintenance: int = 0) -> tuple[Instance, ...]:
+    states = [(True, False)] * healthy + [(False, False)] * failing + [(False, True)] * in_maintenance
+    return tuple(Instance(f"n{number}", "web", *state) for number, state in enumerate(states))
 
 
 @pytest.mark.parametrize(
@@ -312,35 +341,35 @@ def instances(healthy: int, sick: int = 0, frozen: int = 0) -> list[Instance]:
         ({"warning": 3, "critical": 1}, instances(3), None),
         ({"warning": 3, "critical": 1}, instances(2, 1), "warning"),
         ({"warning": 3, "critical": 1}, instances(0, 3), "critical"),
-        ({"critical": 1}, [], "critical"),
+        ({"critical": 1}, (), "critical"),
         ({"warning": "75%", "critical": "50%"}, instances(3, 1), None),
         ({"warning": "75%", "critical": "50%"}, instances(2, 1), "warning"),
         ({"warning": "75%", "critical": "50%"}, instances(1, 2), "critical"),
         ({"warning": "75%"}, instances(3, 0, 2), None),
         ({"warning": "75%"}, instances(0, 0, 2), "warning"),
-        ({"critical": "1%"}, [], "critical"),
+        ({"critical": "1%"}, (), "critical"),
         ({"critical": "100%"}, instances(3), None),
         ({"critical": 2}, instances(3), None),
     ],
 )
-def test_services_need_so_many_healthy_instances(
-    limits: dict[str, t.Any], there: list[Instance], severity: str | None
+def test_a_service_is_judged_by_its_healthy_instances(
+    limits: dict[str, t.Any], there: tuple[Instance, ...], severity: str | None
 ) -> None:
     rules = [{"rule": "service_min_healthy", "match": {"service": "web"}, **limits}]
-    judgement = judged(rules=rules, services={"web": there, "other": []})
+    judgement = judged(rules=rules, parts=[Services({"web": there, "other": ()})])
     assert [one.severity for one in judgement.findings] == ([severity] if severity else [])
 
 
-def test_each_instance_counts_for_the_first_rule_that_is_about_it() -> None:
-    there = [
+def test_each_instance_counts_for_the_first_entry_that_matches_it() -> None:
+    there = (
         Instance("n1", "web-1", True, False, ("prod",), {"rack": "a"}),
         Instance("n2", "web-2", True, False, ("dev",), {"rack": "a"}),
         Instance("n3", "web-3", True, False, ("dev",), {"rack": "b"}),
-    ]
+    )
 
     def least(*rules: dict[str, t.Any], **options: t.Any) -> list[str]:
         entries = [{"rule": "service_min_healthy", **rule} for rule in rules]
-        judgement = judged(rules=entries, services={"web": there, "gone": []}, **options)
+        judgement = judged(rules=entries, parts=[Services({"web": there, "gone": ()})], **options)
         return [one.summary.partition(" in dc1")[0] for one in judgement.findings]
 
     prod, every = {"match": {"service": "web", "tags": "prod"}}, {"match": {"service": "web"}}
@@ -359,13 +388,18 @@ def test_each_instance_counts_for_the_first_rule_that_is_about_it() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# The rest
+# WAN, certificates, ACL replication, snapshots
 
 
-def test_the_wide_area() -> None:
-    wan = [("s1", "dc1", True), ("t1", "dc2", False), ("t2", "dc2", True), ("u1", "dc3", False)]
+def test_servers_and_datacenters_that_the_wan_does_not_reach_are_reported() -> None:
+    members = (
+        WanMember("s1", "dc1", True),
+        WanMember("t1", "dc2", False),
+        WanMember("t2", "dc2", True),
+        WanMember("u1", "dc3", False),
+    )
     expect = {name: {"servers": 1} for name in ("dc1", "dc2", "dc3", "dc4")}
-    judgement = judged(expect, servers=servers("s1"), wan=wan, datacenters=["dc1", "dc2", "dc3"])
+    judgement = judged(expect, parts=[servers("s1"), Wan(("dc1", "dc2", "dc3"), members)])
     assert [(one.rule, one.node) for one in judgement.findings] == [
         ("wan_dc_missing", ""),
         ("wan_dc_missing", ""),
@@ -381,10 +415,12 @@ def test_the_wide_area() -> None:
     ("left", "severity"), [(40 * DAY, None), (20 * DAY, "warning"), (3 * DAY, "critical"), (-DAY, "critical")]
 )
 @pytest.mark.parametrize(
-    ("part", "rule"), [("certificate_expiry", "tls_cert_expiry"), ("ca_expiry", "connect_ca_expiry")]
+    ("part_class", "rule"), [(AgentCertificate, "tls_cert_expiry"), (ConnectCA, "connect_ca_expiry")]
 )
-def test_certificates_that_end(part: str, rule: str, left: float, severity: str | None) -> None:
-    judgement = judged(**{part: NOW + left})
+def test_certificates_are_reported_before_they_expire(
+    part_class: t.Callable[[float], object], rule: str, left: float, severity: str | None
+) -> None:
+    judgement = judged(parts=[part_class(NOW + left)])
     assert [(one.rule, one.severity) for one in judgement.findings] == ([(rule, severity)] if severity else [])
     if left < 0:
         assert "expired 1d ago" in judgement.findings[0].summary
@@ -400,8 +436,8 @@ def test_certificates_that_end(part: str, rule: str, left: float, severity: str 
         (AclReplication(False, NOW - 7200, 0.0), "critical"),
     ],
 )
-def test_acl_replication_that_fails(state: AclReplication, severity: str | None) -> None:
-    assert found(acl_replication=state) == ([("acl_replication_lag", severity)] if severity else [])
+def test_failing_acl_replication_is_reported(state: AclReplication, severity: str | None) -> None:
+    assert found(parts=[state]) == ([("acl_replication_lag", severity)] if severity else [])
 
 
 @pytest.mark.parametrize(
@@ -418,16 +454,24 @@ def test_acl_replication_that_fails(state: AclReplication, severity: str | None)
         (Snapshot("/a", NOW + 60, ""), []),
     ],
 )
-def test_snapshots_that_are_old_or_damaged(snapshot: Snapshot | None, rules: list[tuple[str, str]]) -> None:
-    assert found(snapshots={"dc1": snapshot}) == rules
+def test_old_missing_and_damaged_snapshots_are_reported(
+    snapshot: Snapshot | None, rules: list[tuple[str, str]]
+) -> None:
+    assert found(parts=[Snapshots({"dc1": snapshot})]) == rules
 
 
-def test_nobody_asked_for_snapshots() -> None:
-    assert found(snapshots=None) == []
+def test_snapshots_are_not_judged_without_a_directory() -> None:
+    assert found() == []
+
+
+def test_the_snapshots_of_a_datacenter_without_a_known_name_are_not_judged() -> None:
+    observation = Observation("https://192.0.2.1:8501", NOW, has_name=False, unreachable="refused")
+    observation.add(Snapshots({}))
+    assert [one.rule for one in judge(observation, make_rules([]), {}).findings] == ["consul_unreachable"]
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# Verdicts and faces
+# Verdict, table and sentence
 
 FINDING = Finding("r", "warning", "dc1", "s")
 UNKNOWN = Unknown("dc1", "checks", "why")
@@ -456,17 +500,17 @@ def test_unknown_is_never_ok(
         [FINDING._replace(node=str(number), severity=("warning", "critical")[number % 2]) for number in range(6)]
     )
 )
-def test_the_order_is_always_the_same(findings: list[Finding]) -> None:
+def test_findings_are_always_in_the_same_order(findings: list[Finding]) -> None:
     judgement = Judgement(list(findings))
     judgement.sort()
     assert [one.node for one in judgement.findings] == ["1", "3", "5", "0", "2", "4"]
 
 
-def test_the_table_and_the_sentence_name_what_is_wrong() -> None:
+def test_the_table_and_the_gate_sentence_name_what_is_wrong() -> None:
     judgement = Judgement([FINDING._replace(summary="it burns")] * 7, [UNKNOWN], ["dc1: node n1"])
     lines = judgement_result.table(judgement)
     assert len(lines) == 9 and "it burns" in lines[0] and "in maintenance" in lines[-1]
-    said = str(judgement_result.closed(gate.Outcome(judgement, 3, 12.3), {}))
+    said = str(judgement_result.gate_closed(gate.GateOutcome(judgement, 3, 12.3), {}))
     assert said.startswith("the gate is closed after 12 s (unknown). ") and "and 2 other things" in said
     assert judgement_result.table(Judgement()) == ["ok: nothing is wrong"]
 
@@ -476,7 +520,7 @@ def test_the_table_and_the_sentence_name_what_is_wrong() -> None:
     [
         ([{"rule": "nope"}], "there is no rule 'nope'"),
         ([{}], "there is no rule None"),
-        ([{"rule": "no_leader", "threshold": 3}], "'threshold' is no setting"),
+        ([{"rule": "no_leader", "threshold": 3}], "'threshold' is not a setting"),
         ([{"rule": "no_leader", "warning": 3}], "has no threshold"),
         ([{"rule": "quorum_margin", "severity": "critical"}], "has thresholds"),
         ([{"rule": "no_leader", "severity": "fatal"}], "is none of"),
@@ -487,9 +531,9 @@ def test_the_table_and_the_sentence_name_what_is_wrong() -> None:
         ([{"rule": "service_min_healthy", "match": {"service": "a"}}], "needs warning or critical"),
         ([{"rule": "service_min_healthy", "match": {"service": "a"}, "warning": "101%"}], "percentage"),
         ([{"rule": "service_min_healthy", "match": {"service": "a"}, "warning": "50%", "critical": 1}], "both"),
-        ([{"rule": "check_status", "match": {"colour": "red"}}], "nothing to match by"),
+        ([{"rule": "check_status", "match": {"colour": "red"}}], "not a field to match by"),
         ([{"rule": "check_status", "match": {}}], "would match everything"),
-        ([{"rule": "check_status", "match": {"node": "re:("}}], "no regular expression"),
+        ([{"rule": "check_status", "match": {"node": "re:("}}], "not a regular expression"),
         ([{"rule": "check_status", "match": {"node": []}}], "match nothing"),
         ([{"rule": "check_status", "match": {"node_meta": "x"}}], "a dictionary"),
         ([{"rule": "check_status", "match": "web"}], "a dictionary"),
@@ -509,7 +553,7 @@ def test_the_table_and_the_sentence_name_what_is_wrong() -> None:
         ),
     ],
 )
-def test_rules_that_cannot_be_meant_are_refused(rules: list[dict[str, t.Any]], said: str) -> None:
+def test_invalid_rules_are_refused(rules: list[dict[str, t.Any]], said: str) -> None:
     with pytest.raises(InvalidOption, match=said):
         make_rules(rules)
 
@@ -526,45 +570,37 @@ def test_rules_that_cannot_be_meant_are_refused(rules: list[dict[str, t.Any]], s
         {"dc1": {"server": 3}},
     ],
 )
-def test_expectations_that_cannot_be_meant_are_refused(expect: dict[str, t.Any]) -> None:
+def test_invalid_expectations_are_refused(expect: dict[str, t.Any]) -> None:
     with pytest.raises(InvalidOption, match=r"expect\.dc1"):
         make_expected(expect)
 
 
 @pytest.mark.parametrize("word", [False, "false", "no", "Off", 0])
-def test_a_rule_is_switched_off_by_any_word_of_ansible(word: object) -> None:
-    assert found(rules=[{"rule": "check_status", "enabled": word}], checks=[failing("a")]) == []
+def test_any_false_value_of_ansible_switches_a_rule_off(word: object) -> None:
+    assert found(rules=[{"rule": "check_status", "enabled": word}], parts=[failing_checks(failing("a"))]) == []
 
 
 def test_quorum_can_be_critical_only_when_it_is_lost() -> None:
     rules = [{"rule": "quorum_margin", "warning": 0, "critical": -1}]
-    assert found(EXPECT, rules, servers=servers("s1 s2", "s3"), voters=["s1", "s2", "s3"]) == [
+    assert found(EXPECT, rules, parts=[servers("s1 s2", "s3"), voters("s1 s2 s3")]) == [
         ("server_missing", "critical"),
         ("quorum_margin", "warning"),
     ]
 
 
 @pytest.mark.parametrize("waiting", [gate.GateTiming(-1.0), gate.GateTiming(float("nan")), gate.GateTiming(1.0, 2.0)])
-def test_times_that_cannot_be_meant_are_refused(waiting: gate.GateTiming) -> None:
+def test_invalid_times_are_refused(waiting: gate.GateTiming) -> None:
     with pytest.raises(InvalidOption):
         waiting.check()
 
 
-def test_globs_match_whole_names_and_expressions_parts() -> None:
+def test_globs_match_whole_names_and_regular_expressions_match_parts() -> None:
     subject = Subject(node="web-12", tags=("v1", "blue"))
     assert Matcher({"node": "web-*"}, "match").matches(subject)
     assert not Matcher({"node": "web"}, "match").matches(subject)
     assert Matcher({"node": "re:b-1"}, "match").matches(subject)
     assert Matcher({"node": ["x", "web-??"], "tags": "blue"}, "match").matches(subject)
     assert not Matcher({"node": "web-*", "tags": "red"}, "match").matches(subject)
-
-
-def test_numbers_as_go_writes_them() -> None:
-    assert [_seconds(text) for text in ("0s", "12.5ms", "1m2.5s", "1h0m0s", "300µs")] == pytest.approx(
-        [0, 0.0125, 62.5, 3600, 0.0003]
-    )
-    assert _moment("0001-01-01T00:00:00Z") == 0.0
-    assert _moment("2026-11-22T03:00:00.123456789Z") == _moment("2026-11-22T04:00:00+01:00") == 1795316400.0
 
 
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -575,17 +611,19 @@ KEY = ec.generate_private_key(ec.SECP256R1())
     st.datetimes(datetime.datetime(1990, 1, 1), datetime.datetime(2120, 1, 1)),
     st.text("abc xyz", min_size=1, max_size=60),
 )
-def test_the_end_of_any_certificate_is_read_as_a_library_reads_it(moment: datetime.datetime, name: str) -> None:
+def test_the_expiry_of_any_certificate_is_what_the_cryptography_library_reads(
+    moment: datetime.datetime, name: str
+) -> None:
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     moment = moment.replace(microsecond=0)
     made = x509.CertificateBuilder(
         subject, subject, KEY.public_key(), x509.random_serial_number(), moment - datetime.timedelta(days=1), moment
     ).sign(KEY, hashes.SHA256())
     data = made.public_bytes(serialization.Encoding.DER)
-    assert certificate.not_after(data) == made.not_valid_after_utc.timestamp()
+    assert tls_certificate.not_after(data) == made.not_valid_after_utc.timestamp()
 
 
 @given(st.binary(max_size=200))
-def test_bytes_that_are_no_certificate_are_refused(data: bytes) -> None:
+def test_bytes_that_are_not_a_certificate_are_refused(data: bytes) -> None:
     with pytest.raises(InvalidResponse):
-        certificate.not_after(data)
+        tls_certificate.not_after(data)

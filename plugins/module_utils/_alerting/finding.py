@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is wrong, as data: findings, what could not be known, and the verdict over both. Pure."""
+"""Findings, what could not be read, and the verdict over both. Pure."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ RANK = {"none": 0, "warning": 1, "critical": 2}
 
 
 class Finding(t.NamedTuple):
-    """One thing that is wrong. Its identity is rule, datacenter, node, service and check; the rest may change.
+    """One thing that is wrong. Rule, datacenter, node, service and check identify it; the other fields may change.
 
-    ``since_index`` is the Raft index of the state that it was seen in, 0 where there is none.
+    ``since_index`` is the Raft index of the state in which it was seen, 0 where there is none. ``output`` is the first line that
+    the check reported, shortened and printable; ``detail`` has more of it.
     """
 
     rule: str
@@ -27,8 +28,14 @@ class Finding(t.NamedTuple):
     service: str = ""
     check: str = ""
     since_index: int = 0
+    output: str = ""
     detail: str = ""
     advice: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """The summary, with the check's output if there is any."""
+        return f'{self.summary} (output: "{self.output}")' if self.output else self.summary
 
 
 class Unknown(t.NamedTuple):
@@ -41,38 +48,49 @@ class Unknown(t.NamedTuple):
 
 @dataclass
 class Judgement:
-    """All findings of one look at an estate. ``maintenance`` names what is in maintenance and does not count."""
+    """The findings of one attempt in one datacenter or several.
+
+    ``maintenance`` names what is in maintenance and was not judged.
+    """
 
     findings: list[Finding] = field(default_factory=list)
     unknown: list[Unknown] = field(default_factory=list)
     maintenance: list[str] = field(default_factory=list)
 
-    def add(self, other: Judgement) -> None:
+    def extend(self, other: Judgement) -> None:
         """Add the findings of another datacenter."""
         self.findings += other.findings
         self.unknown += other.unknown
         self.maintenance += other.maintenance
 
     def sort(self) -> None:
-        """Put everything, each thing once, in an order that is the same in every run: the worst first, then by place."""
+        """Remove duplicates and sort: by severity, then by datacenter, rule and place. The order is the same in every run."""
         self.findings = list(dict.fromkeys(self.findings))
         self.unknown = list(dict.fromkeys(self.unknown))
         self.maintenance = list(dict.fromkeys(self.maintenance))
         self.findings.sort(
-            key=lambda found: (-RANK[found.severity], found.datacenter, found.rule, *found[4:7], found.summary)
+            key=lambda one: (
+                -RANK[one.severity],
+                one.datacenter,
+                one.rule,
+                one.node,
+                one.service,
+                one.check,
+                one.summary,
+            )
         )
         self.unknown.sort()
         self.maintenance.sort()
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many findings of each severity there are, and how much is unknown."""
-        found = {severity: sum(one.severity == severity for one in self.findings) for severity in SEVERITIES}
-        return {**found, "unknown": len(self.unknown)}
+        """The number of findings of each severity, and of what is unknown."""
+        by_severity = {severity: sum(one.severity == severity for one in self.findings) for severity in SEVERITIES}
+        return {**by_severity, "unknown": len(self.unknown)}
 
     @property
     def verdict(self) -> str:
-        """critical, unknown, warning or ok: the worst that there is."""
+        """The worst that applies: critical, unknown, warning or ok, in this order."""
         counts = self.counts
         if counts["critical"]:
             return "critical"
@@ -81,7 +99,7 @@ class Judgement:
         return "warning" if counts["warning"] else "ok"
 
     def fails(self, fail_on: str) -> bool:
-        """Tell whether a gate is closed: by a finding of that severity or worse, or by what is not known."""
+        """Return whether a gate is closed: by a finding of that severity or worse, or by anything unknown."""
         if fail_on == "never":
             return False
-        return bool(self.unknown) or any(RANK[found.severity] >= RANK[fail_on] for found in self.findings)
+        return bool(self.unknown) or any(RANK[one.severity] >= RANK[fail_on] for one in self.findings)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Turns a judgement into what a face returns, and into the sentence of a gate that is closed. Pure."""
+"""Builds what a module or command returns of a judgement, and the sentence of a closed gate. Pure."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import typing as t
 from .._consul.errors import GateClosed
 from .._consul.units import columns, count_of
 from .finding import Judgement
-from .gate import Outcome
+from .gate import GateOutcome
+
+MAX_NAMED = 5  # findings in the sentence of a closed gate
 
 
-def result(outcome: Outcome) -> dict[str, t.Any]:
+def result(outcome: GateOutcome) -> dict[str, t.Any]:
     """Return an outcome as plain data."""
     judgement = outcome.judgement
     return {
@@ -25,32 +27,35 @@ def result(outcome: Outcome) -> dict[str, t.Any]:
         "unknown": [unknown._asdict() for unknown in judgement.unknown],
         "maintenance": judgement.maintenance,
         "table": table(judgement),
-        "looks": outcome.looks,
-        "seconds": round(outcome.seconds, 3),
+        "attempts": outcome.attempts,
+        "seconds": round(outcome.duration_s, 3),
     }
 
 
 def table(judgement: Judgement) -> list[str]:
-    """Return a judgement as lines for a person."""
-    rows = [(found.severity, found.datacenter, found.rule, found.summary) for found in judgement.findings]
-    rows += [("unknown", one.datacenter, one.what, one.reason) for one in judgement.unknown]
-    rows += [("quiet", *place.partition(": ")[::2], "in maintenance") for place in judgement.maintenance]
+    """Return a judgement as lines for people."""
+    rows = [(finding.severity, finding.datacenter, finding.rule, finding.sentence) for finding in judgement.findings]
+    rows += [("unknown", unknown.datacenter, unknown.what, unknown.reason) for unknown in judgement.unknown]
+    rows += [("skipped", *place.partition(": ")[::2], "in maintenance") for place in judgement.maintenance]
     return columns(rows) or ["ok: nothing is wrong"]
 
 
-def closed(outcome: Outcome, data: dict[str, t.Any]) -> GateClosed:
-    """Return the error of a gate that stays closed: the worst findings in words."""
+def gate_closed(outcome: GateOutcome, details: dict[str, t.Any]) -> GateClosed:
+    """Return the error of a closed gate. It names the worst findings and carries ``details``."""
     judgement = outcome.judgement
-    words = [f"{found.severity}: {found.summary}" for found in judgement.findings[:5]]
-    words += [
-        f"unknown: {one.what} of {one.datacenter} ({one.reason})" for one in judgement.unknown[: max(1, 5 - len(words))]
+    problems = [f"{finding.severity}: {finding.sentence}" for finding in judgement.findings[:MAX_NAMED]]
+    problems += [
+        f"unknown: {unknown.what} of {unknown.datacenter} ({unknown.reason})"
+        for unknown in judgement.unknown[: max(1, MAX_NAMED - len(problems))]
     ]
-    if not words:
-        words = [f"nothing is wrong, and {outcome.missing_s:.1f} s of stable_for were still to come when wait was over"]
-    more = len(judgement.findings) + len(judgement.unknown) - len(words)
+    if not problems:
+        problems = [
+            f"nothing is wrong, but when wait ended, {outcome.missing_stable_s:.1f} s of stable_for were still missing"
+        ]
+    more = len(judgement.findings) + len(judgement.unknown) - len(problems)
     if more > 0:
-        words.append(f"and {count_of(more, 'other thing')}")
-    waited = f" after {outcome.seconds:.0f} s" if outcome.looks > 1 else ""
-    error = GateClosed(f"the gate is closed{waited} ({judgement.verdict}). " + "; ".join(words))
-    error.details = data
+        problems.append(f"and {count_of(more, 'other thing')}")
+    waited = f" after {outcome.duration_s:.0f} s" if outcome.attempts > 1 else ""
+    error = GateClosed(f"the gate is closed{waited} ({judgement.verdict}). " + "; ".join(problems))
+    error.details = details
     return error

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Datacenters are judged: options and work of ``consul_alert_check``.
+"""The options and the work of ``consul_alert_check``: judges datacenters, and waits until they are well.
 
-It reads the newest snapshots too, which the wing of alerting must not know.
+It also reads the newest snapshots, which the wing for alerts cannot do.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .._alerting import judgement_result
+from .._alerting.expectation import Expected, make_expected
 from .._alerting.gate import GateTiming, wait_for_gate
-from .._alerting.observation import Snapshot
 from .._alerting.observe import ObserveOptions
-from .._alerting.ruleset import Expected, RuleSet, make_expected, make_rules
+from .._alerting.rule import RuleSet
+from .._alerting.rule_options import make_rules
+from .._alerting.rules.snapshots import Snapshot
 from .._config.connection_spec import ONE_TOKEN, Spec, connection_spec, side_spec
 from .._snapshot import snapshot_directory
 from .._snapshot.save_guards import readable_path
@@ -37,67 +39,69 @@ SPEC: Spec = dict(
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What the options mean."""
+class _Criteria:
+    """What the options require: rules, expected servers and times."""
 
     rules: RuleSet
     expected: dict[str, Expected]
-    waiting: GateTiming
+    timing: GateTiming
 
 
-def _asked(call: Call) -> _Asked:
+def _criteria(call: Call) -> _Criteria:
+    """Return the parsed options. Raises InvalidOption."""
     options = call.params
     rules = make_rules(options["rules"], options["match"], options["ignore"])
-    waiting = GateTiming(options["wait"], options["stable_for"])
-    waiting.check()
-    return _Asked(rules, make_expected(options["expect"]), waiting)
+    timing = GateTiming(options["wait"], options["stable_for"])
+    timing.check()
+    return _Criteria(rules, make_expected(options["expect"]), timing)
 
 
-def _check(call: Call) -> None:
-    _asked(call)
+def _validate(call: Call) -> None:
+    _criteria(call)
     with call.clients(call.params["connections"], call.params["datacenters"]):
         pass
 
 
 def check(call: Call) -> Result:
-    options, asked = call.params, _asked(call)
-    shelf = _Shelf(options["snapshots"])
+    """Judge the datacenters of the connection options. Raises GateClosed, and InvalidOption and LocalFailure."""
+    options, criteria = call.params, _criteria(call)
+    snapshots = SnapshotCache(options["snapshots"])
     with call.clients(options["connections"], options["datacenters"]) as clients:
         outcome = wait_for_gate(
             clients,
-            lambda: ObserveOptions(asked.rules, shelf.newest()),
-            asked.expected,
+            lambda: ObserveOptions(criteria.rules, snapshots.newest()),
+            criteria.expected,
             options["fail_on"],
-            asked.waiting,
+            criteria.timing,
         )
     result = judgement_result.result(outcome)
     if outcome.is_closed(options["fail_on"]):
-        raise judgement_result.closed(outcome, result)
+        raise judgement_result.gate_closed(outcome, result)
     return result
 
 
-class _Shelf:
-    """A directory of snapshots. However often it is looked at while a gate waits, each file is read whole only once."""
+class SnapshotCache:
+    """The newest snapshots of a directory. While a gate waits the directory is listed often, but each file is hashed only once."""
 
     def __init__(self, directory: str | None) -> None:
         self._directory = directory
-        self._read: dict[tuple[str, float, int], Snapshot] = {}
+        self._verified: dict[tuple[str, float, int], Snapshot] = {}
 
     def newest(self) -> dict[str, Snapshot | None] | None:
-        """Return the newest snapshot of each datacenter, compared with its manifest; None when nobody asked for any."""
+        """Return the newest snapshot of each datacenter, verified against its manifest; None without a directory."""
         if self._directory is None:
             return None
         entries = snapshot_directory.list_directory(readable_path(self._directory, "snapshots"))
-        names = {entry.datacenter for entry in entries if entry.datacenter}
-        newest = {name: snapshot_directory.newest(entries, name) for name in names}
-        return {name: self._verified(entry) for name, entry in newest.items() if entry is not None}
+        datacenters = {entry.datacenter for entry in entries if entry.datacenter}
+        newest = {name: snapshot_directory.newest(entries, name) for name in datacenters}
+        return {name: self._verify(entry) for name, entry in newest.items() if entry is not None}
 
-    def _verified(self, entry: snapshot_directory.SnapshotEntry) -> Snapshot:
-        known = (str(entry.path), entry.time, entry.size)
-        if known not in self._read:
-            found = snapshot_directory.entry(entry.path, verify=True)
-            self._read[known] = Snapshot(str(found.path), found.time, found.problem)
-        return self._read[known]
+    def _verify(self, entry: snapshot_directory.SnapshotEntry) -> Snapshot:
+        key = (str(entry.path), entry.time, entry.size)
+        if key not in self._verified:
+            verified = snapshot_directory.entry(entry.path, verify=True)
+            self._verified[key] = Snapshot(str(verified.path), verified.time, verified.problem)
+        return self._verified[key]
 
 
 ALERT_CHECK = Task(
@@ -107,5 +111,5 @@ ALERT_CHECK = Task(
         ONE_TOKEN,
         ("datacenters", "connections"),
     ),
-    _check,
+    _validate,
 )

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""When the certificate of an HTTPS port expires, also when it has: by a handshake of its own that accepts any certificate."""
+"""Reads when the certificate of an HTTPS port expires, or expired, with a TLS handshake that accepts any certificate."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ SEQUENCE, UTC_TIME, GENERALIZED_TIME, VERSION_TAG = 0x30, 0x17, 0x18, 0xA0
 
 
 def expiry(endpoint: Endpoint) -> float:
-    """Return the Unix seconds at which the certificate behind an https endpoint expires. Raises Unreachable, InvalidResponse."""
+    """Return the Unix seconds at which the certificate of an https endpoint expires. Raises Unreachable, InvalidResponse."""
     parts = urlsplit(endpoint.base_url)
     context = tls_context(replace(endpoint, validate_certs=False))
     try:
-        with socket.create_connection((parts.hostname or "", parts.port or 443), endpoint.timeout_s) as plain:
+        with socket.create_connection((parts.hostname or "", parts.port or 443), endpoint.timeout_s) as connection:
             name = endpoint.tls_server_name or parts.hostname
-            with context.wrap_socket(plain, server_hostname=name) as secured:
-                certificate = secured.getpeercert(binary_form=True)
+            with context.wrap_socket(connection, server_hostname=name) as tls_connection:
+                certificate = tls_connection.getpeercert(binary_form=True)
     except (OSError, ssl.SSLError) as error:
         raise Unreachable(f"TLS handshake with {endpoint}: {getattr(error, 'strerror', None) or error}.") from None
     if certificate is None:
-        raise InvalidResponse(f"TLS handshake with {endpoint}: there is no certificate.")
+        raise InvalidResponse(f"TLS handshake with {endpoint}: the server sent no certificate.")
     return not_after(certificate)
 
 
 def not_after(certificate: bytes) -> float:
     """Return when an X.509 certificate (DER) expires, in Unix seconds. Raises InvalidResponse.
 
-    Python parses certificates only while it verifies them, and one that has expired does not verify. Source: RFC 5280, 4.1.
+    Python parses only certificates that it verifies, and an expired one does not verify. Source: RFC 5280, 4.1.
     """
     try:
         _tag, whole, _rest = _element(certificate)
@@ -51,10 +51,10 @@ def not_after(certificate: bytes) -> float:
         if tag != SEQUENCE:
             raise ValueError
         _tag, _not_before, rest = _element(validity)
-        tag, moment, _rest = _element(rest)
-        return _time(tag, moment.decode("ascii"))
+        tag, end, _rest = _element(rest)
+        return _unix_time(tag, end.decode("ascii"))
     except (IndexError, ValueError):
-        raise InvalidResponse("The certificate is not one that can be understood.") from None
+        raise InvalidResponse("The server's certificate is not a valid X.509 certificate.") from None
 
 
 def _element(data: bytes) -> tuple[int, bytes, bytes]:
@@ -68,10 +68,10 @@ def _element(data: bytes) -> tuple[int, bytes, bytes]:
     return tag, data[start : start + length], data[start + length :]
 
 
-def _time(tag: int, text: str) -> float:
+def _unix_time(tag: int, text: str) -> float:
     if tag not in (UTC_TIME, GENERALIZED_TIME):
         raise ValueError
-    if tag == UTC_TIME:
+    if tag == UTC_TIME:  # two digits of the year; RFC 5280, 4.1.2.5.1
         text = ("20" if int(text[:2]) < 50 else "19") + text
-    moment = datetime.datetime.strptime(text, "%Y%m%d%H%M%SZ")
-    return moment.replace(tzinfo=datetime.timezone.utc).timestamp()
+    end = datetime.datetime.strptime(text, "%Y%m%d%H%M%SZ")
+    return end.replace(tzinfo=datetime.timezone.utc).timestamp()

@@ -1,0 +1,69 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Sends the requests for one datacenter. What fails is recorded as unknown, never as absent."""
+
+from __future__ import annotations
+
+import logging
+import time
+import typing as t
+
+from .._consul import errors
+from .._consul.client import Client, Response
+from .observation import Observation
+from .rule import RuleSet
+
+if t.TYPE_CHECKING:
+    from .rule_group import Reading
+
+log = logging.getLogger("consulops")
+
+FAILING = 'Status != "passing"'
+
+
+def get_failing_checks(
+    client: Client, *, consistency: str = "default", index: int | None = None, wait_s: float | None = None
+) -> Response:
+    """Return the rows of the checks that are not passing: a filtered request, however many checks there are.
+
+    With ``index`` it is a blocking query of at most ``wait_s`` seconds. Raises a ConsulError.
+    Source: https://developer.hashicorp.com/consul/api-docs/health#list-checks-in-state
+    """
+    return client.get("/v1/health/state/any", {"filter": FAILING}, consistency=consistency, index=index, wait_s=wait_s)
+
+
+class Reader:
+    """Reads one datacenter for the rules that are on, into ``observation``.
+
+    ``is_local`` says that the agent belongs to this datacenter, so its gossip, WAN and certificate are the datacenter's.
+    """
+
+    def __init__(self, client: Client, rules: RuleSet, observation: Observation, *, is_local: bool) -> None:
+        self.client = client
+        self.rules = rules
+        self.observation = observation
+        self.is_local = is_local
+
+    def get(self, path: str, params: t.Mapping[str, t.Any] | None = None) -> Response:
+        """GET with the consistency that the datacenter can give: without a leader servers answer only stale reads."""
+        consistency = "default" if self.observation.leader_problem is None else "stale"
+        return self.client.get(path, params, consistency=consistency)
+
+    def read(self, reading: Reading) -> None:
+        """Do one reading if a rule needs it; record what could not be read."""
+        if reading.rules and not self.rules.has_enabled(reading.rules):
+            return
+        started = time.monotonic()
+        outcome = "read"
+        try:
+            reading.collect(self)
+        except errors.ConsulError as error:
+            hint = ""
+            if isinstance(error, errors.PermissionDenied) and "/operator/" in str(error):
+                hint = ' The token needs operator = "read".'
+            self.observation.add_unknown(reading.what, f"{error}{hint}")
+            outcome = f"unknown: {type(error).__name__}"
+        elapsed_ms = 1000 * (time.monotonic() - started)
+        log.debug("alert check: %s of %s %s in %.0f ms", reading.what, self.observation.datacenter, outcome, elapsed_ms)

@@ -1,0 +1,148 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Services that need a number or a share of healthy instances."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field
+
+from ..._consul.units import count_of, some_of
+from ..judging import Judging
+from ..match import Subject
+from ..parsing import Row, to_metadata, to_object, to_rows, to_text, to_texts
+from ..reader import Reader
+from ..rule import Rule, RuleSet
+from ..rule_group import Reading, RuleGroup
+from .checks import NODE_MAINTENANCE, SERVICE_MAINTENANCE
+
+RULES = (Rule("service_min_healthy", "share", is_bad_when_small=True, takes_match=True),)
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One instance of a service. ``healthy``: all its checks and its node's are passing."""
+
+    node: str
+    service_id: str
+    healthy: bool
+    in_maintenance: bool
+    tags: tuple[str, ...] = ()
+    node_meta: t.Mapping[str, str] = field(default_factory=dict)
+    service_meta: t.Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Services:
+    """The instances of the services that the rules name, by service."""
+
+    instances: t.Mapping[str, tuple[Instance, ...]]
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Reading
+
+
+def _read_services(reader: Reader) -> None:
+    """Read the instances of the services that the rules name, and of no others."""
+    rules = [rule for rule in reader.rules.entries("service_min_healthy") if rule.enabled and rule.match]
+    if not rules:
+        return
+    matchers = [matcher for rule in rules for matcher in rule.match]
+    patterns = [pattern for matcher in matchers for pattern in matcher.patterns("service")]
+    known = reader.get("/v1/catalog/services").parse(lambda answer: list(to_object(answer)))
+    exact = {name for matcher in matchers for name in matcher.exact_names("service")}
+    wanted = sorted({name for name in known if any(pattern(name) for pattern in patterns)} | exact)
+    instances = {name: reader.get(f"/v1/health/service/{name}").parse(_instances) for name in wanted}
+    reader.observation.add(Services(instances))
+
+
+def _instances(rows: t.Any) -> tuple[Instance, ...]:
+    return tuple(map(_instance, to_rows(rows)))
+
+
+def _instance(row: Row) -> Instance:
+    node, service, checks = row["Node"], row["Service"], to_rows(row["Checks"])
+    service_id = to_text(service["ID"])
+    maintenance_checks = (NODE_MAINTENANCE, SERVICE_MAINTENANCE + service_id)
+    return Instance(
+        node=to_text(node["Node"]),
+        service_id=service_id,
+        healthy=all(to_text(check["Status"]) == "passing" for check in checks),
+        in_maintenance=any(to_text(check["CheckID"]) in maintenance_checks for check in checks),
+        tags=to_texts(service.get("Tags")),
+        node_meta=to_metadata(node.get("Meta")),
+        service_meta=to_metadata(service.get("Meta")),
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Judging
+
+
+def judge(judging: Judging) -> None:
+    """Judge services by how many instances are healthy. Each instance counts for the first rule that applies to it."""
+    services = judging.observation.get(Services)
+    rules = [rule for rule in judging.rules.entries("service_min_healthy") if rule.match]
+    for service, instances in sorted((services.instances if services else {}).items()):
+        by_rule: dict[int, list[Instance]] = {}
+        for instance in instances:
+            rule = judging.rules.entry_for("service_min_healthy", _subject(service, instance))
+            if rule is not None and rule.match:
+                by_rule.setdefault(rules.index(rule), []).append(instance)
+        for number, rule in enumerate(rules):
+            if number in by_rule or (rule.enabled and _is_required(judging.rules, rules[: number + 1], service)):
+                _judge_service(judging, rule, service, by_rule.get(number, []))
+
+
+def _subject(service: str, instance: Instance) -> Subject:
+    return Subject(
+        instance.node,
+        service,
+        tags=instance.tags,
+        node_meta=instance.node_meta,
+        service_meta=instance.service_meta,
+    )
+
+
+def _is_required(rule_set: RuleSet, entries: t.Sequence[Rule], service: str) -> bool:
+    """Return whether the last of some entries requires a service without instances.
+
+    It does when it names the service exactly, and no option and no earlier entry takes the whole service from it.
+    """
+    *earlier, entry = entries
+    subject = Subject(service=service)
+    if not any(service in matcher.exact_names("service") for matcher in entry.match):
+        return False
+    if rule_set.match and not any(matcher.can_match_service(service) for matcher in rule_set.match):
+        return False
+    if any(matcher.matches(subject) for matcher in (*rule_set.ignore, *entry.ignore)):
+        return False
+    return not any(matcher.matches(subject) for rule in earlier for matcher in rule.match)
+
+
+def _judge_service(judging: Judging, rule: Rule, service: str, instances: t.Sequence[Instance]) -> None:
+    healthy = sum(instance.healthy for instance in instances)
+    in_maintenance = sum(instance.in_maintenance for instance in instances)
+    total = len(instances) - in_maintenance
+    value = 100.0 * healthy / max(1, total) if rule.is_percentage else float(healthy)
+    severity = rule.severity_below(value)
+    limit = rule.critical if severity == "critical" else rule.warning
+    if severity == "none" or limit is None:
+        return
+    needed = f"{limit:g} %" if rule.is_percentage else f"{limit:g}"
+    maintenance = f" ({in_maintenance} in maintenance)" if in_maintenance else ""
+    failing = [instance for instance in instances if not instance.healthy and not instance.in_maintenance]
+    judging.add(
+        "service_min_healthy",
+        severity,
+        f"{healthy} of {count_of(total, 'instance')} of {service} in {judging.datacenter} healthy{maintenance}, "
+        f"at least {needed} needed",
+        service=service,
+        detail=some_of([f"{instance.service_id} on {instance.node}" for instance in failing]),
+    )
+
+
+GROUP = RuleGroup(RULES, judge, (Reading("services", _read_services, ("service_min_healthy",)),), needs_leader=True)
