@@ -10,29 +10,30 @@ module: consul_alert_check
 short_description: Judge the health of Consul datacenters, and wait for it
 version_added: 1.1.0
 description:
-  - Looks at one datacenter or several and says what is wrong. A play can gate on it, before maintenance, after a failover, in a
-    drill.
-  - Sees what Consul itself forgets. A server that died is removed by autopilot after some 15 seconds, and what is left calls
-    itself healthy; with O(expect) it is still reported.
-  - Reads what is not passing with one filtered request, however many checks there are. Never changes anything.
+  - Judges one datacenter or several and reports what is wrong. A play can use it as a gate, before maintenance, after a failover or
+    in a drill.
+  - Reports what Consul itself forgets. Autopilot removes a dead server after some 15 seconds, and the remaining servers then call
+    themselves healthy. With O(expect) the dead server is still reported.
+  - Reads the checks that are not passing with one filtered request, however many checks there are. Never changes anything.
   - What could not be read is C(unknown), and unknown is never ok.
 options:
   datacenters:
     description:
-      - Datacenters to look at through the one agent in O(url). Without it, O(datacenter) or the agent's own.
+      - Datacenters to judge through the one agent in O(url). Without it, O(datacenter) or the agent's own.
     type: list
     elements: str
   expect:
     description:
-      - What should be there. For each datacenter a dictionary with C(servers), the node names of its servers or how many there are.
+      - The servers that there should be. For each datacenter a dictionary with C(servers), the node names of its servers or their number.
     type: dict
   rules:
     description:
       - Changes to the built-in rules. Each names a C(rule) and may set C(enabled), C(severity) (V(critical), V(warning) or
-        V(none)), thresholds C(warning) and C(critical) (a number, a duration as V(26h), or V(none)), and for C(check_status) C(severities), a
-        dictionary of the check's status (V(warning), V(critical)) and the severity. What is not named stays as it is.
-      - C(check_status), C(node_down) and C(service_min_healthy) take C(match) and C(ignore), as O(match). An entry with C(match) stands
-        before the built-in one, which still judges the rest.
+        V(none)), thresholds C(warning) and C(critical) (a number, a duration such as V(26h), or V(none)), and for C(check_status)
+        C(severities), a dictionary from the check's status (V(warning), V(critical)) to the severity. Settings that are not given stay as
+        they are.
+      - C(check_status), C(node_down) and C(service_min_healthy) take C(match) and C(ignore), in the form of O(match). An entry with
+        C(match) comes before the built-in one, which still judges the rest.
       - C(service_min_healthy) needs C(match) with C(service), and C(warning) or C(critical) as a number or as a percentage.
       - The rules are C(consul_unreachable), C(no_leader), C(acl_token_blind), C(quorum_margin), C(server_missing),
         C(server_unexpected), C(autopilot_unhealthy), C(raft_last_contact), C(raft_trailing_logs), C(version_skew), C(node_down),
@@ -43,36 +44,38 @@ options:
     default: []
   match:
     description:
-      - Look only at checks and nodes that match one of these. Each is a dictionary of C(node), C(service), C(check), C(tags) (patterns
+      - Judge only checks, nodes and instances that match one of these. Each is a dictionary of C(node), C(service), C(check), C(tags) (patterns
         or lists of them), C(node_meta) and C(service_meta) (dictionaries of patterns). All that are given must match. C(check) is
         the check's ID or its name.
-      - A pattern is a glob as V(web-*), or after V(re:) a regular expression.
+      - A pattern is a glob such as V(web-*), or a regular expression after V(re:).
     type: list
     elements: dict
   ignore:
     description:
-      - Leave out checks and nodes that match one of these.
+      - Do not judge checks, nodes and instances that match one of these. The form is that of O(match).
     type: list
     elements: dict
   snapshots:
     description:
       - Directory with the snapshots of M(consulops.failover.consul_snapshot), on the host where the module runs. Without it the rules
-        C(snapshot_age) and C(snapshot_unverified) are not looked at.
+        C(snapshot_age) and C(snapshot_unverified) are not judged.
     type: path
   fail_on:
     description:
-      - Fail when there is a finding of this severity or worse, or when something is unknown. V(never) only reports.
+      - Fail when there is a finding of this severity or worse, or when something is unknown. With V(never) the
+        module only reports.
     type: str
     choices: [critical, warning, never]
     default: critical
   wait:
     description:
-      - Seconds to wait until nothing is left that O(fail_on) fails on.
+      - Seconds to wait until there is nothing left that O(fail_on) fails on.
     type: float
     default: 0.0
   stable_for:
     description:
-      - Seconds for which everything must stay well. Needs O(wait) of at least as long. Fails when it was well for less.
+      - Seconds for which there must be nothing that O(fail_on) fails on. O(wait) must be at least as long. The module fails when that
+        time is not reached.
     type: float
     default: 0.0
 extends_documentation_fragment:
@@ -93,13 +96,13 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Go on only when the datacenter is well
+- name: Continue only when the datacenter is healthy
   consulops.failover.consul_alert_check:
     expect:
       dc1:
         servers: [consul1, consul2, consul3]
 
-- name: Wait up to two minutes for everything to be well, and to stay so for ten seconds
+- name: Wait up to two minutes until nothing is wrong for ten seconds
   consulops.failover.consul_alert_check:
     datacenters: [dc1, dc2]
     expect: {dc1: {servers: 3}, dc2: {servers: 3}}
@@ -107,7 +110,7 @@ EXAMPLES = r"""
     wait: 120
     stable_for: 10
 
-- name: Report with rules of our own
+- name: Report with changed rules
   consulops.failover.consul_alert_check:
     snapshots: /var/backups/consul
     fail_on: never
@@ -130,7 +133,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 verdict:
-  description: The worst that there is, V(critical), V(unknown), V(warning) or V(ok).
+  description: The worst that applies, V(critical), V(unknown), V(warning) or V(ok), in this order.
   returned: always
   type: str
   sample: ok
@@ -141,7 +144,7 @@ findings:
   elements: dict
   contains:
     rule:
-      description: The rule that found it.
+      description: The name of the rule.
       type: str
     severity:
       description: V(critical) or V(warning).
@@ -159,16 +162,21 @@ findings:
       description: ID of the check, if it is about one.
       type: str
     since_index:
-      description: Raft index of the check's state, 0 for what is no check.
+      description: Raft index of the check's state, 0 for a finding that is not about a check.
       type: int
     summary:
-      description: A sentence that a person can act on.
+      description: What is wrong, in one sentence.
+      type: str
+    output:
+      description:
+        - First line of what the check reported, for C(check_status). At most 160 characters, printable, without user names and passwords
+          in URLs.
       type: str
     detail:
-      description: What else is known, for example the check's output.
+      description: What else is known, for example more of the check's output, in one line of at most 300 characters.
       type: str
     advice:
-      description: What to do.
+      description: What can be done.
       type: str
   sample:
     - rule: quorum_margin
@@ -176,7 +184,7 @@ findings:
       datacenter: dc1
       summary: "2 of 3 expected servers alive in dc1: one more failure loses quorum"
 counts:
-  description: Findings of each severity, and how much is unknown.
+  description: The number of findings of each severity, and of what is unknown.
   returned: always
   type: dict
   sample: {"critical": 1, "warning": 0, "unknown": 0}
@@ -191,16 +199,16 @@ maintenance:
   type: list
   elements: str
 table:
-  description: The findings, what is unknown and what is in maintenance, as lines for a person.
+  description: The findings with the output of their checks, what is unknown and what is in maintenance, as lines of text.
   returned: always
   type: list
   elements: str
-looks:
-  description: How often it looked.
+attempts:
+  description: How often the datacenters were judged.
   returned: always
   type: int
 seconds:
-  description: How long it looked and waited, in seconds.
+  description: How long judging and waiting took, in seconds.
   returned: always
   type: float
 """

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""``make bench``: judging thousands of checks, one of them failing, beside reading them all and asking for each node's checks.
+"""``make bench``: judges thousands of checks, one of them failing, and compares it with reading all checks and with a request a node.
 
-``server s`` is the CPU time of the server that is asked. The bytes are those of the answers.
+``server s`` is the CPU time of the Consul server. The bytes are those of the answers.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ PACKAGE = "ansible_collections.consulops.failover.plugins.module_utils"
 
 CORE = f"""
 import time
-from {PACKAGE}._alerting import check, read, ruleset
+from {PACKAGE}._alerting import gate, observe, rule_options
 from {PACKAGE}._consul import client, endpoint
-rules = ruleset.make_rules([{{{{"rule": "autopilot_unhealthy", "enabled": False}}}}])
+rules = rule_options.make_rules([{{{{"rule": "autopilot_unhealthy", "enabled": False}}}}])
 total = 0
 body = client._body
 def counted(*args):
@@ -39,27 +39,27 @@ def counted(*args):
 client._body = counted
 with client.Client(endpoint.resolve({{{{"url": {{url!r}}}}}}, {{{{}}}})) as one:
     started = time.monotonic()
-    judgement = check.look_at([one], read.Look(rules), {{{{}}}})
+    judgement = gate.judge_all([one], observe.ObserveOptions(rules), {{{{}}}})
     print("seconds", time.monotonic() - started)
-assert [found.rule for found in judgement.findings] == ["check_status"], judgement
+assert [finding.rule for finding in judgement.findings] == ["check_status"], judgement
 print("bytes", total)
 """
 EVERYTHING = """
 import http.client, json, time, urllib.parse
 connection = http.client.HTTPConnection(urllib.parse.urlsplit({url!r}).netloc)
-def ask(path):
+def get(path):
     connection.request("GET", path)
     return connection.getresponse().read()
 started = time.monotonic()
 if {each!r}:
     total = 0
     bad = []
-    for node in json.loads(ask("/v1/catalog/nodes")):
-        content = ask("/v1/health/node/" + node["Node"])
+    for node in json.loads(get("/v1/catalog/nodes")):
+        content = get("/v1/health/node/" + node["Node"])
         total += len(content)
         bad += [check for check in json.loads(content) if check["Status"] != "passing"]
 else:
-    content = ask("/v1/health/state/any")
+    content = get("/v1/health/state/any")
     total = len(content)
     bad = [check for check in json.loads(content) if check["Status"] != "passing"]
 print("seconds", time.monotonic() - started)
@@ -82,7 +82,7 @@ def main() -> int:
 
 
 def compare(datacenter: Datacenter, size: int, scratch: Path) -> None:
-    """Judge with the core, read everything, ask node by node, and run the whole task."""
+    """Compare the core, reading all checks, a request for each node, and the whole Ansible task."""
     process = datacenter.servers[0].process
     contenders = [
         python("core", CORE.format(url=datacenter.url)),

@@ -182,7 +182,7 @@ def run(demo: Demo, lab: Lab) -> None:
     with demo.step("start it again, wait at the gate") as say:
         deletion.start()
         result = demo.task(CHECK, {**well, "rules": ignore, "wait": 60})
-        say(f"verdict {result['verdict']} after {result['looks']} looks in {result['seconds']:.1f} s")
+        say(f"verdict {result['verdict']} after {result['attempts']} attempts in {result['seconds']:.1f} s")
     with demo.step("damage one bit of the file") as say:
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 1

@@ -2,12 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""consul_alert_check on clusters that are really broken: exactly what a person would want to know, and none when it is mended."""
+"""consul_alert_check on clusters that are really broken: exactly the expected findings, and none when they are repaired."""
 
 from __future__ import annotations
 
 import itertools
 import json
+import logging
 import threading
 import time
 import typing as t
@@ -15,6 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from ansible_collections.consulops.failover.plugins.module_utils._alerting.expectation import make_expected
+from ansible_collections.consulops.failover.plugins.module_utils._alerting.finding import Judgement
+from ansible_collections.consulops.failover.plugins.module_utils._alerting.gate import judge_all
+from ansible_collections.consulops.failover.plugins.module_utils._alerting.observe import ObserveOptions
+from ansible_collections.consulops.failover.plugins.module_utils._alerting.rule_options import make_rules
 
 from tests.lab.ansible import ModuleFailed, run_module, run_our_playbook
 from tests.lab.consul import Datacenter, Lab, Server, eventually
@@ -22,26 +28,24 @@ from tests.lab.faults import Proxy
 from tests.lab.fill import new_token, register_checks, register_external, set_status
 from tests.lab.tls import Authority
 
-from .conftest import tls_options
-
-Found = list[tuple[str, str]]
+from .conftest import MakeClient, tls_options
 
 
-def look(at: Datacenter | Server, /, **options: t.Any) -> dict[str, t.Any]:
-    """Look once and return everything, whatever is wrong."""
+def run_check(at: Datacenter | Server, /, **options: t.Any) -> dict[str, t.Any]:
+    """Check once and return the result, whatever is wrong."""
     token = None if isinstance(at, Server) else at.token
     return run_module("consul_alert_check", **{"url": at.url, "token": token, "fail_on": "never", **options})
 
 
-def rules(result: dict[str, t.Any]) -> Found:
-    """Return the rules that found something, with what it is about."""
+def rules(result: dict[str, t.Any]) -> list[tuple[str, str]]:
+    """Return rule and node of each finding."""
     return [(one["rule"], one["node"]) for one in result["findings"]]
 
 
-def gate(at: Datacenter | Server, /, **options: t.Any) -> dict[str, t.Any]:
-    """Be a gate that must be closed; return what it says."""
+def closed_gate(at: Datacenter | Server, /, **options: t.Any) -> dict[str, t.Any]:
+    """Check with a gate that must be closed; return the result."""
     with pytest.raises(ModuleFailed) as failure:
-        look(at, **{"fail_on": "critical", **options})
+        run_check(at, **{"fail_on": "critical", **options})
     return failure.value.result
 
 
@@ -51,7 +55,7 @@ def gate(at: Datacenter | Server, /, **options: t.Any) -> dict[str, t.Any]:
 
 @pytest.fixture(scope="module")
 def three(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Datacenter]:
-    """A cluster that every test here breaks and mends again."""
+    """A cluster that each of these tests breaks and repairs."""
     with Lab(tmp_path_factory.mktemp("three")) as lab:
         yield lab.datacenter("dc1", servers=3)
 
@@ -60,132 +64,139 @@ def expected(three: Datacenter) -> dict[str, t.Any]:
     return {"dc1": {"servers": [server.name for server in three.servers]}}
 
 
-def is_well(three: Datacenter) -> dict[str, t.Any]:
-    """Wait until a gate that fails on anything opens, and return what it says."""
+def recover(three: Datacenter) -> dict[str, t.Any]:
+    """Start what is down and wait until a gate that fails on any finding opens; return its result."""
     for server in three.servers:
         if server.process is None:
             server.start()
     three.wait_ready()
-    return look(three.leader(), expect=expected(three), fail_on="warning", wait=60)
+    return run_check(three.leader(), expect=expected(three), fail_on="warning", wait=60)
 
 
-def test_a_well_cluster_has_no_findings(three: Datacenter) -> None:
-    result = is_well(three)
+def test_a_healthy_cluster_has_no_findings(three: Datacenter) -> None:
+    result = recover(three)
     assert (result["verdict"], result["findings"], result["unknown"]) == ("ok", [], [])
     assert result["changed"] is False and result["table"] == ["ok: nothing is wrong"]
 
 
-def test_a_follower_that_dies_is_reported_also_when_autopilot_forgot_it(three: Datacenter) -> None:
-    is_well(three)
-    deletion = three.followers()[0]
-    observer = next(server for server in three.servers if server is not deletion)
-    deletion.stop()
+def test_a_dead_follower_is_reported_even_after_autopilot_removed_it(three: Datacenter) -> None:
+    recover(three)
+    dead_server = three.followers()[0]
+    observer = next(server for server in three.servers if server is not dead_server)
+    dead_server.stop()
     killed = time.monotonic()
     exposed: list[float] = []
 
     def gossip() -> None:
         def failed() -> bool:
             members = observer.get("/v1/agent/members")
-            return any(one["Name"] == deletion.name and one["Status"] == 4 for one in members)
+            return any(one["Name"] == dead_server.name and one["Status"] == 4 for one in members)
 
         eventually(failed, what="gossip calls the server failed")
         exposed.append(time.monotonic() - killed)
 
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(gossip)
-        missing = {"server_missing": deletion.name, "quorum_margin": ""}
-        eventually(lambda: missing.items() <= dict(rules(look(observer, expect=expected(three)))).items(), what="found")
+        missing = {"server_missing": dead_server.name, "quorum_margin": ""}
+        eventually(
+            lambda: missing.items() <= dict(rules(run_check(observer, expect=expected(three)))).items(), what="found"
+        )
         found = time.monotonic() - killed
         waiting.result()
     print(f"gossip said so after {exposed[0]:.2f} s, the check after {found:.2f} s")
     assert found - exposed[0] < 1.0
 
-    result = gate(observer, expect=expected(three))
+    result = closed_gate(observer, expect=expected(three))
     assert "critical: 2 of 3 expected servers alive in dc1: one more failure loses quorum" in result["msg"]
-    eventually(lambda: look(observer)["verdict"] == "ok", what="Consul itself calls the rest healthy", within_s=60)
-    assert rules(look(observer, expect=expected(three))) == [("quorum_margin", ""), ("server_missing", deletion.name)]
-    assert rules(look(observer, expect={"dc1": {"servers": 3}})) == [("quorum_margin", ""), ("server_missing", "")]
-    deletion.start()
-    assert is_well(three)["looks"] >= 1
+    eventually(lambda: run_check(observer)["verdict"] == "ok", what="Consul itself calls the rest healthy", within_s=60)
+    assert rules(run_check(observer, expect=expected(three))) == [
+        ("quorum_margin", ""),
+        ("server_missing", dead_server.name),
+    ]
+    assert rules(run_check(observer, expect={"dc1": {"servers": 3}})) == [("quorum_margin", ""), ("server_missing", "")]
+    dead_server.start()
+    assert recover(three)["attempts"] >= 1
 
 
-def test_a_leader_that_dies_is_noticed_and_its_successor_too(three: Datacenter) -> None:
-    is_well(three)
+def test_a_dead_leader_and_its_successor_are_noticed(three: Datacenter) -> None:
+    recover(three)
     leader = three.leader()
     observer = three.followers()[0]
     leader.stop()
     killed = time.monotonic()
-    assert ("no_leader", "") in rules(look(observer, expect=expected(three)))
+    assert ("no_leader", "") in rules(run_check(observer, expect=expected(three)))
     print(f"no leader was noticed within {time.monotonic() - killed:.2f} s")
-    eventually(lambda: ("no_leader", "") not in rules(look(observer, expect=expected(three))), what="a new leader")
-    eventually(lambda: ("server_missing", leader.name) in rules(look(observer, expect=expected(three))))
+    eventually(lambda: ("no_leader", "") not in rules(run_check(observer, expect=expected(three))), what="a new leader")
+    eventually(lambda: ("server_missing", leader.name) in rules(run_check(observer, expect=expected(three))))
     leader.start()
-    is_well(three)
+    recover(three)
 
 
-def test_quorum_that_is_lost_is_said_within_seconds_and_comes_back(three: Datacenter) -> None:
-    is_well(three)
+def test_lost_quorum_is_reported_within_seconds_and_recovers(three: Datacenter) -> None:
+    recover(three)
     first, second = three.followers()
     observer = three.leader()
     first.stop()
     second.stop()
     killed = time.monotonic()
     wanted = [("no_leader", ""), ("quorum_margin", ""), ("server_missing", first.name), ("server_missing", second.name)]
-    eventually(lambda: sorted(rules(look(observer, expect=expected(three)))) == sorted(wanted), what="all of it")
+    eventually(lambda: sorted(rules(run_check(observer, expect=expected(three)))) == sorted(wanted), what="all of it")
     print(f"lost quorum was complete after {time.monotonic() - killed:.2f} s")
     started = time.monotonic()
-    result = gate(observer, expect=expected(three))
+    result = closed_gate(observer, expect=expected(three))
     assert time.monotonic() - started < 3.0
     assert "1 of 3 expected servers alive in dc1: quorum is lost" in result["msg"]
-    assert result["unknown"] == [], "what cannot be known without a leader is os_errors_as by it"
+    assert result["unknown"] == [], "what cannot be read without a leader follows from no_leader"
     with ThreadPoolExecutor(1) as pool:
-        opening = pool.submit(look, observer, expect=expected(three), fail_on="warning", wait=60, stable_for=1)
+        opening = pool.submit(run_check, observer, expect=expected(three), fail_on="warning", wait=60, stable_for=1)
         first.start()
         second.start()
         result = opening.result()
     assert (result["verdict"], result["findings"]) == ("ok", [])
-    assert result["looks"] > 1
+    assert result["attempts"] > 1
 
 
-def test_a_server_that_is_frozen_counts_as_failed(three: Datacenter) -> None:
-    is_well(three)
-    deletion = three.followers()[0]
+def test_a_paused_server_counts_as_failed(three: Datacenter) -> None:
+    recover(three)
+    paused = three.followers()[0]
     observer = three.leader()
-    deletion.pause()
+    paused.pause()
     try:
-        eventually(lambda: ("server_missing", deletion.name) in rules(look(observer, expect=expected(three))))
-        assert rules(look(deletion, timeout=1)) == [("consul_unreachable", "")], "the frozen one itself is unreachable"
+        eventually(lambda: ("server_missing", paused.name) in rules(run_check(observer, expect=expected(three))))
+        assert rules(run_check(paused, timeout=1)) == [("consul_unreachable", "")], (
+            "the paused server itself is unreachable"
+        )
     finally:
-        deletion.resume()
-    is_well(three)
+        paused.resume()
+    recover(three)
 
 
-def test_a_server_that_is_back_counts_when_it_has_its_vote_again(three: Datacenter) -> None:
+def test_a_restarted_server_counts_for_quorum_only_when_it_votes_again(three: Datacenter) -> None:
     """A rolling restart that goes on when gossip sees the server again, and not Raft, loses quorum with the next one."""
-    is_well(three)
-    deletion = three.followers()[0]
-    observer = next(server for server in three.servers if server is not deletion)
+    recover(three)
+    restarted = three.followers()[0]
+    observer = next(server for server in three.servers if server is not restarted)
 
     def voters() -> int:
         return sum(peer["Voter"] for peer in observer.get("/v1/operator/raft/configuration")["Servers"])
 
-    deletion.stop()
+    restarted.stop()
     eventually(lambda: voters() == 2, what="autopilot removes the dead server", within_s=60)
-    deletion.start()
+    restarted.start()
     said = "3 of 3 expected servers alive in dc1, 2 of them with a vote: one more failure loses quorum"
     eventually(
-        lambda: said in [one["summary"] for one in look(observer, expect=expected(three))["findings"]],
+        lambda: said in [one["summary"] for one in run_check(observer, expect=expected(three))["findings"]],
         what="alive without a vote",
     )
     for expect in (expected(three), {"dc1": {"servers": 3}}):
-        assert look(observer, expect=expect, fail_on="warning", wait=60)["verdict"] == "ok"
+        assert run_check(observer, expect=expect, fail_on="warning", wait=60)["verdict"] == "ok"
         assert voters() == 3
 
 
-def test_waiting_gives_up_in_time_and_says_what_is_left(three: Datacenter) -> None:
-    is_well(three)
+def test_waiting_ends_in_time_and_reports_what_is_left(three: Datacenter) -> None:
+    recover(three)
     started = time.monotonic()
-    result = gate(three.leader(), expect={"dc1": {"servers": 4}}, wait=2)
+    result = closed_gate(three.leader(), expect={"dc1": {"servers": 4}}, wait=2)
     assert 2.0 <= time.monotonic() - started < 6.0
     assert "after 2 s" in result["msg"] and "1 server of dc1 missing" in result["msg"]
 
@@ -194,34 +205,36 @@ def test_waiting_gives_up_in_time_and_says_what_is_left(three: Datacenter) -> No
 # Federation, tokens, certificates
 
 
-def test_datacenters_are_judged_together_and_a_lost_one_is_missed(lab: Lab) -> None:
+def test_datacenters_are_judged_together_and_an_unreachable_one_is_reported(lab: Lab) -> None:
     one, two = lab.datacenter("dc1"), lab.datacenter("dc2")
     lab.join_wan(one, two)
     expect = {"dc1": {"servers": 1}, "dc2": {"servers": 1}}
     both = {"expect": expect, "timeout": 2, "rules": [{"rule": "autopilot_unhealthy", "enabled": False}]}
-    through = look(one, datacenters=["dc1", "dc2"], **both)
+    through = run_check(one, datacenters=["dc1", "dc2"], **both)
     assert (through["findings"], through["unknown"]) == ([], [])
-    direct = look(one, connections=[{}, {"url": two.url}], **both)
+    direct = run_check(one, connections=[{}, {"url": two.url}], **both)
     assert (direct["findings"], direct["unknown"]) == ([], [])
     # Frozen, it takes no packet any more: to dc1 that is a link that is cut.
     two.servers[0].pause()
     wanted = {("wan_member_failed", "dc2-s1"), ("wan_dc_missing", ""), ("consul_unreachable", "")}
     found = eventually(
-        lambda: (result := look(one, datacenters=["dc1", "dc2"], **both)) and set(rules(result)) == wanted and result,
+        lambda: (
+            (result := run_check(one, datacenters=["dc1", "dc2"], **both)) and set(rules(result)) == wanted and result
+        ),
         what="the WAN failure",
     )
     assert {one["datacenter"] for one in found["findings"] if one["rule"] == "consul_unreachable"} == {"dc2"}
     two.servers[0].resume()
-    assert look(one, datacenters=["dc1", "dc2"], **both, fail_on="warning", wait=60)["verdict"] == "ok"
+    assert run_check(one, datacenters=["dc1", "dc2"], **both, fail_on="warning", wait=60)["verdict"] == "ok"
 
 
-def test_a_token_that_sees_too_little_is_never_health(secured: Datacenter) -> None:
+def test_a_token_that_can_read_too_little_is_never_ok(secured: Datacenter) -> None:
     blind = new_token(secured, 'key_prefix "" { policy = "read" }', "blind")
-    result = look(secured, token=blind)
+    result = run_check(secured, token=blind)
     assert ("acl_token_blind", "") in rules(result)
     assert any('operator = "read"' in one["reason"] for one in result["unknown"])
-    assert gate(secured, token=blind)["verdict"] == "critical"
-    wrong = look(secured, token="00000000-1111-2222-3333-444444444444")
+    assert closed_gate(secured, token=blind)["verdict"] == "critical"
+    wrong = run_check(secured, token="00000000-1111-2222-3333-444444444444")
     assert wrong["verdict"] != "ok" and "ACL not found" in json.dumps(wrong)
 
 
@@ -229,44 +242,46 @@ def test_the_documented_policy_is_enough_and_every_line_of_it_is_needed(secured:
     text = (Path(__file__).resolve().parents[2] / "docs" / "alerts.md").read_text(encoding="utf-8")
     policy = text.split("```hcl\n")[1].split("```")[0]
     quiet = {"rules": [{"rule": "check_status", "enabled": False}, {"rule": "autopilot_unhealthy", "enabled": False}]}
-    enough = look(secured, token=new_token(secured, policy, "enough"), **quiet)
+    enough = run_check(secured, token=new_token(secured, policy, "enough"), **quiet)
     assert (enough["unknown"], enough["findings"]) == ([], [])
     lines = policy.strip().splitlines()
     for number, line in enumerate(lines):
         less = "\n".join(other for other in lines if other != line)
-        result = look(secured, token=new_token(secured, less, f"less-{number}"), **quiet)
+        result = run_check(secured, token=new_token(secured, less, f"less-{number}"), **quiet)
         assert result["verdict"] != "ok", f"{line} is not needed"
 
 
-def test_a_secondary_that_cannot_copy_its_acls_any_more(lab: Lab) -> None:
+def test_a_secondary_that_can_no_longer_copy_acls_is_reported(lab: Lab) -> None:
     primary = lab.datacenter("dc1", acl=True)
     secondary = lab.datacenter("dc2", replicates=primary)
     eventually(lambda: secondary.get("/v1/acl/replication")["LastSuccess"] > "0002", what="ACLs were copied once")
     impatient = [{"rule": "acl_replication_lag", "warning": "1s", "critical": "1h"}]
-    assert "acl_replication_lag" not in dict(rules(look(secondary, rules=impatient)))
+    assert "acl_replication_lag" not in dict(rules(run_check(secondary, rules=impatient)))
     primary.servers[0].stop()
     found = eventually(
-        lambda: [one for one in look(secondary, rules=impatient)["findings"] if one["rule"] == "acl_replication_lag"],
+        lambda: [
+            one for one in run_check(secondary, rules=impatient)["findings"] if one["rule"] == "acl_replication_lag"
+        ],
         what="the lag",
     )
     assert found[0]["severity"] == "warning" and "has not copied ACLs from the primary" in found[0]["summary"]
 
 
-def test_a_certificate_that_expires_and_one_that_has(lab: Lab, tmp_path: Path) -> None:
+def test_expiring_and_expired_certificates_are_reported(lab: Lab, tmp_path: Path) -> None:
     authority = Authority(tmp_path / "ca")
     soon = lab.datacenter("soon", authority=authority, certificate_days=5)
     options = {"url": soon.servers[0].https_url, "ca_path": str(authority.ca_path)}
-    found = [one for one in look(soon, **options)["findings"] if one["rule"] == "tls_cert_expiry"]
+    found = [one for one in run_check(soon, **options)["findings"] if one["rule"] == "tls_cert_expiry"]
     assert [one["severity"] for one in found] == ["critical"] and "expires in 4d" in found[0]["summary"]
     past = lab.datacenter("past", authority=authority, certificate_days=-1)
-    result = look(past, url=past.servers[0].https_url, ca_path=str(authority.ca_path))
+    result = run_check(past, url=past.servers[0].https_url, ca_path=str(authority.ca_path))
     assert rules(result) == [("tls_cert_expiry", "")] and "expired" in result["findings"][0]["summary"]
 
 
-def test_an_agent_that_asks_for_a_client_certificate(
+def test_an_agent_that_requires_a_client_certificate_can_be_checked(
     tls_datacenter: Datacenter, authority: Authority, tmp_path: Path
 ) -> None:
-    result = look(tls_datacenter, **tls_options(tls_datacenter, authority, tmp_path))
+    result = run_check(tls_datacenter, **tls_options(tls_datacenter, authority, tmp_path))
     assert "consul_unreachable" not in {one["rule"] for one in result["findings"]}
     assert result["unknown"] == []
 
@@ -275,17 +290,17 @@ def test_an_agent_that_asks_for_a_client_certificate(
 # Client agents
 
 
-def test_what_a_client_agent_can_tell_and_what_is_said_when_its_host_dies(lab: Lab) -> None:
+def test_a_client_agent_can_be_checked_and_its_death_is_reported(lab: Lab) -> None:
     dc1 = lab.datacenter("dc1")
     client = lab.client(dc1, "app-1", node_meta={"team": "dba"})
     client.put(
         "/v1/agent/service/register", {"Name": "api", "Tags": ["prod"], "Check": {"TTL": "1h", "Status": "passing"}}
     )
     eventually(lambda: dc1.get("/v1/health/service/api?passing"), what="the service is known")
-    through = look(client, expect={"dc1": {"servers": [dc1.servers[0].name]}})
-    assert (through["verdict"], through["unknown"]) == ("ok", []), "only servers know the WAN, which is no matter of it"
+    through = run_check(client, expect={"dc1": {"servers": [dc1.servers[0].name]}})
+    assert (through["verdict"], through["unknown"]) == ("ok", []), "only servers know the WAN, and that is not a fault"
     client.stop()
-    eventually(lambda: rules(look(dc1)) == [("node_down", "app-1")], what="the node is down")
+    eventually(lambda: rules(run_check(dc1)) == [("node_down", "app-1")], what="the node is down")
     for options in (
         {"match": [{"service": "api"}]},
         {"match": [{"tags": "prod"}]},
@@ -293,13 +308,13 @@ def test_what_a_client_agent_can_tell_and_what_is_said_when_its_host_dies(lab: L
         {"match": [{"node_meta": {"team": "dba"}}], "rules": [{"rule": "check_status", "enabled": False}]},
         {"ignore": [{"service": "other"}]},
     ):
-        assert rules(look(dc1, **options)) == [("node_down", "app-1")], options
+        assert rules(run_check(dc1, **options)) == [("node_down", "app-1")], options
     for options in (
         {"match": [{"service": "web"}]},
         {"ignore": [{"node_meta": {"team": "dba"}}], "rules": [{"rule": "check_status", "enabled": False}]},
     ):
-        assert look(dc1, **options)["verdict"] == "ok", options
-    off = look(dc1, rules=[{"rule": "node_down", "enabled": "false"}])
+        assert run_check(dc1, **options)["verdict"] == "ok", options
+    off = run_check(dc1, rules=[{"rule": "node_down", "enabled": "false"}])
     assert off["verdict"] == "ok", "its own check is what node_down is about, and nothing else on it failed"
 
 
@@ -322,11 +337,11 @@ def set_check(at: Datacenter, node: str, status: str) -> None:
 def test_one_failing_check_of_many_costs_one_filtered_read(single: Datacenter, shared_lab: Lab) -> None:
     register_checks(single, 2000)
     with Proxy(single.url, f"{shared_lab.network}.250") as counting:
-        assert look(single, url=counting.url, rules=QUIET)["findings"] == []
+        assert run_check(single, url=counting.url, rules=QUIET)["findings"] == []
         quiet = len(counting.requests)
         set_status(single, "node-00007", "check-3", "critical")
         counting.requests.clear()
-        result = look(single, url=counting.url, rules=QUIET)
+        result = run_check(single, url=counting.url, rules=QUIET)
         assert len(counting.requests) == quiet < 15, "the number of requests does not depend on the checks"
     (found,) = result["findings"]
     assert (found["rule"], found["severity"], found["node"], found["check"]) == (
@@ -337,14 +352,14 @@ def test_one_failing_check_of_many_costs_one_filtered_read(single: Datacenter, s
     )
     assert found["since_index"] > 0 and found["detail"] == "it is critical"
     set_status(single, "node-00007", "check-3", "warning")
-    assert look(single, rules=QUIET)["verdict"] == "warning"
-    assert look(single, rules=QUIET, fail_on="critical")["counts"] == {"critical": 0, "warning": 1, "unknown": 0}
+    assert run_check(single, rules=QUIET)["verdict"] == "warning"
+    assert run_check(single, rules=QUIET, fail_on="critical")["counts"] == {"critical": 0, "warning": 1, "unknown": 0}
     set_status(single, "node-00007", "check-3", "passing")
-    assert look(single, rules=QUIET)["verdict"] == "ok"
+    assert run_check(single, rules=QUIET)["verdict"] == "ok"
 
 
-def waits(through: Proxy, times: int = 1) -> None:
-    """Wait until a gate whose requests pass through a proxy has looked so many times and waits again."""
+def await_waiting(through: Proxy, times: int = 1) -> None:
+    """Wait until a gate whose requests pass through a proxy has made so many attempts and waits again."""
     eventually(lambda: sum("index=" in path for _method, path in through.requests) >= times, what="the gate waits")
 
 
@@ -352,8 +367,8 @@ def test_a_gate_opens_as_soon_as_the_check_passes(single: Datacenter, shared_lab
     register_external(single, "ext")
     set_check(single, "ext", "critical")
     with Proxy(single.url, f"{shared_lab.network}.251") as watched, ThreadPoolExecutor(1) as pool:
-        opening = pool.submit(look, single, url=watched.url, rules=QUIET, fail_on="critical", wait=30)
-        waits(watched)
+        opening = pool.submit(run_check, single, url=watched.url, rules=QUIET, fail_on="critical", wait=30)
+        await_waiting(watched)
         set_check(single, "ext", "passing")
         passed = time.monotonic()
         assert opening.result()["verdict"] == "ok"
@@ -361,21 +376,21 @@ def test_a_gate_opens_as_soon_as_the_check_passes(single: Datacenter, shared_lab
     assert time.monotonic() - passed < 1.0
 
 
-def test_a_gate_stays_closed_that_was_well_for_too_short(single: Datacenter, shared_lab: Lab) -> None:
+def test_a_gate_that_was_open_for_too_short_stays_closed(single: Datacenter, shared_lab: Lab) -> None:
     register_external(single, "ext")
     set_check(single, "ext", "critical")
     with Proxy(single.url, f"{shared_lab.network}.251") as watched, ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(gate, single, url=watched.url, rules=QUIET, wait=5, stable_for=5)
-        # It looks once a second: three of the five seconds are over, more than a slow machine adds at the end.
-        waits(watched, 3)
+        waiting = pool.submit(closed_gate, single, url=watched.url, rules=QUIET, wait=5, stable_for=5)
+        # It checks once a second: three of the five seconds are over, more than a slow machine adds at the end.
+        await_waiting(watched, 3)
         set_check(single, "ext", "passing")
         found = waiting.result()
-    assert "s of stable_for were still to come when wait was over" in found["msg"]
+    assert "s of stable_for were still missing" in found["msg"]
     assert (found["verdict"], found["findings"]) == ("ok", [])
-    assert look(single, rules=QUIET, fail_on="warning", wait=1, stable_for=1)["seconds"] >= 1.0
+    assert run_check(single, rules=QUIET, fail_on="warning", wait=1, stable_for=1)["seconds"] >= 1.0
 
 
-def test_checks_that_go_on_passing_wake_nobody(single: Datacenter) -> None:
+def test_updates_of_passing_checks_cause_no_extra_attempts(single: Datacenter) -> None:
     register_external(single, "ext")
     set_check(single, "ext", "critical")
     ended = threading.Event()
@@ -389,13 +404,13 @@ def test_checks_that_go_on_passing_wake_nobody(single: Datacenter) -> None:
 
     with ThreadPoolExecutor(1) as pool:
         talking = pool.submit(chatter)
-        found = gate(single, rules=QUIET, wait=3)
+        found = closed_gate(single, rules=QUIET, wait=3)
         ended.set()
         talking.result()
-    assert found["looks"] <= 6, "a look a second, and not one for every check that is told of"
+    assert found["attempts"] <= 6, "an attempt a second, not one for every update of a check"
 
 
-def test_maintenance_matching_and_metadata(single: Datacenter) -> None:
+def test_maintenance_matching_and_metadata_are_applied(single: Datacenter) -> None:
     server = single.servers[0]
     register_external(single, "ext-1", Tags=["no-alert"])
     single.put(
@@ -409,33 +424,37 @@ def test_maintenance_matching_and_metadata(single: Datacenter) -> None:
     )
     set_check(single, "ext-1", "critical")
     single.put("/v1/agent/service/register", {"Name": "web", "Check": {"TTL": "60s", "Status": "critical"}})
-    everything = look(single, rules=QUIET)
+    everything = run_check(single, rules=QUIET)
     assert {one["node"] for one in everything["findings"]} == {"ext-1", "ext-2", server.name}
-    assert {one["node"] for one in look(single, rules=QUIET, ignore=[{"node": "ext-*"}])["findings"]} == {server.name}
+    assert {one["node"] for one in run_check(single, rules=QUIET, ignore=[{"node": "ext-*"}])["findings"]} == {
+        server.name
+    }
     by_team = [*QUIET, {"rule": "check_status", "match": {"node_meta": {"team": "dba"}}, "severity": "warning"}]
-    severities = {one["node"]: one["severity"] for one in look(single, rules=by_team)["findings"]}
+    severities = {one["node"]: one["severity"] for one in run_check(single, rules=by_team)["findings"]}
     assert severities["ext-2"] == "warning" and severities["ext-1"] == "critical"
     single.request("PUT", "/v1/agent/service/maintenance/web?enable=true&reason=upgrade")
-    frozen = look(single, rules=QUIET, ignore=[{"node": "ext-*"}])
+    frozen = run_check(single, rules=QUIET, ignore=[{"node": "ext-*"}])
     assert frozen["findings"] == [] and frozen["maintenance"] == [f"dc1: service web on {server.name}"]
     enough = [*QUIET, {"rule": "service_min_healthy", "match": {"service": "web"}, "critical": 1}]
-    (found,) = look(single, rules=enough, ignore=[{"node": "ext-*"}])["findings"]
+    (found,) = run_check(single, rules=enough, ignore=[{"node": "ext-*"}])["findings"]
     assert "0 of 0 instances of web in dc1 healthy (1 in maintenance), at least 1 needed" in found["summary"]
     missing = [*QUIET, {"rule": "service_min_healthy", "match": {"service": "absent"}, "critical": 1}]
-    assert [one["service"] for one in look(single, rules=missing, ignore=[{"node": "ext-*"}])["findings"]] == ["absent"]
+    assert [one["service"] for one in run_check(single, rules=missing, ignore=[{"node": "ext-*"}])["findings"]] == [
+        "absent"
+    ]
 
 
 def test_snapshots_are_judged_by_their_manifests(single: Datacenter, tmp_path: Path) -> None:
     tight = [*QUIET, {"rule": "snapshot_age", "warning": "1h", "critical": "2h"}]
-    assert rules(look(single, snapshots=tmp_path, rules=tight)) == [("snapshot_age", "")]
+    assert rules(run_check(single, snapshots=tmp_path, rules=tight)) == [("snapshot_age", "")]
     saved = run_module("consul_snapshot", path=tmp_path / "one.snap", url=single.url)
-    assert look(single, snapshots=tmp_path, rules=tight)["findings"] == []
+    assert run_check(single, snapshots=tmp_path, rules=tight)["findings"] == []
     path = Path(saved["path"])
     data = bytearray(path.read_bytes())
     data[-20] ^= 1
     path.write_bytes(data)
-    assert rules(look(single, snapshots=tmp_path, rules=tight)) == [("snapshot_unverified", "")]
-    assert "No such file" in gate(single, snapshots=tmp_path / "nowhere")["msg"]
+    assert rules(run_check(single, snapshots=tmp_path, rules=tight)) == [("snapshot_unverified", "")]
+    assert "No such file" in closed_gate(single, snapshots=tmp_path / "nowhere")["msg"]
 
 
 @pytest.mark.parametrize("fault", ["page", "error", "cut", "hang", "drop", "json", "endless"])
@@ -443,15 +462,117 @@ def test_snapshots_are_judged_by_their_manifests(single: Datacenter, tmp_path: P
 def test_a_broken_answer_is_unknown_never_ok(dc1: Datacenter, shared_lab: Lab, path: str, fault: str) -> None:
     with Proxy(dc1.url, f"{shared_lab.network}.250", fault=fault, path=path) as broken:
         broken.body = '{"unexpected": true}'
-        result = look(dc1, url=broken.url, timeout=1)
+        result = run_check(dc1, url=broken.url, timeout=1)
         assert result["verdict"] in ("unknown", "critical"), result
         assert result["unknown"] or rules(result) == [("consul_unreachable", "")]
 
 
-def test_nothing_listens_there() -> None:
+SHAPES = ("null", "5", '"text"', "{}", "[5]", "[null]", "[[]]", "[{}]", '{"Servers": 5}', "<html>", '[{"Node": ', "")
+VALID = {("/v1/catalog/services", "{}")}  # Consul itself answers that; without services to match, nothing is judged
+READ_PATHS = (
+    "/v1/agent/self",
+    "/v1/agent/members",
+    "/v1/catalog/datacenters",
+    "/v1/catalog/nodes",
+    "/v1/catalog/services",
+    "/v1/connect/ca/roots",
+    "/v1/health/service/consul",
+    "/v1/health/service/legacy",
+    "/v1/health/state",
+    "/v1/operator/autopilot/health",
+    "/v1/operator/raft/configuration",
+)
+
+
+def judge_through(make_client: MakeClient, url: str, **connection: t.Any) -> Judgement:
+    """Judge in this process, with rules that read every endpoint."""
+    service = {"rule": "service_min_healthy", "match": {"service": "legacy"}, "critical": 1}
+    options = ObserveOptions(make_rules([*QUIET, service], ignore=[{"node_meta": {"team": "dba"}}]))
+    client = make_client(url=url, timeout=2, **connection)
+    return judge_all([client], options, make_expected({"dc1": {"servers": 1}}))
+
+
+@pytest.mark.parametrize("path", READ_PATHS)
+def test_an_answer_of_another_shape_is_unknown_and_names_the_request(
+    single: Datacenter, shared_lab: Lab, make_client: MakeClient, path: str
+) -> None:
+    register_external(single, "ext")
+    register_checks(single, 10)
+    set_status(single, "node-00000", "check-3", "warning")
+    with Proxy(single.url, f"{shared_lab.network}.250", path=path) as proxy:
+        assert judge_through(make_client, proxy.url).verdict == "warning"
+        proxy.fault = "json"
+        for proxy.body in SHAPES:
+            if (path, proxy.body) in VALID:
+                continue
+            judgement = judge_through(make_client, proxy.url)
+            assert judgement.verdict in ("unknown", "critical"), (proxy.body, judgement)
+            reasons = [one.reason for one in judgement.unknown] + [one.summary for one in judgement.findings]
+            assert any(f"GET {path}" in reason for reason in reasons), (proxy.body, reasons)
+
+
+@pytest.mark.parametrize("body", ["[]", "[5, 6]", "null"])
+def test_a_list_of_datacenters_of_another_shape_is_unreachable(
+    secured: Datacenter, shared_lab: Lab, make_client: MakeClient, body: str
+) -> None:
+    token = new_token(secured, 'node_prefix "" { policy = "read" }', f"without-agent-{len(body)}")
+    with Proxy(secured.url, f"{shared_lab.network}.250", fault="json", path="/v1/catalog/datacenters") as proxy:
+        proxy.body = body
+        judgement = judge_through(make_client, proxy.url, token=token)
+    assert [one.rule for one in judgement.findings] == ["consul_unreachable"]
+    assert "/v1/catalog/datacenters" in judgement.findings[0].summary
+
+
+def test_a_check_is_reported_with_the_first_line_of_its_output_and_without_its_credentials(single: Datacenter) -> None:
+    address = single.url.removeprefix("http://")
+    check = {
+        "HTTP": f"http://admin:hunter2@{address}/v1/nowhere",
+        "Interval": "1s",
+        "Timeout": "1s",
+        "Status": "passing",
+    }
+    single.put("/v1/agent/service/register", {"Name": "web", "Check": check})
+    eventually(lambda: rules(run_check(single, rules=QUIET)), what="the catalog has the failure")
+    result = closed_gate(single, rules=QUIET)
+    shown = f"HTTP GET http://…@{address}/v1/nowhere: 404 Not Found"
+    (finding,) = result["findings"]
+    assert finding["output"].startswith(shown) and finding["detail"].startswith(shown)
+    assert f'is critical (output: "{shown}' in result["msg"]
+    assert f'is critical (output: "{shown}' in result["table"][0]
+    assert "hunter2" not in json.dumps(result)
+
+
+def test_an_output_is_bounded_and_cannot_write_to_the_terminal(single: Datacenter) -> None:
+    check = {
+        "Node": "ext",
+        "CheckID": "c",
+        "Name": "c",
+        "Status": "critical",
+        "Output": "\n\x1b[2J" + "z" * 5000 + "\nend",
+    }
+    single.put("/v1/catalog/register", {"Node": "ext", "Address": "192.0.2.1", "Check": check})
+    result = closed_gate(single, rules=QUIET)
+    assert result["findings"][0]["output"].startswith("\\x1b[2Jzzz") and len(result["findings"][0]["output"]) == 160
+    assert "\x1b" not in json.dumps(result, ensure_ascii=False) and len(result["msg"]) < 500
+
+
+def test_the_debug_log_has_readings_and_verdicts_and_no_output(
+    single: Datacenter, make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    register_external(single, "ext")
+    set_check(single, "ext", "critical")
+    with caplog.at_level(logging.DEBUG, logger="consulops"):
+        judge_through(make_client, single.url)
+    lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("alert check: ")]
+    assert any(line.startswith("alert check: checks of dc1 read in ") for line in lines)
+    assert any(" judged critical: " in line for line in lines)
+    assert "it is critical" not in caplog.text
+
+
+def test_an_address_without_a_listener_is_unreachable() -> None:
     with pytest.raises(ModuleFailed) as failure:
         run_module("consul_alert_check", url="http://127.0.0.1:9", datacenter="dc1", wait=1)
-    assert "Consul of dc1 cannot be asked" in failure.value.result["msg"]
+    assert "Consul of dc1 cannot be reached" in failure.value.result["msg"]
 
 
 # ---------------------------------------------------------------------------------------------------------------

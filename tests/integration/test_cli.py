@@ -176,6 +176,8 @@ def test_an_alert_check_closes_a_gate(lab: Lab, run: Run) -> None:
     eventually(gate, what="the gate closes")
     found = as_json(run("alert", "check", "--json", at=datacenter))
     assert found["failed"] and [one["check"] for one in found["findings"]] == ["check-3"]
+    closed = run("alert", "check", at=datacenter)
+    assert all('is critical (output: "it is critical")' in text for text in (closed.stdout, closed.stderr))
     assert run("alert", "check", "--fail-on", "never", at=datacenter).returncode == 0
 
 

@@ -238,7 +238,7 @@ GROUP = RuleGroup(
     RULES,
     judge,
     (
-        # services.py needs to know that the checks can be read, so that a token without rights is noticed.
+        # service_min_healthy too, because what is in maintenance is listed for all of them.
         Reading("checks", _read_checks, ("check_status", "node_down", "service_min_healthy")),
         Reading("metadata", _read_metadata, ("check_status", "node_down")),
         Reading("services of nodes that are down", _read_services_on_down_nodes, ("node_down",)),

@@ -52,11 +52,16 @@ def _read_services(reader: Reader) -> None:
         return
     matchers = [matcher for rule in rules for matcher in rule.match]
     patterns = [pattern for matcher in matchers for pattern in matcher.patterns("service")]
-    known = reader.get("/v1/catalog/services").parse(lambda answer: list(to_object(answer)))
+    known = reader.get("/v1/catalog/services").parse(_names)
     exact = {name for matcher in matchers for name in matcher.exact_names("service")}
     wanted = sorted({name for name in known if any(pattern(name) for pattern in patterns)} | exact)
     instances = {name: reader.get(f"/v1/health/service/{name}").parse(_instances) for name in wanted}
     reader.observation.add(Services(instances))
+
+
+def _names(answer: t.Any) -> list[str]:
+    tags_by_name = {name: to_texts(tags) for name, tags in to_object(answer).items()}
+    return list(tags_by_name)
 
 
 def _instances(rows: t.Any) -> tuple[Instance, ...]:
