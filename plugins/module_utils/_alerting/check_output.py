@@ -31,11 +31,13 @@ def in_one_line(output: str) -> str:
 
 def _without_credentials(output: str) -> str:
     """Remove user names and passwords from URLs. This comes before any shortening, which could leave half a password."""
-    return _USERINFO.sub("…@", output)
+    return _USERINFO.sub("…@", output) if "://" in output else output
 
 
 def _printable(text: str) -> str:
     """Escape control characters, and those that change the direction of what follows."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 

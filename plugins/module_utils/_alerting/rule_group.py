@@ -7,15 +7,13 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
 
 from .judging import Judging
 from .reader import Reader
 from .rule import Rule
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(t.NamedTuple):
     """One part of what is read. ``what`` names it in sentences about what could not be read.
 
     ``collect`` sends the requests and adds parts to the reader's observation. It raises a ConsulError. It is called when one of
@@ -27,8 +25,7 @@ class Reading:
     rules: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class RuleGroup:
+class RuleGroup(t.NamedTuple):
     """Rules of one subject. ``judge`` is pure: it reads the observation of what it is given and adds findings.
 
     With ``needs_leader`` the group is neither read nor judged while the datacenter has no leader.

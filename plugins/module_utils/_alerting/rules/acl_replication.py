@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
 
 from ..._consul import errors
 from ..._consul.units import human_age
@@ -20,8 +19,7 @@ from ..rule_group import Reading, RuleGroup
 RULES = (Rule("acl_replication_lag", "seconds", warning=300.0, critical=1800.0),)
 
 
-@dataclass(frozen=True)
-class AclReplication:
+class AclReplication(t.NamedTuple):
     """The state of ACL replication in a secondary datacenter. Times in Unix seconds, 0 for never."""
 
     is_running: bool

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 import typing as t
-from dataclasses import dataclass
 
 from ..judging import Judging
 from ..parsing import Row, to_flag, to_number, to_object, to_rows, to_seconds, to_text
@@ -28,8 +27,7 @@ FIRST_ROUND_S = (
 POLL_S = 0.25
 
 
-@dataclass(frozen=True)
-class RaftServer:
+class RaftServer(t.NamedTuple):
     """One server as autopilot sees it. ``last_contact_s`` is how long ago it heard from the leader."""
 
     name: str
@@ -40,8 +38,7 @@ class RaftServer:
     last_index: int
 
 
-@dataclass(frozen=True)
-class Autopilot:
+class Autopilot(t.NamedTuple):
     """Autopilot's health report."""
 
     healthy: bool

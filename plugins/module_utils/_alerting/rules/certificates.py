@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
 
 from ..._consul import errors
 from ..._consul.units import human_age
@@ -25,15 +24,13 @@ RULES = (
 )
 
 
-@dataclass(frozen=True)
-class AgentCertificate:
+class AgentCertificate(t.NamedTuple):
     """The certificate of the agent's HTTPS port. ``expires_at`` in Unix seconds."""
 
     expires_at: float
 
 
-@dataclass(frozen=True)
-class ConnectCA:
+class ConnectCA(t.NamedTuple):
     """The root certificate of Connect's CA. ``expires_at`` in Unix seconds."""
 
     expires_at: float

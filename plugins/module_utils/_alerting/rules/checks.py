@@ -49,17 +49,15 @@ class Check:
         return self.check_id == SERF_CHECK and self.status == "critical"
 
 
-@dataclass(frozen=True)
-class ServiceOnNode:
+class ServiceOnNode(t.NamedTuple):
     """A service of a node."""
 
     name: str
     tags: tuple[str, ...] = ()
-    meta: t.Mapping[str, str] = field(default_factory=dict)
+    meta: t.Mapping[str, str] = {}
 
 
-@dataclass(frozen=True)
-class FailingChecks:
+class FailingChecks(t.NamedTuple):
     """The checks that are not passing, with the metadata that matchers use.
 
     ``node_meta`` is by node, ``service_meta`` by node and service ID. ``services_on_down_nodes`` is by node: the checks of those
@@ -67,9 +65,9 @@ class FailingChecks:
     """
 
     checks: tuple[Check, ...]
-    node_meta: t.Mapping[str, t.Mapping[str, str]] = field(default_factory=dict)
-    service_meta: t.Mapping[tuple[str, str], t.Mapping[str, str]] = field(default_factory=dict)
-    services_on_down_nodes: t.Mapping[str, tuple[ServiceOnNode, ...]] = field(default_factory=dict)
+    node_meta: t.Mapping[str, t.Mapping[str, str]] = {}
+    service_meta: t.Mapping[tuple[str, str], t.Mapping[str, str]] = {}
+    services_on_down_nodes: t.Mapping[str, tuple[ServiceOnNode, ...]] = {}
 
     def subject(self, check: Check) -> Subject:
         """Return what matchers compare of a check."""
@@ -123,13 +121,13 @@ def _read_metadata(reader: Reader) -> None:
         node_meta = reader.get("/v1/catalog/nodes").parse(
             lambda rows: {to_text(row["Node"]): to_metadata(row["Meta"]) for row in to_rows(rows)}
         )
-        failing = replace(failing, node_meta=node_meta)
+        failing = failing._replace(node_meta=node_meta)
         reader.observation.add(failing)
     if "service_meta" in fields:
         service_meta: dict[tuple[str, str], dict[str, str]] = {}
         for service in sorted({check.service for check in failing.checks if check.service}):
             service_meta.update(reader.get(f"/v1/catalog/service/{service}").parse(_service_meta))
-        reader.observation.add(replace(failing, service_meta=service_meta))
+        reader.observation.add(failing._replace(service_meta=service_meta))
 
 
 def _service_meta(rows: t.Any) -> dict[tuple[str, str], dict[str, str]]:
@@ -146,7 +144,7 @@ def _read_services_on_down_nodes(reader: Reader) -> None:
         for check in failing.checks
         if check.is_node_down
     }
-    reader.observation.add(replace(failing, services_on_down_nodes=services))
+    reader.observation.add(failing._replace(services_on_down_nodes=services))
 
 
 def _services_on_node(answer: t.Any) -> tuple[ServiceOnNode, ...]:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..._consul import errors
 from ..._consul.client import Client
@@ -36,8 +36,7 @@ LEADER_TIMEOUT_S = 2.0  # a consistent read takes milliseconds; elections end wi
 READ_REPLICA_TAGS = {"nonvoter", "read_replica"}  # Enterprise; the first is the older name
 
 
-@dataclass(frozen=True)
-class Server:
+class Server(t.NamedTuple):
     """One Consul server. ``alive``: according to gossip or to its node check. ``version`` is "" where it is not known.
 
     ``is_read_replica``: it never votes (Enterprise).
@@ -49,8 +48,7 @@ class Server:
     is_read_replica: bool = False
 
 
-@dataclass(frozen=True)
-class Servers:
+class Servers(t.NamedTuple):
     """The servers of the datacenter."""
 
     servers: tuple[Server, ...]
@@ -66,22 +64,19 @@ class Servers:
         return {server.name for server in self.servers if not server.alive}
 
 
-@dataclass(frozen=True)
-class VisibleServers:
+class VisibleServers(t.NamedTuple):
     """How many servers the token may see in the catalog."""
 
-    count: int
+    in_catalog: int
 
 
-@dataclass(frozen=True)
-class Voters:
+class Voters(t.NamedTuple):
     """The names of the servers that vote in Raft."""
 
     names: frozenset[str]
 
 
-@dataclass(frozen=True)
-class AnsweringServer:
+class AnsweringServer(t.NamedTuple):
     """What the server that answered says about itself."""
 
     knows_leader: bool
@@ -183,7 +178,7 @@ def judge(judging: Judging) -> None:
     ):
         judging.add_unknown("checks", f"there is no leader ({observation.leader_problem})")
     visible, servers = observation.get(VisibleServers), observation.get(Servers)
-    if visible is not None and visible.count == 0:
+    if visible is not None and visible.in_catalog == 0:
         judging.add_by_rule(
             "acl_token_blind",
             f"the token can read no Consul server in {observation.datacenter}, so it can read no failures either",
@@ -208,8 +203,7 @@ def _judge_unreachable(judging: Judging) -> None:
         judging.add_unknown("everything", observation.unreachable)
 
 
-@dataclass(frozen=True)
-class _Quorum:
+class _Quorum(t.NamedTuple):
     """How many servers are there, of how many there should be, and how many more may fail (below 0: quorum is lost)."""
 
     alive: int

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass, field
 
 from ..._consul.units import count_of, some_of
 from ..judging import Judging
@@ -21,8 +20,7 @@ from .checks import NODE_MAINTENANCE, SERVICE_MAINTENANCE
 RULES = (Rule("service_min_healthy", "share", is_bad_when_small=True, takes_match=True),)
 
 
-@dataclass(frozen=True)
-class Instance:
+class Instance(t.NamedTuple):
     """One instance of a service. ``healthy``: all its checks and its node's are passing."""
 
     node: str
@@ -30,12 +28,11 @@ class Instance:
     healthy: bool
     in_maintenance: bool
     tags: tuple[str, ...] = ()
-    node_meta: t.Mapping[str, str] = field(default_factory=dict)
-    service_meta: t.Mapping[str, str] = field(default_factory=dict)
+    node_meta: t.Mapping[str, str] = {}
+    service_meta: t.Mapping[str, str] = {}
 
 
-@dataclass(frozen=True)
-class Services:
+class Services(t.NamedTuple):
     """The instances of the services that the rules name, by service."""
 
     instances: t.Mapping[str, tuple[Instance, ...]]

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
 
 from ..._consul.units import human_age
 from ..judging import Judging
@@ -23,8 +22,7 @@ RULES = (
 MAX_CLOCK_DIFFERENCE_S = 300.0  # a snapshot dated further ahead than this means that a clock is wrong
 
 
-@dataclass(frozen=True)
-class Snapshot:
+class Snapshot(t.NamedTuple):
     """A snapshot file. ``time`` in Unix seconds; ``problem`` is "" when the file is intact."""
 
     path: str
@@ -32,8 +30,7 @@ class Snapshot:
     problem: str
 
 
-@dataclass(frozen=True)
-class Snapshots:
+class Snapshots(t.NamedTuple):
     """The newest snapshot of each datacenter in a directory, by datacenter."""
 
     newest: t.Mapping[str, Snapshot | None]

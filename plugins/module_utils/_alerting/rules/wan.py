@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
 
 from ..judging import Judging
 from ..parsing import to_metadata, to_number, to_rows, to_text, to_texts
@@ -22,8 +21,7 @@ MEMBER_ALIVE = 1
 MEMBER_LEFT = (2, 3)  # not members any more: they left, or were made to
 
 
-@dataclass(frozen=True)
-class WanMember:
+class WanMember(t.NamedTuple):
     """One server of some datacenter, as gossip over the WAN sees it."""
 
     name: str
@@ -31,8 +29,7 @@ class WanMember:
     alive: bool
 
 
-@dataclass(frozen=True)
-class Wan:
+class Wan(t.NamedTuple):
     """The datacenters that the agent knows, and the members of its WAN; ``members`` is None where it is a client agent."""
 
     datacenters: tuple[str, ...]
