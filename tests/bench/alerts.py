@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
@@ -98,7 +97,7 @@ def compare(datacenter: Datacenter, size: int, scratch: Path) -> None:
 
 def _bytes(contender: Contender) -> int:
     lines: t.Iterable[str] = run(contender).output.splitlines()
-    return next(json.loads(line.split()[1]) for line in lines if line.startswith("bytes"))
+    return next(int(line.split()[1]) for line in lines if line.startswith("bytes"))
 
 
 if __name__ == "__main__":

@@ -99,12 +99,13 @@ def test_a_dead_follower_is_reported_even_after_autopilot_removed_it(three: Data
         waiting = pool.submit(gossip)
         missing = {"server_missing": dead_server.name, "quorum_margin": ""}
         eventually(
-            lambda: missing.items() <= dict(rules(run_check(observer, expect=expected(three)))).items(), what="found"
+            lambda: missing.items() <= dict(rules(run_check(observer, expect=expected(three)))).items(),
+            what="the findings",
         )
-        found = time.monotonic() - killed
+        checked = time.monotonic() - killed
         waiting.result()
-    print(f"gossip said so after {exposed[0]:.2f} s, the check after {found:.2f} s")
-    assert found - exposed[0] < 1.0
+    print(f"gossip said so after {exposed[0]:.2f} s, the check after {checked:.2f} s")
+    assert checked - exposed[0] < 1.0
 
     result = closed_gate(observer, expect=expected(three))
     assert "critical: 2 of 3 expected servers alive in dc1: one more failure loses quorum" in result["msg"]
@@ -214,16 +215,16 @@ def test_datacenters_are_judged_together_and_an_unreachable_one_is_reported(lab:
     assert (through["findings"], through["unknown"]) == ([], [])
     direct = run_check(one, connections=[{}, {"url": two.url}], **both)
     assert (direct["findings"], direct["unknown"]) == ([], [])
-    # Frozen, it takes no packet any more: to dc1 that is a link that is cut.
+    # A paused server receives no packets: to dc1 the link is cut.
     two.servers[0].pause()
     wanted = {("wan_member_failed", "dc2-s1"), ("wan_dc_missing", ""), ("consul_unreachable", "")}
-    found = eventually(
+    cut = eventually(
         lambda: (
             (result := run_check(one, datacenters=["dc1", "dc2"], **both)) and set(rules(result)) == wanted and result
         ),
         what="the WAN failure",
     )
-    assert {one["datacenter"] for one in found["findings"] if one["rule"] == "consul_unreachable"} == {"dc2"}
+    assert {one["datacenter"] for one in cut["findings"] if one["rule"] == "consul_unreachable"} == {"dc2"}
     two.servers[0].resume()
     assert run_check(one, datacenters=["dc1", "dc2"], **both, fail_on="warning", wait=60)["verdict"] == "ok"
 
@@ -258,21 +259,21 @@ def test_a_secondary_that_can_no_longer_copy_acls_is_reported(lab: Lab) -> None:
     impatient = [{"rule": "acl_replication_lag", "warning": "1s", "critical": "1h"}]
     assert "acl_replication_lag" not in dict(rules(run_check(secondary, rules=impatient)))
     primary.servers[0].stop()
-    found = eventually(
+    lags = eventually(
         lambda: [
             one for one in run_check(secondary, rules=impatient)["findings"] if one["rule"] == "acl_replication_lag"
         ],
         what="the lag",
     )
-    assert found[0]["severity"] == "warning" and "has not copied ACLs from the primary" in found[0]["summary"]
+    assert lags[0]["severity"] == "warning" and "has not copied ACLs from the primary" in lags[0]["summary"]
 
 
 def test_expiring_and_expired_certificates_are_reported(lab: Lab, tmp_path: Path) -> None:
     authority = Authority(tmp_path / "ca")
     soon = lab.datacenter("soon", authority=authority, certificate_days=5)
     options = {"url": soon.servers[0].https_url, "ca_path": str(authority.ca_path)}
-    found = [one for one in run_check(soon, **options)["findings"] if one["rule"] == "tls_cert_expiry"]
-    assert [one["severity"] for one in found] == ["critical"] and "expires in 4d" in found[0]["summary"]
+    expiring = [one for one in run_check(soon, **options)["findings"] if one["rule"] == "tls_cert_expiry"]
+    assert [one["severity"] for one in expiring] == ["critical"] and "expires in 4d" in expiring[0]["summary"]
     past = lab.datacenter("past", authority=authority, certificate_days=-1)
     result = run_check(past, url=past.servers[0].https_url, ca_path=str(authority.ca_path))
     assert rules(result) == [("tls_cert_expiry", "")] and "expired" in result["findings"][0]["summary"]
@@ -315,7 +316,7 @@ def test_a_client_agent_can_be_checked_and_its_death_is_reported(lab: Lab) -> No
     ):
         assert run_check(dc1, **options)["verdict"] == "ok", options
     off = run_check(dc1, rules=[{"rule": "node_down", "enabled": "false"}])
-    assert off["verdict"] == "ok", "its own check is what node_down is about, and nothing else on it failed"
+    assert off["verdict"] == "ok", "serfHealth is judged by node_down only, and nothing else on the node failed"
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -343,14 +344,14 @@ def test_one_failing_check_of_many_costs_one_filtered_read(single: Datacenter, s
         counting.requests.clear()
         result = run_check(single, url=counting.url, rules=QUIET)
         assert len(counting.requests) == quiet < 15, "the number of requests does not depend on the checks"
-    (found,) = result["findings"]
-    assert (found["rule"], found["severity"], found["node"], found["check"]) == (
+    (finding,) = result["findings"]
+    assert (finding["rule"], finding["severity"], finding["node"], finding["check"]) == (
         "check_status",
         "critical",
         "node-00007",
         "check-3",
     )
-    assert found["since_index"] > 0 and found["detail"] == "it is critical"
+    assert finding["since_index"] > 0 and finding["detail"] == "it is critical"
     set_status(single, "node-00007", "check-3", "warning")
     assert run_check(single, rules=QUIET)["verdict"] == "warning"
     assert run_check(single, rules=QUIET, fail_on="critical")["counts"] == {"critical": 0, "warning": 1, "unknown": 0}
@@ -384,9 +385,9 @@ def test_a_gate_that_was_open_for_too_short_stays_closed(single: Datacenter, sha
         # It checks once a second: three of the five seconds are over, more than a slow machine adds at the end.
         await_waiting(watched, 3)
         set_check(single, "ext", "passing")
-        found = waiting.result()
-    assert "s of stable_for were still missing" in found["msg"]
-    assert (found["verdict"], found["findings"]) == ("ok", [])
+        closed = waiting.result()
+    assert "s of stable_for were still missing" in closed["msg"]
+    assert (closed["verdict"], closed["findings"]) == ("ok", [])
     assert run_check(single, rules=QUIET, fail_on="warning", wait=1, stable_for=1)["seconds"] >= 1.0
 
 
@@ -404,10 +405,10 @@ def test_updates_of_passing_checks_cause_no_extra_attempts(single: Datacenter) -
 
     with ThreadPoolExecutor(1) as pool:
         talking = pool.submit(chatter)
-        found = closed_gate(single, rules=QUIET, wait=3)
+        closed = closed_gate(single, rules=QUIET, wait=3)
         ended.set()
         talking.result()
-    assert found["attempts"] <= 6, "an attempt a second, not one for every update of a check"
+    assert closed["attempts"] <= 6, "an attempt a second, not one for every update of a check"
 
 
 def test_maintenance_matching_and_metadata_are_applied(single: Datacenter) -> None:
@@ -433,11 +434,11 @@ def test_maintenance_matching_and_metadata_are_applied(single: Datacenter) -> No
     severities = {one["node"]: one["severity"] for one in run_check(single, rules=by_team)["findings"]}
     assert severities["ext-2"] == "warning" and severities["ext-1"] == "critical"
     single.request("PUT", "/v1/agent/service/maintenance/web?enable=true&reason=upgrade")
-    frozen = run_check(single, rules=QUIET, ignore=[{"node": "ext-*"}])
-    assert frozen["findings"] == [] and frozen["maintenance"] == [f"dc1: service web on {server.name}"]
+    upgrading = run_check(single, rules=QUIET, ignore=[{"node": "ext-*"}])
+    assert upgrading["findings"] == [] and upgrading["maintenance"] == [f"dc1: service web on {server.name}"]
     enough = [*QUIET, {"rule": "service_min_healthy", "match": {"service": "web"}, "critical": 1}]
-    (found,) = run_check(single, rules=enough, ignore=[{"node": "ext-*"}])["findings"]
-    assert "0 of 0 instances of web in dc1 healthy (1 in maintenance), at least 1 needed" in found["summary"]
+    (finding,) = run_check(single, rules=enough, ignore=[{"node": "ext-*"}])["findings"]
+    assert "0 of 0 instances of web in dc1 healthy (1 in maintenance), at least 1 needed" in finding["summary"]
     missing = [*QUIET, {"rule": "service_min_healthy", "match": {"service": "absent"}, "critical": 1}]
     assert [one["service"] for one in run_check(single, rules=missing, ignore=[{"node": "ext-*"}])["findings"]] == [
         "absent"

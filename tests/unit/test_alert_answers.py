@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How fields of Consul's answers are converted, and how a check's output is prepared for people."""
+"""How fields of Consul's answers are converted, and how a check's output is made safe to show."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def failing_checks(*checks: Check, **metadata: t.Any) -> FailingChecks:
     return FailingChecks(checks, **metadata)
 
 
-def judged(
+def judgement_of(
     expect: dict[str, t.Any] | None = None,
     rules: t.Sequence[dict[str, t.Any]] = (),
     match: t.Any = None,
@@ -82,8 +82,8 @@ def judged(
     return judgement
 
 
-def found(*args: t.Any, **options: t.Any) -> list[tuple[str, str]]:
-    return [(one.rule, one.severity) for one in judged(*args, **options).findings]
+def rule_severities(*args: t.Any, **options: t.Any) -> list[tuple[str, str]]:
+    return [(one.rule, one.severity) for one in judgement_of(*args, **options).findings]
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -132,13 +132,13 @@ def found(*args: t.Any, **options: t.Any) -> list[tuple[str, str]]:
 def test_servers_are_judged_against_raft_and_against_the_expected_ones(
     alive: str, dead: str, voting: str, expect: t.Any, rules: list[tuple[str, str]]
 ) -> None:
-    assert found(expect, parts=[servers(alive, dead), voters(voting)]) == rules
+    assert rule_severities(expect, parts=[servers(alive, dead), voters(voting)]) == rules
 
 
 def test_the_quorum_summary_says_how_many_failures_are_left() -> None:
     def sentence(alive: str, dead: str, expected: int, voting: str = "") -> str:
         parts = [servers(alive, dead), voters(voting or f"{alive} {dead}")]
-        judgement = judged({"dc1": {"servers": expected}}, parts=parts)
+        judgement = judgement_of({"dc1": {"servers": expected}}, parts=parts)
         return next(one.summary for one in judgement.findings if one.rule == "quorum_margin")
 
     assert sentence("s1 s2", "s3", 3) == "2 of 3 expected servers alive in dc1: one more failure loses quorum"
@@ -153,15 +153,15 @@ def test_the_quorum_summary_says_how_many_failures_are_left() -> None:
 def test_read_replicas_do_not_count_for_quorum() -> None:
     with_replica = Servers((*servers("s1 s2 s3").servers, Server("r1", True, "1.8.7", is_read_replica=True)))
     parts = [with_replica, voters("s1 s2 s3")]
-    assert found({"dc1": {"servers": ["s1", "s2", "s3", "r1"]}}, parts=parts) == []
-    assert found({"dc1": {"servers": 4}}, parts=parts) == []
+    assert rule_severities({"dc1": {"servers": ["s1", "s2", "s3", "r1"]}}, parts=parts) == []
+    assert rule_severities({"dc1": {"servers": 4}}, parts=parts) == []
 
 
 @given(alive=st.integers(0, 9), dead=st.integers(0, 9), expected=st.integers(1, 9))
 def test_quorum_is_reported_as_lost_exactly_when_it_is(alive: int, dead: int, expected: int) -> None:
     names = [f"s{number}" for number in range(alive + dead)]
     all_servers = Servers(tuple(Server(name, place < alive) for place, name in enumerate(names)))
-    judgement = judged({"dc1": {"servers": expected}}, parts=[all_servers, Voters(frozenset(names))])
+    judgement = judgement_of({"dc1": {"servers": expected}}, parts=[all_servers, Voters(frozenset(names))])
     lost = alive < (alive + dead) // 2 + 1  # what Raft needs, however many there should be
     assert any("quorum is lost" in one.summary for one in judgement.findings) == lost
     if not dead and alive == expected:
@@ -172,7 +172,7 @@ def test_a_dead_server_is_reported_once() -> None:
     serf = Check("s3", "serfHealth", "Serf", "critical", "Agent not live", modify_index=7)
     raft = (RaftServer("s3", False, True, False, 9.0, 0), RaftServer("s1", True, True, True, 0.0, 500))
     parts = [servers("s1 s2", "s3"), voters("s1 s2 s3"), failing_checks(serf), Autopilot(False, raft)]
-    assert found(EXPECT, parts=parts) == [
+    assert rule_severities(EXPECT, parts=parts) == [
         ("quorum_margin", "critical"),
         ("server_missing", "critical"),
     ]
@@ -186,7 +186,7 @@ def test_autopilot_lagging_followers_and_mixed_versions_are_reported() -> None:
     )
     mixed = Servers((Server("s1", True, "1.8.7"), Server("s2", True, "1.9.0"), Server("s3", True, "1.8.7")))
     parts = [mixed, Autopilot(False, raft)]
-    assert found(parts=parts) == [
+    assert rule_severities(parts=parts) == [
         ("autopilot_unhealthy", "warning"),
         ("raft_last_contact", "warning"),
         ("raft_trailing_logs", "warning"),
@@ -198,33 +198,37 @@ def test_autopilot_lagging_followers_and_mixed_versions_are_reported() -> None:
         {"rule": "autopilot_unhealthy", "enabled": False},
         {"rule": "version_skew", "severity": "none"},
     ]
-    assert found(rules=rules, parts=parts) == [("raft_last_contact", "critical")]
+    assert rule_severities(rules=rules, parts=parts) == [("raft_last_contact", "critical")]
 
 
 def test_without_a_leader_checks_are_not_judged() -> None:
     parts = [failing_checks(Check("n1", "c", "c", "critical", "")), Autopilot(False)]
-    assert found(leader_problem="No cluster leader", parts=parts) == [("no_leader", "critical")]
+    assert rule_severities(leader_problem="No cluster leader", parts=parts) == [("no_leader", "critical")]
 
 
 def test_an_unreachable_datacenter_has_no_other_findings() -> None:
-    assert found(unreachable="refused", expect=EXPECT) == [("consul_unreachable", "critical")]
-    assert found(unreachable="expired", parts=[AgentCertificate(NOW - 1)]) == [("tls_cert_expiry", "critical")]
+    assert rule_severities(unreachable="refused", expect=EXPECT) == [("consul_unreachable", "critical")]
+    assert rule_severities(unreachable="expired", parts=[AgentCertificate(NOW - 1)]) == [
+        ("tls_cert_expiry", "critical")
+    ]
 
 
 def test_a_token_that_can_read_nothing_is_critical() -> None:
-    assert found(EXPECT, parts=[VisibleServers(0), servers(""), failing_checks()]) == [("acl_token_blind", "critical")]
+    assert rule_severities(EXPECT, parts=[VisibleServers(0), servers(""), failing_checks()]) == [
+        ("acl_token_blind", "critical")
+    ]
 
 
 # ---------------------------------------------------------------------------------------------------------------
 # Checks
 
 
-def failing(name: str, status: str = "critical", node: str = "n1", service: str = "web", **more: t.Any) -> Check:
+def failing_check(name: str, status: str = "critical", node: str = "n1", service: str = "web", **more: t.Any) -> Check:
     return Check(node, name, name, status, "output\nof two lines", service, service, modify_index=5, **more)
 
 
 def test_a_finding_has_the_severity_and_the_place_of_its_check() -> None:
-    one, two = judged(parts=[failing_checks(failing("b", "warning"), failing("a"))]).findings
+    one, two = judgement_of(parts=[failing_checks(failing_check("b", "warning"), failing_check("a"))]).findings
     assert (one.severity, one.node, one.service, one.check, one.since_index) == ("critical", "n1", "web", "a", 5)
     assert (two.severity, two.check) == ("warning", "b")
     assert one.summary == "web on n1 of dc1: check a is critical" and one.detail == "output of two lines"
@@ -237,18 +241,20 @@ def test_a_rule_that_is_off_does_not_hide_the_consequences_it_would_have_covered
     ]
     serf = Check("s3", "serfHealth", "Serf", "critical", "Agent not live")
     autopilot = Autopilot(False, (RaftServer("s3", False, True, False, 9.0, 1),))
-    assert found(EXPECT, off, parts=[servers("s1 s2", "s3"), failing_checks(serf), autopilot]) == [
+    assert rule_severities(EXPECT, off, parts=[servers("s1 s2", "s3"), failing_checks(serf), autopilot]) == [
         ("node_down", "critical"),
         ("autopilot_unhealthy", "warning"),
         ("raft_last_contact", "warning"),
     ]
     for problem in ({"unreachable": "refused"}, {"leader_problem": "none"}):
-        judgement = judged(EXPECT, off, **problem)
+        judgement = judgement_of(EXPECT, off, **problem)
         assert (judgement.findings, judgement.verdict) == ([], "unknown")
     unexpected = [servers("a b c", "d"), failing_checks(Check("d", "serfHealth", "", "critical", ""))]
-    assert found({"dc1": {"servers": ["a", "b", "c"]}}, parts=unexpected) == [("node_down", "critical")]
-    checks = failing_checks(failing("a"), Check("n1", "serfHealth", "", "critical", ""))
-    assert found(rules=[{"rule": "node_down", "enabled": False}], parts=[checks]) == [("check_status", "critical")]
+    assert rule_severities({"dc1": {"servers": ["a", "b", "c"]}}, parts=unexpected) == [("node_down", "critical")]
+    checks = failing_checks(failing_check("a"), Check("n1", "serfHealth", "", "critical", ""))
+    assert rule_severities(rules=[{"rule": "node_down", "enabled": False}], parts=[checks]) == [
+        ("check_status", "critical")
+    ]
 
 
 def test_a_node_that_is_down_matters_for_what_runs_on_it() -> None:
@@ -260,25 +266,27 @@ def test_a_node_that_is_down_matters_for_what_runs_on_it() -> None:
         {"service_meta": {"tier": "1"}},
         {"service": "api", "node": "n1"},
     ):
-        assert found(match=[match], parts=[down]) == [("node_down", "critical")]
+        assert rule_severities(match=[match], parts=[down]) == [("node_down", "critical")]
     for match in ({"service": "web"}, {"service": "api", "tags": "dev"}):
-        assert found(match=[match], parts=[down]) == []
+        assert rule_severities(match=[match], parts=[down]) == []
     gentle = [{"rule": "node_down", "match": {"tags": "prod"}, "severity": "warning"}]
-    assert found(rules=gentle, parts=[down]) == [("node_down", "critical")], (
+    assert rule_severities(rules=gentle, parts=[down]) == [("node_down", "critical")], (
         "the node itself is judged before its services"
     )
 
 
 def test_a_check_matches_by_its_id_and_by_its_name() -> None:
     checks = failing_checks(Check("n1", "check:7", "disk space", "critical", ""))
-    assert found(parts=[checks]) == [("check_status", "critical")]
+    assert rule_severities(parts=[checks]) == [("check_status", "critical")]
     for pattern in ("disk *", "check:7"):
-        assert found(ignore=[{"check": pattern}], parts=[checks]) == []
+        assert rule_severities(ignore=[{"check": pattern}], parts=[checks]) == []
 
 
 def test_a_dead_nodes_checks_are_not_listed_one_by_one() -> None:
     down = Check("n1", "serfHealth", "Serf", "critical", "")
-    judgement = judged(parts=[failing_checks(down, failing("a"), failing("b"), failing("c", node="n2"))])
+    judgement = judgement_of(
+        parts=[failing_checks(down, failing_check("a"), failing_check("b"), failing_check("c", node="n2"))]
+    )
     assert [(one.rule, one.node) for one in judgement.findings] == [("check_status", "n2"), ("node_down", "n1")]
     assert "2 other checks on it not listed" in judgement.findings[1].summary
 
@@ -286,44 +294,44 @@ def test_a_dead_nodes_checks_are_not_listed_one_by_one() -> None:
 def test_nodes_and_services_in_maintenance_are_listed_and_not_judged() -> None:
     checks = [
         Check("n1", "_node_maintenance", "", "critical", ""),
-        failing("a"),
+        failing_check("a"),
         Check("n1", "serfHealth", "", "critical", ""),
         Check("n2", "_service_maintenance:web", "", "critical", "", "web", "web"),
-        failing("b", node="n2"),
-        failing("c", node="n2", service="db"),
+        failing_check("b", node="n2"),
+        failing_check("c", node="n2", service="db"),
     ]
-    judgement = judged(parts=[failing_checks(*checks)])
+    judgement = judgement_of(parts=[failing_checks(*checks)])
     assert [(one.node, one.check) for one in judgement.findings] == [("n2", "c")]
     assert judgement.maintenance == ["dc1: node n1", "dc1: service web on n2"]
 
 
 def test_the_first_matching_entry_judges_a_check() -> None:
-    rules = [
+    rules: list[dict[str, t.Any]] = [
         {"rule": "check_status", "match": {"service": "re:^infra-"}, "severities": {"warning": "critical"}},
         {"rule": "check_status", "match": {"tags": "no-alert"}, "enabled": False},
         {"rule": "check_status", "match": {"node_meta": {"team": ["dba", "ops"]}}, "severity": "warning"},
     ]
     checks = [
-        failing("a", "warning", service="infra-dns"),
-        failing("b", tags=("no-alert", "x")),
-        failing("c", node="n7"),
-        failing("d"),
+        failing_check("a", "warning", service="infra-dns"),
+        failing_check("b", tags=("no-alert", "x")),
+        failing_check("c", node="n7"),
+        failing_check("d"),
     ]
-    judgement = judged(rules=rules, parts=[failing_checks(*checks, node_meta={"n7": {"team": "dba"}})])
+    judgement = judgement_of(rules=rules, parts=[failing_checks(*checks, node_meta={"n7": {"team": "dba"}})])
     assert {one.check: one.severity for one in judgement.findings} == {"a": "critical", "c": "warning", "d": "critical"}
-    worse = judged(rules=rules, parts=[failing_checks(failing("a", service="infra-dns"))])
+    worse = judgement_of(rules=rules, parts=[failing_checks(failing_check("a", service="infra-dns"))])
     assert [one.severity for one in worse.findings] == ["critical"], "a status that is not given keeps its severity"
 
 
 def test_match_and_ignore_apply_to_checks_and_nodes() -> None:
     checks = failing_checks(
-        failing("a", node="build-1"),
-        failing("b", node="web-1"),
+        failing_check("a", node="build-1"),
+        failing_check("b", node="web-1"),
         Check("web-2", "serfHealth", "", "critical", ""),
     )
 
     def nodes(**options: t.Any) -> list[str]:
-        return [one.node for one in judged(parts=[checks], **options).findings]
+        return [one.node for one in judgement_of(parts=[checks], **options).findings]
 
     assert nodes(ignore=[{"node": "build-*"}]) == ["web-1", "web-2"]
     assert nodes(match=[{"node": "build-*"}]) == ["build-1"]
@@ -356,7 +364,7 @@ def test_a_service_is_judged_by_its_healthy_instances(
     limits: dict[str, t.Any], there: tuple[Instance, ...], severity: str | None
 ) -> None:
     rules = [{"rule": "service_min_healthy", "match": {"service": "web"}, **limits}]
-    judgement = judged(rules=rules, parts=[Services({"web": there, "other": ()})])
+    judgement = judgement_of(rules=rules, parts=[Services({"web": there, "other": ()})])
     assert [one.severity for one in judgement.findings] == ([severity] if severity else [])
 
 
@@ -369,7 +377,7 @@ def test_each_instance_counts_for_the_first_entry_that_matches_it() -> None:
 
     def least(*rules: dict[str, t.Any], **options: t.Any) -> list[str]:
         entries = [{"rule": "service_min_healthy", **rule} for rule in rules]
-        judgement = judged(rules=entries, parts=[Services({"web": there, "gone": ()})], **options)
+        judgement = judgement_of(rules=entries, parts=[Services({"web": there, "gone": ()})], **options)
         return [one.summary.partition(" in dc1")[0] for one in judgement.findings]
 
     prod, every = {"match": {"service": "web", "tags": "prod"}}, {"match": {"service": "web"}}
@@ -399,7 +407,7 @@ def test_servers_and_datacenters_that_the_wan_does_not_reach_are_reported() -> N
         WanMember("u1", "dc3", False),
     )
     expect = {name: {"servers": 1} for name in ("dc1", "dc2", "dc3", "dc4")}
-    judgement = judged(expect, parts=[servers("s1"), Wan(("dc1", "dc2", "dc3"), members)])
+    judgement = judgement_of(expect, parts=[servers("s1"), Wan(("dc1", "dc2", "dc3"), members)])
     assert [(one.rule, one.node) for one in judgement.findings] == [
         ("wan_dc_missing", ""),
         ("wan_dc_missing", ""),
@@ -420,7 +428,7 @@ def test_servers_and_datacenters_that_the_wan_does_not_reach_are_reported() -> N
 def test_certificates_are_reported_before_they_expire(
     part_class: t.Callable[[float], object], rule: str, left: float, severity: str | None
 ) -> None:
-    judgement = judged(parts=[part_class(NOW + left)])
+    judgement = judgement_of(parts=[part_class(NOW + left)])
     assert [(one.rule, one.severity) for one in judgement.findings] == ([(rule, severity)] if severity else [])
     if left < 0:
         assert "expired 1d ago" in judgement.findings[0].summary
@@ -437,7 +445,7 @@ def test_certificates_are_reported_before_they_expire(
     ],
 )
 def test_failing_acl_replication_is_reported(state: AclReplication, severity: str | None) -> None:
-    assert found(parts=[state]) == ([("acl_replication_lag", severity)] if severity else [])
+    assert rule_severities(parts=[state]) == ([("acl_replication_lag", severity)] if severity else [])
 
 
 @pytest.mark.parametrize(
@@ -457,11 +465,11 @@ def test_failing_acl_replication_is_reported(state: AclReplication, severity: st
 def test_old_missing_and_damaged_snapshots_are_reported(
     snapshot: Snapshot | None, rules: list[tuple[str, str]]
 ) -> None:
-    assert found(parts=[Snapshots({"dc1": snapshot})]) == rules
+    assert rule_severities(parts=[Snapshots({"dc1": snapshot})]) == rules
 
 
 def test_snapshots_are_not_judged_without_a_directory() -> None:
-    assert found() == []
+    assert rule_severities() == []
 
 
 def test_the_snapshots_of_a_datacenter_without_a_known_name_are_not_judged() -> None:
@@ -577,12 +585,15 @@ def test_invalid_expectations_are_refused(expect: dict[str, t.Any]) -> None:
 
 @pytest.mark.parametrize("word", [False, "false", "no", "Off", 0])
 def test_any_false_value_of_ansible_switches_a_rule_off(word: object) -> None:
-    assert found(rules=[{"rule": "check_status", "enabled": word}], parts=[failing_checks(failing("a"))]) == []
+    assert (
+        rule_severities(rules=[{"rule": "check_status", "enabled": word}], parts=[failing_checks(failing_check("a"))])
+        == []
+    )
 
 
 def test_quorum_can_be_critical_only_when_it_is_lost() -> None:
     rules = [{"rule": "quorum_margin", "warning": 0, "critical": -1}]
-    assert found(EXPECT, rules, parts=[servers("s1 s2", "s3"), voters("s1 s2 s3")]) == [
+    assert rule_severities(EXPECT, rules, parts=[servers("s1 s2", "s3"), voters("s1 s2 s3")]) == [
         ("server_missing", "critical"),
         ("quorum_margin", "warning"),
     ]

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Prepares the output of a Consul check for people: bounded, printable, without credentials. Pure.
+"""Makes the output of a Consul check safe to show: bounded, printable, without credentials. Pure.
 
 Anyone who may register a check writes its output, and Consul puts the URL of an HTTP check into it as it was configured.
 """

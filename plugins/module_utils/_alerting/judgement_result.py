@@ -33,7 +33,7 @@ def result(outcome: GateOutcome) -> dict[str, t.Any]:
 
 
 def table(judgement: Judgement) -> list[str]:
-    """Return a judgement as lines for people."""
+    """Return a judgement as the lines of a table."""
     rows = [(finding.severity, finding.datacenter, finding.rule, finding.sentence) for finding in judgement.findings]
     rows += [("unknown", unknown.datacenter, unknown.what, unknown.reason) for unknown in judgement.unknown]
     rows += [("skipped", *place.partition(": ")[::2], "in maintenance") for place in judgement.maintenance]

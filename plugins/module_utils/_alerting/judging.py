@@ -41,7 +41,7 @@ class Judging:
         return True
 
     def add_by_rule(self, name: str, summary: str, **fields: t.Any) -> bool:
-        """Add a finding with the rule's own severity unless the rule is off. Return whether it was added."""
+        """Add a finding with the severity of the rule unless the rule is off. Return whether it was added."""
         rule = self.rules.get(name)
         return rule is not None and self.add(name, rule.severity, summary, **fields)
 

@@ -97,7 +97,7 @@ def _read(client: Client, rules: RuleSet, observation: Observation) -> None:
 
 
 def _home_datacenter(client: Client) -> str:
-    """Return the agent's own datacenter. Consul sorts the datacenters by distance, the agent's own first."""
+    """Return the agent's datacenter. Consul sorts the datacenters by distance, so it is the first."""
     known = client.whoami().datacenter
     if known is None:
         known = client.get("/v1/catalog/datacenters").parse(lambda names: to_texts(names)[0])

@@ -4,7 +4,7 @@
 
 """Converts fields of Consul's answers, strictly: for ``Response.parse``, which turns their errors into InvalidResponse.
 
-A body of another shape must not pass for an empty list: no failing checks would then mean that everything is well.
+A body of another shape must not pass for an empty list: without failing checks the verdict would be ok.
 Each function raises TypeError or ValueError for what it does not understand.
 """
 

@@ -10,7 +10,7 @@ from .rule import Rule
 from .rule_group import RuleGroup
 from .rules import acl_replication, autopilot, certificates, checks, cluster, services, snapshots, wan
 
-# In the order in which they are read and judged: the cluster group finds the leader, and reports dead servers, which others leave out.
+# In the order in which they are read and judged: the cluster group finds the leader and reports dead servers, which later groups leave out.
 RULE_GROUPS: tuple[RuleGroup, ...] = (
     cluster.GROUP,
     autopilot.GROUP,

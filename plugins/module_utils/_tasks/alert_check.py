@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The options and the work of ``consul_alert_check``: judges datacenters, and waits until they are well.
+"""The options and the work of ``consul_alert_check``: judges datacenters, and waits until nothing is wrong.
 
 It also reads the newest snapshots, which the wing for alerts cannot do.
 """

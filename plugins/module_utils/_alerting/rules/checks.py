@@ -24,7 +24,7 @@ RULES = (
     Rule("check_status", severities={"critical": "critical", "warning": "warning"}, takes_match=True),
 )
 
-SERF_CHECK = "serfHealth"  # the node's own check, from gossip
+SERF_CHECK = "serfHealth"  # every node has this check; its status comes from gossip
 NODE_MAINTENANCE = "_node_maintenance"
 SERVICE_MAINTENANCE = "_service_maintenance:"  # followed by the ID of the service
 

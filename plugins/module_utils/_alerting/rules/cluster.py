@@ -87,7 +87,7 @@ class AnsweringServer(t.NamedTuple):
 
 
 def _read_leader(reader: Reader) -> None:
-    """Find out whether there is a leader: from the server's own header, then by a request that only a leader can answer."""
+    """Find out whether there is a leader: from a header of the server that answered, then by a request that only a leader can answer."""
     observation = reader.observation
     if observation.leader_problem is not None:
         return
@@ -100,7 +100,7 @@ def _read_leader(reader: Reader) -> None:
         with Client(replace(endpoint, timeout_s=min(LEADER_TIMEOUT_S, endpoint.timeout_s))) as client:
             client.check_leader()
     except errors.PermissionDenied:
-        pass  # the leader was asked, and denied it
+        pass  # it is the leader that denies this request
     except (errors.NoLeader, errors.TimedOut, errors.ServerFailed) as error:
         observation.leader_problem = str(error)
 
