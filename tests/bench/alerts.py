@@ -29,13 +29,13 @@ from {PACKAGE}._alerting import gate, observe, rule_options
 from {PACKAGE}._consul import client, endpoint
 rules = rule_options.make_rules([{{{{"rule": "autopilot_unhealthy", "enabled": False}}}}])
 total = 0
-body = client._body
+body = client.read_body
 def counted(*args):
     global total
     content = body(*args)
     total += len(content)
     return content
-client._body = counted
+client.read_body = counted
 with client.Client(endpoint.resolve({{{{"url": {{url!r}}}}}}, {{{{}}}})) as one:
     started = time.monotonic()
     judgement = gate.judge_all([one], observe.ObserveOptions(rules), {{{{}}}})

@@ -33,7 +33,7 @@ NAME = "bench"
 
 IMPORTS = f"""
 import time
-from {PACKAGE}._consul import endpoint, kv
+from {PACKAGE}._consul import endpoint, kv, txn
 from {PACKAGE}._consul.client import Client
 from {PACKAGE}._replication import apply, delete_guards, prefix_options, prepare, request
 """
@@ -53,7 +53,7 @@ started = time.monotonic()
 with Client(endpoint.resolve({{"url": {source!r}}}, {{}})) as source:
     with Client(endpoint.resolve({{"url": {destination!r}}}, {{}})) as destination:
         found = kv.read_shard(source, "app/").entries
-        kv.Writer(destination, 64).commit([kv.Operation("set", e.key, e.value, e.flags) for e in found])
+        txn.Writer(destination, 64).commit([txn.Operation("set", e.key, e.value, e.flags) for e in found])
 print("seconds", time.monotonic() - started)
 """
 PER_KEY = """

@@ -9,8 +9,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from ansible_collections.consulops.failover.plugins.module_utils._consul import errors, kv
-from ansible_collections.consulops.failover.plugins.module_utils._consul.kv import Operation
+from ansible_collections.consulops.failover.plugins.module_utils._consul import errors, kv, txn
+from ansible_collections.consulops.failover.plugins.module_utils._consul.txn import Operation
 
 from tests.lab.consul import Datacenter, consul_version
 from tests.lab.fill import fill_kv, new_token
@@ -50,7 +50,7 @@ def test_values_survive_byte_for_byte(dc1: Datacenter, make_client: MakeClient) 
     }
     client = make_client(dc1)
     operations = [Operation("cas", key, value, flags=number) for number, (key, value) in enumerate(values.items())]
-    committed = kv.Writer(client).commit(operations)
+    committed = txn.Writer(client).commit(operations)
     assert (committed.applied, committed.refused) == (len(values), ())
     found = entries(client, "bytes/", shard_keys=1)
     assert {key: entry.value for key, entry in found.items()} == values
@@ -64,7 +64,7 @@ def test_nothing_below_a_prefix_is_no_shard(dc1: Datacenter, make_client: MakeCl
 
 
 def test_the_transaction_limit_is_found_by_asking(dc1: Datacenter, shared_lab: object, make_client: MakeClient) -> None:
-    writer = kv.Writer(make_client(dc1))
+    writer = txn.Writer(make_client(dc1))
     committed = writer.commit([Operation("set", f"probe/{number:04d}", b"v") for number in range(300)])
     limit = 64 if consul_version(dc1.servers[0].binary) < (1, 14) else 128
     assert committed.applied == 300 and committed.refused == ()
@@ -81,7 +81,7 @@ def test_several_threads_may_write_with_one_writer(dc1: Datacenter, make_client:
         parts.append([Operation("cas", f"threads/{part}/{number:03d}", b"v") for number in range(150)])
         parts[-1].insert(75, Operation("cas", f"threads/{part}/large", b"x" * 400_000))  # no transaction carries it
         parts[-1].append(Operation("cas", f"threads/{part}/000", b"stale", index=1))
-    writer = kv.Writer(client)
+    writer = txn.Writer(client)
     with ThreadPoolExecutor(len(parts)) as pool:
         committed = list(pool.map(writer.commit, parts))
     for part, done in enumerate(committed):
@@ -114,7 +114,7 @@ def test_what_two_reads_hold_is_decoded_once_and_what_they_do_not_is_not_mixed_u
 
 def test_batches_stay_under_the_byte_limit(dc1: Datacenter, make_client: MakeClient) -> None:
     operations = [Operation("set", f"heavy/{number}", b"x" * 200_000) for number in range(8)]
-    committed = kv.Writer(make_client(dc1), max_ops=64).commit(operations)
+    committed = txn.Writer(make_client(dc1), max_ops=64).commit(operations)
     assert committed.applied == 8 and committed.refused == ()
 
 
@@ -125,7 +125,7 @@ def test_a_value_that_is_too_large_is_refused_alone(dc1: Datacenter, make_client
         Operation("set", "mixed/b", b"2"),
     ]
     client = make_client(dc1)
-    committed = kv.Writer(client).commit(operations)
+    committed = txn.Writer(client).commit(operations)
     assert committed.applied == 2
     assert [refusal.operation.key for refusal in committed.refused] == ["mixed/huge"]
     assert set(entries(client, "mixed/")) == {"mixed/a", "mixed/b"}
@@ -136,7 +136,7 @@ def test_a_conflict_is_reported_and_the_rest_applied(dc1: Datacenter, make_clien
     client = make_client(dc1)
     stale = entries(client, "cas/")["cas/there"].modify_index
     dc1.put("/v1/kv/cas/there", "edited meanwhile")
-    committed = kv.Writer(client).commit(
+    committed = txn.Writer(client).commit(
         [
             Operation("cas", "cas/new", b"created", index=0),
             Operation("cas", "cas/there", b"mine", index=stale),
@@ -157,6 +157,6 @@ def test_a_denied_key_is_a_permission_error_and_writes_nothing(secured: Datacent
     client = make_client(secured, token=token)
     operations = [Operation("set", "mine/a", b"1"), Operation("set", "theirs/a", b"1")]
     with pytest.raises(errors.PermissionDenied, match="Nothing of this transaction was written"):
-        kv.Writer(client).commit(operations)
+        txn.Writer(client).commit(operations)
     assert "mine/a" not in secured.get("/v1/kv/?keys")
-    assert kv.Writer(client).commit(operations[:1]).applied == 1
+    assert txn.Writer(client).commit(operations[:1]).applied == 1

@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from ansible_collections.consulops.failover.plugins.module_utils._consul import errors, kv
+from ansible_collections.consulops.failover.plugins.module_utils._consul import errors, txn
 from ansible_collections.consulops.failover.plugins.module_utils._consul.lock import Lock
 from ansible_collections.consulops.failover.plugins.module_utils._consul.watch import Watch, WatchResult
 
@@ -99,13 +99,13 @@ def test_one_that_does_not_know_yet_that_its_lock_is_lost_cannot_write(
     second = Lock(make_client(dc1), "lock/fenced", name="second", lock_delay_s=0)
     with first, second:
         assert first.acquire(5)
-        writer = kv.Writer(client, fence=first.guard)
-        writer.commit([kv.Operation("set", "fenced/a", b"first")])
+        writer = txn.Writer(client, fence=first.guard)
+        writer.commit([txn.Operation("set", "fenced/a", b"first")])
         dc1.put(f"/v1/session/destroy/{first.session}")
         assert second.acquire(5)
         assert first.held  # as far as it knows
         with pytest.raises(errors.Conflict):
-            writer.commit([kv.Operation("set", "fenced/a", b"late"), kv.Operation("set", "fenced/b", b"late")])
+            writer.commit([txn.Operation("set", "fenced/a", b"late"), txn.Operation("set", "fenced/b", b"late")])
         assert {key: value for key, (value, _flags) in keys.read(dc1, "fenced/").items()} == {"fenced/a": b"first"}
         assert not first.confirm() and not first.held
 

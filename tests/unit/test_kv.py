@@ -10,8 +10,9 @@ import base64
 import json
 
 import pytest
-from ansible_collections.consulops.failover.plugins.module_utils._consul import kv
-from ansible_collections.consulops.failover.plugins.module_utils._consul.kv import Operation, ShardSpec
+from ansible_collections.consulops.failover.plugins.module_utils._consul import kv, shard_plan, txn
+from ansible_collections.consulops.failover.plugins.module_utils._consul.shard_plan import ShardSpec
+from ansible_collections.consulops.failover.plugins.module_utils._consul.txn import Operation
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,14 +25,14 @@ def covered_by(plan: ShardSpec, key: str) -> bool:
 
 @given(keys=names, size=st.integers(1, 10))
 def test_every_key_is_in_exactly_one_shard(keys: list[str], size: int) -> None:
-    plans = kv.plan_shards(keys, "", size)
+    plans = shard_plan.plan_shards(keys, "", size)
     for key in keys:
         assert sum(covered_by(plan, key) for plan in plans) == 1
 
 
 @given(keys=names, size=st.integers(1, 10))
 def test_a_shard_prefix_can_stand_in_an_address(keys: list[str], size: int) -> None:
-    for plan in kv.plan_shards(keys, "", size):
+    for plan in shard_plan.plan_shards(keys, "", size):
         assert "//" not in plan.prefix and "\ufffd" not in plan.prefix and not plan.prefix.startswith("/")
         assert not any(element in (".", "..") for element in plan.prefix.split("/"))
 
@@ -39,7 +40,7 @@ def test_a_shard_prefix_can_stand_in_an_address(keys: list[str], size: int) -> N
 @given(count=st.integers(0, 3000), size=st.integers(1, 500))
 def test_ordinary_stores_are_cut_small_enough(count: int, size: int) -> None:
     keys = sorted(f"app/{number % 7}/{number:05d}" for number in range(count))
-    for plan in kv.plan_shards(keys, "", size):
+    for plan in shard_plan.plan_shards(keys, "", size):
         assert sum(covered_by(plan, key) for key in keys) <= size
 
 
@@ -50,7 +51,7 @@ operations = st.lists(
 
 @given(todo=operations, max_ops=st.integers(1, 20), max_bytes=st.integers(200, 3000))
 def test_batches_keep_order_and_limits_and_lose_nothing(todo: list[Operation], max_ops: int, max_bytes: int) -> None:
-    made = list(kv.batches(todo, lambda: max_ops, max_bytes))
+    made = list(txn.batches(todo, lambda: max_ops, max_bytes))
     assert [operation for batch in made for operation in batch] == todo
     for batch in made:
         assert 1 <= len(batch) <= max_ops

@@ -19,7 +19,7 @@ from dataclasses import replace
 
 from . import errors, kv
 from .client import Client
-from .kv import Operation
+from .txn import Operation
 from .watch import Watch
 
 MIN_TTL_S = 10  # Consul's own smallest

@@ -17,7 +17,7 @@ from .._config.validation import Spec, checked
 from .._consul import endpoint
 from .._consul.client import Client
 from .._consul.errors import InvalidOption
-from .._consul.kv import is_addressable
+from .._consul.key_path import is_addressable
 from .._consul.lock import MIN_TTL_S
 from .._consul.units import parse_duration
 from . import demonstration

@@ -15,7 +15,7 @@ import time
 import typing as t
 
 from .._config.validation import Spec
-from .._consul import kv
+from .._consul import kv, txn
 from .._consul.client import Client
 from .._consul.errors import InvalidOption
 from .._consul.lock import Lock
@@ -44,7 +44,7 @@ class Journal:
         self._interval_s = parse_duration(options["interval"], "options.interval")
         self._keep = int(options["keep"])
         self._lease = lease
-        self._writer = kv.Writer(client, fence=lease.guard)
+        self._writer = txn.Writer(client, fence=lease.guard)
         self._client = client
         self._known: list[str] | None = None
         self._written = 0
@@ -63,8 +63,8 @@ class Journal:
             "time": time.time(),
         }
         old = self._known[: max(0, len(self._known) + 1 - self._keep)][:30]
-        operations = [kv.Operation("set", key, json.dumps(entry).encode())]
-        self._writer.commit([*operations, *(kv.Operation("delete", name) for name in old)])
+        operations = [txn.Operation("set", key, json.dumps(entry).encode())]
+        self._writer.commit([*operations, *(txn.Operation("delete", name) for name in old)])
         self._known = [*self._known[len(old) :], key]
         return CycleResult(
             self._interval_s,

@@ -10,7 +10,7 @@ import logging
 import time
 import typing as t
 
-from .._consul import errors, kv
+from .._consul import errors, txn
 from .._consul.client import Client
 from .._consul.lock import Lock
 from .._consul.units import count_of
@@ -59,7 +59,7 @@ def perform(
             sides=sides,
             reader=Reader(sides),
             ledger=prepared.checkpoint.ledger,
-            writer=kv.Writer(destination, request.batch_ops, lock.guard, skip_denied=True),
+            writer=txn.Writer(destination, request.batch_ops, lock.guard, skip_denied=True),
         )
         return Applied(prepared, _Run(context, prepared, lock).all(now))
 

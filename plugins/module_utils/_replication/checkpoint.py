@@ -14,7 +14,7 @@ import typing as t
 from .._consul import errors, kv
 from .._consul.client import Client
 from .._consul.digest import SetDigest, kv_bytes
-from .._consul.kv import Operation
+from .._consul.txn import Operation
 from .ledger import InvalidLedger, Ledger
 from .mapping import RESERVED
 from .state import State, parse_state

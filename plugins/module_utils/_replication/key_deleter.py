@@ -10,7 +10,7 @@ import functools
 import logging
 import typing as t
 
-from .._consul import kv
+from .._consul import key_path, kv, txn
 from .ledger import fingerprint_of
 from .outcome import MappingOutcome
 from .plan import Change, Problem
@@ -58,7 +58,7 @@ class KeyDeleter:
         commit = functools.partial(self._context.writer.commit, operations)
         refused = self._context.sides.destination.retry.run(commit).refused
         for refusal in refused:
-            if kv.STALE not in refusal.reason:
+            if txn.STALE not in refusal.reason:
                 self._outcome.unwritable.append(Problem(refusal.operation.key, refusal.reason))
                 del remaining[refusal.operation.key]
         return {refusal.operation.key for refusal in refused}
@@ -74,7 +74,7 @@ class KeyDeleter:
         """Read keys again that others wrote to. One with the same content is deleted, one that was edited is a conflict."""
         remaining = {}
         for key, deletion in changed.items():
-            if not kv.is_addressable(key):
+            if not key_path.is_addressable(key):
                 reason = "written to by others, and its name cannot be requested from Consul"
                 self._outcome.conflicts.append(Problem(key, reason))
                 continue

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import typing as t
 
-from .._consul import errors, kv
+from .._consul import errors, txn
 from .._consul.retry import is_transient
 from .ledger import prefix_id
 from .outcome import MappingOutcome
@@ -91,7 +91,7 @@ class KeyWriter:
         unsure = set()
         for refusal in refused:
             key = refusal.operation.key
-            if kv.STALE in refusal.reason or "doesn't exist" in refusal.reason:
+            if txn.STALE in refusal.reason or "doesn't exist" in refusal.reason:
                 unsure.add(key)
             else:
                 self._context.ledger.abort(group.pop(key)[0].fingerprint)

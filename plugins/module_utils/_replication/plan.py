@@ -9,9 +9,10 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
-from .._consul import kv
+from .._consul import key_path
 from .._consul.digest import SetDigest, kv_bytes, short_digest
-from .._consul.kv import Entry, Operation
+from .._consul.kv import Entry
+from .._consul.txn import Operation
 from .ledger import EDITED, FOREIGN, OWNED, Ledger, fingerprint_of, fingerprint_of_hash, key_id
 from .lock_keys import is_lock
 from .mapping import PrefixMapping
@@ -119,7 +120,7 @@ def plan_shard(
     every_key = mapping.includes_every_key
     for entry in destination:
         # A name that is not UTF-8 arrives mangled and may stand for several keys: such keys are never touched.
-        if kv.REPLACEMENT not in entry.key and (every_key or mapping.includes(mapping.to_source(entry.key))):
+        if key_path.REPLACEMENT not in entry.key and (every_key or mapping.includes(mapping.to_source(entry.key))):
             destination_entries[entry.key] = entry
         else:
             ledger.mark_seen(key_id(entry.key))
@@ -149,7 +150,7 @@ class _ShardPlanner:
         """Decide about a key of the source. ``key`` is its name at the destination, ``existing`` what is there."""
         plan = self.plan
         plan.counts.source_keys += 1
-        if kv.REPLACEMENT in key:
+        if key_path.REPLACEMENT in key:
             self._ledger.mark_seen(key_id(key))
             plan.unwritable.append(Problem(key, "its name is not UTF-8, which Consul's API cannot carry"))
             return

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from .._consul import kv
+from .._consul import key_path
 from .._consul.errors import InvalidOption
 from .mapping import RESERVED, PrefixMapping, check_destinations
 from .patterns import Scope, check_patterns
@@ -89,7 +89,7 @@ def _prefix(prefix: t.Any, side: str, place: str) -> str:
     if _UNENCODABLE.search(prefix):
         raise InvalidOption(f"{start} contains a character that a URL cannot carry: use the folder above it.")
     without_slash = _folder(prefix)
-    if prefix.startswith("/") and without_slash and kv.is_addressable(without_slash):
+    if prefix.startswith("/") and without_slash and key_path.is_addressable(without_slash):
         raise InvalidOption(f"{start} begins with a slash: write {without_slash!r}.")
     if prefix and not prefix.endswith("/"):
         _check_notation(prefix, place)
@@ -99,7 +99,7 @@ def _prefix(prefix: t.Any, side: str, place: str) -> str:
         )
     if prefix.startswith(RESERVED):
         raise InvalidOption(f"{start} is reserved for this collection and is never replicated.")
-    if prefix and not kv.is_addressable(prefix):
+    if prefix and not key_path.is_addressable(prefix):
         raise InvalidOption(
             f"{start} cannot be requested from Consul (it contains //, /./ or /../): use the folder above it."
         )

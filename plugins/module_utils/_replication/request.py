@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from .._consul import kv
+from .._consul import txn
 from .._consul.errors import InvalidOption
 from .delete_guards import Limits
 from .mapping import PrefixMapping
@@ -69,6 +69,6 @@ def batch_size(text: str) -> int | None:
     if text == "auto":
         return None
     # One operation of each transaction checks the lock.
-    if not (text.isascii() and text.isdigit()) or not 2 <= int(text) <= kv.TXN_OPS_NEW:
-        raise InvalidOption(f"batch_ops {text!r} must be auto or a number from 2 to {kv.TXN_OPS_NEW}.")
+    if not (text.isascii() and text.isdigit()) or not 2 <= int(text) <= txn.TXN_OPS_NEW:
+        raise InvalidOption(f"batch_ops {text!r} must be auto or a number from 2 to {txn.TXN_OPS_NEW}.")
     return int(text)

@@ -12,8 +12,8 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from .._consul import errors, kv
-from .._consul.kv import Operation
+from .._consul import errors, txn
+from .._consul.txn import Operation
 from . import checkpoint
 from .ledger import Ledger
 from .request import ReplicationRequest
@@ -36,9 +36,9 @@ class RunContext:
     sides: Sides
     reader: Reader
     ledger: Ledger
-    writer: kv.Writer
+    writer: txn.Writer
 
-    def send(self, operations: t.Sequence[Operation]) -> list[kv.Refusal]:
+    def send(self, operations: t.Sequence[Operation]) -> list[txn.Refusal]:
         """Send operations over several connections. Returns those that Consul refused. Raises a ConsulError."""
         started = time.monotonic()
         writers = min(self.request.concurrency, MAX_WRITERS)

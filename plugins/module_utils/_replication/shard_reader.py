@@ -11,14 +11,14 @@ import collections
 import typing as t
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from .._consul import errors, kv
+from .._consul import errors, kv, shard_plan
 from .._consul.kv import Shard
 from .mapping import RESERVED, PrefixMapping
 from .sides import Sides
 
 SHARD_BYTES = 2_000_000  # of JSON; a larger shard is split
 FEW_KEYS = 10_000  # so few names take little memory, so shards may be larger, which saves requests
-LARGE_SHARD_KEYS = 2 * kv.SHARD_KEYS
+LARGE_SHARD_KEYS = 2 * shard_plan.SHARD_KEYS
 SPLIT = 8  # a shard that is too large is split into about so many
 MAX_READERS = 2  # decoding takes most of the time, and Python decodes in one thread at a time
 
@@ -26,7 +26,7 @@ MAX_READERS = 2  # decoding takes most of the time, and Python decodes in one th
 class ShardRef(t.NamedTuple):
     """One shard of a mapping: its prefix at the source, and which sides have keys in it."""
 
-    spec: kv.ShardSpec
+    spec: shard_plan.ShardSpec
     at_source: bool = True
     at_destination: bool = True
 
@@ -92,13 +92,13 @@ class Reader:
     def _split(self, mapping: PrefixMapping, prefix: str, shard_keys: int | None = None) -> list[ShardRef]:
         at_source, at_destination = self._names(mapping, prefix)
         names = at_source if at_source == at_destination else sorted({*at_source, *at_destination})
-        default = LARGE_SHARD_KEYS if len(names) <= FEW_KEYS else kv.SHARD_KEYS
-        specs = kv.plan_shards(names, prefix, shard_keys or default)
+        default = LARGE_SHARD_KEYS if len(names) <= FEW_KEYS else shard_plan.SHARD_KEYS
+        specs = shard_plan.plan_shards(names, prefix, shard_keys or default)
         return [ShardRef(spec, _has_any(at_source, spec), _has_any(at_destination, spec)) for spec in specs]
 
 
-def _at_destination(mapping: PrefixMapping, ref: ShardRef) -> kv.ShardSpec:
-    return kv.ShardSpec(mapping.to_destination(ref.spec.prefix), ref.spec.exact)
+def _at_destination(mapping: PrefixMapping, ref: ShardRef) -> shard_plan.ShardSpec:
+    return shard_plan.ShardSpec(mapping.to_destination(ref.spec.prefix), ref.spec.exact)
 
 
 def _without_reserved(names: t.Iterable[str]) -> list[str]:
@@ -106,7 +106,7 @@ def _without_reserved(names: t.Iterable[str]) -> list[str]:
     return sorted(name for name in names if not name.startswith(RESERVED))
 
 
-def _has_any(names: t.Sequence[str], spec: kv.ShardSpec) -> bool:
+def _has_any(names: t.Sequence[str], spec: shard_plan.ShardSpec) -> bool:
     """Return whether any of the sorted names is in a shard."""
     place = bisect.bisect_left(names, spec.prefix)
     return place < len(names) and (names[place] == spec.prefix if spec.exact else names[place].startswith(spec.prefix))

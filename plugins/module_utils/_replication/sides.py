@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .._consul import kv
+from .._consul import kv, shard_plan, txn
 from .._consul.client import Client
 from .._consul.kv import Shard
 from .._consul.retry import RetryPolicy
@@ -29,7 +29,9 @@ class Side:
         """Return the names of all keys below a prefix. Raises a ConsulError."""
         return self.retry.run(lambda: kv.list_keys(self.client, prefix, consistency=self.consistency))
 
-    def read(self, spec: kv.ShardSpec, max_bytes: int | None = None, decoded: kv.Decoded | None = None) -> Shard:
+    def read(
+        self, spec: shard_plan.ShardSpec, max_bytes: int | None = None, decoded: kv.Decoded | None = None
+    ) -> Shard:
         """Read one shard. ``decoded`` shares decoded values between the two sides.
 
         Raises ResponseTooLarge when the answer has more than ``max_bytes``, or another ConsulError.
@@ -56,7 +58,7 @@ class Side:
 
     def existing_of(self, keys: t.Sequence[str]) -> set[str]:
         """Return which of these keys exist, confirmed by the leader key by key. Raises PermissionDenied or another ConsulError."""
-        return self.retry.run(lambda: kv.present_of(self.client, keys))
+        return self.retry.run(lambda: txn.present_of(self.client, keys))
 
 
 class Sides(t.NamedTuple):

@@ -22,7 +22,7 @@ import typing as t
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .._consul import errors, kv
+from .._consul import errors, txn
 from .._consul._libraries import require
 from .._consul.client import Client
 from .._consul.errors import GuardRefused, NotConverged
@@ -284,7 +284,7 @@ def _leave_receipt(client: Client, prepared: PreparedRestore, now: float) -> lis
     facts = prepared.facts
     receipt = Receipt(facts.file.digest, facts.file_sha256, timestamp(now), facts.file.meta.index)
     try:
-        kv.Writer(client).commit([kv.Operation("set", RECEIPT_KEY, receipt.as_bytes())])
+        txn.Writer(client).commit([txn.Operation("set", RECEIPT_KEY, receipt.as_bytes())])
     except errors.ConsulError as error:
         return [
             f"the receipt {RECEIPT_KEY} could not be written ({error}): a second run cannot tell newer writes from a "

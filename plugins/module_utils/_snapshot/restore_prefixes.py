@@ -13,12 +13,13 @@ import typing as t
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .._consul import errors, kv
+from .._consul import errors, key_path, kv, txn
 from .._consul._libraries import require
 from .._consul.client import Client
 from .._consul.digest import RESERVED_PREFIX, short_digest
 from .._consul.errors import GuardRefused
-from .._consul.kv import Entry, Operation
+from .._consul.kv import Entry
+from .._consul.txn import Operation
 from . import records
 from .snapshot_file import SnapshotFile
 from .summary import summarize
@@ -153,7 +154,7 @@ def plan(
     unchanged = kept = 0
     left = {key: content for key, content in contents.items() if _is_text(key)}
     for entry in live:
-        if kv.REPLACEMENT in entry.key and entry.key.encode() not in left:
+        if key_path.REPLACEMENT in entry.key and entry.key.encode() not in left:
             continue  # bytes that are not UTF-8: nobody can tell by this name which key it is
         content = left.pop(entry.key.encode(), None)
         before = short_digest(entry.value)
@@ -204,13 +205,13 @@ def apply(
     current = first
     conflicts: tuple[str, ...] = ()
     for attempt in range(ATTEMPTS):
-        committed = kv.Writer(client).commit(change.operation for change in current.changes)
+        committed = txn.Writer(client).commit(change.operation for change in current.changes)
         refused = {refusal.operation.key: refusal.reason for refusal in committed.refused}
         for change in current.changes:
             if change.key not in refused:
                 done[change.change] += 1
         for raw in current.raw:
-            if kv.write_raw(client, raw.key, raw.value, raw.flags, raw.index):
+            if txn.write_raw(client, raw.key, raw.value, raw.flags, raw.index):
                 done["updated" if raw.index else "created"] += 1
             else:
                 refused[records.text(raw.key)] = "written to by somebody else"

@@ -18,9 +18,10 @@ from pathlib import Path
 
 from .._consul import errors
 from .._consul._libraries import require
-from .._consul.client import Client, Stream
+from .._consul.client import Client
 from .._consul.errors import GuardRefused, LocalFailure
 from .._consul.private_file import PrivateFile, locked, sweep_abandoned
+from .._consul.response import Stream
 from .._consul.units import positive_seconds
 from . import crosscheck, save_guards, snapshot_directory
 from .errors import BadSnapshot
