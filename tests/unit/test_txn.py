@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Plans for reading and writing keys: pure, so tried with every store that hypothesis can think of."""
+"""Operations of a transaction and how they are grouped."""
 
 from __future__ import annotations
 
@@ -10,39 +10,10 @@ import base64
 import json
 
 import pytest
-from ansible_collections.consulops.failover.plugins.module_utils._consul import kv, shard_plan, txn
-from ansible_collections.consulops.failover.plugins.module_utils._consul.shard_plan import ShardSpec
+from ansible_collections.consulops.failover.plugins.module_utils._consul import kv, txn
 from ansible_collections.consulops.failover.plugins.module_utils._consul.txn import Operation
 from hypothesis import given
 from hypothesis import strategies as st
-
-names = st.lists(st.text("ab/.\ufffdé", min_size=1, max_size=8), unique=True, max_size=60).map(sorted)
-
-
-def covered_by(plan: ShardSpec, key: str) -> bool:
-    return key == plan.prefix if plan.exact else key.startswith(plan.prefix)
-
-
-@given(keys=names, size=st.integers(1, 10))
-def test_every_key_is_in_exactly_one_shard(keys: list[str], size: int) -> None:
-    plans = shard_plan.plan_shards(keys, "", size)
-    for key in keys:
-        assert sum(covered_by(plan, key) for plan in plans) == 1
-
-
-@given(keys=names, size=st.integers(1, 10))
-def test_a_shard_prefix_can_stand_in_an_address(keys: list[str], size: int) -> None:
-    for plan in shard_plan.plan_shards(keys, "", size):
-        assert "//" not in plan.prefix and "\ufffd" not in plan.prefix and not plan.prefix.startswith("/")
-        assert not any(element in (".", "..") for element in plan.prefix.split("/"))
-
-
-@given(count=st.integers(0, 3000), size=st.integers(1, 500))
-def test_ordinary_stores_are_cut_small_enough(count: int, size: int) -> None:
-    keys = sorted(f"app/{number % 7}/{number:05d}" for number in range(count))
-    for plan in shard_plan.plan_shards(keys, "", size):
-        assert sum(covered_by(plan, key) for key in keys) <= size
-
 
 operations = st.lists(
     st.builds(Operation, st.just("set"), st.text(max_size=20), st.binary(max_size=300), st.integers(0, 9)), max_size=80
