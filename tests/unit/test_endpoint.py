@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Every connection option, the variable behind it, and which of the two wins."""
+"""Every connection option, the variable that it falls back to, and which of the two wins."""
 
 from __future__ import annotations
 
@@ -26,9 +26,12 @@ from hypothesis import strategies as st
         ("[::1]:8500", "http://[::1]:8500", None),
         ("https://gateway/consul/", "https://gateway/consul", None),
         ("unix:///run/consul.sock", "http://localhost", "/run/consul.sock"),
+        ("HTTP://consul.example.com:8500", "http://consul.example.com:8500", None),
+        ("Https://Consul.Example.com:8501", "https://consul.example.com:8501", None),
+        ("Unix:///run/Consul.sock", "http://localhost", "/run/Consul.sock"),
     ],
 )
-def test_addresses_are_taken_as_consuls_own_tools_take_them(url: str, base: str, socket_path: str | None) -> None:
+def test_addresses_are_read_as_consuls_own_tools_read_them(url: str, base: str, socket_path: str | None) -> None:
     found = resolve({"url": url}, {})
     assert (found.base_url, found.socket_path) == (base, socket_path)
     assert resolve({}, {"CONSUL_HTTP_ADDR": url}) == found
@@ -48,7 +51,7 @@ def test_addresses_are_taken_as_consuls_own_tools_take_them(url: str, base: str,
         "http://x:99999",
     ],
 )
-def test_what_is_not_an_address_is_refused_with_what_is(url: str) -> None:
+def test_an_invalid_address_is_refused_with_the_valid_forms(url: str) -> None:
     with pytest.raises(InvalidOption, match="write "):
         resolve({"url": url}, {})
 
@@ -59,7 +62,7 @@ def test_a_password_in_the_address_is_refused_without_being_shown() -> None:
     assert "http_auth" in str(caught.value) and "hunter2" not in str(caught.value)
 
 
-def test_nothing_given_is_the_local_agent() -> None:
+def test_without_options_the_local_agent_is_used() -> None:
     found = resolve({}, {})
     assert found == Endpoint("http://127.0.0.1:8500", "http://127.0.0.1:8500")
     assert found.validate_certs and found.timeout_s == 10
@@ -109,7 +112,7 @@ def test_every_option_falls_back_to_its_variable() -> None:
 
 
 @given(names=st.sets(st.sampled_from(sorted(GIVEN))))
-def test_whatever_is_given_wins_and_only_that(names: set[str]) -> None:
+def test_an_option_beats_its_variable_and_no_other(names: set[str]) -> None:
     found = resolve({name: GIVEN[name][0] for name in names}, ENVIRONMENT)
     for name in FROM_ENVIRONMENT:
         option = "url" if name == "base_url" else name
@@ -121,7 +124,7 @@ def test_whatever_is_given_wins_and_only_that(names: set[str]) -> None:
             assert getattr(found, name) == FROM_ENVIRONMENT[name]
 
 
-def test_consul_http_ssl_is_for_an_address_without_a_scheme_from_the_environment() -> None:
+def test_consul_http_ssl_applies_only_to_an_address_without_a_scheme_from_the_environment() -> None:
     assert resolve({}, {"CONSUL_HTTP_ADDR": "h:1", "CONSUL_HTTP_SSL": "true"}).base_url == "https://h:1"
     assert resolve({}, {"CONSUL_HTTP_ADDR": "http://h:1", "CONSUL_HTTP_SSL": "true"}).base_url == "http://h:1"
     assert resolve({"url": "h:1"}, {"CONSUL_HTTP_SSL": "true"}).base_url == "http://h:1"
@@ -129,7 +132,7 @@ def test_consul_http_ssl_is_for_an_address_without_a_scheme_from_the_environment
         resolve({}, {"CONSUL_HTTP_SSL": "yes"})
 
 
-def test_a_token_comes_from_a_file_without_its_line_break(tmp_path: Path) -> None:
+def test_a_token_file_is_read_without_its_line_break(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("  abc-123 \n", encoding="utf-8")
     path = str(tmp_path / "token")
     assert resolve({"token_file": path}, {"CONSUL_HTTP_TOKEN": "x"}).token == "abc-123"
@@ -151,7 +154,7 @@ def test_a_token_comes_from_a_file_without_its_line_break(tmp_path: Path) -> Non
         ({"timeout": 0}, "above 0"),
     ],
 )
-def test_a_bad_option_is_said(tmp_path: Path, options: dict[str, t.Any], words: str) -> None:
+def test_an_invalid_option_is_an_error(tmp_path: Path, options: dict[str, t.Any], words: str) -> None:
     (tmp_path / "empty").write_bytes(b" \n")
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     places = {name: tmp_path / name for name in ("empty", "binary", "nothing")}
@@ -161,7 +164,7 @@ def test_a_bad_option_is_said(tmp_path: Path, options: dict[str, t.Any], words: 
 
 
 @given(st.text(max_size=60))
-def test_any_text_is_an_address_or_refused_and_never_a_traceback(url: str) -> None:
+def test_any_text_is_accepted_or_refused_and_never_a_traceback(url: str) -> None:
     try:
         found = resolve({"url": url}, {})
     except InvalidOption:
@@ -169,6 +172,6 @@ def test_any_text_is_an_address_or_refused_and_never_a_traceback(url: str) -> No
     assert found.base_url.startswith(("http://", "https://"))
 
 
-def test_secrets_are_not_in_the_representation() -> None:
+def test_repr_and_str_contain_no_secrets() -> None:
     found = resolve({"token": "s3cret-token", "http_auth": "me:s3cret"}, {})
     assert "s3cret" not in repr(found) and "s3cret" not in str(found)

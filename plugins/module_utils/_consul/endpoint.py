@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where one Consul datacenter is and how to get in: every connection option, and the variable behind each.
+"""Connection options: how each is checked, and the CONSUL_* variable that it falls back to.
 
-Used by every module and agent. An explicit option always wins over the environment.
+Used by every module, command and agent. An explicit option always wins over the environment.
 Source of the variables: https://developer.hashicorp.com/consul/commands#environment-variables
 """
 
@@ -32,10 +32,10 @@ FORMS = "host:port, http://host:port, https://host:port, https://[::1]:8501 or u
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One way into Consul. Secrets are kept out of ``repr``.
+    """How to reach and authenticate to one Consul datacenter. Secrets are kept out of ``repr``.
 
     ``base_url`` has no trailing slash; for a unix socket it is ``http://localhost`` and ``socket_path`` is set.
-    ``timeout_s`` is how long to wait for a connection, and then for each next piece of an answer.
+    ``timeout_s`` is how long to wait for a connection, and then for each part of a response.
     """
 
     base_url: str
@@ -57,7 +57,7 @@ class Endpoint:
         return self.shown_url + (f" (datacenter {self.datacenter})" if self.datacenter else "")
 
     def redact(self, text: str) -> str:
-        """Return a text without this endpoint's secrets: a server can send back what it was sent."""
+        """Return a text without this endpoint's secrets: an error body may repeat what the server was sent."""
         secrets = [self.token] if self.token else []
         if self.http_auth:
             secrets += [self.http_auth[1], base64.b64encode(":".join(self.http_auth).encode()).decode()]
@@ -67,16 +67,16 @@ class Endpoint:
 
 
 def resolve(options: t.Mapping[str, t.Any], environ: t.Mapping[str, str]) -> Endpoint:
-    """Make an endpoint of the connection options, each falling back to its CONSUL_* variable.
+    """Return the endpoint of the connection options, each falling back to its CONSUL_* variable.
 
-    An option that is missing or None was not given. Raises InvalidOption.
+    An option that is missing or None counts as not given. Raises InvalidOption.
     """
     pick = _Picker(options, environ)
     url, from_option = pick.first("url", "CONSUL_HTTP_ADDR")
     base_url, shown_url, socket_path = _parse_url(
         DEFAULT_URL if url is None else url,
         "url" if from_option or url is None else "CONSUL_HTTP_ADDR",
-        # A bare host:port from the environment is https when CONSUL_HTTP_SSL says so; an explicit url says it all.
+        # CONSUL_HTTP_SSL applies to a bare host:port from the environment only, never to an explicit url.
         bare_scheme="https" if not from_option and pick.flag(None, "CONSUL_HTTP_SSL", False) else "http",
     )
     ca_path = pick.text("ca_path", "CONSUL_CACERT", "CONSUL_CAPATH")
@@ -99,12 +99,12 @@ def resolve(options: t.Mapping[str, t.Any], environ: t.Mapping[str, str]) -> End
     )
 
 
-# Options that belong together: one that is given takes the place of all of its group.
+# Options that belong together: one that is given replaces its whole group.
 _TOGETHER = (("token", "token_file"), ("client_cert", "client_key"))
 
 
 def with_defaults(options: t.Mapping[str, t.Any], defaults: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Return the options of one of two endpoints, what it does not say taken from the defaults for both."""
+    """Return the options of one of two endpoints; options that are not given come from the defaults for both."""
     given = {name: value for name, value in options.items() if value is not None}
     merged = dict(defaults)
     for group in _TOGETHER:
@@ -114,7 +114,7 @@ def with_defaults(options: t.Mapping[str, t.Any], defaults: t.Mapping[str, t.Any
 
 
 class _Picker:
-    """Looks an option up in what was given, then in the environment; empty variables count as unset."""
+    """Looks up an option in the given ones, then in the environment; empty variables count as unset."""
 
     def __init__(self, options: t.Mapping[str, t.Any], environ: t.Mapping[str, str]) -> None:
         self.options = options
@@ -154,6 +154,7 @@ def _parse_url(url: str, where: str, bare_scheme: str) -> tuple[str, str, str | 
     scheme, separator, rest = text.partition("://")
     if not separator:
         scheme, rest = bare_scheme, text
+    scheme = scheme.lower()  # RFC 3986: schemes are case-insensitive
     if scheme == "unix":
         if not rest.startswith("/"):
             raise InvalidOption(f"{where} names no absolute socket path in {_safe(text)!r}: write unix:///path.")
