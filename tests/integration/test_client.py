@@ -23,6 +23,8 @@ from tests.lab.tls import Authority
 
 from .conftest import MakeClient, tls_options
 
+pytestmark = pytest.mark.client_library
+
 HOSTILE = [
     {"CONSUL_HTTP_ADDR": "consul.local"},
     {"CONSUL_HTTP_ADDR": "https://[::1]:8501", "CONSUL_HTTP_SSL": "true"},

@@ -20,6 +20,8 @@ from tests.lab.fill import fill_kv
 
 from .conftest import MakeClient
 
+pytestmark = pytest.mark.client_library
+
 
 def test_a_watch_returns_at_once_then_on_change_then_after_its_wait(dc1: Datacenter, make_client: MakeClient) -> None:
     dc1.put("/v1/kv/watched", "1")

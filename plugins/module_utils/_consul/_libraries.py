@@ -2,13 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The only guarded imports of third-party libraries; everything else takes the names from here.
+"""The guarded imports of third-party libraries; all other files import their names from here.
 
 A missing library becomes :class:`~.errors.MissingLibrary` when it is first needed, never a traceback at import.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import traceback
 import typing as t
 
@@ -26,6 +27,7 @@ if t.TYPE_CHECKING:
     from urllib3.connectionpool import HTTPConnectionPool
 
     LibraryConsul = consul.Consul
+    LibraryBase = consul.base.Consul
     LibraryHTTPClient = consul.base.HTTPClient
     LibraryError = consul.ConsulException
     LibraryNotFound = consul.NotFound
@@ -49,15 +51,16 @@ else:
         from consul import base as _base
 
         LibraryConsul = consul.Consul
+        LibraryBase = _base.Consul
         LibraryHTTPClient = _base.HTTPClient
         LibraryError = consul.ConsulException
         LibraryNotFound = consul.NotFound
         LibraryResponse = _base.Response
     except (ImportError, AttributeError):
-        # AttributeError: python-consul2 and py-consul were both installed and one was removed again, which leaves
-        # a package "consul" with nothing in it.
+        # AttributeError: two of python-consul2, py-consul and python-consul were installed and one was removed again,
+        # which leaves an empty package "consul".
         consul = None
-        LibraryConsul = LibraryHTTPClient = LibraryResponse = object
+        LibraryConsul = LibraryBase = LibraryHTTPClient = LibraryResponse = object
         LibraryError = LibraryNotFound = type("LibraryError", (Exception,), {})
         CONSUL_IMPORT_ERROR = traceback.format_exc()
     else:
@@ -70,7 +73,7 @@ else:
             if msgpack.version < MSGPACK_OLDEST:
                 raise ImportError(f"msgpack {msgpack.version} is too old")
         except ImportError:
-            from consulops_pure import msgpack  # only the bundle has it: the host's own, in C, is ten times as fast
+            from consulops_pure import msgpack  # only in the bundle: the host's msgpack, in C, is ten times as fast
     except ImportError:
         msgpack = None
         MSGPACK_IMPORT_ERROR = traceback.format_exc()
@@ -79,7 +82,7 @@ else:
 
 
 def require(*names: str) -> None:
-    """Raise MissingLibrary for the first of the named libraries that is not there.
+    """Raise MissingLibrary for the first of the named libraries that cannot be imported.
 
     Names are those of the package index: ``requests``, ``python-consul2``, ``msgpack``.
     """
@@ -92,3 +95,14 @@ def require(*names: str) -> None:
         details = found[name]
         if details:
             raise MissingLibrary(name, details)
+
+
+def installed_library() -> str:
+    """Return which distribution the package ``consul`` comes from, for example ``python-consul 1.1.0``."""
+    found = []
+    for name in ("python-consul2", "py-consul", "python-consul"):
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return " and ".join(found) or f"the package in {getattr(consul, '__path__', ['an unknown place'])[0]}"

@@ -4,7 +4,7 @@
 
 """Typed errors: what went wrong with an option, a library, a file or an exchange with Consul.
 
-Each is one readable sentence (``str(error)``) that a face prints as it is. No error text ever holds a token,
+Each is one readable sentence (``str(error)``) that is printed as it is. No error text ever contains a token,
 a password or the value of a key.
 """
 
@@ -12,9 +12,9 @@ from __future__ import annotations
 
 
 class Error(Exception):
-    """Anything that this collection knows how to say in a sentence.
+    """An expected failure, explained in one sentence.
 
-    ``details`` is plain data that a face returns beside the sentence.
+    ``details`` is plain data that a module returns beside the sentence.
     """
 
     details: dict[str, object] = {}
@@ -36,26 +36,37 @@ class MissingLibrary(Error):
         self.import_error = import_error
 
 
+class UnsupportedLibrary(Error):
+    """The installed client library would send requests by another way than this collection's client."""
+
+    def __init__(self, installed: str) -> None:
+        super().__init__(
+            f"The installed Python library consul ({installed}) does not send its requests through this collection's "
+            "connection, so it is not used: install python-consul2 in its place, for example: "
+            "python3 -m pip uninstall --yes python-consul py-consul && python3 -m pip install python-consul2"
+        )
+
+
 class LocalFailure(Error):
     """A file or directory on the host where this runs could not be read or written."""
 
 
 class GuardRefused(Error):
-    """A guard of ours found what was asked for, or what it would do, suspicious; nothing was changed."""
+    """A guard refused the request or its consequences; nothing was changed."""
 
 
 class GateClosed(Error):
-    """Something is wrong, or unknown, that a gate shall not let through."""
+    """A gate found a condition that it must not let pass, or could not read one."""
 
 
 class NotConverged(Error):
-    """Something was changed and the result is not what was asked for; the sentence says how to go on."""
+    """Something was changed and the result is not the requested one; the sentence says how to continue."""
 
 
 class ConsulError(Error):
     """An exchange with Consul failed.
 
-    ``status`` is the HTTP status (None when there was no answer), ``consul_message`` Consul's own words.
+    ``status`` is the HTTP status (None without a response), ``consul_message`` Consul's own words.
     """
 
     def __init__(self, message: str, status: int | None = None, consul_message: str = "") -> None:
@@ -65,7 +76,7 @@ class ConsulError(Error):
 
 
 class Unreachable(ConsulError):
-    """No answer, or a broken one: refused, reset, cut short, name not found."""
+    """No response, or a broken one: refused, reset, cut short, name not found."""
 
 
 class TimedOut(Unreachable):
@@ -93,7 +104,7 @@ class NotFound(ConsulError):
 
 
 class Conflict(ConsulError):
-    """A transaction or compare-and-set did not apply, and nothing of it was written."""
+    """A transaction or compare-and-set was not applied; nothing of it was written."""
 
 
 class RequestTooLarge(ConsulError):
@@ -113,8 +124,8 @@ class ServerFailed(ConsulError):
 
 
 class InvalidResponse(ConsulError):
-    """What came back is not an answer of Consul's HTTP API."""
+    """The response is not one of Consul's HTTP API."""
 
 
 class ResponseTooLarge(InvalidResponse):
-    """The answer is longer than what was allowed for it."""
+    """The response is longer than allowed."""

@@ -2,22 +2,28 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The client library (python-consul2 or py-consul) over the transport of client.py, with our typed errors.
+"""The client library (python-consul2, py-consul or python-consul) over the transport of client.py, with our typed errors.
 
 Used by client.py only.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import os
 import re
-import threading
+import types
 import typing as t
 
-from . import failures
-from ._libraries import LibraryConsul, LibraryError, LibraryHTTPClient, LibraryNotFound, LibraryResponse
+from . import errors, failures
+from ._libraries import (
+    LibraryBase,
+    LibraryConsul,
+    LibraryError,
+    LibraryHTTPClient,
+    LibraryNotFound,
+    LibraryResponse,
+    installed_library,
+)
 from .response import Response
 
 if t.TYPE_CHECKING:
@@ -80,28 +86,54 @@ def _wait_s(query: t.Mapping[str, t.Any]) -> float:
 
 
 class Library(LibraryConsul):
-    """The library's client; every request goes through the given client."""
+    """The library's client; every request goes through the given client, whatever the environment says.
+
+    Raises UnsupportedLibrary when the installed library would send requests by another way.
+    """
 
     def __init__(self, client: Client) -> None:
         self._transport = _Transport(client)
-        with _consul_variables_hidden():
-            super().__init__(host="127.0.0.1", port=8500)
+        _initialize(self, host="127.0.0.1", port=8500)
+        if getattr(self, "http", None) is not self._transport or any(
+            getattr(self, name, None) is None for name in ("agent", "kv", "session")
+        ):
+            raise errors.UnsupportedLibrary(installed_library())
         # The session sends the token as a header; the library would put it into the address.
         self.token = None
 
     def http_connect(self, *_args: t.Any, **_kwargs: t.Any) -> _Transport:
+        """Called by python-consul2 and py-consul."""
+        return self._transport
+
+    def connect(self, *_args: t.Any, **_kwargs: t.Any) -> _Transport:
+        """Called by python-consul; in the other two an attribute of this name, for Connect, takes its place."""
         return self._transport
 
 
-_HIDING = threading.Lock()
+class _EmptyEnvironment:
+    """Stands in for the module ``os``: no variable is set."""
+
+    environ: t.ClassVar[t.Mapping[str, str]] = {}
+
+    @staticmethod
+    def getenv(_name: str, default: t.Any = None) -> t.Any:
+        return default
 
 
-@contextlib.contextmanager
-def _consul_variables_hidden() -> t.Iterator[None]:
-    """Keep CONSUL_* from the library, which prefers them to its arguments."""
-    with _HIDING:
-        hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("CONSUL_")}
-        try:
-            yield
-        finally:
-            os.environ.update(hidden)
+def _without_environment(function: t.Any) -> t.Any:
+    """Return a copy of a function that sees an empty environment; neither the environment nor the library is changed."""
+    if not isinstance(function, types.FunctionType):  # there is no library; Client says so before it comes to this
+        return function
+    copy = types.FunctionType(
+        function.__code__,
+        {**function.__globals__, "os": _EmptyEnvironment},
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return copy
+
+
+# The library prefers CONSUL_* to its arguments and fails on forms of CONSUL_HTTP_ADDR that Consul's own tools take.
+_initialize = _without_environment(LibraryBase.__init__)
