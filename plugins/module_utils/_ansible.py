@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The only file here that knows Ansible: a task of ours as a module, and typed errors as ``fail_json``."""
+"""Runs a task as an Ansible module and turns typed errors into ``fail_json``. No other file of module_utils imports Ansible."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ._tasks.call import Call, Task
 
 
 def run(task: Task) -> None:
-    """Run a task as a module: its result is what Ansible gets, every error that we know becomes one sentence."""
-    # What is imported stays until the end. To look for garbage in it, during the work and three times at the end, takes a tenth
-    # of the time of a module that finds nothing to do.
+    """Run a task as a module: its result goes to ``exit_json``, a typed error to ``fail_json`` as one sentence."""
+    # Imported modules live until the process ends. Collecting garbage among them, also three times at exit, takes a tenth of
+    # the time of a module that has nothing to do.
     gc.freeze()
     module = AnsibleModule(
         argument_spec=task.spec,
         mutually_exclusive=task.mutually_exclusive,
         supports_check_mode=True,
     )
-    # Ansible masks what came as an option; what came from a file or the environment is as secret.
+    # Ansible masks secrets that were given as options; secrets from files and variables must be masked as well.
     call = Call(module.params, module.check_mode, module.warn, module.no_log_values.update)
     try:
         result = task.work(call)

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
+import time
 import typing as t
 from urllib.parse import quote, urlencode
 
@@ -21,6 +23,8 @@ from .endpoint import Endpoint
 from .library import Library
 from .response import MAX_BODY, MAX_ERROR_BODY, Response, Stream, read_body
 from .session import make_session
+
+log = logging.getLogger("consulops")
 
 Params = t.Mapping[str, t.Any]
 
@@ -120,7 +124,10 @@ class Client:
     def stream(self, path: str, params: Params | None = None, *, timeout_s: float | None = None) -> Stream:
         """GET ``/v1/…`` as a stream; each part must arrive within ``timeout_s``, the endpoint's timeout by default."""
         request = self._request("GET", path, params or {}, read_timeout_s=timeout_s)
+        started = time.monotonic()
         response = self._send(request)
+        if log.isEnabledFor(logging.DEBUG):
+            _log(request, started, f"{response.status_code}, a stream")
         if response.status_code != 200:
             content = read_body(response, request.line, request.read_timeout_s, MAX_ERROR_BODY)
             raise failures.of_status(response.status_code, content, response.headers, request.line, self.endpoint)
@@ -176,9 +183,12 @@ class Client:
         ``read_timeout_s`` is how long to wait for each part of the response, the endpoint's timeout by default.
         """
         request = self._request(method, path, query, body, headers, read_timeout_s)
+        started = time.monotonic()
         response = self._send(request)
         is_ok = response.status_code in ok_statuses
         content = read_body(response, request.line, request.read_timeout_s, max_bytes if is_ok else MAX_ERROR_BODY)
+        if log.isEnabledFor(logging.DEBUG):
+            _log(request, started, f"{response.status_code}, {len(content)} bytes")
         if not is_ok:
             raise failures.of_status(response.status_code, content, response.headers, request.line, self.endpoint)
         return Response(response.status_code, response.headers, content, request.line, self.endpoint)
@@ -240,4 +250,13 @@ class Client:
                 proxies={},
             )
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise failures.of_connection(error, request.line, self.endpoint, request.read_timeout_s) from None
+            failure = failures.of_connection(error, request.line, self.endpoint, request.read_timeout_s)
+            log.debug("%s", failure)
+            raise failure from None
+
+
+def _log(request: _Request, started: float, outcome: str) -> None:
+    """Log a request and its outcome; of the query only the names, since values can be long or private."""
+    names = "&".join(request.query)
+    took_ms = (time.monotonic() - started) * 1000
+    log.debug("%s%s: %s, %.1f ms", request.line, f" with {names}" if names else "", outcome, took_ms)

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A digest of a set of records that does not depend on their order, used for KV and for every snapshot table.
+"""A digest of a set of records that does not depend on their order, for KV and for every snapshot table.
 
-The sum (modulo 2^512) of the BLAKE2b hashes of the records: Consul writes maps and some tables in random order, and
-shards of KV arrive in any order, yet equal contents must give equal digests.
+It is the sum (modulo 2^512) of the records' BLAKE2b hashes: Consul writes maps and some tables in random order and shards of
+KV arrive in any order, but equal contents must have equal digests.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from __future__ import annotations
 import hashlib
 import struct
 
-RESERVED_PREFIX = b"consulops/"  # keys of our own: never part of a digest, never replicated
+RESERVED_PREFIX = b"consulops/"  # this collection's own keys: never part of a digest, never replicated
 
 _MODULUS = 1 << 512
 _KV_HEAD = struct.Struct(">IQ")
 
 
 class SetDigest:
-    """Add records in any order; ``count`` says how many, ``hexdigest()`` what they are."""
+    """Add records in any order; ``count`` is their number, ``hexdigest()`` their digest."""
 
     __slots__ = ("count", "total")
 
@@ -52,5 +52,5 @@ def kv_bytes(key: bytes, value: bytes, flags: int) -> bytes:
 
 
 def short_digest(data: bytes) -> str:
-    """Return 16 hexadecimal digits that stand for a value where the value itself must not be shown."""
+    """Return 16 hexadecimal digits to show in place of a value."""
     return hashlib.blake2b(data, digest_size=8).hexdigest()

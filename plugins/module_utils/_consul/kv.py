@@ -10,6 +10,7 @@ Source: https://developer.hashicorp.com/consul/api-docs/kv
 from __future__ import annotations
 
 import binascii
+import logging
 import typing as t
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from .digest import RESERVED_PREFIX, SetDigest, kv_bytes
 from .key_path import is_addressable, key_path
 from .response import MAX_BODY, Response
 from .shard_plan import SHARD_KEYS, plan_shards
+
+log = logging.getLogger("consulops")
 
 
 class Entry(t.NamedTuple):
@@ -88,7 +91,9 @@ def read_shards(
     Shards do not overlap. A key that is created during the read may be missed, as in any read that is not a snapshot.
     """
     names = sorted(list_keys(client, prefix, consistency=consistency))
-    for spec in plan_shards(names, prefix, shard_keys):
+    specs = plan_shards(names, prefix, shard_keys)
+    log.debug("reading %d keys below %r in %d requests", len(names), prefix, len(specs))
+    for spec in specs:
         read = read_key if spec.exact else read_shard
         yield read(client, spec.prefix, consistency=consistency)
 
@@ -113,6 +118,7 @@ def _read(
     response = client.get(path, params, consistency=consistency, absent_ok=True, max_bytes=max_bytes)
     too_old = max_stale_s is not None and (response.last_contact_ms > max_stale_s * 1000 or not response.known_leader)
     if consistency == "stale" and too_old:
+        log.debug("the stale answer of %s is too old, asking the leader", response.request_line)
         response = client.get(path, params, absent_ok=True, max_bytes=max_bytes)
     return Shard(key if isinstance(key, str) else "", entries_of(response, decoded), response.index)
 

@@ -2,15 +2,18 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""RetryPolicy with a Consul that is electing a leader or being restarted: what is worth trying again, and when."""
+"""Retries while Consul elects a leader or restarts: which failures are worth another try, and when."""
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 import typing as t
 
 from . import errors
+
+log = logging.getLogger("consulops")
 
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 2.0
@@ -19,14 +22,14 @@ Result = t.TypeVar("Result")
 
 
 def is_transient(error: errors.ConsulError) -> bool:
-    """Tell whether a failure can pass by itself: no leader, no answer, a server error, a rate limit."""
+    """Return whether a failure can pass by itself: no leader, no response, a server error, a rate limit."""
     if isinstance(error, errors.TLSFailed):
         return False
     return isinstance(error, (errors.NoLeader, errors.Unreachable, errors.ServerFailed, errors.TooManyRequests))
 
 
 class BackOff:
-    """Pauses that double from ``first_s`` to ``longest_s``, each shortened by up to half so that many do not return at once."""
+    """Pauses that double from ``first_s`` to ``longest_s``; jitter of up to half of each keeps many clients from returning at once."""
 
     def __init__(
         self, first_s: float = FIRST_PAUSE_S, longest_s: float = LONGEST_PAUSE_S, chance: random.Random | None = None
@@ -42,18 +45,18 @@ class BackOff:
         return pause_s * self._chance.uniform(0.5, 1.0)
 
     def reset(self) -> None:
-        """Begin with the first pause again: something worked."""
+        """Start again with the first pause, after a success."""
         self._next_s = self._first_s
 
 
 class RetryPolicy:
-    """Tries again for at most ``within_s`` seconds after each first failure, with growing pauses and jitter."""
+    """Repeats work that failed for at most ``within_s`` seconds after its first failure, with growing pauses and jitter."""
 
     def __init__(self, within_s: float) -> None:
         self._within_s = within_s
 
     def run(self, work: t.Callable[[], Result]) -> Result:
-        """Return what the work gives. It must be safe to repeat. Raises its error when time is up or it will not pass."""
+        """Return the result of ``work``, which must be safe to repeat. Raises its error when time is up or it is not transient."""
         deadline, back_off = 0.0, BackOff()
         while True:
             try:
@@ -64,4 +67,5 @@ class RetryPolicy:
                 pause_s = back_off.next_s()
                 if not is_transient(error) or now + pause_s > deadline:
                     raise
+                log.debug("trying again in %.2f s: %s", pause_s, error)
                 time.sleep(pause_s)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One requests session per endpoint: TLS with our own context, unix sockets, nothing taken from the environment.
+"""One requests session per endpoint: TLS with our own context, unix sockets, nothing read from the environment.
 
 Used by client.py only.
 """
@@ -25,13 +25,15 @@ def make_session(endpoint: Endpoint) -> requests.Session:
     session = requests.Session()
     session.trust_env = False  # no proxies, no .netrc, no REQUESTS_CA_BUNDLE
     session.headers["User-Agent"] = f"{COLLECTION}/{VERSION}"
-    # Consul would gzip a snapshot, which is gzip already, a second time: twice the server's work and time.
+    # Otherwise Consul compresses a snapshot, which is gzip already, once more: twice the server's work and time.
     session.headers["Accept-Encoding"] = "identity"
     if endpoint.token:
         session.headers["X-Consul-Token"] = endpoint.token
     if endpoint.http_auth:
         user, password = endpoint.http_auth
-        session.auth = requests.auth.HTTPBasicAuth(user.encode(), password.encode())  # text would go out as Latin-1
+        session.auth = requests.auth.HTTPBasicAuth(
+            user.encode(), password.encode()
+        )  # as text they would be sent as Latin-1
     if endpoint.socket_path:
         session.mount("http://", _UnixAdapter(endpoint.socket_path))
     elif endpoint.base_url.startswith("https:"):
@@ -43,14 +45,14 @@ def make_session(endpoint: Endpoint) -> requests.Session:
 
 
 def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
-    """Return the TLS settings of an endpoint: its authority or the host's own store, its client certificate."""
+    """Return the TLS context of an endpoint: its authority or the host's CA store, its client certificate."""
     context = ssl.create_default_context() if endpoint.ca_path is None else _context_trusting(endpoint.ca_path)
     if not endpoint.validate_certs:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if endpoint.client_cert:
         try:
-            # The empty password makes an encrypted key fail at once instead of asking at a terminal.
+            # With an empty password an encrypted key fails at once instead of prompting at the terminal.
             context.load_cert_chain(endpoint.client_cert, endpoint.client_key, password=lambda: b"")
         except (OSError, ValueError) as error:
             files = endpoint.client_cert + (f" with {endpoint.client_key}" if endpoint.client_key else "")
@@ -62,7 +64,7 @@ def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
 
 
 def _context_trusting(ca_path: str) -> ssl.SSLContext:
-    """Trust a file, or every PEM file of a directory as Consul's own tools do (OpenSSL wants hashed names)."""
+    """Return a context that trusts a file, or every PEM file of a directory as Consul's tools do (OpenSSL wants hashed names)."""
     path = Path(ca_path)
     try:
         files = sorted(item for item in path.iterdir() if item.is_file()) if path.is_dir() else [path]
@@ -89,7 +91,7 @@ def _reason(error: Exception) -> str:
 
 
 class _TLSAdapter(HTTPAdapter):
-    """Uses our TLS context as it is: no bundle of the library beside it, and a server name of our own."""
+    """Uses our TLS context unchanged, without the certificates of requests, and checks the certificate for a given server name."""
 
     def __init__(self, context: ssl.SSLContext, server_name: str | None) -> None:
         self._context = context

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import binascii
 import json
+import logging
 import re
 import typing as t
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from . import errors
 from .client import Client
 from .key_path import is_addressable, key_path
 from .response import Response
+
+log = logging.getLogger("consulops")
 
 TXN_OPS_NEW = 128  # Consul >= 1.14
 TXN_OPS_OLD = 64  # Consul < 1.14, which refuses 65 with "transaction contains too many operations (65 > 64)"
@@ -134,6 +137,7 @@ class Writer:
             rest = [operation for number, operation in enumerate(batch) if number not in failed]
             if rest:
                 waiting.insert(0, rest)
+        log.debug("wrote %d operations in %d transactions, %d refused", applied, transactions, len(refused))
         return Committed(applied, tuple(refused), transactions)
 
     def _send(self, batch: t.Sequence[Operation]) -> Response:
@@ -186,6 +190,7 @@ class Writer:
             self.max_ops = int(limit[1])
         elif len(batch) > TXN_OPS_OLD:
             self.max_ops = TXN_OPS_OLD
+        log.debug("a transaction of %d operations was too large, the limit is now %d", len(batch), self.max_ops)
         room = self.max_ops - len(self._fence)
         size = min(room, (len(batch) + 1) // 2) if limit is None else room
         return [batch[start : start + size] for start in range(0, len(batch), size)]

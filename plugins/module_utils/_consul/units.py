@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Durations, sizes, times and lists as people write and read them."""
+"""Parses and formats durations, sizes, times and lists for people."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def parse_duration(text: str, option: str) -> float:
 
 
 def positive_seconds(value: float, option: str) -> float:
-    """Return a number of seconds that can be waited. Raises InvalidOption."""
+    """Return a number of seconds above 0 and below 10 million. Raises InvalidOption."""
     if not 0 < value < 1e7:  # false for nan too
         raise InvalidOption(f"{option} is {value:g}: it must be a number of seconds above 0.")
     return value
@@ -67,7 +67,7 @@ def count_of(count: int, thing: str) -> str:
 
 
 def some_of(names: t.Sequence[str]) -> str:
-    """Return the first three names, and a sign that there are more."""
+    """Return the first three names, and an ellipsis when there are more."""
     return "; ".join(names[:3]) + ("; …" if len(names) > 3 else "")
 
 
@@ -77,7 +77,7 @@ def lines_of(lines: t.Iterable[str]) -> str:
 
 
 def columns(rows: t.Sequence[t.Sequence[str]]) -> list[str]:
-    """Return rows as lines with their columns below each other; the last column is as wide as it likes."""
+    """Return rows as lines with aligned columns; the last column is not padded."""
     if not rows:
         return []
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]

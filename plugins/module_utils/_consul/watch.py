@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Follows something in Consul with blocking queries, and knows when its index went backwards.
+"""Watches something in Consul with blocking queries, and detects that its index went backwards.
 
-After a restore or a rebuilt datacenter X-Consul-Index falls. A watcher that keeps asking with the old, higher index
-sits out its whole wait and then reads old news as new (seen: 681 to 20, 12 s of 12 s); this one starts over.
+After a restore, or in a rebuilt datacenter, X-Consul-Index falls. A query with the old, higher index then blocks for its
+whole wait and returns the old state as a change (observed: 681 to 20, 12 s of 12 s); after a reset this watch starts over.
 Source: https://developer.hashicorp.com/consul/api-docs/features/blocking
 """
 
@@ -21,7 +21,7 @@ DEFAULT_WAIT_S = 60.0
 
 @dataclass(frozen=True)
 class WatchResult:
-    """One look. ``changed``: the index moved since the last look. ``reset``: it moved backwards."""
+    """The result of one query. ``changed``: the index differs from the previous one. ``reset``: it went backwards."""
 
     response: Response
     index: int
@@ -30,9 +30,9 @@ class WatchResult:
 
 
 class Watch:
-    """Blocks until something changes. Each ``next()`` is one request of at most ``wait_s`` seconds.
+    """Waits for changes. Each ``next()`` is one request of at most ``wait_s`` seconds.
 
-    ``wait_s`` is also how long a watcher can miss that the datacenter was restored while it was asking.
+    ``wait_s`` is also how long a restore of the datacenter during a query can go unnoticed.
     """
 
     def __init__(
@@ -54,21 +54,21 @@ class Watch:
         self._index: int | None = None
 
     def next(self) -> WatchResult:
-        """Ask once; the first time without waiting. Raises a ConsulError, and the next call starts over."""
-        asked_with, self._index = self._index, None
+        """Send one query; the first does not block. Raises a ConsulError, after which the next call starts over."""
+        sent_index, self._index = self._index, None
         response = self._client.get(
             self._path,
             self._params,
             consistency=self._consistency,
-            index=asked_with,
+            index=sent_index,
             wait_s=self._wait_s,
             absent_ok=self._absent_ok,
         )
-        reset = asked_with is not None and response.index < asked_with
-        # An index of 0 would make the next query return at once for ever.
+        reset = sent_index is not None and response.index < sent_index
+        # A query with index 0 does not block.
         self._index = None if reset else max(1, response.index)
         return WatchResult(
-            response, response.index, changed=asked_with is None or response.index != asked_with, reset=reset
+            response, response.index, changed=sent_index is None or response.index != sent_index, reset=reset
         )
 
     def __iter__(self) -> t.Iterator[WatchResult]:
