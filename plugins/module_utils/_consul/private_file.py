@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Files that hold secrets or must never be half written: 0600 from the first byte, whole or not there at all."""
+"""Files with secrets that must never be half written: mode 0600 from the first byte, complete or absent."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ from .errors import LocalFailure
 
 PRIVATE = 0o600
 PART_SUFFIX = ".consulops-part"
-ABANDONED_AFTER_S = 3600.0  # a part file this old without a living writer is left over from a crash
+ABANDONED_AFTER_S = 3600.0  # a part file this old without a running writer is left over from a crash
+LOCK_WAIT_S = 30.0  # the lock is held while two files are renamed: milliseconds, on a slow disk seconds
+LOCK_POLL_S = 0.05
 
 
 class PrivateFile:
-    """A new file beside its destination, private to its owner, that takes the destination's place on ``commit``.
+    """A new file beside its destination, readable by its owner only, that replaces the destination on ``commit``.
 
-    Use it in a ``with`` block: without a commit nothing stays behind. Raises LocalFailure.
+    Use it in a ``with`` block: without a commit it is removed. Raises LocalFailure.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -34,7 +36,9 @@ class PrivateFile:
         with os_errors_as(f"creating a file in {directory}"):
             self._descriptor = os.open(self.path, flags, PRIVATE)
         self._open = True
-        with contextlib.suppress(OSError):  # not every file system can lock; the lock only protects from sweeping
+        with contextlib.suppress(
+            OSError
+        ):  # not every file system can lock; the lock only protects from sweep_abandoned
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def write(self, data: bytes) -> None:
@@ -45,13 +49,13 @@ class PrivateFile:
                 view = view[os.write(self._descriptor, view) :]
 
     def flush(self) -> None:
-        """Bring everything to the disk; after this a commit cannot lack space."""
+        """Write everything to the disk; after this a commit cannot run out of space."""
         with os_errors_as(f"writing to {self.path.parent}"):
             os.fchmod(self._descriptor, PRIVATE)
             os.fsync(self._descriptor)
 
     def commit(self, destination: Path) -> None:
-        """Take the destination's place in one step and make that durable."""
+        """Replace the destination in one step and make that durable."""
         self.flush()
         with os_errors_as(f"putting {destination} in place"):
             self.path.replace(destination)
@@ -75,7 +79,7 @@ class PrivateFile:
 
 @contextlib.contextmanager
 def os_errors_as(doing: str) -> t.Iterator[None]:
-    """Turn an OSError into a LocalFailure that says what was being done and what helps."""
+    """Turn an OSError into a LocalFailure that says what was being done and what can be done about it."""
     try:
         yield
     except OSError as error:
@@ -91,20 +95,39 @@ def os_errors_as(doing: str) -> t.Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked(directory: Path) -> t.Iterator[None]:
-    """Let only one writer at a time put files that belong together into a directory. Raises LocalFailure."""
+def locked(directory: Path, wait_s: float = LOCK_WAIT_S) -> t.Iterator[None]:
+    """Let only one process at a time put files that belong together into a directory.
+
+    Raises LocalFailure when another process still has the lock after ``wait_s`` seconds.
+    """
     with os_errors_as(f"locking {directory}"):
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with contextlib.suppress(OSError):  # not every file system can lock
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _wait_for_lock(descriptor, directory, wait_s)
         yield
     finally:
         os.close(descriptor)
 
 
+def _wait_for_lock(descriptor: int, directory: Path, wait_s: float) -> None:
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise LocalFailure(
+                    f"locking {directory}: another process has had the lock for {wait_s:g} s. Try again when it has finished."
+                ) from None
+            time.sleep(LOCK_POLL_S)  # flock cannot wait with a timeout
+        except OSError:
+            return  # not every file system can lock
+        else:
+            return
+
+
 def sync_directory(directory: Path) -> None:
-    """Make the names in a directory durable."""
+    """Write a directory's entries to the disk."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -113,7 +136,7 @@ def sync_directory(directory: Path) -> None:
 
 
 def sweep_abandoned(directory: Path, now: float | None = None) -> list[str]:
-    """Remove part files whose writer died; return their names. Never touches one that is being written."""
+    """Remove part files whose writer died; return their names. One that is being written is left alone."""
     removed = []
     moment = time.time() if now is None else now
     for path in sorted(directory.glob(f".*{PART_SUFFIX}")):
