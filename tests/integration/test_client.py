@@ -2,12 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The client against real Consul: who wins, what is asked, and what every failure says."""
+"""The client on real Consul: options against environment, what it sends, and the error for every failure."""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
 import socket
 import time
 from pathlib import Path
@@ -65,12 +67,12 @@ def test_the_environment_is_used_when_nothing_is_given(secured: Datacenter) -> N
         assert client.whoami().datacenter == "secured"
 
 
-def test_two_endpoints_stay_two_endpoints(dc1: Datacenter, secured: Datacenter, make_client: MakeClient) -> None:
+def test_two_clients_use_their_own_endpoints(dc1: Datacenter, secured: Datacenter, make_client: MakeClient) -> None:
     one, two = make_client(dc1), make_client(secured)
     assert (one.whoami().datacenter, two.whoami().datacenter) == ("dc1", "secured")
 
 
-def test_the_token_never_stands_in_the_address(secured: Datacenter, shared_lab: Lab, make_client: MakeClient) -> None:
+def test_the_token_is_never_part_of_the_address(secured: Datacenter, shared_lab: Lab, make_client: MakeClient) -> None:
     with Proxy(secured.url, shared_lab.address()) as proxy:
         client = make_client(url=proxy.url, token=secured.token)
         client.consul.kv.put("a", "b")
@@ -81,7 +83,7 @@ def test_the_token_never_stands_in_the_address(secured: Datacenter, shared_lab: 
         assert {headers["Accept-Encoding"] for headers in proxy.headers} == {"identity"}
 
 
-def test_a_request_leaves_nothing_to_the_next(dc1: Datacenter, shared_lab: Lab, make_client: MakeClient) -> None:
+def test_a_request_does_not_affect_the_next(dc1: Datacenter, shared_lab: Lab, make_client: MakeClient) -> None:
     with Proxy(dc1.url, shared_lab.address()) as proxy:
         client = make_client(url=proxy.url)
         client.exchange("PUT", "/v1/kv/leaves", {}, b"four", headers={"X-Only-Here": "1"})
@@ -93,9 +95,7 @@ def test_a_request_leaves_nothing_to_the_next(dc1: Datacenter, shared_lab: Lab, 
     assert sent == [("4", "1"), ("0", None), (None, None), ("0", None)]
 
 
-def test_the_cookie_of_a_load_balancer_comes_back_to_it(
-    dc1: Datacenter, shared_lab: Lab, make_client: MakeClient
-) -> None:
+def test_the_cookie_of_a_load_balancer_is_sent_back(dc1: Datacenter, shared_lab: Lab, make_client: MakeClient) -> None:
     with Proxy(dc1.url, shared_lab.address(), "cookie", path="/v1/status/leader") as proxy:
         client = make_client(url=proxy.url)
         for path in ("/v1/status/leader", "/v1/status/peers", "/v1/status/peers"):
@@ -103,14 +103,14 @@ def test_the_cookie_of_a_load_balancer_comes_back_to_it(
         assert [headers.get("Cookie") for headers in proxy.headers] == [None, "sticky=1", "sticky=1"]
 
 
-def test_an_empty_token_is_the_anonymous_one(secured: Datacenter) -> None:
+def test_an_empty_token_means_the_anonymous_token(secured: Datacenter) -> None:
     options = {"url": secured.url, "token": ""}
     with Client(endpoint.resolve(options, {"CONSUL_HTTP_TOKEN": str(secured.token)})) as client:
         with pytest.raises(errors.PermissionDenied, match="No token was given"):
             client.consul.kv.put("a", "b")
 
 
-def test_a_unix_socket_is_an_address(dc1: Datacenter, make_client: MakeClient) -> None:
+def test_a_unix_socket_can_be_the_address(dc1: Datacenter, make_client: MakeClient) -> None:
     client = make_client(url=f"unix://{dc1.servers[0].socket_path}")
     assert client.consul.kv.put("unix", "1") is True
     client.check_leader()
@@ -121,7 +121,7 @@ def test_a_missing_unix_socket_is_unreachable(make_client: MakeClient, tmp_path:
         make_client(url=f"unix://{tmp_path}/none.sock").check_leader()
 
 
-def test_another_datacenter_is_asked_through_the_local_one(
+def test_another_datacenter_is_reached_through_the_local_one(
     federation: tuple[Datacenter, Datacenter], make_client: MakeClient
 ) -> None:
     east, west = federation
@@ -152,7 +152,7 @@ def test_a_name_that_does_not_exist_is_unreachable(make_client: MakeClient) -> N
         make_client(url="http://consul.invalid:8500").check_leader()
 
 
-def test_a_hung_agent_is_given_up_within_the_timeout(lab: Lab, make_client: MakeClient) -> None:
+def test_a_hung_agent_times_out(lab: Lab, make_client: MakeClient) -> None:
     datacenter = lab.datacenter()
     datacenter.servers[0].pause()
     started = time.monotonic()
@@ -161,7 +161,7 @@ def test_a_hung_agent_is_given_up_within_the_timeout(lab: Lab, make_client: Make
     assert time.monotonic() - started < 5
 
 
-def test_an_address_that_swallows_packets_is_given_up(shared_lab: Lab, make_client: MakeClient) -> None:
+def test_an_address_that_drops_packets_times_out(shared_lab: Lab, make_client: MakeClient) -> None:
     address = shared_lab.address()
     with socket.socket() as full:  # a listener whose queue is full accepts no connection and refuses none
         full.bind((address, 8500))
@@ -178,14 +178,14 @@ def test_an_address_that_swallows_packets_is_given_up(shared_lab: Lab, make_clie
                 filler.close()
 
 
-def test_a_datacenter_without_a_leader_is_told_from_one_that_is_down(lab: Lab, make_client: MakeClient) -> None:
+def test_a_datacenter_without_a_leader_is_not_reported_as_down(lab: Lab, make_client: MakeClient) -> None:
     datacenter = lab.datacenter(servers=3)
     leader = datacenter.leader()
-    survivor, deletion = datacenter.followers()
+    survivor, other = datacenter.followers()
     # The default timeout: long enough for Consul's own wait for a leader (rpc_hold_timeout, 7 s).
     client = make_client(url=survivor.url, timeout=None)
     client.check_leader()
-    deletion.stop()
+    other.stop()
     leader.stop()
     with pytest.raises(errors.NoLeader, match="no leader now|does not answer"):
         eventually(client.check_leader, what="NoLeader")
@@ -211,7 +211,7 @@ def test_a_broken_answer_is_a_typed_error(
             client.get("/v1/catalog/nodes").json()
 
 
-def test_the_library_gets_typed_errors_too(dc1: Datacenter, shared_lab: Lab, make_client: MakeClient) -> None:
+def test_library_calls_raise_typed_errors_too(dc1: Datacenter, shared_lab: Lab, make_client: MakeClient) -> None:
     with Proxy(dc1.url, shared_lab.address(), "page", path="/v1/catalog/nodes") as proxy:
         with pytest.raises(errors.InvalidResponse, match="not Consul's"):
             make_client(url=proxy.url).consul.catalog.nodes()
@@ -219,10 +219,32 @@ def test_the_library_gets_typed_errors_too(dc1: Datacenter, shared_lab: Lab, mak
         make_client(dc1).consul.session.renew("11111111-2222-3333-4444-555555555555")
 
 
-def test_what_a_narrow_token_may_not_ask_is_unknown(secured: Datacenter, make_client: MakeClient) -> None:
+def test_whoami_is_none_for_what_the_token_may_not_read(secured: Datacenter, make_client: MakeClient) -> None:
     token = new_token(secured, 'key_prefix "" { policy = "read" }', "narrow-whoami")
     who = make_client(secured, token=token).whoami()
     assert (who.node, who.datacenter, who.version) == (None, "secured", None)
+
+
+def test_requests_are_logged_at_debug_level_without_secrets_or_values(
+    secured: Datacenter, make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client(secured, datacenter="secured")
+    with caplog.at_level(logging.INFO, "consulops"):
+        client.put("/v1/kv/logged", {"flags": 4711}, b"a value")
+    assert caplog.records == []
+    with caplog.at_level(logging.DEBUG, "consulops"):
+        client.put("/v1/kv/logged", {"flags": 4711}, b"a value")
+        client.get("/v1/kv/logged", index=1, wait_s=1)
+        client.stream("/v1/snapshot").close()
+        with pytest.raises(errors.NotFound):
+            client.get("/v1/kv/logged/not")
+    first, second, third, fourth = [record.getMessage() for record in caplog.records if record.name == "consulops"]
+    line = rf"of {re.escape(secured.url)} \(datacenter secured\)"
+    assert re.fullmatch(rf"PUT /v1/kv/logged {line} with dc&flags: 200, 4 bytes, \d+\.\d ms", first)
+    assert re.fullmatch(rf"GET /v1/kv/logged {line} with dc&index&wait: 200, \d+ bytes, \d+\.\d ms", second)
+    assert re.fullmatch(rf"GET /v1/snapshot {line} with dc: 200, a stream, \d+\.\d ms", third)
+    assert re.fullmatch(rf"GET /v1/kv/logged/not {line} with dc: 404, 0 bytes, \d+\.\d ms", fourth)
+    assert not any(secret in caplog.text for secret in (str(secured.token), "a value", "YSB2YWx1ZQ", "4711"))
 
 
 # ------------------------------------------------------------------------------------------------------------ TLS
@@ -249,7 +271,7 @@ def test_certificate_and_key_may_be_one_file_and_the_authorities_a_directory(
     client.check_leader()
 
 
-def test_tls_server_name_is_what_the_certificate_must_be_for(
+def test_the_certificate_must_be_for_tls_server_name(
     tls_datacenter: Datacenter, authority: Authority, make_client: MakeClient, tmp_path: Path
 ) -> None:
     options = tls_options(tls_datacenter, authority, tmp_path)
@@ -258,7 +280,7 @@ def test_tls_server_name_is_what_the_certificate_must_be_for(
         make_client(**options, tls_server_name="server.other.consul").check_leader()
 
 
-def test_a_wrong_authority_is_said_with_what_helps(
+def test_an_untrusted_authority_is_reported_with_advice(
     tls_datacenter: Datacenter, authority: Authority, make_client: MakeClient, tmp_path: Path
 ) -> None:
     options = tls_options(tls_datacenter, authority, tmp_path)
@@ -270,7 +292,7 @@ def test_a_wrong_authority_is_said_with_what_helps(
     make_client(**{**options, "ca_path": None, "validate_certs": False}).check_leader()
 
 
-def test_a_missing_client_certificate_is_said(
+def test_a_missing_client_certificate_is_reported(
     tls_datacenter: Datacenter, authority: Authority, make_client: MakeClient
 ) -> None:
     client = make_client(url=tls_datacenter.servers[0].https_url, ca_path=str(authority.ca_path))
@@ -278,14 +300,14 @@ def test_a_missing_client_certificate_is_said(
         client.check_leader()
 
 
-def test_an_expired_certificate_is_said(lab: Lab, authority: Authority, make_client: MakeClient) -> None:
+def test_an_expired_certificate_is_reported(lab: Lab, authority: Authority, make_client: MakeClient) -> None:
     datacenter = lab.datacenter("late", authority=authority, certificate_days=-1)
     client = make_client(url=datacenter.servers[0].https_url, ca_path=str(authority.ca_path))
     with pytest.raises(errors.TLSFailed, match="its certificate has expired"):
         client.check_leader()
 
 
-def test_https_on_a_plain_port_and_http_on_a_tls_port_are_said(
+def test_https_on_a_plain_port_and_http_on_a_tls_port_are_reported(
     tls_datacenter: Datacenter, authority: Authority, make_client: MakeClient
 ) -> None:
     server = tls_datacenter.servers[0]

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Real snapshots, damaged at random: each is refused with a sentence or is still the same snapshot."""
+"""Real snapshots, damaged at random: each is refused with one sentence or reads as the same snapshot."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.lab.fill import fill
 
 
 class Data(bytes):
-    """Bytes that do not fill the screen when a test fails."""
+    """Bytes with a short repr, for the output of a failing test."""
 
     def __repr__(self) -> str:
         return f"<{len(self)} bytes>"
@@ -44,7 +44,7 @@ def read(data: bytes) -> Summary:
 
 
 def refused_or_same(data: bytes, original: Summary) -> None:
-    """A damaged file must never pass for another snapshot, and never raise anything but BadSnapshot."""
+    """A damaged file must never read as another snapshot, and never raise anything but BadSnapshot."""
     try:
         found = read(data)
     except BadSnapshot as error:
@@ -54,26 +54,28 @@ def refused_or_same(data: bytes, original: Summary) -> None:
 
 
 @given(position=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
-def test_a_flipped_bit_of_the_file(real: Data, position: float, bit: int) -> None:
+def test_a_flipped_bit_is_refused_or_changes_nothing(real: Data, position: float, bit: int) -> None:
     data = bytearray(real)
     data[int(position * len(data))] ^= 1 << bit
     refused_or_same(bytes(data), read(real))
 
 
 @given(position=st.floats(0, 1, exclude_max=True))
-def test_a_file_cut_short(real: Data, position: float) -> None:
+def test_a_file_that_is_cut_short_is_refused(real: Data, position: float) -> None:
     with pytest.raises(BadSnapshot, match="cut short|ends where|ends in the middle|empty"):
         read(real[: int(position * len(real))])
 
 
 @given(garbage=st.binary(min_size=1, max_size=600))
-def test_garbage_after_the_end(real: Data, garbage: bytes) -> None:
+def test_garbage_after_the_end_is_refused(real: Data, garbage: bytes) -> None:
     with pytest.raises(BadSnapshot, match="more data after the end of the gzip stream"):
         read(real + garbage)
 
 
 @given(position=st.floats(0, 1, exclude_max=True), patch=st.binary(min_size=1, max_size=12))
-def test_bytes_overwritten_inside_the_archive(real: Data, position: float, patch: bytes) -> None:
+def test_overwritten_bytes_inside_the_archive_are_refused_or_change_nothing(
+    real: Data, position: float, patch: bytes
+) -> None:
     inside = bytearray(gzip.decompress(real))
     start = int(position * len(inside))
     inside[start : start + len(patch)] = patch
@@ -107,7 +109,7 @@ def test_hostile_records_with_the_right_sums_are_refused_or_read(
 @given(cuts=st.lists(st.integers(1, 5000), min_size=1, max_size=20))
 def test_a_body_that_arrives_in_pieces_of_any_size_reads_the_same(real: Data, cuts: list[int]) -> None:
     class Pieces:
-        """A source that gives what it likes."""
+        """A source whose reads return fewer bytes than requested."""
 
         def __init__(self) -> None:
             self.left = io.BytesIO(real)

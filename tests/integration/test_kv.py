@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Keys and values against real Consul: shards, batches, limits, and what a transaction refuses."""
+"""Keys and values on real Consul: shards, batches, limits, and refused operations."""
 
 from __future__ import annotations
 
@@ -57,13 +57,15 @@ def test_values_survive_byte_for_byte(dc1: Datacenter, make_client: MakeClient) 
     assert [found[key].flags for key in values] == list(range(len(values)))
 
 
-def test_nothing_below_a_prefix_is_no_shard(dc1: Datacenter, make_client: MakeClient) -> None:
+def test_a_prefix_without_keys_has_no_shards(dc1: Datacenter, make_client: MakeClient) -> None:
     client = make_client(dc1)
     assert list(kv.read_shards(client, "nothing/here/")) == []
     assert kv.read_shard(client, "nothing/here/").entries == ()
 
 
-def test_the_transaction_limit_is_found_by_asking(dc1: Datacenter, shared_lab: object, make_client: MakeClient) -> None:
+def test_the_transaction_limit_is_learned_from_a_refusal(
+    dc1: Datacenter, shared_lab: object, make_client: MakeClient
+) -> None:
     writer = txn.Writer(make_client(dc1))
     committed = writer.commit([Operation("set", f"probe/{number:04d}", b"v") for number in range(300)])
     limit = 64 if consul_version(dc1.servers[0].binary) < (1, 14) else 128
@@ -92,7 +94,7 @@ def test_several_threads_may_write_with_one_writer(dc1: Datacenter, make_client:
     assert writer.max_ops == (64 if consul_version(dc1.servers[0].binary) < (1, 14) else 128)
 
 
-def test_what_two_reads_hold_is_decoded_once_and_what_they_do_not_is_not_mixed_up(
+def test_values_that_two_reads_share_are_decoded_once_and_others_are_not_mixed_up(
     dc1: Datacenter, make_client: MakeClient
 ) -> None:
     for key, value in {
@@ -118,7 +120,7 @@ def test_batches_stay_under_the_byte_limit(dc1: Datacenter, make_client: MakeCli
     assert committed.applied == 8 and committed.refused == ()
 
 
-def test_a_value_that_is_too_large_is_refused_alone(dc1: Datacenter, make_client: MakeClient) -> None:
+def test_only_the_value_that_is_too_large_is_refused(dc1: Datacenter, make_client: MakeClient) -> None:
     operations = [
         Operation("set", "mixed/a", b"1"),
         Operation("set", "mixed/huge", b"x" * (VALUE_BYTES + 1)),
