@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The connection options as an ``argument_spec``: what every module, command and agent takes to reach Consul.
+"""The connection options of every module, command and agent, as an ``argument_spec``.
 
-The doc fragment ``connection`` describes them; endpoint.py gives them their meaning.
+The doc fragment ``connection`` documents them; endpoint.py checks them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Spec = dict[str, dict[str, t.Any]]
 
 
 def connection_spec() -> Spec:
-    """Return the spec of the connection options; the doc fragment ``connection`` describes them."""
+    """Return the spec of the connection options."""
     return {
         "url": {"type": "str"},
         "datacenter": {"type": "str"},
@@ -39,7 +39,7 @@ ONE_TOKEN = ("token", "token_file")
 
 
 def side_spec(**more: t.Any) -> dict[str, t.Any]:
-    """Return the spec of one of several connections; what it does not say, the connection options at top level do."""
+    """Return the spec of one of several connections; options that it does not set default to those at top level."""
     spec = connection_spec()
     spec["timeout"] = {"type": "float"}
     return {"options": spec, "mutually_exclusive": [ONE_TOKEN], **(more or {"type": "dict", "default": {}})}

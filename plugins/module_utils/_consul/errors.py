@@ -4,7 +4,7 @@
 
 """Typed errors: what went wrong with an option, a library, a file or an exchange with Consul.
 
-Each is one readable sentence (``str(error)``) that is printed as it is. No error text ever contains a token,
+Each is one readable sentence (``str(error)``) that is printed unchanged. No error text ever contains a token,
 a password or the value of a key.
 """
 
@@ -37,7 +37,7 @@ class MissingLibrary(Error):
 
 
 class UnsupportedLibrary(Error):
-    """The installed client library would send requests by another way than this collection's client."""
+    """The installed client library would send requests through another connection than this collection's."""
 
     def __init__(self, installed: str) -> None:
         super().__init__(
@@ -92,7 +92,7 @@ class NoLeader(ConsulError):
 
 
 class UnknownDatacenter(ConsulError):
-    """The agent knows no path to the datacenter asked for."""
+    """The agent knows no path to the requested datacenter."""
 
 
 class PermissionDenied(ConsulError):

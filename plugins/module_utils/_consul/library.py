@@ -86,9 +86,9 @@ def _wait_s(query: t.Mapping[str, t.Any]) -> float:
 
 
 class Library(LibraryConsul):
-    """The library's client; every request goes through the given client, whatever the environment says.
+    """The library's client; every request goes through the given client, and the environment has no influence.
 
-    Raises UnsupportedLibrary when the installed library would send requests by another way.
+    Raises UnsupportedLibrary when the installed library would send requests through another connection.
     """
 
     def __init__(self, client: Client) -> None:
@@ -106,7 +106,7 @@ class Library(LibraryConsul):
         return self._transport
 
     def connect(self, *_args: t.Any, **_kwargs: t.Any) -> _Transport:
-        """Called by python-consul; in the other two an attribute of this name, for Connect, takes its place."""
+        """Called by python-consul; in the other two, an attribute of the same name, for Consul Connect, replaces it."""
         return self._transport
 
 
@@ -122,7 +122,7 @@ class _EmptyEnvironment:
 
 def _without_environment(function: t.Any) -> t.Any:
     """Return a copy of a function that sees an empty environment; neither the environment nor the library is changed."""
-    if not isinstance(function, types.FunctionType):  # there is no library; Client says so before it comes to this
+    if not isinstance(function, types.FunctionType):  # no library is installed: Client raises MissingLibrary first
         return function
     copy = types.FunctionType(
         function.__code__,
@@ -135,5 +135,5 @@ def _without_environment(function: t.Any) -> t.Any:
     return copy
 
 
-# The library prefers CONSUL_* to its arguments and fails on forms of CONSUL_HTTP_ADDR that Consul's own tools take.
+# The library prefers CONSUL_* to its arguments, and fails on forms of CONSUL_HTTP_ADDR that Consul's own tools accept.
 _initialize = _without_environment(LibraryBase.__init__)
