@@ -93,10 +93,12 @@ class Library(LibraryConsul):
 
     def __init__(self, client: Client) -> None:
         self._transport = _Transport(client)
-        _initialize(self, host="127.0.0.1", port=8500)
-        if getattr(self, "http", None) is not self._transport or any(
-            getattr(self, name, None) is None for name in ("agent", "kv", "session")
-        ):
+        try:
+            _initialize(self, host="127.0.0.1", port=8500)
+        except (LibraryError, AttributeError, LookupError, TypeError, ValueError):
+            raise errors.UnsupportedLibrary(installed_library()) from None
+        parts = [getattr(self, name, None) for name in ("agent", "kv", "session")]
+        if getattr(self, "http", None) is not self._transport or None in parts:
             raise errors.UnsupportedLibrary(installed_library())
         # The session sends the token as a header; the library would put it into the address.
         self.token = None
