@@ -27,7 +27,7 @@ def run(task: Task) -> None:
     # Ansible masks secrets that were given as options; secrets from files and variables must be masked as well.
     call = Call(module.params, module.check_mode, module.warn, module.no_log_values.update)
     try:
-        result = task.work(call)
+        result = task.run(call)
     except errors.MissingLibrary as error:
         module.fail_json(msg=missing_required_lib(error.library), exception=error.import_error)
     except errors.Error as error:

@@ -1,7 +1,8 @@
 # Copyright (c) 2026, the consulops.failover founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Agents of the lease alone, as hosts run them, against real Consul: who is active, what is told, and what never ends it."""
+
+"""The demonstration agent, run from the bundle against a real Consul: lease, reload, registration, endpoint and faults."""
 
 from __future__ import annotations
 
@@ -28,11 +29,11 @@ QUICK = {"interval": "50ms"}
 
 
 class Agents:
-    """Starts agents of one datacenter, each with an address of its own."""
+    """Starts agents, each with its own loopback address."""
 
     def __init__(self, lab: Lab, bundle: Path, directory: Path) -> None:
         self._lab, self._bundle, self._directory = lab, bundle, directory
-        self.made: list[AgentProcess] = []
+        self.started: list[AgentProcess] = []
 
     def start(self, at: Datacenter, token: str | None = None, *, clock: bool = False, **config: t.Any) -> AgentProcess:
         settings = {
@@ -40,13 +41,13 @@ class Agents:
             "connection": {"url": at.url},
             "options": QUICK,
             "lease": {"lock_delay": "1s"},
-            "service": {"name": f"agent-{len(self.made)}"},
+            "service": {"name": f"agent-{len(self.started)}"},
             "back_off": {"first": "100ms", "longest": "500ms"},
             **config,
         }
-        directory = self._directory / f"agent{len(self.made)}"
+        directory = self._directory / f"agent{len(self.started)}"
         agent = AgentProcess(self._bundle, directory, self._lab.address(), settings, token, clock=clock)
-        self.made.append(agent)
+        self.started.append(agent)
         return agent
 
     def settings(self, at: Datacenter, **config: t.Any) -> dict[str, t.Any]:
@@ -55,13 +56,13 @@ class Agents:
 
 @pytest.fixture
 def agents(lab: Lab, bundle: Path, tmp_path: Path) -> t.Iterator[Agents]:
-    found = Agents(lab, bundle, tmp_path / "agents")
-    yield found
-    for agent in found.made:
+    agents = Agents(lab, bundle, tmp_path / "agents")
+    yield agents
+    for agent in agents.started:
         agent.stop()
 
 
-def test_one_of_two_is_active_and_hands_over_when_it_is_stopped(lab: Lab, agents: Agents) -> None:
+def test_one_of_two_is_active_and_releases_the_lease_when_it_is_stopped(lab: Lab, agents: Agents) -> None:
     datacenter = lab.datacenter()
     first = agents.start(datacenter)
     first.wait("active")
@@ -75,7 +76,7 @@ def test_one_of_two_is_active_and_hands_over_when_it_is_stopped(lab: Lab, agents
     eventually(lambda: len(writers_in_turn(journal.sessions())) == 2, what="the second writes")
 
 
-def test_a_lease_that_is_taken_away_is_noticed_and_never_written_under(lab: Lab, agents: Agents) -> None:
+def test_after_a_lease_is_lost_nothing_more_is_written_with_it(lab: Lab, agents: Agents) -> None:
     datacenter = lab.datacenter()
     first = agents.start(datacenter)
     first.wait("active")
@@ -86,12 +87,12 @@ def test_a_lease_that_is_taken_away_is_noticed_and_never_written_under(lab: Lab,
     for _turn in range(3):
         before = len(writers_in_turn(journal.sessions()))
         datacenter.put(f"/v1/session/destroy/{journal.sessions()[-1]}")
-        eventually(lambda before=before: len(writers_in_turn(journal.sessions())) > before, what="another term")
+        eventually(lambda before=before: len(writers_in_turn(journal.sessions())) > before, what="another lease term")
     states = {agent.status()["state"] for agent in (first, second)}
     assert states == {"active", "standby"}
 
 
-def test_a_frozen_agent_comes_back_and_finds_itself_replaced(lab: Lab, agents: Agents) -> None:
+def test_a_frozen_agent_is_replaced_and_becomes_standby_when_it_continues(lab: Lab, agents: Agents) -> None:
     datacenter = lab.datacenter()
     first = agents.start(datacenter)
     first.wait("active")
@@ -108,14 +109,14 @@ def test_a_frozen_agent_comes_back_and_finds_itself_replaced(lab: Lab, agents: A
     eventually(lambda: len(writers_in_turn(journal.sessions())) == 2, what="the second writes")
 
 
-def test_a_consul_that_goes_away_and_comes_back_ends_nothing(lab: Lab, agents: Agents) -> None:
+def test_an_agent_survives_an_outage_of_consul(lab: Lab, agents: Agents) -> None:
     datacenter = lab.datacenter()
     agent = agents.start(datacenter)
     agent.wait("active")
     datacenter.servers[0].stop()
-    # A question that was under way ends otherwise; those after it say this.
+    # The request in flight fails with another message; later ones fail with this one.
     advice = "Is the Consul agent running there?"
-    eventually(lambda: advice in agent.status()["problem"], what="a problem is seen")
+    eventually(lambda: advice in agent.status()["problem"], what="the problem is reported")
     answer = requests.get(f"{agent.url}/healthz", timeout=5)
     assert answer.status_code == 503 and advice in answer.text
     datacenter.servers[0].start()
@@ -124,7 +125,7 @@ def test_a_consul_that_goes_away_and_comes_back_ends_nothing(lab: Lab, agents: A
     assert agent.process.poll() is None
 
 
-def test_a_wall_clock_that_jumps_moves_no_lease(lab: Lab, agents: Agents) -> None:
+def test_a_jump_of_the_wall_clock_does_not_affect_the_lease(lab: Lab, agents: Agents) -> None:
     datacenter = lab.datacenter()
     active, standby = (agents.start(datacenter, clock=True) for _number in range(2))
     eventually(
@@ -136,18 +137,18 @@ def test_a_wall_clock_that_jumps_moves_no_lease(lab: Lab, agents: Agents) -> Non
     for seconds in (86400.0, -86400.0, 30 * 365 * 86400.0, 25.0, 0.0):
         for agent in (active, standby):
             agent.set_clock(seconds)
-        shown = eventually(
+        has_jumped = eventually(
             lambda seconds=seconds: abs(_moment(active.status()["last_success"]) - time.time() - seconds) < 60,
-            what="the clock of the process is another one",
+            what="the process uses the new time",
         )
-        assert shown
+        assert has_jumped
         before = len(journal.sessions())
-        eventually(lambda before=before: len(journal.sessions()) >= before + 10, what="it goes on writing")
+        eventually(lambda before=before: len(journal.sessions()) >= before + 10, what="it continues to write")
     assert len(writers_in_turn(journal.sessions())) == 1
     for agent in (active, standby):
         assert agent.status()["failures"] == 0 and agent.process.poll() is None
         assert requests.get(f"{agent.url}/healthz", timeout=5).status_code == 200
-    assert active.status()["terms"] == 1
+    assert active.status()["lease_terms"] == 1
     assert active.stop() < 2
     standby.wait("active", within_s=3)
 
@@ -161,12 +162,14 @@ def test_an_agent_that_starts_before_consul_waits_for_it(lab: Lab, agents: Agent
     datacenter.servers[0].stop()
     agent = agents.start(datacenter)
     agent.wait("failing")
-    assert "READY=1" in eventually(lambda: agent.hear() if "READY=1" in agent.hear() else None, what="systemd is told")
+    assert "READY=1" in eventually(
+        lambda: agent.notifications() if "READY=1" in agent.notifications() else None, what="systemd is notified"
+    )
     datacenter.servers[0].start()
     agent.wait("active")
 
 
-def test_the_end_comes_at_once_also_when_consul_hangs(lab: Lab, agents: Agents) -> None:
+def test_a_stop_takes_less_than_two_seconds_while_consul_hangs(lab: Lab, agents: Agents) -> None:
     datacenter = lab.datacenter()
     active = agents.start(datacenter)
     active.wait("active")
@@ -178,7 +181,7 @@ def test_the_end_comes_at_once_also_when_consul_hangs(lab: Lab, agents: Agents) 
     writers_in_turn(Journal(datacenter).sessions())
 
 
-def test_a_token_that_is_revoked_and_given_back(lab: Lab, agents: Agents) -> None:
+def test_an_agent_survives_a_revoked_token_and_works_again_with_a_restored_one(lab: Lab, agents: Agents) -> None:
     datacenter = lab.datacenter(acl=True)
     rules = 'key_prefix "consulops/" { policy = "write" } session_prefix "" { policy = "write" } '
     token = new_token(datacenter, rules + 'service "agent-0" { policy = "write" }')
@@ -191,7 +194,7 @@ def test_a_token_that_is_revoked_and_given_back(lab: Lab, agents: Agents) -> Non
     agent.wait("active")
     assert token not in agent.log() and token not in requests.get(f"{agent.url}/", timeout=5).text
     datacenter.request("DELETE", f"/v1/acl/token/{body['AccessorID']}")
-    problem = eventually(lambda: agent.status()["problem"], what="the denial is seen")
+    problem = eventually(lambda: agent.status()["problem"], what="the denial is reported")
     assert "403" in problem or "ACL not found" in problem or "denied" in problem
     agent.wait("failing")
     known = {name: body[name] for name in ("AccessorID", "SecretID", "Policies", "Description")}
@@ -200,7 +203,7 @@ def test_a_token_that_is_revoked_and_given_back(lab: Lab, agents: Agents) -> Non
     assert agent.process.poll() is None
 
 
-def test_one_that_can_only_fail_lets_another_try(lab: Lab, agents: Agents) -> None:
+def test_an_active_agent_that_only_fails_gives_up_the_lease(lab: Lab, agents: Agents) -> None:
     datacenter = lab.datacenter(acl=True)
     lease = 'key "consulops/agents/demonstration/lease" { policy = "write" } session_prefix "" { policy = "write" } '
     services = 'service_prefix "agent-" { policy = "write" }'
@@ -208,21 +211,21 @@ def test_one_that_can_only_fail_lets_another_try(lab: Lab, agents: Agents) -> No
     eventually(lambda: "Permission denied" in narrow.status()["problem"], what="it holds the lease and may not write")
     able = agents.start(datacenter, datacenter.token)
     able.wait("active")
-    assert "handing the lease over after 5 failures in a row" in narrow.log()
+    assert "giving up the lease after 5 failures in a row" in narrow.log()
     assert len(writers_in_turn(Journal(datacenter).sessions())) <= 1
 
 
-def test_a_configuration_is_taken_over_only_when_it_is_right(lab: Lab, agents: Agents) -> None:
+def test_only_a_valid_configuration_is_reloaded(lab: Lab, agents: Agents) -> None:
     datacenter = lab.datacenter()
     agent = agents.start(datacenter)
     agent.wait("active")
     agent.configure({**agents.settings(datacenter), "leese": {}})
     agent.reload()
-    eventually(lambda: "Did you mean lease?" in agent.log(), what="the mistake is named")
+    eventually(lambda: "Did you mean lease?" in agent.log(), what="the mistake is logged")
     assert agent.status()["reloads"] == 0 and agent.status()["state"] == "active"
     agent.configure('{"agent": ')
     agent.reload()
-    eventually(lambda: "line 1, column" in agent.log(), what="the second mistake is named")
+    eventually(lambda: "line 1, column" in agent.log(), what="the second mistake is logged")
     address = agents._lab.address()
     listen = {"address": address, "port": 9181}
     agent.configure(agents.settings(datacenter, endpoint=listen, lease={"key": "other/lease"}))
@@ -234,8 +237,8 @@ def test_a_configuration_is_taken_over_only_when_it_is_right(lab: Lab, agents: A
     assert datacenter.request("GET", "/v1/kv/consulops/agents/demonstration/lease").json()[0].get("Session") is None
 
 
-def test_a_loop_that_comes_back_after_it_was_replaced_is_not_heard(lab: Lab, agents: Agents) -> None:
-    """Its Consul hangs, a person corrects the address and reloads; much later the old question times out."""
+def test_a_replaced_run_loop_whose_request_times_out_later_is_ignored(lab: Lab, agents: Agents) -> None:
+    """Consul hangs, the user corrects the address and reloads; later the request of the old run loop times out."""
     datacenter = lab.datacenter()
     with Proxy(datacenter.url, f"{lab.network}.250", fault="hang", path="/v1/", method="PUT") as hung:
         agent = agents.start(datacenter, connection={"url": hung.url, "timeout": 2})
@@ -244,16 +247,16 @@ def test_a_loop_that_comes_back_after_it_was_replaced_is_not_heard(lab: Lab, age
         agent.reload()
         cycles = agent.wait("active")["cycles"]
         failures = agent.status()["failures"]
-        # The answer that does not come is given up after its timeout, and then some.
+        # Longer than the timeout of the old request.
         until = time.monotonic() + 4
         while time.monotonic() < until:
-            found = agent.status()
-            assert (found["state"], found["lease"]["held"], found["problem"]) == ("active", True, ""), found
-            assert found["failures"] == failures
+            status = agent.status()
+            assert (status["state"], status["lease"]["held"], status["problem"]) == ("active", True, ""), status
+            assert status["failures"] == failures
         assert agent.status()["cycles"] > cycles and agent.status()["lease"]["fence"] > 0
 
 
-def test_reload_and_stop_at_once_ends_in_time_also_when_consul_hangs(lab: Lab, agents: Agents) -> None:
+def test_a_stop_right_after_a_reload_takes_less_than_two_seconds_while_consul_hangs(lab: Lab, agents: Agents) -> None:
     datacenter = lab.datacenter()
     with Proxy(datacenter.url, f"{lab.network}.250", method="PUT", path="/v1/") as hung:
         agent = agents.start(datacenter, connection={"url": hung.url})
@@ -261,67 +264,69 @@ def test_reload_and_stop_at_once_ends_in_time_also_when_consul_hangs(lab: Lab, a
         hung.fault = "hang"
         agent.configure(agents.settings(datacenter, connection={"url": hung.url}, log_level="debug"))
         agent.reload()
-        eventually(lambda: "taking the configuration over" in agent.log(), what="it reloads")
+        eventually(lambda: "reloading the configuration" in agent.log(), what="it reloads")
         assert agent.stop() < 2 and agent.process.returncode == 0
 
 
-def test_a_lease_key_that_somebody_wrote_to_is_free_again_at_once(lab: Lab, agents: Agents) -> None:
+def test_a_lease_whose_key_was_overwritten_is_acquired_again_before_the_ttl(lab: Lab, agents: Agents) -> None:
     datacenter = lab.datacenter()
     agent = agents.start(datacenter, lease={"lock_delay": "1s"})
     fence = agent.wait("active")["lease"]["fence"]
     datacenter.put("/v1/kv/consulops/agents/demonstration/lease", "mine")
-    eventually(lambda: agent.status()["lease"]["fence"] > fence, 15, "it has taken the lease again")
+    eventually(lambda: agent.status()["lease"]["fence"] > fence, 15, "it has acquired the lease again")
     assert len(writers_in_turn(Journal(datacenter).sessions())) <= 2
 
 
-def test_two_agents_of_a_host_may_show_as_one_service(lab: Lab, agents: Agents) -> None:
+def test_two_agents_of_a_host_can_share_a_service_name(lab: Lab, agents: Agents) -> None:
     datacenter = lab.datacenter()
     for name in ("one", "two"):
         agents.start(datacenter, name=name, service={"name": "both"}).wait("active")
     eventually(lambda: len(datacenter.get("/v1/health/service/both?passing")) == 2, what="both are in the catalogue")
 
 
-def test_another_consul_is_told_and_the_old_one_is_told_goodbye(lab: Lab, agents: Agents) -> None:
+def test_a_reload_with_another_consul_moves_the_registration(lab: Lab, agents: Agents) -> None:
     one, two = lab.datacenter("one"), lab.datacenter("two")
     agent = agents.start(one, service={"name": "mover"})
     agent.wait("active")
-    eventually(lambda: one.get("/v1/health/service/mover?passing"), what="the first knows it")
+    eventually(lambda: one.get("/v1/health/service/mover?passing"), what="the first has the service")
     agent.configure(agents.settings(two, service={"name": "mover"}))
     agent.reload()
-    eventually(lambda: two.get("/v1/health/service/mover?passing"), what="the second knows it")
-    eventually(lambda: one.get("/v1/health/service/mover") == [], what="the first has forgotten it")
+    eventually(lambda: two.get("/v1/health/service/mover?passing"), what="the second has the service")
+    eventually(lambda: one.get("/v1/health/service/mover") == [], what="it is deregistered from the first")
 
 
-ODD = ['"x"', "[null]", "5", '{"ID":null}', "[" * 3000 + "]" * 3000, '[{"Key":5}]']
+UNEXPECTED_BODIES = ['"x"', "[null]", "5", '{"ID":null}', "[" * 3000 + "]" * 3000, '[{"Key":5}]']
 
 
 @pytest.mark.parametrize(
     ("method", "path"),
     [("GET", "/v1/kv/"), ("PUT", "/v1/kv/"), ("PUT", "/v1/session/create"), ("PUT", "/v1/txn")],
 )
-def test_answers_that_nobody_expects_end_nothing(lab: Lab, agents: Agents, method: str, path: str) -> None:
+def test_unexpected_responses_do_not_end_an_agent(lab: Lab, agents: Agents, method: str, path: str) -> None:
     datacenter = lab.datacenter()
-    with Proxy(datacenter.url, f"{lab.network}.250", path=path, method=method) as odd:
+    with Proxy(datacenter.url, f"{lab.network}.250", path=path, method=method) as proxy:
         back_off = {"first": "50ms", "longest": "100ms"}
-        agent = agents.start(datacenter, connection={"url": odd.url}, step_down_after_failures=1000, back_off=back_off)
+        agent = agents.start(
+            datacenter, connection={"url": proxy.url}, step_down_after_failures=1000, back_off=back_off
+        )
         agent.wait("active")
-        for body in ODD:
-            odd.body, odd.fault = body, "json"
-            seen = len(odd.requests)
-            eventually(lambda seen=seen: len(odd.requests) > seen + 2, 60, f"it goes on asking after {body[:20]}")
+        for body in UNEXPECTED_BODIES:
+            proxy.body, proxy.fault = body, "json"
+            sent = len(proxy.requests)
+            eventually(lambda sent=sent: len(proxy.requests) > sent + 2, 60, f"it continues after the body {body[:20]}")
             assert agent.process.poll() is None, agent.log()
-        odd.fault = ""
+        proxy.fault = ""
         agent.wait("active", 60)
     assert "Traceback" not in agent.log()
 
 
-def test_clients_that_hang_on_or_go_away_do_no_harm(lab: Lab, agents: Agents) -> None:
+def test_idle_and_vanished_clients_do_not_block_the_endpoint(lab: Lab, agents: Agents) -> None:
     agent = agents.start(lab.datacenter())
     agent.wait("active")
     host, port = agent.url.removeprefix("http://").split(":")
     idle = [socket.create_connection((host, int(port)), 5) for _client in range(100)]
     for one in idle:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing it resets it
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close() sends a reset
         with contextlib.suppress(OSError):
             one.sendall(b"GET /status HT")
     threads = int(
@@ -334,12 +339,12 @@ def test_clients_that_hang_on_or_go_away_do_no_harm(lab: Lab, agents: Agents) ->
     assert "Traceback" not in agent.log() and "Exception" not in agent.log()
 
 
-def test_systemd_hears_of_everything(lab: Lab, agents: Agents) -> None:
+def test_systemd_is_notified_of_readiness_watchdog_and_status(lab: Lab, agents: Agents) -> None:
     agent = agents.start(lab.datacenter())
     agent.wait("active")
-    eventually(lambda: "READY=1" in agent.hear(), what="ready")
-    eventually(lambda: agent.hear().count("WATCHDOG=1") >= 3, what="the watchdog is fed")
-    assert any(line.startswith("STATUS=active: wrote entry") for line in agent.hear())
+    eventually(lambda: "READY=1" in agent.notifications(), what="ready")
+    eventually(lambda: agent.notifications().count("WATCHDOG=1") >= 3, what="the watchdog is fed")
+    assert any(line.startswith("STATUS=active: wrote entry") for line in agent.notifications())
     agent.stop()
     assert agent.process.returncode == 0
 
@@ -361,7 +366,7 @@ def test_a_taken_port_is_named(lab: Lab, agents: Agents, bundle: Path, tmp_path:
     assert "port 9180: Address already in use. Give endpoint.port another number" in done.stderr
 
 
-def test_the_catalogue_shows_the_agent_and_is_told_again_what_it_forgot(lab: Lab, agents: Agents) -> None:
+def test_the_catalog_has_the_agent_again_after_it_was_deregistered(lab: Lab, agents: Agents) -> None:
     datacenter = lab.datacenter()
     agent = agents.start(datacenter, service={"name": "watcher", "tags": ["mine"], "check_ttl": "3s"})
     agent.wait("active")
@@ -381,7 +386,7 @@ def test_the_catalogue_shows_the_agent_and_is_told_again_what_it_forgot(lab: Lab
     assert datacenter.get("/v1/health/service/watcher") == []
 
 
-def test_the_pages_of_the_endpoint(lab: Lab, agents: Agents) -> None:
+def test_the_endpoint_serves_its_pages_and_nothing_else(lab: Lab, agents: Agents) -> None:
     agent = agents.start(lab.datacenter())
     agent.wait("active")
     page = requests.get(agent.url, timeout=5)

@@ -1,7 +1,8 @@
 # Copyright (c) 2026, the consulops.failover founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The task consulops_bundle as plays run it: what it installs, says, shows and refuses."""
+
+"""The task consulops_bundle in plays: what it installs, returns, shows as a difference and refuses."""
 
 from __future__ import annotations
 
@@ -33,19 +34,19 @@ def task(tmp_path: Path) -> t.Callable[..., dict[str, t.Any]]:
 
 def test_the_second_run_is_ok_and_the_file_runs(task: t.Callable[..., dict[str, t.Any]], tmp_path: Path) -> None:
     path = tmp_path / "consulops.pyz"
-    would = task("--check")
-    assert would["changed"] and not path.exists()
+    predicted = task("--check")
+    assert predicted["changed"] and not path.exists()
     first = task()
     assert first["changed"] and not first["failed"]
     assert first["bundle"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    said = subprocess.run([path, "--version"], env=bare(), stdout=subprocess.PIPE, text=True, check=True)
-    assert said.stdout == f"consulops {first['bundle']['version']}\n"
+    version = subprocess.run([path, "--version"], env=bare(), stdout=subprocess.PIPE, text=True, check=True)
+    assert version.stdout == f"consulops {first['bundle']['version']}\n"
     inode = path.stat().st_ino
     assert not task()["changed"] and path.stat().st_ino == inode
     assert not task("--check")["changed"]
 
 
-def test_another_bundle_replaces_the_file_whole_and_the_diff_is_one_of_contents(tmp_path: Path) -> None:
+def test_another_bundle_replaces_the_file_atomically_and_the_diff_compares_manifests(tmp_path: Path) -> None:
     path = tmp_path / "consulops.pyz"
 
     def install(interpreter: str) -> str:
@@ -58,7 +59,7 @@ def test_another_bundle_replaces_the_file_whole_and_the_diff_is_one_of_contents(
     first = install(sys.executable)
     assert "+requests 2.32.5\n" in first and "PK" not in first
     before = path.read_bytes()
-    os.link(path, tmp_path / "open")  # whoever runs the old file keeps it
+    os.link(path, tmp_path / "open")  # a process that runs the old file keeps it
     second = install(os.path.realpath(sys.executable))
     assert (tmp_path / "open").read_bytes() == before != path.read_bytes()
     changed = [
@@ -69,21 +70,21 @@ def test_another_bundle_replaces_the_file_whole_and_the_diff_is_one_of_contents(
     assert "+++" not in install(os.path.realpath(sys.executable))
 
 
-def test_check_mode_works_before_the_directory_is_there(
-    task: t.Callable[..., dict[str, t.Any]], tmp_path: Path
-) -> None:
+def test_check_mode_works_without_the_directory(task: t.Callable[..., dict[str, t.Any]], tmp_path: Path) -> None:
     missing = tmp_path / "not" / "yet" / "consulops.pyz"
     assert task("--check", "--diff", dest=missing)["changed"]
     real = task(dest=missing)
     assert real["failed"] and "does not exist" in real["msg"]
 
 
-def test_a_host_that_cannot_run_it_keeps_what_it_has(task: t.Callable[..., dict[str, t.Any]], tmp_path: Path) -> None:
+def test_a_host_that_cannot_run_the_new_bundle_keeps_its_file(
+    task: t.Callable[..., dict[str, t.Any]], tmp_path: Path
+) -> None:
     path = tmp_path / "consulops.pyz"
-    path.write_text("what was there")
+    path.write_text("the old file")
     refused = task(interpreter="/bin/false")
     assert refused["failed"] and "the host cannot run the bundle with /bin/false" in refused["msg"]
-    assert path.read_text() == "what was there"
+    assert path.read_text() == "the old file"
 
 
 @pytest.mark.parametrize(
@@ -94,17 +95,17 @@ def test_a_host_that_cannot_run_it_keeps_what_it_has(task: t.Callable[..., dict[
         ({"backup": "perhaps"}, "backup"),
     ],
 )
-def test_wrong_options_get_a_sentence(
+def test_invalid_options_are_refused_with_a_sentence(
     task: t.Callable[..., dict[str, t.Any]], options: dict[str, t.Any], sentence: str
 ) -> None:
     done = task(**options)
     assert done["failed"] and sentence in done["msg"]
 
 
-def test_modules_take_their_libraries_from_the_bundle(
+def test_modules_import_their_libraries_from_the_bundle(
     task: t.Callable[..., dict[str, t.Any]], dc1: Datacenter, tmp_path: Path
 ) -> None:
-    """The interpreter has no library at all, as on a host: the bundle is what PYTHONPATH names."""
+    """The interpreter has no libraries, like that of a host; PYTHONPATH names the bundle."""
     bundle = tmp_path / "consulops.pyz"
     task()
     venv.create(tmp_path / "bare", with_pip=False)

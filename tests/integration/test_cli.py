@@ -1,7 +1,8 @@
 # Copyright (c) 2026, the consulops.failover founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The consulops command, from the very file that hosts get: what the modules do, as tables, as JSON, and as exit codes."""
+
+"""The command consulops, run from the bundle that hosts get: its tables, JSON and exit codes."""
 
 from __future__ import annotations
 
@@ -39,8 +40,8 @@ def run(bundle: Path) -> Run:
 
 
 def as_json(done: subprocess.CompletedProcess[str]) -> dict[str, t.Any]:
-    found: dict[str, t.Any] = json.loads(done.stdout)
-    return found
+    result: dict[str, t.Any] = json.loads(done.stdout)
+    return result
 
 
 def test_snapshots_are_saved_listed_inspected_and_compared(dc1: Datacenter, run: Run, tmp_path: Path) -> None:
@@ -62,12 +63,12 @@ def test_snapshots_are_saved_listed_inspected_and_compared(dc1: Datacenter, run:
     assert again.stdout.startswith("not saved: ") and len(list(tmp_path.glob("*.snap"))) == 1
 
 
-def test_json_is_the_modules_result(dc1: Datacenter, run: Run, tmp_path: Path) -> None:
+def test_the_json_is_the_result_of_the_module(dc1: Datacenter, run: Run, tmp_path: Path) -> None:
     path = tmp_path / "one.snap"
     by_command = as_json(run("snapshot", "save", path, "--json", at=dc1))
     by_module = run_module("consul_snapshot", path=tmp_path / "two.snap", url=dc1.url)
-    of_files = {"invocation", "owner", "group", "uid", "gid", "mode", "size", "state"}  # which Ansible adds itself
-    assert set(by_module) - of_files == set(by_command)
+    of_ansible = {"invocation", "owner", "group", "uid", "gid", "mode", "size", "state"}  # added by Ansible for a file
+    assert set(by_module) - of_ansible == set(by_command)
     assert set(by_module["snapshot"]) == set(by_command["snapshot"])
     by_command = as_json(run("snapshot", "inspect", path, "--json"))
     by_module = run_module("consul_snapshot_info", path=path)
@@ -75,27 +76,27 @@ def test_json_is_the_modules_result(dc1: Datacenter, run: Run, tmp_path: Path) -
     assert by_command == by_module
 
 
-def test_a_restore_needs_a_yes(lab: Lab, run: Run, tmp_path: Path) -> None:
+def test_a_restore_needs_confirmation(lab: Lab, run: Run, tmp_path: Path) -> None:
     datacenter = lab.datacenter()
     fill(datacenter, keys=20)
     path = tmp_path / "one.snap"
     assert run("snapshot", "save", path, at=datacenter).returncode == 0
     (tmp_path / "safety").mkdir()
     safety = ("--safety-path", tmp_path / "safety")
-    kept = run("snapshot", "restore", path, *safety, at=datacenter)
-    assert kept.returncode == 2 and "look with --check, then give --yes" in kept.stderr
+    refused = run("snapshot", "restore", path, *safety, at=datacenter)
+    assert refused.returncode == 2 and "review with --check, then give --yes" in refused.stderr
     keys.write(datacenter, {"app/damage": "1"})
     planned = run("snapshot", "restore", path, "--check", *safety, at=datacenter)
     assert planned.returncode == 0 and "KV" in planned.stdout and "app/damage" in keys.read(datacenter)
     restored = run("snapshot", "restore", path, "--yes", *safety, at=datacenter)
     assert restored.returncode == 0, restored.stderr
-    assert "verified: the state is the snapshot's" in restored.stdout and "app/damage" not in keys.read(datacenter)
+    assert "verified: the state equals the snapshot" in restored.stdout and "app/damage" not in keys.read(datacenter)
     again = run("snapshot", "restore", path, "--yes", *safety, at=datacenter)
     assert again.returncode == 0 and "verified" not in again.stdout
 
 
 def at_a_terminal(bundle: Path, datacenter: Datacenter, typed: str, *arguments: object) -> tuple[int, str]:
-    """Run a command with somebody at the terminal who types one line; return how it ended and what was on the screen."""
+    """Run a command at a terminal, type one line, and return the exit code and the text on the screen."""
     controller, terminal = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-I", str(bundle), *map(str, arguments)],
@@ -111,9 +112,9 @@ def at_a_terminal(bundle: Path, datacenter: Datacenter, typed: str, *arguments: 
         while True:
             try:
                 screen += os.read(controller, 4096).decode()
-            except OSError:  # Linux says so when nobody holds the other end any more
+            except OSError:  # on Linux: the last process has closed the terminal
                 return process.wait(30), screen
-            if screen.endswith("to go on: "):
+            if screen.endswith("to continue: "):
                 os.write(controller, f"{typed}\n".encode())
     finally:
         process.kill()
@@ -121,7 +122,9 @@ def at_a_terminal(bundle: Path, datacenter: Datacenter, typed: str, *arguments: 
         os.close(controller)
 
 
-def test_a_person_at_the_terminal_types_the_datacenters_name(lab: Lab, run: Run, bundle: Path, tmp_path: Path) -> None:
+def test_a_restore_is_confirmed_by_typing_the_datacenters_name(
+    lab: Lab, run: Run, bundle: Path, tmp_path: Path
+) -> None:
     datacenter = lab.datacenter()
     keys.write(datacenter, {"app/a": "1"})
     path = tmp_path / "one.snap"
@@ -131,7 +134,7 @@ def test_a_person_at_the_terminal_types_the_datacenters_name(lab: Lab, run: Run,
     safety.mkdir()
     command = ("snapshot", "restore", path, "--safety-path", safety)
     code, screen = at_a_terminal(bundle, datacenter, "yes", *command)
-    assert code == 3 and "the restore was not confirmed. Nothing was changed." in screen
+    assert code == 3 and "the restore was not confirmed, nothing was changed." in screen
     assert set(keys.read(datacenter)) == {"app/a", "app/b"} and not list(safety.iterdir())
     code, screen = at_a_terminal(bundle, datacenter, "dc1", *command)
     assert code == 0 and "LOST" in screen and set(keys.read(datacenter)) == {"app/a"}
@@ -144,7 +147,7 @@ def replication(directory: Path, source: Datacenter, destination: Datacenter) ->
     return path
 
 
-def test_replication_is_planned_and_done_once(lab: Lab, run: Run, tmp_path: Path) -> None:
+def test_replication_is_planned_and_run_once(lab: Lab, run: Run, tmp_path: Path) -> None:
     east, west = lab.datacenter("east"), lab.datacenter("west")
     keys.write(east, {f"app/{number}": "v" for number in range(10)})
     config = replication(tmp_path, east, west)
@@ -160,22 +163,22 @@ def test_replication_is_planned_and_done_once(lab: Lab, run: Run, tmp_path: Path
         keys.delete(east, f"app/{number}")
     refused = run("replicate", "once", "--config", config)
     assert refused.returncode == 3 and "app/" in refused.stderr and len(keys.read(west, "app/")) == 10
-    loud = as_json(run("replicate", "once", "--config", config, "--json"))
-    assert loud["failed"] and loud["msg"] in refused.stderr.replace("consulops: ", "")
+    failed = as_json(run("replicate", "once", "--config", config, "--json"))
+    assert failed["failed"] and failed["msg"] in refused.stderr.replace("consulops: ", "")
 
 
-def test_an_alert_check_closes_a_gate(lab: Lab, run: Run) -> None:
+def test_a_critical_finding_fails_an_alert_check(lab: Lab, run: Run) -> None:
     datacenter = lab.datacenter()
-    eventually(lambda: "verdict: ok" in run("alert", "check", at=datacenter).stdout, what="nothing is wrong")
+    eventually(lambda: "verdict: ok" in run("alert", "check", at=datacenter).stdout, what="there are no findings")
     register_checks(datacenter, 10)
     set_status(datacenter, "node-00000", "check-3", "critical")
 
-    def gate() -> bool:
+    def is_refused() -> bool:
         return run("alert", "check", at=datacenter).returncode == 3
 
-    eventually(gate, what="the gate closes")
-    found = as_json(run("alert", "check", "--json", at=datacenter))
-    assert found["failed"] and [one["check"] for one in found["findings"]] == ["check-3"]
+    eventually(is_refused, what="the check fails")
+    result = as_json(run("alert", "check", "--json", at=datacenter))
+    assert result["failed"] and [finding["check"] for finding in result["findings"]] == ["check-3"]
     closed = run("alert", "check", at=datacenter)
     assert all('is critical (output: "it is critical")' in text for text in (closed.stdout, closed.stderr))
     assert run("alert", "check", "--fail-on", "never", at=datacenter).returncode == 0
@@ -193,7 +196,7 @@ def test_secrets_come_from_files_and_the_environment_only(secured: Datacenter, r
     (tmp_path / "token").rename(credentials / "token")
     assert run(*command, environment={"CREDENTIALS_DIRECTORY": str(credentials)}).returncode == 0
     argument = run(*command, "--token", token)
-    assert argument.returncode == 2 and "secrets are never arguments" in argument.stderr
+    assert argument.returncode == 2 and "secrets are not accepted as arguments" in argument.stderr
     assert token not in argument.stderr
 
 
@@ -207,29 +210,35 @@ def test_secrets_come_from_files_and_the_environment_only(secured: Datacenter, r
         (("snapshot", "list", "/does/not/exist"), 1, "/does/not/exist"),
         (("snapshot", "inspect", "/etc/passwd"), 1, "/etc/passwd"),
         (("snapshot", "save", "/tmp/x.snap", "--url", "127.0.0.1:1"), 1, "127.0.0.1:1"),
-        (("replicate", "plan", "--config", "/does/not/exist"), 2, "/does/not/exist: No such file or directory"),
+        (
+            ("replicate", "plan", "--config", "/does/not/exist"),
+            2,
+            "/does/not/exist: the configuration cannot be read: No such file or directory",
+        ),
         (("alert", "check", "--fail-on", "sometimes"), 2, "invalid choice: 'sometimes'"),
         (("check-config", "/etc/passwd"), 2, "/etc/passwd: line 1, column 1"),
         (("agent", "--config", "/etc/passwd"), 2, "/etc/passwd: line 1, column 1"),
-        (("check-config", ""), 2, "it is empty, and names no file"),
-        (("snapshot", "save", ""), 2, "it is empty, and names no file"),
-        (("alert", "check", "--config", ""), 2, "it is empty, and names no file"),
+        (("check-config", ""), 2, "the file name is empty"),
+        (("snapshot", "save", ""), 2, "the file name is empty"),
+        (("alert", "check", "--config", ""), 2, "the file name is empty"),
     ],
 )
-def test_wrong_arguments_get_a_sentence(run: Run, arguments: tuple[str, ...], code: int, sentence: str) -> None:
+def test_invalid_arguments_are_refused_with_a_sentence(
+    run: Run, arguments: tuple[str, ...], code: int, sentence: str
+) -> None:
     done = run(*arguments)
     assert done.returncode == code and sentence in done.stdout + done.stderr
 
 
-def test_the_version_names_everything_inside(run: Run) -> None:
-    found = as_json(run("version", "--json"))
-    assert found["collection"] == "consulops.failover" and found["bundle"]["version"] == found["version"]
+def test_the_version_lists_the_libraries(run: Run) -> None:
+    result = as_json(run("version", "--json"))
+    assert result["collection"] == "consulops.failover" and result["bundle"]["version"] == result["version"]
     shown = run("version").stdout
     assert "msgpack" in shown and "requests" in shown
 
 
 @pytest.mark.parametrize(
-    ("kind", "content", "sentence"),
+    ("file_type", "content", "sentence"),
     [
         ("alert", {"rules": [{"rule": "nonsense"}]}, "rules[0]: there is no rule 'nonsense'"),
         ("alert", {"expect": {"dc1": 5}}, "expect.dc1 must be"),
@@ -237,30 +246,30 @@ def test_the_version_names_everything_inside(run: Run) -> None:
         ("alert", {"url": "ftp://x"}, "unknown scheme 'ftp'"),
         ("alert", {"connections": [{"timeout": -1}]}, "timeout"),
         ("alert", {"token_file": "/does/not/exist"}, "/does/not/exist"),
-        ("alert", {"datacenter": "\ud800"}, "no option can hold"),
+        ("alert", {"datacenter": "\ud800"}, "half of a surrogate pair"),
         ("replicate", {"prefixes": []}, "prefixes is an empty list"),
         ("replicate", {"prefixes": [{"source": "a"}]}, "Write 'a/'"),
         ("replicate", {"prefixes": [{"source": "a/"}], "batch_ops": "many"}, "batch_ops 'many'"),
         ("replicate", {"prefixes": [{"source": "a/"}]}, "copied onto itself"),
     ],
 )
-def test_a_file_is_valid_when_its_command_would_take_it(
-    run: Run, tmp_path: Path, kind: str, content: dict[str, t.Any], sentence: str
+def test_check_config_refuses_what_the_command_refuses(
+    run: Run, tmp_path: Path, file_type: str, content: dict[str, t.Any], sentence: str
 ) -> None:
     (tmp_path / "file.json").write_text(json.dumps(content), encoding="utf-8")
-    for command in (("check-config", "--as", kind), {"alert": ("alert", "check", "--config")}.get(kind, ())):
+    for command in (("check-config", "--as", file_type), {"alert": ("alert", "check", "--config")}.get(file_type, ())):
         if command:
             done = run(*command, tmp_path / "file.json")
             assert done.returncode == 2 and sentence in done.stderr, done
 
 
-def test_a_number_with_thousands_of_digits_is_no_option(run: Run, tmp_path: Path) -> None:
+def test_a_number_with_thousands_of_digits_is_refused(run: Run, tmp_path: Path) -> None:
     for digits in (400, 5000):
         (tmp_path / "file.json").write_text(f'{{"wait": {"9" * digits}}}', encoding="utf-8")
         assert run("check-config", "--as", "alert", tmp_path / "file.json").returncode == 2
 
 
-def test_a_path_in_a_file_may_begin_at_home(run: Run, tmp_path: Path) -> None:
+def test_a_path_in_a_file_may_contain_a_tilde_and_variables(run: Run, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("t", encoding="ascii")
     (tmp_path / "file.json").write_text('{"token_file": "~/token", "snapshots": "$HOME"}', encoding="ascii")
     done = run("check-config", "--as", "alert", tmp_path / "file.json", environment={"HOME": str(tmp_path)})
@@ -270,9 +279,11 @@ def test_a_path_in_a_file_may_begin_at_home(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "option", ["--http_auth=me:hidden", "--tokens=hidden", "--password=hidden", "--http-auth=hidden"]
 )
-def test_what_looks_like_a_secret_is_never_repeated(run: Run, option: str) -> None:
+def test_an_argument_that_may_be_a_secret_is_not_repeated(run: Run, option: str) -> None:
     done = run("alert", "check", option)
-    assert done.returncode == 2 and "secrets are never arguments" in done.stderr and "hidden" not in done.stderr
+    assert (
+        done.returncode == 2 and "secrets are not accepted as arguments" in done.stderr and "hidden" not in done.stderr
+    )
 
 
 def shell(bundle: Path, words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -289,7 +300,7 @@ def shell(bundle: Path, words: str, **environment: str) -> subprocess.CompletedP
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
         ("--help | head -n 0", 0, ""),
         ("version | head -n 0", 0, ""),
@@ -300,26 +311,28 @@ def shell(bundle: Path, words: str, **environment: str) -> subprocess.CompletedP
         ("version >&-", 0, ""),
         ("alert check --url 127.0.0.1:1 2>&- >/dev/null", 3, ""),
         ("alert check --url 127.0.0.1:1 2>/dev/full >/dev/null", 3, ""),
-        ("snapshot restore /x.snap <&-", 2, "nobody is at the terminal"),
+        ("snapshot restore /x.snap <&-", 2, "standard input is not a terminal"),
     ],
 )
-def test_who_reads_it_says_nothing_about_how_it_ended(bundle: Path, words: str, code: int, said: str) -> None:
+def test_the_exit_code_does_not_depend_on_the_reader_of_the_output(
+    bundle: Path, words: str, code: int, message: str
+) -> None:
     done = shell(bundle, words)
-    assert done.stdout.split()[-1] == str(code) and said in done.stderr and "Traceback" not in done.stderr
-    assert said or done.stderr == ""
+    assert done.stdout.split()[-1] == str(code) and message in done.stderr and "Traceback" not in done.stderr
+    assert message or done.stderr == ""
 
 
-def test_names_cannot_write_to_the_terminal(lab: Lab, run: Run) -> None:
+def test_control_characters_in_names_are_escaped(lab: Lab, run: Run) -> None:
     datacenter = lab.datacenter()
     register_checks(datacenter, 10)
     set_status(datacenter, "node-00000", "a\nverdict: ok\x1b[2J", "critical")
-    eventually(lambda: run("alert", "check", at=datacenter).returncode == 3, what="the gate closes")
+    eventually(lambda: run("alert", "check", at=datacenter).returncode == 3, what="the check fails")
     done = run("alert", "check", at=datacenter, environment={"PYTHONIOENCODING": "latin-1"})
     assert "\x1b" not in done.stdout + done.stderr and "\\nverdict: ok\\x1b[2J" in done.stdout
     assert "verdict: ok" not in done.stdout.splitlines() and done.stdout.splitlines()[-1] == "verdict: critical"
 
 
-def test_a_list_says_by_its_exit_code_that_a_snapshot_is_broken(dc1: Datacenter, run: Run, tmp_path: Path) -> None:
+def test_the_exit_code_of_a_list_reports_a_broken_snapshot(dc1: Datacenter, run: Run, tmp_path: Path) -> None:
     assert run("snapshot", "save", tmp_path / "one.snap", at=dc1).returncode == 0
     assert run("snapshot", "list", tmp_path, "--verify", "--exit-code").returncode == 0
     with (tmp_path / "one.snap").open("r+b") as file:
@@ -330,7 +343,7 @@ def test_a_list_says_by_its_exit_code_that_a_snapshot_is_broken(dc1: Datacenter,
     assert broken.returncode == 5 and "BROKEN" in broken.stdout
 
 
-def test_a_restore_that_is_interrupted_says_what_may_have_happened(
+def test_an_interrupted_restore_reports_what_may_have_happened(
     lab: Lab, run: Run, bundle: Path, tmp_path: Path
 ) -> None:
     datacenter = lab.datacenter()
@@ -351,12 +364,12 @@ def test_a_restore_that_is_interrupted_says_what_may_have_happened(
         _stdout, stderr = process.communicate(timeout=20)
     assert process.returncode != 0 and "interrupted by a person" in stderr and "The state before is in" in stderr
     again = run("snapshot", "restore", tmp_path / "one.snap", "--yes", "--safety-path", tmp_path, at=datacenter)
-    assert again.returncode == 3 and "attempted_before" in again.stderr, "nobody sends it a second time unasked"
+    assert again.returncode == 3 and "attempted_before" in again.stderr, "the restore request is not sent a second time"
 
 
-def test_a_person_who_interrupts_gets_no_traceback(bundle: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as deaf:
-        url = f"127.0.0.1:{deaf.getsockname()[1]}"
+def test_an_interrupt_prints_no_traceback(bundle: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"127.0.0.1:{silent.getsockname()[1]}"
         process = subprocess.Popen(
             [sys.executable, "-I", str(bundle), "alert", "check", "--url", url],
             env=bare(),
@@ -364,8 +377,8 @@ def test_a_person_who_interrupts_gets_no_traceback(bundle: Path) -> None:
             stderr=subprocess.PIPE,
             text=True,
         )
-        deaf.settimeout(20)
-        connection, _address = deaf.accept()
+        silent.settimeout(20)
+        connection, _address = silent.accept()
         with connection:
             process.send_signal(signal.SIGINT)
             _stdout, stderr = process.communicate(timeout=20)

@@ -1,7 +1,8 @@
 # Copyright (c) 2026, the consulops.failover founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bundle as hosts have it: the command run to its end, and agents that run until they are told to stop."""
+
+"""Runs the bundle as hosts do: single commands, and agents that run until they are stopped."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ def make_bundle(directory: Path) -> Path:
 
 
 def bare(environment: t.Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return an environment in which nothing of ours, of Ansible's or of Consul's can be found."""
+    """Return an environment without variables of Ansible, Consul or this collection."""
     return {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", **(environment or {})}
 
 
@@ -44,7 +45,7 @@ def run_command(
     python: t.Sequence[str] = (sys.executable,),
     stdin: str = "",
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``consulops`` and return how it ended; a traceback is never how."""
+    """Run ``consulops`` to its end; AssertionError when it prints a traceback."""
     done = subprocess.run(
         [*python, "-I", str(bundle), *map(str, arguments)],
         env=bare(environment),
@@ -59,24 +60,24 @@ def run_command(
     return done
 
 
-# Runs a zip application under a wall clock that is as many seconds off as a file says, at every moment anew.
-_OTHER_CLOCK = """
+# Runs a zip application whose wall clock is off by the number of seconds in a file, which is read at every call.
+_WITH_CLOCK = """
 import runpy, sys, time
 path, bundle = sys.argv[1:3]
-right = time.time
-def wrong():
+real_time = time.time
+def shifted_time():
     with open(path) as file:
-        return right() + float(file.read() or 0)
-time.time = wrong
+        return real_time() + float(file.read() or 0)
+time.time = shifted_time
 sys.argv = sys.argv[2:]
 runpy.run_path(bundle, run_name="__main__")
 """
 
 
 class AgentProcess:
-    """One agent, which thinks that systemd started it. ``told`` is what it has told systemd so far.
+    """The process of an agent, started as by systemd: with a notification socket, credentials and a watchdog.
 
-    With ``clock`` the process has a wall clock of its own, which ``set_clock`` moves.
+    With ``clock`` the process has its own wall clock, which ``set_clock`` shifts.
     """
 
     def __init__(
@@ -103,10 +104,10 @@ class AgentProcess:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(directory / "notify"))
         self._socket.setblocking(False)
-        self.told: list[str] = []
+        self._notifications: list[str] = []
         self._clock = directory / "clock"
         self.set_clock(0.0)
-        program = ["-c", _OTHER_CLOCK, str(self._clock), str(bundle)] if clock else [str(bundle)]
+        program = ["-c", _WITH_CLOCK, str(self._clock), str(bundle)] if clock else [str(bundle)]
         environment = {"NOTIFY_SOCKET": str(directory / "notify"), "CREDENTIALS_DIRECTORY": str(credentials)}
         with (directory / "log").open("wb") as log:
             self.process = subprocess.Popen(
@@ -118,13 +119,13 @@ class AgentProcess:
             )
 
     def configure(self, config: dict[str, t.Any] | str) -> None:
-        """Write another configuration; the agent does not know of it yet."""
+        """Write a configuration, without reloading it."""
         if isinstance(config, dict):
             config = json.dumps({"endpoint": self._listen, **config})
         self.path.write_text(config, encoding="utf-8")
 
     def set_clock(self, seconds: float) -> None:
-        """Put the wall clock of the process so far ahead, or behind."""
+        """Shift the wall clock of the process by so many seconds."""
         new = self._clock.with_suffix(".new")
         new.write_text(str(seconds), encoding="ascii")
         new.replace(self._clock)
@@ -134,37 +135,37 @@ class AgentProcess:
         self.process.send_signal(signal.SIGHUP)
 
     def status(self) -> dict[str, t.Any]:
-        """Return what /status says."""
-        found: dict[str, t.Any] = requests.get(f"{self.url}/status", timeout=5).json()
-        return found
+        """Return the JSON of /status."""
+        status: dict[str, t.Any] = requests.get(f"{self.url}/status", timeout=5).json()
+        return status
 
     def wait(self, state: str, within_s: float = 30.0) -> dict[str, t.Any]:
         """Wait until the agent is in a state, and return its status."""
 
-        def there() -> dict[str, t.Any] | None:
+        def status_in_state() -> dict[str, t.Any] | None:
             if self.process.poll() is not None:
                 raise AssertionError(f"the agent ended with {self.process.returncode}: {self.log()}")
-            found = self.status()
-            return found if found["state"] == state else None
+            status = self.status()
+            return status if status["state"] == state else None
 
         try:
-            return t.cast("dict[str, t.Any]", eventually(there, within_s, f"the agent is {state}"))
+            return t.cast("dict[str, t.Any]", eventually(status_in_state, within_s, f"the agent is {state}"))
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.log()}") from error
 
-    def hear(self) -> list[str]:
-        """Return every line that systemd was told until now."""
+    def notifications(self) -> list[str]:
+        """Return every line that the process has sent to systemd so far."""
         with contextlib.suppress(BlockingIOError):
             while True:
-                self.told += self._socket.recv(4096).decode().splitlines()
-        return self.told
+                self._notifications += self._socket.recv(4096).decode().splitlines()
+        return self._notifications
 
     def log(self) -> str:
-        """Return what the agent logged."""
+        """Return the log of the process."""
         return (self.directory / "log").read_text(encoding="utf-8")
 
     def stop(self) -> float:
-        """Send SIGTERM, wait for the end, and return how many seconds it took."""
+        """Send SIGTERM, wait for the end of the process, and return how many seconds it took."""
         started = time.monotonic()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
@@ -179,14 +180,14 @@ class AgentProcess:
 
 
 class Journal:
-    """What the demonstration agents of a datacenter have written, in the order in which Consul took it."""
+    """The journal of the demonstration agents of a datacenter, in the order of Consul's indexes."""
 
     def __init__(self, datacenter: Datacenter, name: str = "demonstration") -> None:
         self._path = f"/v1/kv/consulops/agents/{name}/journal/?recurse&consistent"
         self._datacenter = datacenter
 
     def sessions(self) -> list[str]:
-        """Return the session of every entry; none while the journal is not there."""
+        """Return the session of every entry; [] before the first entry."""
         try:
             return sessions_of(self._datacenter.get(self._path))
         except requests.HTTPError as error:
@@ -196,13 +197,13 @@ class Journal:
 
 
 def sessions_of(entries: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
-    """Return the session that wrote each entry of a journal, in the order in which Consul took them."""
+    """Return the session that wrote each entry of a journal, in the order of Consul's indexes."""
     ordered = sorted(entries, key=lambda entry: int(entry["CreateIndex"]))
     return [json.loads(base64.b64decode(entry["Value"]))["session"] for entry in ordered]
 
 
 def writers_in_turn(sessions: t.Sequence[str]) -> list[str]:
-    """Return the sessions in the order of their terms; AssertionError when one wrote after another had begun."""
+    """Return the sessions in the order of their lease terms; AssertionError if one wrote after the next had begun."""
     turns = [session for number, session in enumerate(sessions) if number == 0 or sessions[number - 1] != session]
     assert len(turns) == len(set(turns)), f"two writers at once: {turns}"
     return turns

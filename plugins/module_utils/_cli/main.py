@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""``consulops``: what the modules do, for a person on a host at three in the morning, and the agents that run there.
+"""The command ``consulops``: the modules on the command line of a host, and the agents that run there.
 
-Options have the names that they have in the modules. Secrets are never arguments.
+Options have the same names as in the modules. Secrets are never arguments.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import logging
 import os
 import sys
 import typing as t
@@ -19,7 +20,7 @@ import typing as t
 from .._consul import errors
 from .._consul.units import lines_of
 from .._consul.version import VERSION
-from .commands.base import Command, Outcome, give_up, printable, say
+from .commands.base import Command, Outcome, discard, print_message, printable
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -30,88 +31,109 @@ EXIT_DIFFERENT = 5
 EXIT_INTERRUPTED = 130  # as of a process that SIGINT ended
 
 EXIT_CODES = f"""exit codes:
-  {EXIT_DONE}  it is done, or nothing was to do
-  {EXIT_FAILED}  it failed: Consul, the network, a file, a missing right
-  {EXIT_USAGE}  a wrong option, or a configuration file that cannot be used; nothing was done
-  {EXIT_REFUSED}  a guard refused, a gate is closed, or a person said no; nothing was changed
-  {EXIT_NOT_CONVERGED}  something was changed, and the result is not what was asked for
+  {EXIT_DONE}  success, or nothing to do
+  {EXIT_FAILED}  failure: Consul, the network, a file, a missing permission
+  {EXIT_USAGE}  an invalid option or configuration file; nothing was done
+  {EXIT_REFUSED}  a guard refused, a check failed, or the user did not confirm; nothing was changed
+  {EXIT_NOT_CONVERGED}  something was changed, but the result is not the requested one
   {EXIT_DIFFERENT}  with --exit-code: there are differences, or a snapshot is broken
   {EXIT_INTERRUPTED}  interrupted before anything was changed
 """
-_SECRETS = ("token", "auth", "password", "secret")
-_ENVIRONMENT = """The connection options fall back to the variables of Consul's own tools, CONSUL_HTTP_ADDR and the others. The token
+_SECRET_WORDS = ("token", "auth", "password", "secret")
+_ENVIRONMENT = """The connection options fall back to the environment variables of Consul's own tools (CONSUL_HTTP_ADDR, ...). The token
 comes from --token-file, CONSUL_HTTP_TOKEN, CONSUL_HTTP_TOKEN_FILE or a systemd credential named "token".
 """
 
 
-class _End(t.NamedTuple):
-    """How a command ended, what it found, and a last sentence for the person at the terminal."""
+class _Completed(t.NamedTuple):
+    """The exit code of a command, its output, and a message for standard error."""
 
     code: int
-    text: str = ""
-    sentence: str = ""
+    output: str = ""
+    message: str = ""
 
 
 def main(arguments: t.Sequence[str] | None = None) -> int:
     """Run one command and return the exit code of the process."""
     _open_output()
     try:
-        end = _run(sys.argv[1:] if arguments is None else arguments)
+        completed = _run(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
-        say("consulops: interrupted")
+        print_message("consulops: interrupted")
         return EXIT_INTERRUPTED
-    except SystemExit as said:  # by argparse, which has written a help text or what is wrong
-        end = _End(said.code if isinstance(said.code, int) else EXIT_USAGE)
-    code = end.code
+    except SystemExit as ended:  # raised by argparse after it printed its help or an error
+        completed = _Completed(ended.code if isinstance(ended.code, int) else EXIT_USAGE)
+    code = completed.code
     try:
-        sys.stdout.write(end.text)
+        sys.stdout.write(completed.output)
         sys.stdout.flush()
     except BrokenPipeError:
-        give_up(sys.stdout)  # whoever read it has seen enough, and that says nothing about how it ended
+        discard(sys.stdout)  # the reader has closed the pipe, which does not change the outcome
     except OSError as error:
-        say(f"consulops: the output could not be written: {error.strerror or error}.")
+        print_message(f"consulops: the output could not be written: {error.strerror or error}.")
         code = code or EXIT_FAILED
-        give_up(sys.stdout)
-    if end.sentence:
-        say(end.sentence)
+        discard(sys.stdout)
+    if completed.message:
+        print_message(completed.message)
     return code
 
 
 def _open_output() -> None:
-    """Make sure that there is something to write to, and that it takes every character."""
+    """Make sure that standard output and error are open and accept every character."""
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by whoever started us
+        if getattr(sys, name) is None:  # closed by the parent process
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
-def _run(words: t.Sequence[str]) -> _End:
+def _run(words: t.Sequence[str]) -> _Completed:
     parser = _parser(next((word for word in words if not word.startswith("-")), ""))
     if any(_is_secret(word) for word in words):
-        # argparse would repeat it, and what follows it.
-        parser.error("secrets are never arguments, which every process can read: give --token-file or set the variable")
+        # argparse would repeat the secret in its error message.
+        parser.error(
+            "secrets are not accepted as arguments, because other processes can read them: use --token-file or the environment"
+        )
     options = parser.parse_args(words)
     command: Command | None = getattr(options, "command", None)
     if command is None:
-        return _End(EXIT_USAGE, getattr(options, "group", parser).format_help())
+        return _Completed(EXIT_USAGE, getattr(options, "group", parser).format_help())
+    if options.debug:
+        _log_to_stderr()
     try:
         outcome = command.run(options)
     except errors.Error as error:
         return _failed(command, error, as_json=options.json)
     different = outcome.different and getattr(options, "exit_code", False)
-    return _End(EXIT_DIFFERENT if different else outcome.code, _text(outcome, as_json=options.json))
+    return _Completed(EXIT_DIFFERENT if different else outcome.code, _text(outcome, as_json=options.json))
+
+
+def _log_to_stderr() -> None:
+    """Log at debug level to standard error. An agent replaces this with its own ``log_level``."""
+    handler = _MessageHandler()
+    handler.setFormatter(logging.Formatter("consulops: %(relativeCreated)d ms: %(message)s"))
+    logger = logging.getLogger("consulops")
+    logger.handlers[:] = [handler]
+    logger.propagate = False
+    logger.setLevel(logging.DEBUG)
+
+
+class _MessageHandler(logging.Handler):
+    """Prints log records as messages: control characters are escaped, and a closed standard error is no failure."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print_message(self.format(record))
 
 
 def _is_secret(word: str) -> bool:
-    """Tell whether a word is an option that could only hold a secret, however it is spelt."""
+    """Return whether a word is an option whose name says that its value is a secret, even a misspelt option."""
     name = word.partition("=")[0].lstrip("-").replace("_", "-").lower()
-    return word.startswith("-") and name != "token-file" and any(part in name for part in _SECRETS)
+    return word.startswith("-") and name != "token-file" and any(secret in name for secret in _SECRET_WORDS)
 
 
 def exit_code(error: errors.Error) -> int:
-    """Return the exit code that stands for an error."""
+    """Return the exit code for an error."""
     if isinstance(error, (errors.InvalidOption, errors.MissingLibrary)):
         return EXIT_USAGE
     if isinstance(error, errors.NotConverged):
@@ -119,13 +141,13 @@ def exit_code(error: errors.Error) -> int:
     return EXIT_REFUSED if isinstance(error, (errors.GuardRefused, errors.GateClosed)) else EXIT_FAILED
 
 
-def _failed(command: Command, error: errors.Error, *, as_json: bool) -> _End:
-    text = ""
+def _failed(command: Command, error: errors.Error, *, as_json: bool) -> _Completed:
+    output = ""
     if as_json:
-        text = _text(Outcome({**error.details, "failed": True, "msg": str(error)}), as_json=True)
-    elif error.details and command.shows:
-        text = _text(Outcome({}, command.shows(error.details)), as_json=False)
-    return _End(exit_code(error), text, f"consulops: {error}")
+        output = _text(Outcome({**error.details, "failed": True, "msg": str(error)}), as_json=True)
+    elif error.details and command.render_details:
+        output = _text(Outcome({}, command.render_details(error.details)), as_json=False)
+    return _Completed(exit_code(error), output, f"consulops: {error}")
 
 
 def _text(outcome: Outcome, *, as_json: bool) -> str:
@@ -135,32 +157,32 @@ def _text(outcome: Outcome, *, as_json: bool) -> str:
 
 
 def _parser(word: str) -> argparse.ArgumentParser:
-    """Return the parser; the commands of a word are imported only when it is the one that was given."""
+    """Return the parser. Only the commands of the group ``word`` are imported, because imports take most of the start-up time."""
     parser = argparse.ArgumentParser(
         prog="consulops",
-        description="Keeps Consul estates alive through failure: snapshots, restores, replication, alerts.",
+        description="Snapshots, restores, KV replication and alert checks for Consul, and the agents that run them.",
         epilog=EXIT_CODES + "\n" + _ENVIRONMENT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"consulops {VERSION}")
     top = parser.add_subparsers(metavar="COMMAND", title="commands")
-    for name, words in _WORDS.items():
-        found = {command.name: command for command in words.load()} if name == word else {}
-        if name in found:
-            _add(top, found[name])
+    for name, definition in _GROUPS.items():
+        commands = {command.name: command for command in definition.load()} if name == word else {}
+        if name in commands:
+            _add(top, commands[name])
             continue
-        group = top.add_parser(name, help=words.help, description=words.help, allow_abbrev=False)
+        group = top.add_parser(name, help=definition.help, description=definition.help, allow_abbrev=False)
         group.set_defaults(group=group)
-        if found:
+        if commands:
             leaves = group.add_subparsers(metavar="COMMAND", title="commands")
-            for command in found.values():
+            for command in commands.values():
                 _add(leaves, command)
     return parser
 
 
-def _add(place: t.Any, command: Command) -> None:
-    leaf = place.add_parser(
+def _add(subparsers: t.Any, command: Command) -> None:
+    leaf = subparsers.add_parser(
         command.name,
         help=command.help,
         description=command.help[0].upper() + command.help[1:] + ".",
@@ -170,6 +192,11 @@ def _add(place: t.Any, command: Command) -> None:
     )
     leaf.set_defaults(command=command)
     leaf.add_argument("--json", action="store_true", help="print the result of the module as JSON")
+    leaf.add_argument(
+        "--debug",
+        action="store_true",
+        help="log what is done to standard error, without secrets and values of keys (an agent has log_level instead)",
+    )
     command.add_arguments(leaf)
 
 
@@ -197,16 +224,18 @@ def _agent() -> t.Sequence[Command]:
     return agent.COMMANDS
 
 
-class _Word(t.NamedTuple):
+class _Group(t.NamedTuple):
+    """The commands below one word; a command with the name of its group has no second word."""
+
     help: str
     load: t.Callable[[], t.Sequence[Command]]
 
 
-_WORDS = {
-    "snapshot": _Word("save, list, inspect, compare and restore snapshots", _snapshot),
-    "replicate": _Word("copy keys from one datacenter to another", _replicate),
-    "alert": _Word("judge datacenters", _alert),
-    "agent": _Word("run an agent until it is stopped", _agent),
-    "check-config": _Word("say whether a configuration file can be used", _agent),
-    "version": _Word("show the versions of everything inside", _agent),
+_GROUPS = {
+    "snapshot": _Group("save, list, inspect, compare and restore snapshots", _snapshot),
+    "replicate": _Group("replicate keys from one datacenter to another", _replicate),
+    "alert": _Group("check datacenters", _alert),
+    "agent": _Group("run an agent in the foreground", _agent),
+    "check-config": _Group("check a configuration file", _agent),
+    "version": _Group("show the versions of the collection and its libraries", _agent),
 }

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Results of the modules as lines for people. Pure. A result can be a part of one: that of a request which failed."""
+"""Renders results of the modules as lines of text. After a failure a result holds only what was known by then."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import typing as t
 from .._consul.units import columns, count_of, human_age, human_bytes
 
 Result = t.Mapping[str, t.Any]
-DIGEST = 16  # characters of a digest that people compare
+SHOWN_DIGEST_CHARACTERS = 16
 
 
 def saved(result: Result) -> list[str]:
-    """Return what was saved, or why nothing was."""
-    found = result.get("snapshot")
+    """Return what was saved, or why nothing was saved."""
+    snapshot = result.get("snapshot")
     verb = "saved" if "seconds" in result else ("would save" if result["changed"] else "not saved")
     lines = [f"{verb}: {result['reason']}"]
-    if found:
-        size, digest = human_bytes(int(found["size"])), str(found["digest"])[:DIGEST]
+    if snapshot:
+        size, digest = human_bytes(int(snapshot["size"])), str(snapshot["digest"])[:SHOWN_DIGEST_CHARACTERS]
         lines += columns(
             [
                 ("file", result["path"]),
-                ("datacenter", str(found.get("datacenter"))),
-                ("index", str(found.get("index"))),
+                ("datacenter", str(snapshot.get("datacenter"))),
+                ("index", str(snapshot.get("index"))),
                 ("size", size),
                 ("digest", digest),
             ]
@@ -34,42 +34,42 @@ def saved(result: Result) -> list[str]:
 
 
 def snapshot_list(result: Result) -> list[str]:
-    """Return the snapshots of a directory, a line each."""
+    """Return a table of the snapshots in a directory."""
     rows = [
         (
-            found["time"],
-            human_age(found["age_seconds"]),
-            str(found["datacenter"]),
-            str(found["index"]),
-            human_bytes(found["size"]),
-            _state(found),
-            found["path"],
+            entry["time"],
+            human_age(entry["age_seconds"]),
+            str(entry["datacenter"]),
+            str(entry["index"]),
+            human_bytes(entry["size"]),
+            _state(entry),
+            entry["path"],
         )
-        for found in result["snapshots"]
+        for entry in result["snapshots"]
     ]
     header = ("TIME", "AGE", "DATACENTER", "INDEX", "SIZE", "STATE", "FILE")
     return columns([header, *rows]) if rows else ["no snapshots"]
 
 
-def _state(found: Result) -> str:
-    if found["problem"]:
-        return f"BROKEN: {found['problem']}"
-    return "verified" if found["intact"] else "not read"
+def _state(entry: Result) -> str:
+    if entry["problem"]:
+        return f"BROKEN: {entry['problem']}"
+    return "verified" if entry["intact"] else "not read"
 
 
 def inspected(result: Result) -> list[str]:
-    """Return what a snapshot holds."""
-    found = result["snapshot"]
+    """Return the contents of a snapshot."""
+    snapshot = result["snapshot"]
     name_values = [
-        ("file", found["path"]),
-        ("datacenter", str(found["datacenter"])),
-        ("consul", found["consul_version"] or "unknown"),
-        ("index", str(found["index"])),
-        ("records", f"{found['records']:,}"),
-        ("digest", found["digest"]),
-        ("state", found["problem"] or ("as its manifest says" if found["manifest"] else "whole, without a manifest")),
+        ("file", snapshot["path"]),
+        ("datacenter", str(snapshot["datacenter"])),
+        ("consul", snapshot["consul_version"] or "unknown"),
+        ("index", str(snapshot["index"])),
+        ("records", f"{snapshot['records']:,}"),
+        ("digest", snapshot["digest"]),
+        ("state", snapshot["problem"] or ("matches its manifest" if snapshot["manifest"] else "intact, no manifest")),
     ]
-    rows = [(table["name"], f"{table['count']:,}", human_bytes(table["bytes"])) for table in found["tables"]]
+    rows = [(table["name"], f"{table['count']:,}", human_bytes(table["bytes"])) for table in snapshot["tables"]]
     lines = [*columns(name_values), "", *columns([("TABLE", "RECORDS", "BYTES"), *rows])]
     if result.get("kv"):
         prefixes = [(row["prefix"], f"{row['keys']:,}", human_bytes(row["bytes"])) for row in result["kv"]]
@@ -77,33 +77,37 @@ def inspected(result: Result) -> list[str]:
     if result.get("key"):
         lines += ["", *columns([(name, str(value)) for name, value in result["key"].items()])]
     elif "key" in result:
-        lines += ["", "the snapshot does not have that key"]
+        lines += ["", "the key is not in the snapshot"]
     return lines
 
 
 def compared(result: Result) -> list[str]:
-    """Return how two states differ: + came, - is gone, ~ changed."""
-    found = result["comparison"]
-    if found["equal"]:
+    """Return the differences of two states: + added, - removed, ~ changed."""
+    comparison = result["comparison"]
+    if comparison["equal"]:
         return ["equal: the same records, the same digest"]
     signs = {"added": "+", "removed": "-", "changed": "~"}
-    lines = [f"{signs[row['change']]} {row['table']} {row['name']}" for row in found["differences"]]
-    if found["omitted"]:
-        lines.append(f"and {count_of(found['omitted'], 'difference')} more: --limit shows them")
+    lines = [f"{signs[row['change']]} {row['table']} {row['name']}" for row in comparison["differences"]]
+    if comparison["omitted"]:
+        lines.append(f"and {count_of(comparison['omitted'], 'difference')} more (raise --limit to list them)")
     return lines
 
 
 def restored(result: Result) -> list[str]:
-    """Return what a restore did, would do, or why it does nothing."""
+    """Return what a restore did or would do, or why it does nothing."""
     lines = [f"{result['action']}: {result['reason']}"]
     for row in result.get("prefixes", ()):
         counts = ", ".join(f"{row[name]} {name}" for name in ("created", "updated", "deleted", "unchanged", "kept"))
         lines.append(f"  {row['prefix']}: {counts}")
     lines += _loss(result.get("loss"))
     if "verified" in result:
-        lines.append("verified: the state is the snapshot's" if result["verified"] else "NOT as the snapshot holds it")
+        lines.append(
+            "verified: the state equals the snapshot"
+            if result["verified"]
+            else "NOT VERIFIED: the state differs from the snapshot"
+        )
     if "safety" in result:
-        lines.append(f"the state before is in {result['safety']}")
+        lines.append(f"safety snapshot: {result['safety']}")
     return lines
 
 
@@ -113,13 +117,13 @@ def _loss(loss: Result | None) -> list[str]:
     names = ("lost", "rolled_back", "brought_back")
     rows = [(row["table"], *(f"{row[name]:,}" for name in names)) for row in loss["tables"]]
     rows += [(f"key {row['prefix']}", *(f"{row[name]:,}" for name in names)) for row in loss["kv"]]
-    lines = columns([("WHAT", "LOST", "ROLLED BACK", "BROUGHT BACK"), *rows])
+    lines = columns([("TABLE OR KEY PREFIX", "LOST", "ROLLED BACK", "BROUGHT BACK"), *rows])
     lines += [f"  {row['change']}: {row['table']} {row['name']}" for row in loss["records"]]
     return lines + ([f"  and {loss['omitted']:,} more"] if loss["omitted"] else [])
 
 
 def replicated(result: Result) -> list[str]:
-    """Return what was copied, or would be."""
+    """Return what was replicated or would be replicated."""
     names = ("created", "updated", "deleted", "unchanged", "kept", "skipped_locked")
     rows = [
         (f"{row['source']} -> {row['destination']}", *(f"{row[name]:,}" for name in names))
@@ -128,16 +132,16 @@ def replicated(result: Result) -> list[str]:
     header = ("PREFIX", *(name.upper().replace("_", " ") for name in names))
     lines = [f"{result['source_datacenter']} -> {result['destination_datacenter']}", *columns([header, *rows])]
     for row in result["prefixes"]:
-        for what in ("conflicts", "unwritable", "deferred_deletes"):
-            lines += [f"  {what.replace('_', ' ')}: {item['key']}: {item['reason']}" for item in row[what]]
+        for field in ("conflicts", "unwritable", "deferred_deletes"):
+            lines += [f"  {field.replace('_', ' ')}: {item['key']}: {item['reason']}" for item in row[field]]
     return lines
 
 
-def judged(result: Result) -> list[str]:
-    """Return what is wrong, as a table."""
+def checked(result: Result) -> list[str]:
+    """Return the findings as a table, and the verdict."""
     return [*result["table"], f"verdict: {result['verdict']}"]
 
 
 def name_values(result: Result) -> list[str]:
-    """Return names and values, one a line."""
+    """Return names and values, one pair per line."""
     return columns([(name, str(value)) for name, value in result.items()])

@@ -35,7 +35,7 @@ def connection_spec() -> Spec:
     }
 
 
-ONE_TOKEN = ("token", "token_file")
+ONE_TOKEN = ("token", "token_file")  # mutually exclusive
 
 
 def side_spec(**more: t.Any) -> dict[str, t.Any]:

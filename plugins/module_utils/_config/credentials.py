@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where secrets come from on a host: files, systemd credentials, the environment. Never arguments or configuration.
+"""Secrets from systemd credentials: options that name one, and defaults for the token and the HTTP authentication.
 
-systemd puts the files that a unit names with LoadCredential into a directory that only this service can read.
+systemd puts the files of LoadCredential into a directory that only this service can read.
 Source: https://systemd.io/CREDENTIALS/
 """
 
@@ -18,43 +18,48 @@ from .._consul.errors import InvalidOption
 
 CREDENTIAL = "credential:"
 _DIRECTORY = "CREDENTIALS_DIRECTORY"
-# What a credential of this name stands in for, when the unit has one and nothing else was said.
-_STANDING_IN = {"token": "CONSUL_HTTP_TOKEN_FILE"}
-_STANDING_IN_TEXT = {"http_auth": "CONSUL_HTTP_AUTH"}
+# A credential of this name sets this variable: to its path, or to its content.
+_PATH_VARIABLES = {"token": "CONSUL_HTTP_TOKEN_FILE"}
+_TEXT_VARIABLES = {"http_auth": "CONSUL_HTTP_AUTH"}
 
 
-def located(options: t.Any, environ: t.Mapping[str, str], where: str = "") -> t.Any:
-    """Return options in which every ``credential:NAME`` is the path of that credential. Raises InvalidOption."""
+def resolve_credentials(options: t.Any, environ: t.Mapping[str, str], path: str = "") -> t.Any:
+    """Return the options with every ``credential:NAME`` replaced by the path of that credential.
+
+    Raises InvalidOption that begins with the path of the key (``path``, then the names and indexes below it).
+    """
     if isinstance(options, dict):
-        return {name: located(value, environ, f"{where}.{name}".lstrip(".")) for name, value in options.items()}
+        return {
+            name: resolve_credentials(value, environ, f"{path}.{name}".lstrip(".")) for name, value in options.items()
+        }
     if isinstance(options, list):
-        return [located(value, environ, f"{where}[{number}]") for number, value in enumerate(options)]
+        return [resolve_credentials(value, environ, f"{path}[{number}]") for number, value in enumerate(options)]
     if isinstance(options, str) and options.startswith(CREDENTIAL):
-        return str(_credential(options[len(CREDENTIAL) :], environ, where))
+        return str(_credential(options[len(CREDENTIAL) :], environ, path))
     return options
 
 
-def surroundings(environ: t.Mapping[str, str]) -> dict[str, str]:
-    """Return the environment, completed by the credentials ``token`` and ``http_auth`` where the unit has them.
+def with_credentials(environ: t.Mapping[str, str]) -> dict[str, str]:
+    """Return the environment with variables for the credentials ``token`` and ``http_auth``, if the unit has them.
 
-    Raises InvalidOption when there are credentials that this process may not read.
+    Raises InvalidOption when a credential exists and this process cannot read it.
     """
-    found = dict(environ)
+    result = dict(environ)
     directory = environ.get(_DIRECTORY)
     if directory:
-        for name, variable in _STANDING_IN.items():
+        for name, variable in _PATH_VARIABLES.items():
             path = Path(directory) / name
-            if _is_there(path):
-                found.pop("CONSUL_HTTP_TOKEN", None)
-                found[variable] = str(path)
-        for name, variable in _STANDING_IN_TEXT.items():
+            if _exists(path):
+                result.pop("CONSUL_HTTP_TOKEN", None)
+                result[variable] = str(path)
+        for name, variable in _TEXT_VARIABLES.items():
             path = Path(directory) / name
-            if _is_there(path):
-                found[variable] = _text(path)
-    return found
+            if _exists(path):
+                result[variable] = _text(path)
+    return result
 
 
-def _is_there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
@@ -76,13 +81,13 @@ def _unreadable(path: Path, why: str | None) -> InvalidOption:
     return InvalidOption(f"the credential {path} cannot be read: {why}.")
 
 
-def _credential(name: str, environ: t.Mapping[str, str], where: str) -> Path:
+def _credential(name: str, environ: t.Mapping[str, str], option: str) -> Path:
     directory = environ.get(_DIRECTORY)
     if not directory:
         raise InvalidOption(
-            f"{where}: credential {name!r} is named, and this was not started by systemd with credentials."
+            f"{option}: the credential {name!r} is not available, because systemd did not start this process with credentials."
         )
     path = Path(directory) / name
-    if "/" in name or not _is_there(path):
-        raise InvalidOption(f"{where}: the unit has no credential {name!r}: add LoadCredential={name}:/path to it.")
+    if "/" in name or not _exists(path):
+        raise InvalidOption(f"{option}: the unit has no credential {name!r}: add LoadCredential={name}:/path to it.")
     return path

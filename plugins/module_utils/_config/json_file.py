@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Configuration files: one JSON object, read whole, and what is wrong with one said with its place."""
+"""Reads a configuration file: one JSON object. Errors name the file and the position."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ MAX_BYTES = 1 << 20
 
 
 def read_json(path: str) -> dict[str, t.Any]:
-    """Return the object that a file holds. Raises InvalidOption."""
+    """Return the object in a file of at most MAX_BYTES. Raises InvalidOption."""
     try:
         with Path(path).open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise InvalidOption(f"{path}: {error.strerror or error}, so the configuration cannot be read.") from None
+        raise InvalidOption(f"{path}: the configuration cannot be read: {error.strerror or error}.") from None
     if len(content) > MAX_BYTES:
-        raise InvalidOption(f"{path}: this is longer than any configuration; is it the right file?")
+        raise InvalidOption(f"{path}: the file is larger than {MAX_BYTES:,} bytes, so it is not a configuration.")
     try:
-        found = json.loads(content.decode("utf-8"), object_pairs_hook=_once)
+        result = json.loads(content.decode("utf-8"), object_pairs_hook=_unique_keys)
     except UnicodeDecodeError:
-        raise InvalidOption(f"{path}: this is not text in UTF-8.") from None
+        raise InvalidOption(f"{path}: the file is not UTF-8 text.") from None
     except RecursionError:
-        raise InvalidOption(f"{path}: this is nested too deeply.") from None
+        raise InvalidOption(f"{path}: the JSON is nested too deeply.") from None
     except json.JSONDecodeError as error:
         raise InvalidOption(f"{path}: line {error.lineno}, column {error.colno}: {error.msg}.") from None
-    except _Twice as error:
-        raise InvalidOption(f"{path}: {error.args[0]!r} is given twice in one object.") from None
+    except _DuplicateKey as error:
+        raise InvalidOption(f"{path}: {error.args[0]!r} appears twice in one object.") from None
     except ValueError:
-        raise InvalidOption(f"{path}: it holds a number with more digits than any option has.") from None
-    if not isinstance(found, dict):
+        raise InvalidOption(f"{path}: a number has more digits than any option allows.") from None
+    if not isinstance(result, dict):
         raise InvalidOption(f"{path}: the file must hold one JSON object.")
-    return found
+    return result
 
 
-class _Twice(Exception):
-    """A key stands twice in an object: JSON allows it, and one of the two would be ignored."""
+class _DuplicateKey(Exception):
+    """A key appears twice in one object: JSON allows it, but one of the values would be ignored."""
 
 
-def _once(pairs: list[tuple[str, t.Any]]) -> dict[str, t.Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+def _unique_keys(pairs: list[tuple[str, t.Any]]) -> dict[str, t.Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
         names = [name for name, _value in pairs]
-        raise _Twice(next(name for name in names if names.count(name) > 1))
-    return found
+        raise _DuplicateKey(next(name for name in names if names.count(name) > 1))
+    return result

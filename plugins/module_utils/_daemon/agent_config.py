@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which agents there are, and how one is configured: a JSON file each, everything in it named and checked."""
+"""The configuration of an agent: its JSON file, validated and converted to typed values. Errors name the path of the key."""
 
 from __future__ import annotations
 
@@ -13,27 +13,26 @@ from dataclasses import dataclass
 
 from .._config import credentials, json_file
 from .._config.connection_spec import ONE_TOKEN, connection_spec
-from .._config.validation import Spec, checked
+from .._config.validation import Spec, validated
 from .._consul import endpoint
 from .._consul.client import Client
 from .._consul.errors import InvalidOption
 from .._consul.key_path import is_addressable
 from .._consul.lock import MIN_TTL_S
 from .._consul.units import parse_duration
-from . import demonstration
+from .agent_registry import AGENT_TYPES
 from .agent_type import AgentType
 
-AGENTS: dict[str, AgentType] = {"demonstration": demonstration.AGENT_TYPE}
+SERVICE_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+# The name becomes part of keys, services, systemd units and paths.
+AGENT_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?")
 
-SERVICE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
-NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?")  # it becomes part of keys, services, units and host names
-
-# Consul lets a session live for twice its TTL, so that half of ours goes into it.
+# Consul ends a session after up to twice its TTL, so the session gets half of the lease's TTL.
 # Source: SessionTTLMultiplier in Consul's agent/structs
-TTL_MULTIPLIER = 2
+SESSION_TTL_MULTIPLIER = 2
 
 SPEC: Spec = {
-    "agent": {"type": "str", "required": True, "choices": sorted(AGENTS)},
+    "agent": {"type": "str", "required": True, "choices": sorted(AGENT_TYPES)},
     "name": {"type": "str"},
     "connection": {
         "type": "dict",
@@ -85,8 +84,8 @@ SPEC: Spec = {
 
 
 @dataclass(frozen=True)
-class Lease:
-    """How one of many becomes the active one. ``session_ttl_s`` is what Consul is told: half of the lease's."""
+class LeaseConfig:
+    """The lock that elects the active instance. ``session_ttl_s`` is the TTL of the Consul session: half of ``lease.ttl``."""
 
     key: str
     session_ttl_s: int
@@ -94,8 +93,8 @@ class Lease:
 
 
 @dataclass(frozen=True)
-class Service:
-    """How the agent shows in Consul's catalogue; times in seconds."""
+class ServiceConfig:
+    """The agent's entry in Consul's catalog; times in seconds."""
 
     register: bool
     name: str
@@ -105,8 +104,8 @@ class Service:
 
 
 @dataclass(frozen=True)
-class Listen:
-    """Where the status endpoint listens."""
+class ListenConfig:
+    """The address and port of the HTTP endpoint."""
 
     enabled: bool
     address: str
@@ -115,14 +114,14 @@ class Listen:
 
 @dataclass(frozen=True)
 class AgentConfig:
-    """One agent's configuration; times in seconds. ``options`` are those of its agent_type."""
+    """The configuration of one agent; times in seconds. ``options`` are those of its agent type."""
 
     agent: str
     name: str
     connection: endpoint.Endpoint
-    lease: Lease
-    service: Service
-    listen: Listen
+    lease: LeaseConfig
+    service: ServiceConfig
+    listen: ListenConfig
     first_pause_s: float
     longest_pause_s: float
     step_down_after_failures: int
@@ -131,12 +130,12 @@ class AgentConfig:
 
     @property
     def agent_type(self) -> AgentType:
-        """What the agent does."""
-        return AGENTS[self.agent]
+        """The registered agent type."""
+        return AGENT_TYPES[self.agent]
 
 
 def read_config(path: str, environ: t.Mapping[str, str]) -> AgentConfig:
-    """Return an agent's configuration. Raises InvalidOption with the file and the path of the key at fault."""
+    """Return the configuration in a file. Raises InvalidOption with the name of the file and the path of the key at fault."""
     try:
         return make_config(json_file.read_json(path), environ)
     except InvalidOption as error:
@@ -144,17 +143,19 @@ def read_config(path: str, environ: t.Mapping[str, str]) -> AgentConfig:
 
 
 def make_config(given: t.Mapping[str, t.Any], environ: t.Mapping[str, str]) -> AgentConfig:
-    """Return a configuration from data. Raises InvalidOption that begins with the path of the key at fault."""
-    found = checked(SPEC, credentials.located(dict(given), environ))
-    agent_type = AGENTS[found["agent"]]
-    options = checked(agent_type.spec, found["options"], "options", agent_type.mutually_exclusive)
+    """Return the configuration in decoded JSON. Raises InvalidOption that begins with the path of the key at fault."""
+    found = validated(SPEC, credentials.resolve_credentials(dict(given), environ))
+    agent_type = AGENT_TYPES[found["agent"]]
+    options = validated(agent_type.spec, found["options"], "options", agent_type.mutually_exclusive)
     agent_type.check(options)
     name = found["name"] or found["agent"]
-    if not NAME.fullmatch(name):
-        raise InvalidOption(f"name: {name!r} must be lower-case letters, digits and dashes, at most 48 of them.")
+    if not AGENT_NAME.fullmatch(name):
+        raise InvalidOption(
+            f"name: {name!r} must consist of lower-case letters, digits and dashes, at most 48 characters."
+        )
     connection = _at("connection", lambda: endpoint.resolve(found["connection"], environ))
     with _at("connection", lambda: Client(connection)):
-        pass  # so that a certificate that is not there is said now
+        pass  # reports a certificate file that cannot be used before the agent starts
     return AgentConfig(
         agent=found["agent"],
         name=name,
@@ -170,29 +171,29 @@ def make_config(given: t.Mapping[str, t.Any], environ: t.Mapping[str, str]) -> A
     )
 
 
-def _lease(found: dict[str, t.Any], name: str) -> Lease:
+def _lease(found: dict[str, t.Any], name: str) -> LeaseConfig:
     key = f"consulops/agents/{name}/lease" if found["key"] is None else found["key"]
     if not key:
-        raise InvalidOption("lease.key: it is empty; leave it out for the agent's own.")
+        raise InvalidOption("lease.key: the key is empty. Leave the option out to use the default key.")
     if key.endswith("/") or not is_addressable(key) or not key.isprintable():
         raise InvalidOption(
-            f"lease.key: {key!r} is not a key that can be locked: it begins or ends with a slash, or has //, /./ or /../ in it."
+            f"lease.key: {key!r} cannot be locked: it begins or ends with a slash, or contains //, /./, /../ or an unprintable character."
         )
-    ttl_s = _seconds(found["ttl"], "lease.ttl", TTL_MULTIPLIER * MIN_TTL_S)
-    # Consul's own limits of a lock delay are 0 and 60 s, those of a TTL 10 s and a day.
+    ttl_s = _seconds(found["ttl"], "lease.ttl", SESSION_TTL_MULTIPLIER * MIN_TTL_S)
+    # Consul's limits: lock delay 0 to 60 s, session TTL 10 s to 24 h.
     delay_s = _seconds(found["lock_delay"], "lease.lock_delay", 0, 60)
     if delay_s != int(delay_s):
-        raise InvalidOption(f"lease.lock_delay: {found['lock_delay']} must be whole seconds.")
-    return Lease(key, int(ttl_s / TTL_MULTIPLIER), int(delay_s))
+        raise InvalidOption(f"lease.lock_delay: {found['lock_delay']} is not a whole number of seconds.")
+    return LeaseConfig(key, int(ttl_s / SESSION_TTL_MULTIPLIER), int(delay_s))
 
 
-def _service(found: dict[str, t.Any], name: str) -> Service:
+def _service(found: dict[str, t.Any], name: str) -> ServiceConfig:
     service = f"consulops-{name}" if found["name"] is None else found["name"]
-    if not SERVICE.fullmatch(service):
+    if not SERVICE_NAME.fullmatch(service):
         raise InvalidOption(
-            f"service.name: {service!r} must be letters, digits, dots, dashes and underscores, at most 63 of them."
+            f"service.name: {service!r} must consist of letters, digits, dots, dashes and underscores, at most 63 characters."
         )
-    return Service(
+    return ServiceConfig(
         register=found["register"],
         name=service,
         tags=tuple(found["tags"]),
@@ -201,35 +202,35 @@ def _service(found: dict[str, t.Any], name: str) -> Service:
     )
 
 
-def _listen(found: dict[str, t.Any]) -> Listen:
+def _listen(found: dict[str, t.Any]) -> ListenConfig:
     if not 1 <= found["port"] <= 65535:
-        raise InvalidOption(f"endpoint.port: {found['port']} is not a port.")
+        raise InvalidOption(f"endpoint.port: {found['port']} is not a port number between 1 and 65535.")
     try:
         ipaddress.ip_address("127.0.0.1" if found["address"] == "localhost" else found["address"])
     except ValueError:
-        raise InvalidOption(f"endpoint.address: {found['address']!r} is no IP address of this host.") from None
-    return Listen(found["enabled"], found["address"], found["port"])
+        raise InvalidOption(f"endpoint.address: {found['address']!r} is not an IP address.") from None
+    return ListenConfig(found["enabled"], found["address"], found["port"])
 
 
-def _seconds(text: str, where: str, least: float, most: float = 86400.0) -> float:
-    seconds = _at(where, lambda: parse_duration(text, where))
+def _seconds(text: str, path: str, least: float, most: float = 86400.0) -> float:
+    seconds = _at(path, lambda: parse_duration(text, path))
     if not least <= seconds <= most:
-        raise InvalidOption(f"{where}: {text} is not between {least:g} and {most:g} seconds.")
+        raise InvalidOption(f"{path}: {text} is not between {least:g} and {most:g} seconds.")
     return seconds
 
 
-def _at_least(number: int, least: int, where: str) -> int:
+def _at_least(number: int, least: int, path: str) -> int:
     if number < least:
-        raise InvalidOption(f"{where}: {number} is less than {least}.")
+        raise InvalidOption(f"{path}: {number} is less than {least}.")
     return number
 
 
 _Value = t.TypeVar("_Value")
 
 
-def _at(where: str, make: t.Callable[[], _Value]) -> _Value:
-    """Return what is made; an error says where in the file it comes from."""
+def _at(path: str, make: t.Callable[[], _Value]) -> _Value:
+    """Return the result of ``make``; an InvalidOption that it raises begins with the path of the key afterwards."""
     try:
         return make()
     except InvalidOption as error:
-        raise error if str(error).startswith(where) else InvalidOption(f"{where}: {error}") from None
+        raise error if str(error).startswith(path) else InvalidOption(f"{path}: {error}") from None

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an agent is to the run loop: something that is made when the lease is taken, and then does one round after another."""
+"""What an agent type provides: its options, and a job that is created for each lease term and run in cycles."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .._consul.lock import Lock
 
 @dataclass(frozen=True)
 class CycleResult:
-    """How a round went: when to begin the next (seconds from now), a sentence for people, and numbers for metrics."""
+    """The result of one cycle: seconds until the next cycle starts, a summary for the user, and numbers for the metrics."""
 
     pause_s: float
     summary: str
@@ -24,15 +24,20 @@ class CycleResult:
 
 
 class Job(t.Protocol):
-    """One term of office: nothing is remembered from another, so the first round is a look at everything."""
+    """The work of one lease term. It keeps nothing from an earlier term, so its first cycle compares everything."""
 
     def run_cycle(self) -> CycleResult:
-        """Do one round. Raises an Error; the loop waits and asks again, for as long as the lease is held."""
+        """Run one cycle. Raises an Error; the run loop then waits and tries again while the lease is held."""
 
 
 @dataclass(frozen=True)
 class AgentType:
-    """One agent_type of agent: its own options, and the work of a term. ``start`` gets the lease, whose guard fences every write."""
+    """One type of agent.
+
+    ``spec`` and ``mutually_exclusive`` describe its options, ``check`` raises InvalidOption for values that the spec
+    cannot exclude. ``start`` gets a client, the lease (whose guard fences every write), the agent's name and its
+    options, and returns the job of this lease term.
+    """
 
     spec: Spec
     start: t.Callable[[Client, Lock, str, t.Mapping[str, t.Any]], Job]

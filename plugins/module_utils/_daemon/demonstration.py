@@ -2,15 +2,16 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""An agent that does nothing but show who is the active one: it keeps a journal in KV, of which only its holder may write.
+"""The demonstration agent: it only shows which instance is active, by writing a journal into KV while it holds the lease.
 
-Read in the order of their indexes, the entries prove that there were never two writers. It is for trying out an
-installation before the agents that matter rely on it.
+The entries, in the order of their indexes, prove that there were never two writers at once. It is for testing an
+installation before an agent with real work depends on it.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import time
 import typing as t
 
@@ -22,6 +23,10 @@ from .._consul.lock import Lock
 from .._consul.units import parse_duration
 from .agent_type import AgentType, CycleResult, Job
 
+log = logging.getLogger("consulops")
+
+MAX_DELETES_PER_CYCLE = 30  # with the new entry and the session check they fit into one transaction of 64 operations
+
 SPEC: Spec = {
     "interval": {"type": "str", "default": "1s"},
     "keep": {"type": "int", "default": 1000},
@@ -29,15 +34,15 @@ SPEC: Spec = {
 
 
 def check(options: t.Mapping[str, t.Any]) -> None:
-    """Raise InvalidOption when the options cannot be used."""
+    """Raise InvalidOption when a value is out of range."""
     if not 0.05 <= parse_duration(options["interval"], "options.interval") <= 3600:
-        raise InvalidOption(f"options.interval: {options['interval']} is not between 50 ms and an hour.")
+        raise InvalidOption(f"options.interval: {options['interval']} is not between 50 ms and one hour.")
     if options["keep"] < 1:
         raise InvalidOption(f"options.keep: {options['keep']} is less than 1.")
 
 
 class Journal:
-    """One term: an entry each round, the oldest entries deleted."""
+    """The journal of one lease term: each cycle writes one entry and deletes the oldest ones beyond ``keep``."""
 
     def __init__(self, client: Client, lease: Lock, name: str, options: t.Mapping[str, t.Any]) -> None:
         self._prefix = f"consulops/agents/{name}/journal/"
@@ -46,15 +51,15 @@ class Journal:
         self._lease = lease
         self._writer = txn.Writer(client, fence=lease.guard)
         self._client = client
-        self._known: list[str] | None = None
+        self._keys: list[str] | None = None
         self._written = 0
 
     def run_cycle(self) -> CycleResult:
-        """Write one entry under the guard of the lease."""
-        if self._known is None:
-            self._known = [key for key in kv.list_keys(self._client, self._prefix) if key != self._prefix]
+        """Write one entry in a transaction that fails unless the lease is still held."""
+        if self._keys is None:
+            self._keys = [key for key in kv.list_keys(self._client, self._prefix) if key != self._prefix]
         self._written += 1
-        # Names sort as they are written: the fence grows with every holder.
+        # The names sort in the order of writing, because the fence grows with every holder.
         key = f"{self._prefix}{self._lease.fence:020d}-{self._written:010d}"
         entry = {
             "session": self._lease.session,
@@ -62,14 +67,15 @@ class Journal:
             "number": self._written,
             "time": time.time(),
         }
-        old = self._known[: max(0, len(self._known) + 1 - self._keep)][:30]
+        expired = self._keys[: max(0, len(self._keys) + 1 - self._keep)][:MAX_DELETES_PER_CYCLE]
         operations = [txn.Operation("set", key, json.dumps(entry).encode())]
-        self._writer.commit([*operations, *(txn.Operation("delete", name) for name in old)])
-        self._known = [*self._known[len(old) :], key]
+        self._writer.commit([*operations, *(txn.Operation("delete", name) for name in expired)])
+        log.debug("wrote %s, deleted %d expired entries", key, len(expired))
+        self._keys = [*self._keys[len(expired) :], key]
         return CycleResult(
             self._interval_s,
-            f"wrote entry {self._written} of this term",
-            {"journal_entries": len(self._known), "journal_written": self._written},
+            f"wrote entry {self._written} of this lease term",
+            {"journal_entries": len(self._keys), "journal_written": self._written},
         )
 
 

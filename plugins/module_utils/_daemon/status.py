@@ -1,7 +1,8 @@
 # Copyright (c) 2026, the consulops.failover founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an agent knows of itself, for the endpoint, for Consul's checks, for systemd and for the log. Safe from any thread."""
+
+"""The status of an agent, shared by its threads: read by the endpoint, Consul's checks, systemd and the log."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ _NO_LEASE: dict[str, t.Any] = {"fence": 0, "session": "", "problem": "", "summar
 
 @dataclass(frozen=True)
 class AgentStatus:
-    """One moment of an agent; times in seconds since 1970. ``problem`` is the last failure while it lasts."""
+    """The status at one moment; times in seconds since 1970. ``problem`` is the last failure, "" after a success."""
 
     agent: str
     name: str
@@ -46,19 +47,22 @@ class AgentStatus:
 
     @property
     def healthy(self) -> bool:
-        """Whether the agent does what it is there for: the active one works, a standby waits for the lease."""
+        """Whether the agent works while it is active, or waits for the lease on standby, without a current problem."""
         return self.state in (STANDBY, ACTIVE) and not self.problem
 
     @property
     def sentence(self) -> str:
-        """What a person reads first."""
+        """The state, followed by the current problem or by the summary of the last cycle."""
         if self.problem:
             return f"{self.state}: {self.problem}"
         return f"{self.state}: {self.summary}" if self.summary and self.state == ACTIVE else self.state
 
 
-class Status:
-    """The current status, replaced as a whole. ``on_change`` hears of every new state or problem."""
+class StatusTracker:
+    """Holds the current AgentStatus and replaces it as a whole, from any thread.
+
+    ``on_change`` is called, in the thread that made the change, when the state or the problem has changed.
+    """
 
     def __init__(
         self,
@@ -77,40 +81,43 @@ class Status:
 
     @property
     def current(self) -> AgentStatus:
-        """The status as they are now."""
+        """The current status."""
         return self._current
 
     def configured(self, agent: str, name: str, lease_key: str) -> StatusReporter:
-        """A configuration is in force, the first or a new one; return how the loop under it speaks. Others fall silent."""
+        """Begin with a configuration, the first or a new one, and return the reporter for its run loop.
+
+        Reporters that were returned before are ignored from now on.
+        """
         reporter = StatusReporter(self)
         self._change(STARTING, reporter, agent=agent, name=name, lease_key=lease_key, **_NO_LEASE)
         return reporter
 
     def reloaded(self) -> None:
-        """Count a configuration that was taken over while running."""
+        """Count a reload that succeeded."""
         self._change(None, reloads=self._current.reloads + 1, reload_problem="")
 
     def not_reloaded(self, problem: str) -> None:
-        """A new configuration could not be taken over."""
+        """Record why a reload failed."""
         self._change(None, reload_problem=problem)
 
     def stopping(self) -> None:
-        """The end has begun."""
+        """Record that the process is stopping."""
         self._change(STOPPING)
 
-    def say(self, reporter: StatusReporter, state: str, change: t.Callable[[AgentStatus], dict[str, t.Any]]) -> None:
-        """Take what a loop says, unless another one has taken its place."""
+    def report(self, reporter: StatusReporter, state: str, change: t.Callable[[AgentStatus], dict[str, t.Any]]) -> None:
+        """Apply the report of a run loop, unless another run loop has replaced it."""
         with self._lock:
             if reporter is not self._reporter:
                 return
             before, after = self._replaced(state, change(self._current))
-        self._publish(before, after)
+        self._notify(before, after)
 
     def _change(self, state: str | None, reporter: StatusReporter | None = None, **changes: t.Any) -> None:
         with self._lock:
             self._reporter = reporter or self._reporter
             before, after = self._replaced(state or self._current.state, changes)
-        self._publish(before, after)
+        self._notify(before, after)
 
     def _replaced(self, state: str, changes: t.Mapping[str, t.Any]) -> tuple[AgentStatus, AgentStatus]:
         before = self._current
@@ -118,50 +125,53 @@ class Status:
         self._current = replace(before, state=state, since=since, **changes)
         return before, self._current
 
-    def _publish(self, before: AgentStatus, after: AgentStatus) -> None:
+    def _notify(self, before: AgentStatus, after: AgentStatus) -> None:
         if (before.state, before.problem) != (after.state, after.problem):
             self._on_change(after)
 
 
 class StatusReporter:
-    """What the loop of one configuration says of itself. A loop that hangs while it is replaced may come back much later."""
+    """Reports the status of one run loop.
 
-    def __init__(self, status: Status) -> None:
-        self._status = status
+    A run loop that hangs while it is replaced may return much later; the tracker ignores its reporter by then.
+    """
+
+    def __init__(self, tracker: StatusTracker) -> None:
+        self._tracker = tracker
 
     def standby(self) -> None:
-        """Waiting for the lease."""
-        self._status.say(self, STANDBY, lambda _known: {**_NO_LEASE, "failures_in_row": 0})
+        """Report that another instance holds the lease."""
+        self._tracker.report(self, STANDBY, lambda _current: {**_NO_LEASE, "failures_in_row": 0})
 
     def active(self, fence: int, session: str) -> None:
-        """The lease was taken."""
-        news = {"fence": fence, "session": session, "problem": "", "failures_in_row": 0}
-        self._status.say(self, ACTIVE, lambda known: {**news, "lease_terms": known.lease_terms + 1})
+        """Report that the lease was acquired: a new lease term."""
+        changes = {"fence": fence, "session": session, "problem": "", "failures_in_row": 0}
+        self._tracker.report(self, ACTIVE, lambda current: {**changes, "lease_terms": current.lease_terms + 1})
 
-    def worked(self, done: CycleResult, seconds: float, now: float) -> None:
-        """A round ended well."""
-        news = {
+    def cycle_succeeded(self, result: CycleResult, seconds: float, now: float) -> None:
+        """Report a successful cycle, how many seconds it took and when it ended."""
+        changes = {
             "last_success": now,
             "last_cycle_s": seconds,
-            "summary": done.summary,
-            "numbers": dict(done.numbers),
+            "summary": result.summary,
+            "numbers": dict(result.numbers),
             "problem": "",
             "failures_in_row": 0,
         }
-        self._status.say(self, ACTIVE, lambda known: {**news, "cycles": known.cycles + 1})
+        self._tracker.report(self, ACTIVE, lambda current: {**changes, "cycles": current.cycles + 1})
 
     def failed(self, problem: str, *, holding: bool) -> None:
-        """Something failed; the active one stays active while it holds the lease."""
+        """Report a failure; while the lease is held (``holding``) the agent stays active."""
 
-        def news(known: AgentStatus) -> dict[str, t.Any]:
-            counts = {"failures": known.failures + 1, "failures_in_row": known.failures_in_row + 1}
+        def changes(current: AgentStatus) -> dict[str, t.Any]:
+            counts = {"failures": current.failures + 1, "failures_in_row": current.failures_in_row + 1}
             return {"problem": problem, **counts, **({} if holding else {"fence": 0, "session": ""})}
 
-        self._status.say(self, ACTIVE if holding else FAILING, news)
+        self._tracker.report(self, ACTIVE if holding else FAILING, changes)
 
 
 def as_json(status: AgentStatus) -> dict[str, t.Any]:
-    """Return the status as /status shows them."""
+    """Return the status as ``/status`` shows it."""
     return {
         "agent": status.agent,
         "name": status.name,

@@ -1,7 +1,8 @@
 # Copyright (c) 2026, the consulops.failover founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The page of an agent for a person with a browser: one document, nothing loaded from anywhere, nothing to click. Pure."""
+
+"""The status page of an agent: one HTML document that loads nothing else and changes nothing."""
 
 from __future__ import annotations
 
@@ -30,11 +31,11 @@ footer { margin-top: 1.5rem; opacity: .7; font-size: .9rem }
 
 
 def page(status: AgentStatus, now: float | None = None) -> str:
-    """Return the document."""
-    moment = time.time() if now is None else now
-    mood = "good" if status.healthy else "bad"
-    rows = "\n".join(f"<tr><th scope=row>{_safe(name)}<td>{_safe(value)}" for name, value in _rows(status, moment))
-    words = _safe(status.problem or status.summary or "nothing to report")
+    """Return the HTML document; ``now`` is in seconds since 1970."""
+    as_of = time.time() if now is None else now
+    css_class = "good" if status.healthy else "bad"
+    rows = "\n".join(f"<tr><th scope=row>{_safe(name)}<td>{_safe(value)}" for name, value in _rows(status, as_of))
+    text = _safe(status.problem or status.summary or "nothing to report")
     return f"""<!doctype html>
 <html lang=en>
 <meta charset=utf-8>
@@ -43,26 +44,26 @@ def page(status: AgentStatus, now: float | None = None) -> str:
 <title>{_safe(status.name)} on {_safe(status.node)}: {_safe(status.state)}</title>
 <style>{_STYLE}</style>
 <h1>{_safe(status.name)} on {_safe(status.node)}</h1>
-<p class="state {mood}">{_safe(status.state)}</p>
-<p>{words}</p>
+<p class="state {css_class}">{_safe(status.state)}</p>
+<p>{text}</p>
 <table>
 {rows}
 </table>
 <footer>consulops {VERSION} &middot; <a href=status>status</a> &middot; <a href=metrics>metrics</a> &middot;
-<a href=healthz>healthz</a> &middot; as of {timestamp(moment)}</footer>
+<a href=healthz>healthz</a> &middot; as of {timestamp(as_of)}</footer>
 """
 
 
 def _rows(status: AgentStatus, now: float) -> list[tuple[str, str]]:
-    held = f"held, fence {status.fence}" if status.state == ACTIVE else "held by another, or by nobody"
-    worked = f"{human_age(now - status.last_success)} ago" if status.last_success else "never"
+    held = f"held, fence {status.fence}" if status.state == ACTIVE else "not held by this instance"
+    last_success = f"{human_age(now - status.last_success)} ago" if status.last_success else "never"
     rows = [
         ("In this state for", human_age(now - status.since)),
         ("Running for", human_age(now - status.started)),
         (f"Lease {status.lease_key}", held),
-        ("Terms", f"{status.lease_terms:,}"),
-        ("Last success", worked),
-        ("Rounds, failures", f"{status.cycles:,}, {status.failures:,}"),
+        ("Lease terms", f"{status.lease_terms:,}"),
+        ("Last success", last_success),
+        ("Cycles, failures", f"{status.cycles:,}, {status.failures:,}"),
     ]
     return rows + [(name.replace("_", " "), f"{value:,}") for name, value in sorted(status.numbers.items())]
 

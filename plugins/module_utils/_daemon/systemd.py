@@ -1,7 +1,8 @@
 # Copyright (c) 2026, the consulops.failover founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What systemd is told: ready, alive, what is going on. Nothing at all when it was not systemd that started us.
+
+"""Notifications to systemd: readiness, watchdog and status line. Without systemd nothing is sent.
 
 Source: https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
 """
@@ -12,15 +13,16 @@ import socket
 import typing as t
 
 
-def notify(environ: t.Mapping[str, str], **told: str) -> bool:
-    """Tell systemd, for example ``notify(os.environ, READY="1", STATUS="standby")``; return whether it was taken.
+def notify(environ: t.Mapping[str, str], **fields: str) -> bool:
+    """Send fields to systemd, for example ``notify(os.environ, READY="1", STATUS="standby")``.
 
-    A manager that is gone, or does not listen at the moment, is no error and not waited for.
+    Returns False if the message could not be delivered, because systemd is not listening at the moment. It never
+    waits and never raises.
     """
     address = environ.get("NOTIFY_SOCKET", "")
     if not address:
         return True
-    message = "\n".join(f"{name}={' '.join(value.split())}" for name, value in told.items())
+    message = "\n".join(f"{name}={' '.join(value.split())}" for name, value in fields.items())
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as sender:
             sender.sendto(message.encode(), "\0" + address[1:] if address.startswith("@") else address)
@@ -30,6 +32,6 @@ def notify(environ: t.Mapping[str, str], **told: str) -> bool:
 
 
 def watchdog_s(environ: t.Mapping[str, str]) -> float | None:
-    """Return within how many seconds systemd wants to hear from us, None when it does not watch."""
+    """Return the watchdog interval of systemd in seconds, None when the watchdog is off."""
     text = environ.get("WATCHDOG_USEC", "")
     return int(text) / 1e6 if text.isdigit() and int(text) > 0 else None

@@ -2,22 +2,26 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One request as every face makes it: options, whether it only plans, and the clients its connection options name.
+"""A task: the work of a module without Ansible, and the request that a module or a command makes of it.
 
-A module, the command line and an agent differ in where options come from and where the result goes; the tasks of this
-floor are what they have in common. Specs are plain data in the form of Ansible's ``argument_spec``.
+Modules and commands differ in where options come from and where results go; tasks are what they share. Specs are plain
+data in the form of Ansible's ``argument_spec``.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import time
 import typing as t
 from dataclasses import dataclass, field
 
 from .._config.connection_spec import Spec, connection_spec
 from .._consul import endpoint
 from .._consul.client import Client
+
+log = logging.getLogger("consulops")
 
 Result = dict[str, t.Any]
 
@@ -28,9 +32,10 @@ def _ignore(_what: t.Any) -> None:
 
 @dataclass(frozen=True)
 class Call:
-    """One request. ``check``: say what would be done and do nothing.
+    """One request of a task. With ``check`` (check mode) the task returns what it would do and changes nothing.
 
-    ``warn`` takes sentences for the person who asked, ``hide`` takes secrets that came from a file or the environment.
+    ``warn`` gets warnings for the user; ``hide`` gets secrets that were read from a file or the environment, so that
+    the caller can mask them.
     """
 
     params: t.Mapping[str, t.Any]
@@ -40,9 +45,9 @@ class Call:
     environ: t.Mapping[str, str] = field(default_factory=lambda: os.environ)
 
     def client(self, side: str | None = None) -> Client:
-        """Return a client of the connection options, each falling back to its CONSUL_* variable.
+        """Return a client for the connection options; each one falls back to its CONSUL_* variable.
 
-        ``side`` names an option of ``side_spec``.
+        ``side`` names an option of ``side_spec``, whose connection is used instead. Raises InvalidOption.
         """
         return self._client({} if side is None else self.params[side] or {})
 
@@ -50,7 +55,7 @@ class Call:
     def clients(
         self, connections: t.Sequence[t.Mapping[str, t.Any]] | None, datacenters: t.Sequence[str] | None
     ) -> t.Iterator[list[Client]]:
-        """Give a client for each connection, or for each datacenter through one agent, or the only one; close them."""
+        """Yield a client for each connection, or for each datacenter through one agent, or a single one; close them."""
         sides: t.Sequence[t.Mapping[str, t.Any]] = (
             connections or [{"datacenter": name} for name in datacenters or ()] or [{}]
         )
@@ -59,18 +64,29 @@ class Call:
 
     def _client(self, options: t.Mapping[str, t.Any]) -> Client:
         defaults = {name: self.params[name] for name in connection_spec()}
-        found = endpoint.resolve(endpoint.with_defaults(options, defaults), self.environ)
-        self.hide(filter(None, (found.token, *(found.http_auth or ())[1:])))
-        return Client(found)
+        resolved = endpoint.resolve(endpoint.with_defaults(options, defaults), self.environ)
+        self.hide(filter(None, (resolved.token, *(resolved.http_auth or ())[1:])))
+        log.debug("connecting to %s, timeout %g s", resolved, resolved.timeout_s)
+        return Client(resolved)
 
 
 class Task(t.NamedTuple):
-    """What can be asked for: its options and the work. ``work`` raises an Error whose sentence is for people.
+    """A task: its options, and ``perform``, which raises an Error whose sentence is for the user.
 
-    ``check`` raises the InvalidOption that ``work`` would raise before it asks anybody anything.
+    ``validate`` raises the InvalidOption that ``perform`` would raise before its first request.
     """
 
     spec: Spec
-    work: t.Callable[[Call], Result]
+    perform: t.Callable[[Call], Result]
     mutually_exclusive: tuple[tuple[str, ...], ...] = ()
-    check: t.Callable[[Call], object] | None = None
+    validate: t.Callable[[Call], object] | None = None
+
+    def run(self, call: Call) -> Result:
+        """Perform the task and return its result. Raises an Error."""
+        # The names of options only: a value may be a secret.
+        given = [name for name, value in call.params.items() if value not in (None, [], {})]
+        log.debug("options %s, check mode %s", ", ".join(given), "on" if call.check else "off")
+        started = time.monotonic()
+        result = self.perform(call)
+        log.debug("done in %.3f s, changed=%s", time.monotonic() - started, result.get("changed"))
+        return result

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""``consulops agent`` and what belongs to it: check-config and version. Each imports only what it needs."""
+"""``consulops agent``, ``check-config`` and ``version``. Each imports only what it needs, so that it starts fast."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .. import arguments, rendering
 from .base import Command, Outcome, Result, make_call
 
 
-def _nothing(_parser: argparse.ArgumentParser) -> None:
+def _no_arguments(_parser: argparse.ArgumentParser) -> None:
     pass
 
 
@@ -33,31 +33,33 @@ def _version(_options: argparse.Namespace) -> Outcome:
         "version": VERSION,
         "python": platform.python_version(),
         "msgpack": _msgpack(),
-        **({"bundle": found} if (found := _manifest()) else {}),
+        **({"bundle": manifest} if (manifest := _manifest()) else {}),
     }
-    named = {name: value for name, value in result.items() if name != "bundle"}
-    libraries = {name: one["version"] for name, one in (found or {}).get("libraries", {}).items() if name not in named}
-    return Outcome(result, rendering.name_values({**named, **libraries}))
+    shown = {name: value for name, value in result.items() if name != "bundle"}
+    libraries = {
+        name: one["version"] for name, one in (manifest or {}).get("libraries", {}).items() if name not in shown
+    }
+    return Outcome(result, rendering.name_values({**shown, **libraries}))
 
 
 def _msgpack() -> str:
     if msgpack is None:
         return "none"
-    made = "C" if msgpack.Unpacker.__module__.endswith("_cmsgpack") else "pure Python"
-    return f"{'.'.join(map(str, msgpack.version[:3]))} ({made})"
+    variant = "C" if msgpack.Unpacker.__module__.endswith("_cmsgpack") else "pure Python"
+    return f"{'.'.join(map(str, msgpack.version[:3]))} ({variant})"
 
 
 def _manifest() -> dict[str, t.Any] | None:
-    """Return the manifest of the bundle that this runs from, None outside of one."""
+    """Return the manifest of the bundle that this process runs from, None outside a bundle."""
     loader = getattr(sys.modules.get("__main__"), "__loader__", None)
     if not isinstance(loader, zipimport.zipimporter):
         return None
-    found: dict[str, t.Any] = json.loads(loader.get_data(os.path.join(loader.archive, "manifest.json")))  # noqa: PTH118
-    return found
+    manifest: dict[str, t.Any] = json.loads(loader.get_data(os.path.join(loader.archive, "manifest.json")))  # noqa: PTH118
+    return manifest
 
 
-def _task(kind: str) -> Task:
-    if kind == "replicate":
+def _task(file_type: str) -> Task:
+    if file_type == "replicate":
         from ..._tasks.replicate import REPLICATE
 
         return REPLICATE
@@ -67,28 +69,28 @@ def _task(kind: str) -> Task:
 
 
 def _check_config_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", type=arguments.named, help="the file")
+    parser.add_argument("path", type=arguments.file_name, help="the configuration file")
     parser.add_argument(
         "--as",
-        dest="kind",
+        dest="file_type",
         choices=["agent", "replicate", "alert"],
         default="agent",
-        help="what the file is for: an agent, or the --config of another command",
+        help="what the file configures: an agent, or another command (its --config)",
     )
 
 
 def _check_config(options: argparse.Namespace) -> Outcome:
-    if options.kind == "agent":
+    if options.file_type == "agent":
         from ..._daemon import agent_config
 
-        config = agent_config.read_config(options.path, credentials.surroundings(os.environ))
+        config = agent_config.read_config(options.path, credentials.with_credentials(os.environ))
         result: Result = {"path": options.path, "agent": config.agent, "name": config.name, "valid": True}
         return Outcome(result, [f"{options.path}: a valid configuration of the {config.agent} agent {config.name}"])
-    task = _task(options.kind)
+    task = _task(options.file_type)
     call = make_call(task, json_file.read_json(options.path), options.path)
     try:
-        if task.check is not None:
-            task.check(call)
+        if task.validate is not None:
+            task.validate(call)
     except InvalidOption as error:
         raise InvalidOption(f"{options.path}: {error}") from None
     return Outcome({"path": options.path, "valid": True}, [f"{options.path}: valid"])
@@ -105,7 +107,7 @@ def _agent(options: argparse.Namespace) -> Outcome:
 
 
 COMMANDS = (
-    Command("agent", "run an agent until it is stopped", _agent, _agent_arguments),
-    Command("check-config", "say whether a configuration file can be used", _check_config, _check_config_arguments),
-    Command("version", "show the versions of everything inside", _version, _nothing),
+    Command("agent", "run an agent in the foreground", _agent, _agent_arguments),
+    Command("check-config", "check a configuration file", _check_config, _check_config_arguments),
+    Command("version", "show the versions of the collection and its libraries", _version, _no_arguments),
 )

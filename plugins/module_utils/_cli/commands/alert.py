@@ -16,16 +16,24 @@ from .base import Command, Outcome, add_config, make_call
 
 def _alert_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser, "consul_alert_check", required=False)
-    arguments.add(parser, ALERT_CHECK.spec)
+    arguments.add_options(parser, ALERT_CHECK.spec)
 
 
 def _alert(options: argparse.Namespace) -> Outcome:
-    read = {} if options.config is None else json_file.read_json(options.config)
-    params = {**read, **arguments.given(options, ALERT_CHECK.spec)}
+    from_file = {} if options.config is None else json_file.read_json(options.config)
+    params = {**from_file, **arguments.given_options(options, ALERT_CHECK.spec)}
     if options.datacenters:
         params["datacenters"] = [name for text in options.datacenters for name in text.split(",")]
-    result = ALERT_CHECK.work(make_call(ALERT_CHECK, params, options.config or ""))
-    return Outcome(result, rendering.judged(result))
+    result = ALERT_CHECK.run(make_call(ALERT_CHECK, params, options.config or ""))
+    return Outcome(result, rendering.checked(result))
 
 
-COMMANDS = (Command("check", "say what is wrong, and fail if it is bad", _alert, _alert_arguments, rendering.judged),)
+COMMANDS = (
+    Command(
+        "check",
+        "check datacenters, and fail if a finding is severe enough",
+        _alert,
+        _alert_arguments,
+        rendering.checked,
+    ),
+)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What every command is made of: a task of the modules with arguments in front and a table behind."""
+"""The parts of a command: its arguments, its request of a task, and its outcome."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ import typing as t
 from dataclasses import dataclass
 
 from ..._config import credentials
-from ..._config.validation import checked
+from ..._config.validation import validated
 from ..._consul.errors import InvalidOption
 from ..._tasks.call import Call, Task
 from .. import arguments
 
 Result = dict[str, t.Any]
-Show = t.Callable[[t.Mapping[str, t.Any]], "list[str]"]
+Render = t.Callable[[t.Mapping[str, t.Any]], "list[str]"]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command found or did: the module's result, and the same for people."""
+    """The outcome of a command: the module's result, the same as lines of text, and the exit code.
+
+    ``different`` is for --exit-code: there are differences.
+    """
 
     result: Result
     lines: t.Sequence[str] = ()
@@ -35,60 +38,66 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Command:
-    """One command. ``run`` turns parsed arguments into an outcome or raises an Error; ``shows`` is for what a failure knows."""
+    """One command. ``run`` gets the parsed arguments and returns an outcome or raises an Error.
+
+    ``render_details`` renders the details of such an error.
+    """
 
     name: str
     help: str
     run: t.Callable[[argparse.Namespace], Outcome]
     add_arguments: t.Callable[[argparse.ArgumentParser], None]
-    shows: Show | None = None
+    render_details: Render | None = None
 
 
-def make_call(task: Task, params: t.Mapping[str, t.Any], where: str = "", *, check: bool = False) -> Call:
-    """Return a request of a task with these options; ``where`` is the file that they come from. Raises InvalidOption."""
-    environ = credentials.surroundings(os.environ)
+def make_call(task: Task, params: t.Mapping[str, t.Any], path: str = "", *, check: bool = False) -> Call:
+    """Return the request of a task with these options; ``path`` is the file that they come from. Raises InvalidOption."""
+    environ = credentials.with_credentials(os.environ)
     try:
-        options = checked(task.spec, credentials.located(dict(params), environ), "", task.mutually_exclusive)
+        resolved = credentials.resolve_credentials(dict(params), environ)
+        options = validated(task.spec, resolved, "", task.mutually_exclusive)
     except InvalidOption as error:
-        raise InvalidOption(f"{where}: {error}") if where else error from None
+        raise InvalidOption(f"{path}: {error}") if path else error from None
     return Call(options, check, warn=_warn, environ=environ)
 
 
 def _warn(sentence: str) -> None:
-    say(f"consulops: warning: {sentence}")
+    print_message(f"consulops: warning: {sentence}")
 
 
-def say(sentence: str, end: str = "\n") -> None:
-    """Tell the person at the terminal, beside the result."""
+def print_message(sentence: str, end: str = "\n") -> None:
+    """Print a message to standard error; standard output is for the result."""
     try:
         sys.stderr.write(printable(sentence) + end)
         sys.stderr.flush()
-    except OSError:  # full, or nobody reads it
-        give_up(sys.stderr)
+    except OSError:  # the disk is full, or the reader is gone
+        discard(sys.stderr)
 
 
-def give_up(stream: t.TextIO) -> None:
-    """Let what is still to be written go nowhere: Python would fail with it at exit."""
+def discard(stream: t.TextIO) -> None:
+    """Discard further output of a stream that cannot be written: Python would report an error at exit."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def printable(text: str) -> str:
-    """Return a line without what would move the cursor, colour the terminal or begin another line."""
-    return "".join(letter if letter == " " or letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    """Return a line with control characters escaped: they could change the terminal or fake another line."""
+    return "".join(
+        character if character == " " or character.isprintable() else ascii(character)[1:-1] for character in text
+    )
 
 
 def add_check(parser: argparse.ArgumentParser) -> None:
     """Add --check."""
-    parser.add_argument("--check", action="store_true", help="only say what would be done")
+    parser.add_argument("--check", action="store_true", help="check mode: show what would be done and change nothing")
 
 
 def add_exit_code(parser: argparse.ArgumentParser) -> None:
     """Add --exit-code."""
-    parser.add_argument("--exit-code", action="store_true", help="exit with 5 when there are differences")
+    parser.add_argument("--exit-code", action="store_true", help="exit with 5 if there are differences")
 
 
 def add_config(parser: argparse.ArgumentParser, module: str, *, required: bool) -> None:
     """Add --config."""
-    text = f"a JSON file with the options of the module {module}"
-    parser.add_argument("--config", metavar="FILE", type=arguments.named, required=required, help=text)
+    text = f"JSON file with options of the module {module}"
+    parser.add_argument("--config", metavar="FILE", type=arguments.file_name, required=required, help=text)

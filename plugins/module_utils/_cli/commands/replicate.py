@@ -13,18 +13,18 @@ from ..._tasks.replicate import REPLICATE
 from .. import arguments, rendering
 from .base import Command, Outcome, add_config, add_exit_code, make_call
 
-_NOT_ALONE = {"source", "destination", "prefixes"}
+_ONLY_IN_FILE = {"source", "destination", "prefixes", "name"}
 
 
 def _replicate_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser, "consul_kv_replicate", required=True)
     add_exit_code(parser)
-    arguments.add(parser, REPLICATE.spec, {*_NOT_ALONE, "name"})
+    arguments.add_options(parser, REPLICATE.spec, _ONLY_IN_FILE)
 
 
 def _replicate(options: argparse.Namespace, *, check: bool) -> Outcome:
-    params = {**json_file.read_json(options.config), **arguments.given(options, REPLICATE.spec)}
-    result = REPLICATE.work(make_call(REPLICATE, params, options.config, check=check))
+    params = {**json_file.read_json(options.config), **arguments.given_options(options, REPLICATE.spec)}
+    result = REPLICATE.run(make_call(REPLICATE, params, options.config, check=check))
     return Outcome(result, rendering.replicated(result), different=bool(result["changed"]))
 
 
@@ -37,6 +37,6 @@ def _once(options: argparse.Namespace) -> Outcome:
 
 
 COMMANDS = (
-    Command("plan", "show what a run would copy", _plan, _replicate_arguments, rendering.replicated),
-    Command("once", "copy, once", _once, _replicate_arguments, rendering.replicated),
+    Command("plan", "show what a run would change", _plan, _replicate_arguments, rendering.replicated),
+    Command("once", "replicate once", _once, _replicate_arguments, rendering.replicated),
 )

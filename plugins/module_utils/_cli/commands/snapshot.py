@@ -13,112 +13,122 @@ from ..._consul.errors import GuardRefused, InvalidOption
 from ..._tasks.snapshot import SNAPSHOT
 from ..._tasks.snapshot_info import SNAPSHOT_INFO
 from .. import arguments, rendering
-from .base import Command, Outcome, Result, add_check, add_exit_code, make_call, say
+from .base import Command, Outcome, Result, add_check, add_exit_code, make_call, print_message
 
 
 class Declined(GuardRefused):
-    """A person was asked and did not say yes."""
+    """The user was asked to confirm and did not."""
 
 
-_SAVING = ("name", "max_age", "stale", "cross_check", "on_shrink", "max_shrink_percent")
-_RESTORING = ("force", "accept", "safety_path", "leader_timeout", "destroy_gone_sessions", "touch_replicated", "prune")
-_OF_SNAPSHOT = {name for name in SNAPSHOT.spec if name in (*_SAVING, *_RESTORING, "path", "state", "prefixes", "limit")}
+_SAVE_OPTIONS = ("name", "max_age", "stale", "cross_check", "on_shrink", "max_shrink_percent")
+_RESTORE_OPTIONS = (
+    "force",
+    "accept",
+    "safety_path",
+    "leader_timeout",
+    "destroy_gone_sessions",
+    "touch_replicated",
+    "prune",
+)
+_SNAPSHOT_OPTIONS = {*_SAVE_OPTIONS, *_RESTORE_OPTIONS, "path", "state", "prefixes", "limit"}
 
 
 def _save_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", type=arguments.named, help="a directory, or the file to write")
+    parser.add_argument("path", type=arguments.file_name, help="a directory, or the file to write")
     add_check(parser)
-    arguments.add(parser, SNAPSHOT.spec, _OF_SNAPSHOT - set(_SAVING))
+    arguments.add_options(parser, SNAPSHOT.spec, _SNAPSHOT_OPTIONS - set(_SAVE_OPTIONS))
 
 
 def _save(options: argparse.Namespace) -> Outcome:
-    call = make_call(SNAPSHOT, arguments.given(options, SNAPSHOT.spec), check=options.check)
-    result = SNAPSHOT.work(call)
+    call = make_call(SNAPSHOT, arguments.given_options(options, SNAPSHOT.spec), check=options.check)
+    result = SNAPSHOT.run(call)
     return Outcome(result, rendering.saved(result))
 
 
 def _list_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", type=arguments.named, help="a directory of snapshots")
-    arguments.add(parser, {"verify": SNAPSHOT_INFO.spec["verify"]})
-    parser.add_argument("--exit-code", action="store_true", help="exit with 5 when one of them is broken")
+    parser.add_argument("path", type=arguments.file_name, help="a directory of snapshots")
+    arguments.add_options(parser, {"verify": SNAPSHOT_INFO.spec["verify"]})
+    parser.add_argument("--exit-code", action="store_true", help="exit with 5 if a snapshot is broken")
 
 
 def _list(options: argparse.Namespace) -> Outcome:
-    result = SNAPSHOT_INFO.work(make_call(SNAPSHOT_INFO, arguments.given(options, SNAPSHOT_INFO.spec)))
+    result = SNAPSHOT_INFO.run(make_call(SNAPSHOT_INFO, arguments.given_options(options, SNAPSHOT_INFO.spec)))
     if "snapshots" not in result:
-        raise InvalidOption(f"{options.path} is a snapshot: consulops snapshot inspect shows it.")
+        raise InvalidOption(f"{options.path} is a snapshot file: use consulops snapshot inspect.")
     return Outcome(
-        result, rendering.snapshot_list(result), different=any(found["problem"] for found in result["snapshots"])
+        result, rendering.snapshot_list(result), different=any(entry["problem"] for entry in result["snapshots"])
     )
 
 
 def _inspect_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", type=arguments.named, help="a snapshot file")
-    arguments.add(parser, {name: SNAPSHOT_INFO.spec[name] for name in ("kv_depth", "kv_prefix", "key", "show_value")})
+    parser.add_argument("path", type=arguments.file_name, help="a snapshot file")
+    arguments.add_options(
+        parser, {name: SNAPSHOT_INFO.spec[name] for name in ("kv_depth", "kv_prefix", "key", "show_value")}
+    )
 
 
 def _inspect(options: argparse.Namespace) -> Outcome:
-    result = SNAPSHOT_INFO.work(make_call(SNAPSHOT_INFO, arguments.given(options, SNAPSHOT_INFO.spec)))
+    result = SNAPSHOT_INFO.run(make_call(SNAPSHOT_INFO, arguments.given_options(options, SNAPSHOT_INFO.spec)))
     if "snapshot" not in result:
-        raise InvalidOption(f"{options.path} is a directory: consulops snapshot list shows it.")
+        raise InvalidOption(f"{options.path} is a directory: use consulops snapshot list.")
     return Outcome(result, rendering.inspected(result))
 
 
 def _diff_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", type=arguments.named, help="a snapshot file")
-    parser.add_argument("compare_with", nargs="?", help="another one; without it the live state is compared")
+    parser.add_argument("path", type=arguments.file_name, help="a snapshot file")
+    parser.add_argument("compare_with", nargs="?", help="another snapshot file; by default the live state")
     add_exit_code(parser)
     left_out = {"path", "compare_with", "compare_live", "kv_depth", "kv_prefix", "key", "show_value", "verify"}
-    arguments.add(parser, SNAPSHOT_INFO.spec, left_out)
+    arguments.add_options(parser, SNAPSHOT_INFO.spec, left_out)
 
 
 def _diff(options: argparse.Namespace) -> Outcome:
-    params = {"kv_depth": 0, **arguments.given(options, SNAPSHOT_INFO.spec)}
-    result = SNAPSHOT_INFO.work(
-        make_call(SNAPSHOT_INFO, {**params, "compare_live": params.get("compare_with") is None})
-    )
+    params = {"kv_depth": 0, **arguments.given_options(options, SNAPSHOT_INFO.spec)}
+    result = SNAPSHOT_INFO.run(make_call(SNAPSHOT_INFO, {**params, "compare_live": params.get("compare_with") is None}))
     return Outcome(result, rendering.compared(result), different=not result["comparison"]["equal"])
 
 
 def _restore_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", type=arguments.named, help="the snapshot to restore")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("path", type=arguments.file_name, help="the snapshot to restore")
+    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     add_check(parser)
     parser.add_argument("--prefix", dest="prefixes", action="append", metavar="PREFIX", help=arguments.HELP["prefix"])
-    arguments.add(parser, SNAPSHOT.spec, _OF_SNAPSHOT - {*_RESTORING, "limit"})
+    arguments.add_options(parser, SNAPSHOT.spec, _SNAPSHOT_OPTIONS - {*_RESTORE_OPTIONS, "limit"})
 
 
 def _restore(options: argparse.Namespace) -> Outcome:
-    params = {**arguments.given(options, SNAPSHOT.spec), "state": "restored"}
+    params = {**arguments.given_options(options, SNAPSHOT.spec), "state": "restored"}
     if not (options.check or options.yes) and not (sys.stdin and sys.stdin.isatty()):
-        raise InvalidOption("A restore asks first, and nobody is at the terminal: look with --check, then give --yes.")
+        raise InvalidOption(
+            "A restore asks for confirmation, and standard input is not a terminal: review with --check, then give --yes."
+        )
     if not options.yes:
-        plan = SNAPSHOT.work(make_call(SNAPSHOT, params, check=True))
+        plan = SNAPSHOT.run(make_call(SNAPSHOT, params, check=True))
         if options.check or not plan["changed"]:
             return Outcome(plan, rendering.restored(plan))
-        _ask(plan)
-    result = SNAPSHOT.work(make_call(SNAPSHOT, params))
+        _confirm(plan)
+    result = SNAPSHOT.run(make_call(SNAPSHOT, params))
     return Outcome(result, rendering.restored(result))
 
 
-def _ask(plan: Result) -> None:
-    """Show what a restore would undo and wait for the datacenter's name. Raises Declined."""
+def _confirm(plan: Result) -> None:
+    """Show what a restore would undo, and wait until the user types the datacenter's name. Raises Declined."""
     for line in rendering.restored(plan):
-        say(line)
-    wanted = plan.get("datacenter") or "yes"
-    say(f"This cannot be undone except from the safety snapshot. Type {wanted!r} to go on: ", end="")
-    if sys.stdin.readline().strip() != wanted:
-        raise Declined("the restore was not confirmed. Nothing was changed.")
+        print_message(line)
+    expected = plan.get("datacenter") or "yes"
+    print_message(f"Only the safety snapshot can undo this. Type {expected!r} to continue: ", end="")
+    if sys.stdin.readline().strip() != expected:
+        raise Declined("the restore was not confirmed, nothing was changed.")
 
 
 COMMANDS = (
     Command("save", "save a snapshot", _save, _save_arguments, rendering.saved),
     Command("list", "list the snapshots of a directory", _list, _list_arguments),
-    Command("inspect", "show what a snapshot holds", _inspect, _inspect_arguments),
+    Command("inspect", "show the contents of a snapshot", _inspect, _inspect_arguments),
     Command("diff", "compare a snapshot with another or with the live state", _diff, _diff_arguments),
     Command(
         "restore",
-        "restore a snapshot, or keys from one, and ask before",
+        "restore a snapshot, or keys from it, after confirmation",
         _restore,
         _restore_arguments,
         rendering.restored,

@@ -1,0 +1,12 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The registry of agent types: what the configuration key ``agent`` can name."""
+
+from __future__ import annotations
+
+from . import demonstration
+from .agent_type import AgentType
+
+AGENT_TYPES: dict[str, AgentType] = {"demonstration": demonstration.AGENT_TYPE}
