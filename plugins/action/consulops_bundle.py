@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Builds the bundle on the controller and has ansible.builtin.copy install it."""
+"""Builds the bundle on the controller and installs it with ansible.builtin.copy."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.consulops.failover.plugins.plugin_utils import _bundle, _wheels
 
 INTERPRETER = re.compile(r"/[^\s]+")
-CANNOT_RUN = ("failed to validate", "Error executing command")
-PASSED_ON = ("dest", "owner", "group", "mode", "backup")
+VALIDATION_FAILED = ("failed to validate", "Error executing command")
+COPY_OPTIONS = ("dest", "owner", "group", "mode", "backup")
 
 
 class ActionModule(ActionBase):
-    """consulops_bundle."""
+    """The action of consulops_bundle."""
 
     TRANSFERS_FILES = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        """Return copy's result, with what the bundle says of itself."""
+        """Return the result of copy, with the manifest, checksum and size of the bundle."""
         super().run(tmp, task_vars)
         del tmp
         _checked, options = self.validate_argument_spec(
@@ -50,36 +50,36 @@ class ActionModule(ActionBase):
         except _wheels.CannotCollect as error:
             return {"failed": True, "changed": False, "msg": f"consulops_bundle: {error}"}
         bundle = _bundle.build(wheels, options["interpreter"])
-        made = {
+        built = {
             **t.cast("dict[str, t.Any]", _bundle.manifest_of(bundle)),
             "sha256": hashlib.sha256(bundle).hexdigest(),
             "size": len(bundle),
         }
         if self._task.check_mode and not self._has_directory_for(options["dest"], task_vars):
-            # copy would fail; what is run before this, and only said what it would do, makes the directory.
-            return {"changed": True, "dest": options["dest"], "bundle": made}
+            # copy would fail, because in check mode an earlier task has not created the directory.
+            return {"changed": True, "dest": options["dest"], "bundle": built}
         before = self._installed(options["dest"], task_vars) if self._task.diff else None
         result = self._copy(bundle, options, task_vars)
-        result["bundle"] = made
+        result["bundle"] = built
         if "diff" in result:
-            result["diff"] = _difference(options["dest"], before, made) if result.get("changed") else []
-        if result.get("failed") and any(words in result.get("msg", "") for words in CANNOT_RUN):
+            result["diff"] = _difference(options["dest"], before, built) if result.get("changed") else []
+        if result.get("failed") and any(text in result.get("msg", "") for text in VALIDATION_FAILED):
             result["msg"] = (
-                f"consulops_bundle: the host cannot run the bundle with {options['interpreter']}, so the file there "
-                f"was left as it is ({result['msg'].partition('error:')[2].strip() or result['msg']})."
+                f"consulops_bundle: the host cannot run the bundle with {options['interpreter']}, so its file "
+                f"was not replaced ({result['msg'].partition('error:')[2].strip() or result['msg']})."
             )
         return result
 
     def _problem(self, options: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> str:
-        """Return what is wrong with the options, "" when nothing is."""
+        """Return what is wrong with the options, "" if they are valid."""
         if not INTERPRETER.fullmatch(options["interpreter"]):
             return (
-                f"interpreter {options['interpreter']!r} must be one absolute path, as /usr/bin/python3: it stands in the "
-                "first line of the file, where no program can be looked for."
+                f"interpreter {options['interpreter']!r} must be one absolute path, for example /usr/bin/python3, because "
+                "it becomes the first line of the file."
             )
-        found = self._execute_remote_stat(options["dest"], all_vars=task_vars or {}, follow=True, checksum=False)
-        if found.get("isdir") or options["dest"].endswith("/"):
-            return f"dest {options['dest']} is a directory: name the file, for example {options['dest'].rstrip('/')}/consulops.pyz."
+        stat = self._execute_remote_stat(options["dest"], all_vars=task_vars or {}, follow=True, checksum=False)
+        if stat.get("isdir") or options["dest"].endswith("/"):
+            return f"dest {options['dest']} is a directory. Name a file, for example {options['dest'].rstrip('/')}/consulops.pyz."
         return ""
 
     def _copy(self, bundle: bytes, options: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> dict[str, t.Any]:
@@ -87,9 +87,9 @@ class ActionModule(ActionBase):
             source.write(bundle)
             source.flush()
             task = self._task.copy()
-            task.diff = False  # copy would show the bytes of a zip file
-            task.args = {name: options[name] for name in PASSED_ON if options[name] is not None}
-            # The host itself proves that it can run the bundle before the old one is replaced.
+            task.diff = False  # copy would show the content of the zip file
+            task.args = {name: options[name] for name in COPY_OPTIONS if options[name] is not None}
+            # The host must run the new bundle successfully before the old one is replaced.
             task.args.update(src=source.name, validate=f"{options['interpreter']} -I %s version")
             action = self._shared_loader_obj.action_loader.get(
                 "ansible.builtin.copy",
@@ -106,19 +106,19 @@ class ActionModule(ActionBase):
         return result
 
     def _has_directory_for(self, dest: str, task_vars: dict[str, t.Any] | None) -> bool:
-        found = self._execute_remote_stat(
+        stat = self._execute_remote_stat(
             str(PurePosixPath(dest).parent), all_vars=task_vars or {}, follow=True, checksum=False
         )
-        return bool(found.get("isdir"))
+        return bool(stat.get("isdir"))
 
     def _installed(self, dest: str, task_vars: dict[str, t.Any] | None) -> dict[str, t.Any] | None:
-        """Return the manifest of what the host has."""
-        found = self._execute_module("ansible.builtin.slurp", {"src": dest}, task_vars=task_vars)
-        if found.get("failed"):
+        """Return the manifest of the bundle on the host, None if there is none."""
+        result = self._execute_module("ansible.builtin.slurp", {"src": dest}, task_vars=task_vars)
+        if result.get("failed"):
             return None
-        content = base64.b64decode(found["content"])
-        known = _bundle.manifest_of(content)
-        return None if known is None else {**known, "sha256": hashlib.sha256(content).hexdigest()}
+        content = base64.b64decode(result["content"])
+        manifest = _bundle.manifest_of(content)
+        return None if manifest is None else {**manifest, "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def _path(value: str | None) -> Path | None:
@@ -137,6 +137,6 @@ def _difference(dest: str, before: dict[str, t.Any] | None, after: dict[str, t.A
 
 
 def _lines(manifest: dict[str, t.Any]) -> str:
-    libraries = [f"{name} {found['version']}" for name, found in sorted(manifest["libraries"].items())]
+    libraries = [f"{name} {library['version']}" for name, library in sorted(manifest["libraries"].items())]
     lines = [f"{manifest['collection']} {manifest['version']}", *libraries]
     return "".join(f"{line}\n" for line in [*lines, f"sources {manifest['sources']}", f"sha256 {manifest['sha256']}"])

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The connection options, described once for every module."""
+"""The connection options, documented once for every module."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ import textwrap
 
 
 class ModuleDocFragment:
-    """Documentation fragments: the options, and the attributes that all modules of the group share.
+    """Documentation fragments: the connection options, and the attributes that all modules of the group share.
 
-    ``SIDES`` and ``SEVERAL`` describe options that are whole connections; they are made of the same text below.
+    ``SIDES`` and ``SEVERAL`` document options that are connections of their own; they are built from the same text.
     """
 
     DOCUMENTATION = r"""
 options:
   url:
     description:
-      - Address of a Consul agent or server, as Consul's own tools take it.
+      - Address of a Consul agent or server, in the form that Consul's own tools accept.
       - One of V(host:port), V(http://host:port), V(https://host:port), V(https://[::1]:8501) and V(unix:///path/to/socket).
       - Falls back to the environment variable E(CONSUL_HTTP_ADDR), then to V(http://127.0.0.1:8500).
-        An address without a scheme is plain HTTP; for one from the environment E(CONSUL_HTTP_SSL) can make it HTTPS.
+        An address without a scheme is plain HTTP, or HTTPS if it comes from the environment and E(CONSUL_HTTP_SSL) is set.
     type: str
   datacenter:
     description:
-      - Name of the datacenter to work on. Any datacenter that is federated with the agent's own can be named.
-      - Without it, the datacenter of the agent that answers.
+      - Name of the datacenter. It can be any datacenter that is federated with that of the Consul agent.
+      - Defaults to the datacenter of the Consul agent.
     type: str
   token:
     description:
-      - SecretID of the ACL token to use. An empty string means the anonymous token, whatever the environment says.
+      - SecretID of the ACL token. An empty string selects the anonymous token and overrides the environment.
       - Falls back to the environment variable E(CONSUL_HTTP_TOKEN).
       - Mutually exclusive with O(token_file).
     type: str
   token_file:
     description:
-      - File that holds the SecretID of the ACL token, on the host where the module runs.
+      - File with the SecretID of the ACL token, on the host where the module runs.
       - Falls back to the environment variable E(CONSUL_HTTP_TOKEN_FILE).
     type: path
   http_auth:
@@ -48,12 +48,12 @@ options:
   ca_path:
     description:
       - File, or directory of files, with the certificate authorities to trust, in PEM form.
-      - Falls back to the environment variables E(CONSUL_CACERT) and E(CONSUL_CAPATH), then to the authorities
-        that the host itself trusts.
+      - Falls back to the environment variables E(CONSUL_CACERT) and E(CONSUL_CAPATH), then to the certificate
+        store of the host.
     type: path
   client_cert:
     description:
-      - File with the client certificate in PEM form, if Consul verifies who is calling. May hold the key too.
+      - File with the client certificate in PEM form, if Consul requires one. It may contain the key too.
       - Falls back to the environment variable E(CONSUL_CLIENT_CERT).
     type: path
   client_key:
@@ -63,13 +63,13 @@ options:
     type: path
   tls_server_name:
     description:
-      - Name to expect in the server's certificate when it is not the host in O(url),
+      - Name that the server's certificate must have, if it is not the host in O(url),
         for example V(server.dc1.consul).
       - Falls back to the environment variable E(CONSUL_TLS_SERVER_NAME).
     type: str
   validate_certs:
     description:
-      - Whether to verify the server's certificate. Turn it off only against test machines.
+      - Whether to verify the server's certificate. Disable this only for tests.
       - Falls back to the environment variable E(CONSUL_HTTP_SSL_VERIFY), then to V(true).
     type: bool
   namespace:
@@ -84,15 +84,15 @@ options:
     type: str
   timeout:
     description:
-      - Seconds to wait for a connection, and then for each next piece of an answer.
+      - Seconds to wait for a connection, and for each part of a response.
     type: float
     default: 10.0
 requirements:
   - requests
-  - python-consul2 (or py-consul; never both, they share one package name)
+  - python-consul2 (or py-consul; not both, because they share one package name)
 notes:
-  - An option that is given always wins over its environment variable.
-  - Runs wherever the agent can be reached, for example on the controller with C(delegate_to=localhost).
+  - An option always takes precedence over its environment variable.
+  - Runs on any host that can reach Consul, for example on the controller with C(delegate_to=localhost).
 """
 
     ATTRIBUTES = r"""
@@ -110,8 +110,8 @@ attributes:
 """
 
 
-def _side(name: str, text: str, kind: str = "    type: dict\n    default: {}") -> str:
-    """Return the documentation of an option that is a whole connection, from the same text."""
+def _side(name: str, text: str, type_lines: str = "    type: dict\n    default: {}") -> str:
+    """Return the documentation of an option that is a connection of its own, built from ``DOCUMENTATION``."""
     options = (
         ModuleDocFragment.DOCUMENTATION.partition("options:\n")[2]
         .partition("requirements:\n")[0]
@@ -120,19 +120,19 @@ def _side(name: str, text: str, kind: str = "    type: dict\n    default: {}") -
     return f"""
   {name}:
     description:
-      - {text} Takes the same options as the module itself; one that is not given here is taken from there.
-      - A token or a client certificate given here takes the place of both O(token) and O(token_file), or of both
-        O(client_cert) and O(client_key).
-{kind}
+      - {text} It has the connection options of the module, which are also its defaults.
+      - A token given here replaces both O(token) and O(token_file), and a client certificate both O(client_cert) and
+        O(client_key).
+{type_lines}
     suboptions:
 {textwrap.indent(options, "    ")}"""
 
 
 ModuleDocFragment.SIDES = (
-    "options:" + _side("source", "Where the keys come from.") + _side("destination", "Where they go to.")
+    "options:" + _side("source", "The datacenter to read from.") + _side("destination", "The datacenter to write to.")
 )
 ModuleDocFragment.SEVERAL = "options:" + _side(
     "connections",
-    "Agents to ask, one for each datacenter that has its own. Mutually exclusive with O(datacenters).",
+    "Connections to check, one for each datacenter. Mutually exclusive with O(datacenters).",
     "    type: list\n    elements: dict",
 )

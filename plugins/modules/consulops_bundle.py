@@ -12,62 +12,63 @@ version_added: 1.2.0
 author:
   - The consulops.failover founders (@consulops)
 description:
-  - Builds one zip application on the controller, from this collection and a pinned set of pure Python libraries, and installs it.
-  - The host needs Python 3.9 or newer and nothing else, neither pip nor a way to the internet.
-  - The same sources give the same bytes on every controller, so a second run, also from another controller, changes nothing.
-  - The file is replaced in one step, and only after the host has shown that it can run the new one.
-  - Modules of this collection that run on the host find their libraries in it when the task's environment says E(PYTHONPATH=DEST).
+  - Builds a zip application on the controller from this collection and pinned pure Python libraries, and installs it.
+  - The host needs only Python 3.9 or newer. It does not need pip or internet access.
+  - The same sources give the same file on every controller, so a second run changes nothing, even from another controller.
+  - The file is replaced atomically, after the host has run the new one successfully.
+  - Modules of this collection on that host import their libraries from it if the task sets E(PYTHONPATH=DEST) in its environment.
 options:
   dest:
     description:
-      - Where to install it, for example V(/usr/local/lib/consulops/consulops.pyz). The directory must exist.
+      - Path of the installed file, for example V(/usr/local/lib/consulops/consulops.pyz). The directory must exist.
     type: path
     required: true
   interpreter:
     description:
-      - The Python of the host that runs it, as its first line says. One absolute path.
+      - Absolute path of the Python interpreter on the host. It becomes the first line of the file.
     type: str
     default: /usr/bin/python3
   wheelhouse:
     description:
-      - A directory of the controller that holds the libraries, where pip cannot fetch them. Nothing else is looked at then.
-      - See the notes for how to fill it.
+      - Directory on the controller with the wheels of the libraries, for controllers on which pip cannot download them.
+        With this option neither the cache nor pip is used.
+      - The second example fills such a directory.
     type: path
   cache:
     description:
-      - A directory of the controller in which fetched libraries are kept.
+      - Directory on the controller in which downloaded wheels are kept.
       - Defaults to C(consulops/wheels) in the user's cache directory (E(XDG_CACHE_HOME), else C(~/.cache)).
     type: path
   owner:
     description:
-      - The user who is to own the file.
+      - Owner of the file.
     type: str
   group:
     description:
-      - The group that is to own the file.
+      - Group of the file.
     type: str
   mode:
     description:
-      - The permissions of the file.
+      - Permissions of the file.
     type: raw
     default: "0755"
   backup:
     description:
-      - Keep the file that is replaced, with the time in its name.
+      - Keep the replaced file, with a timestamp in its name.
     type: bool
     default: false
 attributes:
   check_mode:
     support: full
-    description: Says whether the file would change.
+    description: Reports whether the file would change.
   diff_mode:
     support: full
-    description: Shows the versions inside before and after.
+    description: Shows the versions in the bundle before and after.
 notes:
-  - "The pins are in C(plugins/plugin_utils/_wheels.py). A wheelhouse is filled on a machine with pip by the command in the second example:
-    each library with the hash that is pinned, for the oldest Python that is supported."
-  - Two libraries are replaced by a few lines. The host's own certificates stand in for certifi, and nothing guesses encodings.
-  - msgpack in C is used when the host has it (for example Debian's python3-msgpack). The pure one inside reads snapshots about ten times slower.
+  - "The pins are in C(plugins/plugin_utils/_wheels.py). On a machine with pip the command in the second example fills a wheelhouse.
+    The wheels are for the oldest supported Python, and their hashes are verified."
+  - Two dependencies of requests are replaced. certifi is replaced by the certificate store of the host, and encodings are not detected.
+  - The C version of msgpack is used if the host has it (python3-msgpack on Debian). The pure Python version in the bundle reads snapshots about ten times slower.
 seealso:
   - module: consulops.failover.consul_snapshot
 """
@@ -93,7 +94,7 @@ EXAMPLES = r"""
     wheelhouse: /srv/wheelhouse
   become: true
 
-- name: A module on that host, with the libraries of the bundle
+- name: Run a module on that host with the libraries of the bundle
   consulops.failover.consul_snapshot:
     path: /var/backups/consul/
   environment:
@@ -103,27 +104,27 @@ EXAMPLES = r"""
 
 RETURN = r"""
 bundle:
-  description: What was built.
+  description: The bundle that was built.
   returned: always
   type: dict
   contains:
     collection:
-      description: The collection that it was built from.
+      description: The collection.
       type: str
       sample: consulops.failover
     version:
-      description: Its version.
+      description: Version of the collection.
       type: str
       sample: 1.2.0
     python:
-      description: The Python versions that it runs on.
+      description: Supported Python versions.
       type: str
       sample: ">=3.9"
     sources:
-      description: SHA-256 over the sources of the collection inside.
+      description: SHA-256 of the collection's sources in the bundle.
       type: str
     libraries:
-      description: Version and SHA-256 of each library inside, by name.
+      description: Version and SHA-256 of each library in the bundle, by name.
       type: dict
       sample: {"requests": {"version": "2.32.5", "sha256": "2462f946..."}}
     sha256:
@@ -133,7 +134,7 @@ bundle:
       description: Size of the file in bytes.
       type: int
 dest:
-  description: Where it is on the host.
+  description: Path of the file on the host.
   returned: success
   type: str
 """

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Builds the zip application that our hosts run: this collection's core and its libraries, the same bytes everywhere.
+"""Builds the zip application for hosts, reproducibly: module_utils of this collection and the pinned libraries.
 
-Nothing in it is compressed: compressors differ between controllers, and Python starts a little sooner without.
+Nothing is compressed, because compressors differ between controllers and Python starts faster without compression.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ._wheels import PINNED, Pinned
 MODULE_UTILS = Path(__file__).resolve().parents[1] / "module_utils"
 PACKAGE = "ansible_collections/consulops/failover/plugins/module_utils/"
 MANIFEST = "manifest.json"
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip file can name
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time in a zip file
 OLDEST_PYTHON = (3, 9)
 
 MAIN = f"""import sys
@@ -33,16 +33,16 @@ from {PACKAGE.replace("/", ".")}_cli.main import main
 sys.exit(main())
 """
 
-# requests insists on both and our client uses neither: it brings its own TLS context and never guesses an encoding.
-# Without them the host's own certificates are the only ones there are, and nothing is unpacked at every start.
-STAND_INS = {
-    "certifi.py": '"""The host\'s own certificates stand in for certifi\'s."""\n'
+# requests imports these two and our client uses neither: it has its own TLS context and does not detect encodings.
+# Replacing them leaves only the host's certificates, and nothing has to be unpacked at start.
+REPLACEMENTS = {
+    "certifi.py": '"""Replaces certifi: the certificates of the host."""\n'
     "import ssl\n\n\n"
     "def where():\n"
     "    paths = ssl.get_default_verify_paths()\n"
     '    return paths.cafile or paths.openssl_cafile or ""\n',
-    "charset_normalizer.py": 'raise ImportError("chardet stands in")\n',
-    "chardet.py": '"""Stands in for a guesser of encodings."""\n'
+    "charset_normalizer.py": 'raise ImportError("replaced by chardet")\n',
+    "chardet.py": '"""Replaces the detection of encodings."""\n'
     '__version__ = "5.2.0"\n\n\n'
     "def detect(_content):\n"
     '    return {"encoding": "utf-8", "confidence": 0.0, "language": ""}\n',
@@ -50,12 +50,12 @@ STAND_INS = {
 
 
 def build(wheels: t.Mapping[str, bytes], interpreter: str) -> bytes:
-    """Return the zip application: the same bytes for the same sources, wheels (by library name) and interpreter."""
-    files = {"__main__.py": MAIN.encode(), **{name: text.encode() for name, text in STAND_INS.items()}}
+    """Return the zip application. The same sources, wheels (by library name) and interpreter give the same bytes."""
+    files = {"__main__.py": MAIN.encode(), **{name: text.encode() for name, text in REPLACEMENTS.items()}}
     sources = _sources()
     files.update(sources)
     for pinned in PINNED:
-        files.update(_taken(pinned, wheels[pinned.name]))
+        files.update(_wheel_files(pinned, wheels[pinned.name]))
     for name in list(files):
         folders = name.split("/")[:-1]
         if name.endswith(".py"):
@@ -66,7 +66,7 @@ def build(wheels: t.Mapping[str, bytes], interpreter: str) -> bytes:
 
 
 def manifest(sources: t.Mapping[str, bytes]) -> dict[str, t.Any]:
-    """Return what stands in the bundle about itself."""
+    """Return the manifest of a bundle with these sources (content by name)."""
     digest = hashlib.sha256()
     for name in sorted(sources):
         digest.update(f"{name}\0{hashlib.sha256(sources[name]).hexdigest()}\n".encode())
@@ -75,41 +75,41 @@ def manifest(sources: t.Mapping[str, bytes]) -> dict[str, t.Any]:
         "version": VERSION,
         "python": ">=" + ".".join(map(str, OLDEST_PYTHON)),
         "sources": digest.hexdigest(),
-        "libraries": {one.name: {"version": one.version, "sha256": one.sha256} for one in PINNED},
+        "libraries": {pin.name: {"version": pin.version, "sha256": pin.sha256} for pin in PINNED},
     }
 
 
 def manifest_of(bundle: bytes) -> dict[str, t.Any] | None:
-    """Return the manifest of a bundle, None when the bytes are not one of ours."""
+    """Return the manifest of a bundle, None if the bytes are not a bundle of this collection."""
     try:
         with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
-            found = json.loads(archive.read(MANIFEST))
+            result = json.loads(archive.read(MANIFEST))
     except (zipfile.BadZipFile, KeyError, ValueError, NotImplementedError):
         return None
-    return found if isinstance(found, dict) and found.get("collection") == COLLECTION else None
+    return result if isinstance(result, dict) and result.get("collection") == COLLECTION else None
 
 
 def _sources() -> dict[str, bytes]:
-    """Return our own files by their name in the bundle; what knows Ansible stays behind."""
-    found = {}
+    """Return the files of module_utils by their name in the bundle, without the one that imports Ansible."""
+    sources = {}
     for path in MODULE_UTILS.rglob("*.py"):
         name = path.relative_to(MODULE_UTILS).as_posix()
         if name != "_ansible.py":
-            found[PACKAGE + name] = path.read_bytes()
-    return found
+            sources[PACKAGE + name] = path.read_bytes()
+    return sources
 
 
-def _taken(pinned: Pinned, wheel: bytes) -> dict[str, bytes]:
-    """Return what the bundle takes from a wheel: Python files, data of packages, and its licence."""
-    found = {}
+def _wheel_files(pinned: Pinned, wheel: bytes) -> dict[str, bytes]:
+    """Return the files of a wheel that go into the bundle: its Python files, py.typed and licences."""
+    files = {}
     with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
         for name in archive.namelist():
             folder, _slash, file = name.rpartition("/")
             if name.startswith(pinned.packages) and name.endswith((".py", "py.typed")):
-                found[pinned.inside + name] = archive.read(name)
+                files[pinned.prefix + name] = archive.read(name)
             elif ".dist-info" in folder and file.startswith(("LICENSE", "COPYING", "NOTICE")):
-                found[f"licenses/{pinned.name}/{file}"] = archive.read(name)
-    return found
+                files[f"licenses/{pinned.name}/{file}"] = archive.read(name)
+    return files
 
 
 def _zipped(files: t.Mapping[str, bytes]) -> bytes:

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The libraries that go into the bundle: pinned by hash, from a wheelhouse, a cache or pip, never from site-packages.
+"""The libraries of the bundle: wheels pinned by hash, from a wheelhouse, a cache or pip, never from site-packages.
 
-Each is the newest that still runs on the oldest target, Python 3.9.
+Each version is the newest one that still runs on the oldest target, Python 3.9.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from pathlib import Path
 
 
 class CannotCollect(Exception):
-    """A library is not to be had; the sentence says which, and what to do."""
+    """A wheel is not available; the sentence names it and says what to do."""
 
 
 @dataclass(frozen=True)
 class Pinned:
-    """One wheel. ``packages`` are the files and folders taken from it, to be found under ``inside`` in the bundle."""
+    """One wheel. ``packages`` are the files and folders that the bundle takes from it, below ``prefix``."""
 
     name: str
     version: str
     filename: str
     sha256: str
     packages: tuple[str, ...]
-    inside: str = ""
+    prefix: str = ""
 
 
 PINNED = (
@@ -43,15 +43,15 @@ PINNED = (
         "946d195a0d259cbba61165e88e65941f16e9b36ea6ddb97f00452bae8b1287d3",
         ("idna/",),
     ),
-    # The wheel for one platform, because only such wheels exist: its Python files are the same in all of them, and its
-    # compiled part is left out. The place keeps it behind a msgpack in C that the host may have.
+    # A platform wheel, because there is no other: the Python files are the same on all platforms, and the compiled part
+    # is left out. Because of the prefix a C version of msgpack on the host takes precedence.
     Pinned(
         "msgpack",
         "1.1.2",
         "msgpack-1.1.2-cp39-cp39-manylinux2014_x86_64.manylinux_2_17_x86_64.manylinux_2_28_x86_64.whl",
         "94fd7dc7d8cb0a54432f296f2246bc39474e017204ca6f4ff345941d4ed285a7",
         ("msgpack/",),
-        inside="consulops_pure/",
+        prefix="consulops_pure/",
     ),
     Pinned(
         "python-consul2",
@@ -83,7 +83,7 @@ PINNED = (
     ),
 )
 
-# Which wheel pip is to choose, whatever it runs on.
+# The platform whose wheels pip selects, independent of the controller.
 TARGET = (
     *("--only-binary", ":all:", "--no-deps", "--python-version", "3.9", "--implementation", "cp", "--abi", "cp39"),
     *("--platform", "manylinux2014_x86_64"),
@@ -92,38 +92,38 @@ PIP_TIMEOUT_S = 300
 
 
 def default_cache() -> Path:
-    """Return where wheels are kept on this controller: ``consulops/wheels`` in the user's cache directory."""
+    """Return the default cache on this controller: ``consulops/wheels`` in the user's cache directory."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "consulops" / "wheels"
 
 
 def requirements(pinned: t.Sequence[Pinned] = PINNED) -> str:
-    """Return the pins in pip's own form, hashes included."""
-    return "".join(f"{one.name}=={one.version} --hash=sha256:{one.sha256}\n" for one in pinned)
+    """Return the pins as a requirements file of pip, with hashes."""
+    return "".join(f"{pin.name}=={pin.version} --hash=sha256:{pin.sha256}\n" for pin in pinned)
 
 
 def collect(wheelhouse: Path | None, cache: Path) -> dict[str, bytes]:
-    """Return the bytes of every pinned wheel by library name; pip is asked only for what is not there yet.
+    """Return the bytes of every pinned wheel by library name; pip downloads only what is missing in the cache.
 
-    With a wheelhouse nothing else is looked at. Raises CannotCollect.
+    With a wheelhouse neither the cache nor pip is used. Raises CannotCollect.
     """
     if wheelhouse is not None:
-        found = {one.name: _intact(wheelhouse / one.filename, one) for one in PINNED}
-        missing = [one for one in PINNED if found[one.name] is None]
+        wheels = {pin.name: _intact(wheelhouse / pin.filename, pin) for pin in PINNED}
+        missing = [pin for pin in PINNED if wheels[pin.name] is None]
         if missing:
             raise CannotCollect(
-                f"wheelhouse {wheelhouse} lacks {', '.join(one.filename for one in missing)} (or holds another file of "
-                "that name). The documentation of consulops_bundle has the command that fills it."
+                f"wheelhouse {wheelhouse} lacks {', '.join(pin.filename for pin in missing)} (or has another file with "
+                "that name). The documentation of consulops_bundle has the command to fill it."
             )
     else:
-        missing = [one for one in PINNED if _intact(cache / one.filename, one) is None]
+        missing = [pin for pin in PINNED if _intact(cache / pin.filename, pin) is None]
         if missing:
             _download(missing, cache)
-        found = {one.name: _intact(cache / one.filename, one) for one in PINNED}
-    return {name: content for name, content in found.items() if content is not None}
+        wheels = {pin.name: _intact(cache / pin.filename, pin) for pin in PINNED}
+    return {name: content for name, content in wheels.items() if content is not None}
 
 
 def _intact(path: Path, pinned: Pinned) -> bytes | None:
-    """Return a file's bytes when they are the pinned ones."""
+    """Return the content of a file if it has the pinned hash, else None."""
     try:
         content = path.read_bytes()
     except OSError:
@@ -136,13 +136,13 @@ def _download(wanted: t.Sequence[Pinned], cache: Path) -> None:
         cache.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache, prefix=".") as scratch:
             _pip(wanted, Path(scratch))
-            for one in wanted:
-                path = Path(scratch) / one.filename
-                if _intact(path, one) is None:
-                    raise CannotCollect(f"pip did not bring {one.filename}.")
-                path.replace(cache / one.filename)
+            for pin in wanted:
+                path = Path(scratch) / pin.filename
+                if _intact(path, pin) is None:
+                    raise CannotCollect(f"pip did not download {pin.filename}.")
+                path.replace(cache / pin.filename)
     except OSError as error:
-        raise CannotCollect(f"wheels cannot be kept in {cache}: {error.strerror or error}.") from None
+        raise CannotCollect(f"wheels cannot be stored in {cache}: {error.strerror or error}.") from None
 
 
 def _pip(wanted: t.Sequence[Pinned], scratch: Path) -> None:
@@ -160,13 +160,13 @@ def _pip(wanted: t.Sequence[Pinned], scratch: Path) -> None:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise CannotCollect(f"pip brought nothing within {PIP_TIMEOUT_S} s. {_ADVICE}") from None
+        raise CannotCollect(f"pip did not finish within {PIP_TIMEOUT_S} s. {_ADVICE}") from None
     if done.returncode != 0:
-        said = [line for line in done.stdout.splitlines() if line.startswith("ERROR")] or done.stdout.splitlines()
-        raise CannotCollect(f"pip could not fetch {wanted[0].name}: {' '.join(said[:2])[:400]}. {_ADVICE}")
+        output = [line for line in done.stdout.splitlines() if line.startswith("ERROR")] or done.stdout.splitlines()
+        raise CannotCollect(f"pip could not download {wanted[0].name}: {' '.join(output[:2])[:400]}. {_ADVICE}")
 
 
 _ADVICE = (
-    "Where the controller has no pip or no package index, fill a directory elsewhere with the command in the "
-    "documentation of consulops_bundle and name it as wheelhouse."
+    "If the controller has no pip or no package index, fill a directory on another machine with the command in the "
+    "documentation of consulops_bundle, and name it as wheelhouse."
 )

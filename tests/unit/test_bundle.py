@@ -1,7 +1,8 @@
 # Copyright (c) 2026, the consulops.failover founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bundle's own promises: the same bytes from two controllers, nothing but what is pinned, and what is inside is said."""
+
+"""The bundle: reproducible, with nothing but pinned libraries, and with a manifest."""
 
 from __future__ import annotations
 
@@ -39,7 +40,7 @@ def bundle(wheels: dict[str, bytes]) -> bytes:
 
 
 def test_two_controllers_build_the_same_bytes(bundle: bytes, tmp_path: Path) -> None:
-    """The other controller has another path, other times and permissions on its files, another zone, umask and language."""
+    """The other controller differs in path, file times, permissions, time zone, umask and hash seed."""
     collection = tmp_path / "elsewhere/ansible_collections/consulops/failover"
     shutil.copytree(ROOT / "plugins", collection / "plugins", ignore=shutil.ignore_patterns("__pycache__"))
     for number, path in enumerate(sorted(collection.rglob("*.py"))):
@@ -57,17 +58,17 @@ def test_two_controllers_build_the_same_bytes(bundle: bytes, tmp_path: Path) -> 
     assert hashlib.sha256(done.stdout).hexdigest() == hashlib.sha256(bundle).hexdigest()
 
 
-def test_the_manifest_changes_with_the_sources_and_names_every_library(bundle: bytes) -> None:
-    found = _bundle.manifest_of(bundle)
-    assert found is not None
-    assert {name: one["sha256"] for name, one in found["libraries"].items()} == {
+def test_the_manifest_depends_on_the_sources_and_lists_every_library(bundle: bytes) -> None:
+    manifest = _bundle.manifest_of(bundle)
+    assert manifest is not None
+    assert {name: library["sha256"] for name, library in manifest["libraries"].items()} == {
         one.name: one.sha256 for one in _wheels.PINNED
     }
     assert _bundle.manifest({"a": b"1"})["sources"] != _bundle.manifest({"a": b"2"})["sources"]
     assert _bundle.manifest({"a": b"1"})["sources"] != _bundle.manifest({"b": b"1"})["sources"]
 
 
-def test_everything_inside_can_be_run_by_any_python(bundle: bytes) -> None:
+def test_the_bundle_has_only_uncompressed_python_files_and_licences(bundle: bytes) -> None:
     with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
         names = archive.namelist()
         assert names == sorted(names) and not [name for name in names if name.endswith((".so", ".pyd", ".pyc"))]
@@ -81,11 +82,11 @@ def test_everything_inside_can_be_run_by_any_python(bundle: bytes) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"#!/bin/sh\n", b"\x00\xff" * 32])
-def test_what_is_no_bundle_has_no_manifest(content: bytes) -> None:
+def test_other_files_have_no_manifest(content: bytes) -> None:
     assert _bundle.manifest_of(content) is None
 
 
-def test_a_wheelhouse_that_lacks_something_is_told_what(tmp_path: Path, wheels: dict[str, bytes]) -> None:
+def test_an_incomplete_wheelhouse_is_refused_with_the_missing_file(tmp_path: Path, wheels: dict[str, bytes]) -> None:
     for one in _wheels.PINNED[1:]:
         (tmp_path / one.filename).write_bytes(wheels[one.name])
     with pytest.raises(_wheels.CannotCollect, match=r"lacks idna-3\.10-py3-none-any\.whl"):
@@ -97,7 +98,7 @@ def test_a_wheelhouse_that_lacks_something_is_told_what(tmp_path: Path, wheels: 
     assert _wheels.collect(tmp_path, Path("/nonexistent")) == wheels
 
 
-def test_a_cache_that_was_tampered_with_is_filled_again(
+def test_a_modified_file_in_the_cache_is_downloaded_again(
     tmp_path: Path, wheels: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for one in _wheels.PINNED:
@@ -109,14 +110,16 @@ def test_a_cache_that_was_tampered_with_is_filled_again(
     assert hashlib.sha256(bad.read_bytes()).hexdigest() == _wheels.PINNED[-1].sha256
 
 
-def test_without_a_package_index_the_advice_is_a_wheelhouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_package_index_the_error_names_the_wheelhouse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    with pytest.raises(_wheels.CannotCollect, match="pip could not fetch idna.*name it as wheelhouse") as caught:
+    with pytest.raises(_wheels.CannotCollect, match="pip could not download idna.*name it as wheelhouse") as caught:
         _wheels.collect(None, tmp_path / "cache")
     assert "\n" not in str(caught.value)
 
 
-def test_a_cache_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(_wheels.CannotCollect, match="wheels cannot be kept in .*: Not a directory"):
+    with pytest.raises(_wheels.CannotCollect, match="wheels cannot be stored in .*: Not a directory"):
         _wheels.collect(None, tmp_path / "file" / "cache")

@@ -2,33 +2,83 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The house itself: who may import whom, what stands where, and what must agree with what."""
+"""Rules for the tree itself: layers, imports, exception handlers, names, and files that must agree with each other.
+
+Each rule is a function from sources to a list of violations. One test applies it to the tree, another one to a source
+with a violation.
+"""
 
 from __future__ import annotations
 
 import ast
+import re
 import typing as t
 from pathlib import Path
 
-import pytest
 import yaml
 from ansible_collections.consulops.failover.plugins.module_utils._consul import version
 from ansible_collections.consulops.failover.plugins.module_utils._daemon import agent_config
 
 ROOT = Path(__file__).resolve().parents[2]
-UTILS = ROOT / "plugins" / "module_utils"
+PLUGINS = ROOT / "plugins"
+UTILS = PLUGINS / "module_utils"
 PACKAGE = "ansible_collections.consulops.failover.plugins.module_utils"
-WINGS = {"_snapshot", "_replication", "_alerting", "_drill"}
 THIRD_PARTY = {"requests", "urllib3", "consul", "msgpack"}
 
-SOURCES = sorted(path for path in UTILS.rglob("*.py") if path.stat().st_size)
+WINGS = {"_snapshot", "_replication", "_alerting", "_drill"}
+# DESIGN.md, section 2: what each package may import of module_utils, besides itself.
+LAYERS: dict[str, set[str]] = {
+    "_consul": set(),
+    "_config": {"_consul"},
+    **{wing: {"_consul"} for wing in WINGS},
+    "_tasks": {"_config", "_consul", *WINGS},
+    "_daemon": {"_config", "_consul"},
+    "_agents": {"_daemon", "_config", "_consul", *WINGS},
+    "_cli": {"_agents", "_daemon", "_tasks", "_config", "_consul"},
+    "_ansible.py": {"_tasks", "_consul"},
+    "modules": {"_ansible", "_tasks"},
+}
+
+# Names of earlier versions. These are not words of ordinary prose, so they must not appear anywhere.
+OLD_WORDS = re.compile(r"\b(Patience|BadAnswer|victims|quarantined|held_back|hand_over_after|_runtime)\b")
+# These are: only a definition or an import of that name is an old name.
+OLD_IDENTIFIERS = {
+    *("announce", "settle", "withdraw", "see", "stamp", "tell", "goodbye", "survey", "explained"),
+    *("Where", "Both", "Tally", "Line", "Kind", "Work", "Round", "Voice", "Facts", "Bell"),
+}
 
 
-def imported(path: Path) -> set[str]:
+class Source(t.NamedTuple):
+    """A file and its text."""
+
+    path: Path
+    text: str
+
+    def __str__(self) -> str:
+        return str(self.path.relative_to(ROOT))
+
+
+def sources(*directories: str, suffixes: t.Sequence[str] = (".py",)) -> list[Source]:
+    """Return the files with these suffixes below directories of the repository."""
+    paths = [path for name in directories for path in sorted((ROOT / name).rglob("*")) if path.suffix in suffixes]
+    return [Source(path, path.read_text(encoding="utf-8")) for path in paths if path.is_file()]
+
+
+def everything() -> list[Source]:
+    """Return every text file of the repository except the changelog and this file."""
+    suffixes = (".py", ".yml", ".yaml", ".md", ".j2", ".toml", ".cfg", ".txt", ".json")
+    found = sources("plugins", "tests", "roles", "playbooks", "molecule", "docs", "meta", suffixes=suffixes)
+    top = [path for path in sorted(ROOT.iterdir()) if path.suffix in suffixes or path.name == "Makefile"]
+    found += [Source(path, path.read_text(encoding="utf-8")) for path in top if path.name != "CHANGELOG.md"]
+    return [source for source in found if source.path != Path(__file__)]
+
+
+def imported(source: Source) -> set[str]:
     """Return the absolute names of all modules that a file imports."""
-    package = [PACKAGE, *path.relative_to(UTILS).with_suffix("").parts]
+    below_utils = UTILS in source.path.parents
+    package = [PACKAGE, *source.path.relative_to(UTILS).with_suffix("").parts] if below_utils else []
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(source.text)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -38,50 +88,131 @@ def imported(path: Path) -> set[str]:
     return found
 
 
-def floors(path: Path) -> set[str]:
-    """Return which of our packages a file imports."""
-    inside = {name[len(PACKAGE) + 1 :] for name in imported(path) if name.startswith(PACKAGE + ".")}
-    return {name.split(".")[0] for name in inside}
+def layer(path: Path) -> str:
+    """Return the entry of LAYERS for a file."""
+    return path.relative_to(UTILS).parts[0] if UTILS in path.parents else path.parent.name
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(UTILS)))
-def test_arrows_point_down_only(path: Path) -> None:
-    home = path.relative_to(UTILS).parts[0]
-    allowed = {
-        "_ansible.py": {"_consul", "_tasks"},
-        "_consul": {"_consul"},
-        "_config": {"_config", "_consul"},
-        "_tasks": {"_tasks", "_config", "_consul", *WINGS},
-        "_daemon": {"_daemon", "_config", "_consul"},
-        "_cli": {"_cli", "_daemon", "_tasks", "_config", "_consul", *WINGS},
-        **{wing: {wing, "_consul"} for wing in WINGS},
-    }
-    assert floors(path) <= allowed[home]
+def upward_imports(found: t.Iterable[Source]) -> list[str]:
+    """Return imports of a package from a layer that may not use it."""
+    violations = []
+    for source in found:
+        inside = {name[len(PACKAGE) + 1 :].split(".")[0] for name in imported(source) if name.startswith(PACKAGE + ".")}
+        wrong = inside - LAYERS[layer(source.path)] - {layer(source.path)}
+        violations += [f"{source} imports {name}" for name in sorted(wrong)]
+    return violations
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(UTILS)))
-def test_only_one_file_knows_ansible_and_only_one_the_libraries(path: Path) -> None:
-    roots = {name.split(".")[0] for name in imported(path)}
-    if path.name != "_ansible.py":
-        assert "ansible" not in roots
-    if path.name != "_libraries.py":
-        assert not roots & THIRD_PARTY
+def foreign_imports(found: t.Iterable[Source]) -> list[str]:
+    """Return imports of Ansible outside _ansible.py, and of third-party libraries outside _libraries.py."""
+    violations = []
+    for source in found:
+        roots = {name.split(".")[0] for name in imported(source)}
+        wrong = (roots & {"ansible"} if source.path.name != "_ansible.py" else set()) | (
+            roots & THIRD_PARTY if source.path.name != "_libraries.py" else set()
+        )
+        violations += [f"{source} imports {name}" for name in sorted(wrong)]
+    return violations
 
 
-def test_the_layering_test_sees_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
-    bad = UTILS / "_consul" / "client.py"
-    text = "from .._snapshot import save\nimport ansible.errors\n"
-    monkeypatch.setattr(Path, "read_text", lambda _path, **_options: text)
-    assert floors(bad) == {"_snapshot"}
-    assert "ansible.errors" in imported(bad)
+def broad_handlers(found: t.Iterable[Source]) -> list[str]:
+    """Return exception handlers that catch everything."""
+    return [
+        f"{source}:{node.lineno} catches everything"
+        for source in found
+        for node in ast.walk(ast.parse(source.text))
+        if isinstance(node, ast.ExceptHandler)
+        and (ast.unparse(node.type) if node.type else "") in ("", "Exception", "BaseException")
+    ]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "plugins").rglob("*.py")), ids=lambda path: path.name)
-def test_nothing_catches_everything(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ExceptHandler):
-            caught = ast.unparse(node.type) if node.type else ""
-            assert caught not in ("", "Exception", "BaseException")
+def old_words(found: t.Iterable[Source]) -> list[str]:
+    """Return lines with a word that is only an old name."""
+    return [
+        f"{source}:{number} {match[0]}"
+        for source in found
+        for number, line in enumerate(source.text.splitlines(), 1)
+        for match in OLD_WORDS.finditer(line)
+    ]
+
+
+def old_identifiers(found: t.Iterable[Source]) -> list[str]:
+    """Return definitions and imports of an old name that is also an English word."""
+    violations = []
+    for source in found:
+        for node in ast.walk(ast.parse(source.text)):
+            names: list[str] = []
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                names = [node.name]
+            elif isinstance(node, (ast.Import, ast.ImportFrom)):
+                names = [part for alias in node.names for part in alias.name.split(".")]
+            elif isinstance(node, ast.arg):
+                names = [node.arg]
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                names = [node.id]
+            violations += [f"{source}:{node.lineno} {name}" for name in names if name in OLD_IDENTIFIERS]
+    return violations
+
+
+def test_imports_point_down_only() -> None:
+    assert upward_imports(sources("plugins/module_utils", "plugins/modules")) == []
+
+
+def test_only_one_file_imports_ansible_and_only_one_the_libraries() -> None:
+    assert foreign_imports(sources("plugins/module_utils")) == []
+
+
+def test_no_handler_catches_everything() -> None:
+    assert broad_handlers(sources("plugins")) == []
+
+
+def test_no_old_name_is_left() -> None:
+    assert old_words(everything()) == []
+    assert old_identifiers(sources("plugins", "tests")) == []
+
+
+def test_the_layer_rule_finds_a_violation() -> None:
+    def violations(path: Path, text: str) -> list[str]:
+        return upward_imports([Source(path, text)])
+
+    client = UTILS / "_consul" / "client.py"
+    assert violations(client, "from .._snapshot import save\n") == [
+        "plugins/module_utils/_consul/client.py imports _snapshot"
+    ]
+    assert violations(client, "from . import errors\n") == []
+    assert violations(UTILS / "_snapshot/save.py", "from .._replication.plan import x\n")
+    assert violations(UTILS / "_snapshot/save.py", "from .._config import json_file\n")
+    assert violations(UTILS / "_daemon/run_loop.py", f"import {PACKAGE}._tasks.call\n")
+    assert violations(UTILS / "_cli/commands/alert.py", "from ..._alerting import rules\n")
+    assert violations(PLUGINS / "modules/consul_snapshot.py", f"from {PACKAGE}._consul import client\n")
+
+
+def test_the_import_rule_finds_a_violation() -> None:
+    path = UTILS / "_consul" / "client.py"
+    assert (
+        len(foreign_imports([Source(path, "import ansible.errors\nfrom requests.adapters import HTTPAdapter\n")])) == 2
+    )
+
+
+def test_the_handler_rule_finds_a_violation() -> None:
+    text = "try:\n    pass\nexcept {}:\n    pass\n"
+    path = UTILS / "_consul" / "client.py"
+    assert broad_handlers([Source(path, text.format("Exception"))]) and broad_handlers([Source(path, text.format(""))])
+    assert not broad_handlers([Source(path, text.format("ValueError"))])
+
+
+def test_the_rules_for_old_names_find_a_violation() -> None:
+    def words(text: str) -> list[str]:
+        return old_words([Source(ROOT / "README.md", text)])
+
+    def identifiers(text: str) -> list[str]:
+        return old_identifiers([Source(UTILS / "_consul" / "kv.py", text)])
+
+    assert words("the key hand_over_after") and words("from .._runtime import cli") and words('row["victims"]')
+    assert words("consulops_runtime, _runtime_dir and meta/runtime.yml") == []
+    for text in ("class Kind:\n    x = 1", "def tell(): ...", "def f(stamp): ...", "from .x import Both", "survey = 1"):
+        assert len(identifiers(text)) == 1, text
+    assert identifiers("position = file.tell()\nline, kind, work = 1, 2, 3\n# Both see it: tell them\n") == []
 
 
 def test_versions_agree() -> None:
@@ -92,10 +223,10 @@ def test_versions_agree() -> None:
     assert version.VERSION in changelog["releases"]
 
 
-def test_the_action_group_holds_every_module() -> None:
+def test_the_action_group_contains_every_module() -> None:
     groups = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text(encoding="utf-8"))["action_groups"]
-    modules = {path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")}
-    assert set(groups["consul"]) == modules - {"consulops_bundle"}  # it speaks to no Consul
+    modules = {path.stem for path in (PLUGINS / "modules").glob("*.py")}
+    assert set(groups["consul"]) == modules - {"consulops_bundle"}  # it has no connection options
 
 
 def test_requirements_agree_with_what_is_imported() -> None:
@@ -103,8 +234,8 @@ def test_requirements_agree_with_what_is_imported() -> None:
     assert {line.split(">=")[0] for line in text.split()} == {"requests", "python-consul2", "msgpack"}
 
 
-def test_the_role_knows_every_option_of_an_agent_but_the_secrets() -> None:
-    """A secret is refused before it is written anywhere, because the role does not know it as an option."""
+def test_the_role_has_every_option_of_an_agent_except_secrets() -> None:
+    """Without an option for it a secret is refused before it is written to a host."""
     specs = yaml.safe_load((ROOT / "roles/consulops_runtime/meta/argument_specs.yml").read_text(encoding="utf-8"))
     of_role = specs["argument_specs"]["main"]["options"]["consulops_runtime_agents"]["options"]
 
@@ -115,8 +246,7 @@ def test_the_role_knows_every_option_of_an_agent_but_the_secrets() -> None:
             if not rules.get("no_log")
         }
 
-    wanted = plain({name: rules for name, rules in agent_config.SPEC.items() if name != "agent"})
-    found = plain({name: rules for name, rules in of_role.items() if name not in ("agent", "state")})
-    assert found == wanted
+    of_agent = plain({name: rules for name, rules in agent_config.SPEC.items() if name != "agent"})
+    assert plain({name: rules for name, rules in of_role.items() if name not in ("agent", "state")}) == of_agent
     keys = yaml.safe_load((ROOT / "roles/consulops_runtime/vars/main.yml").read_text(encoding="utf-8"))
     assert set(keys["consulops_runtime_config_keys"]) == set(agent_config.SPEC)
