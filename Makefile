@@ -73,7 +73,7 @@ importer: build ## Galaxy's own importer on the built collection
 
 .PHONY: bench
 bench: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## Times and memory beside what people use now (takes a quarter of an hour)
-	@for one in snapshot replicate alerts runtime; do \
+	@for one in snapshot replicate alerts bundle_and_agents; do \
 	  PYTHONPATH=$(CURDIR)/.cache/collections $(BIN)/python -m tests.bench.$$one; done
 
 .PHONY: docs

@@ -34,8 +34,8 @@ def test_leaders_killed_for_two_minutes_end_no_agent(estate: Estate) -> None:
     written = len(estate.sessions(estate.hosts["s1"]))
     began = time.monotonic()
     for number in range(KILLS):
-        deletion = eventually(lambda: leader(estate), 30, "a leader")
-        deletion.run("systemctl", "kill", "-s", "KILL", "consul")
+        leading = eventually(lambda: leader(estate), 30, "a leader")
+        leading.run("systemctl", "kill", "-s", "KILL", "consul")
         until = began + (number + 1) * EVERY_S
         eventually(lambda until=until: time.monotonic() >= until, EVERY_S + 1)
     estate.healthy()

@@ -43,6 +43,11 @@ def _let_go(host: Host) -> None:
     host.run("systemctl", "start", UNIT)
 
 
+def _power_on(host: Host) -> None:
+    host.start()
+    host.wait_boot()
+
+
 FAULTS = {
     "killed": Fault(_hold, _let_go),
     "frozen": Fault(
@@ -54,19 +59,19 @@ FAULTS = {
         lambda host: host.run("systemctl", "stop", "consul"),
         lambda host: host.run("systemctl", "start", "consul"),
     ),
-    "without power": Fault(Host.kill, lambda host: (host.start(), host.wait_boot())),
+    "without power": Fault(Host.kill, _power_on),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_another_takes_over_in_time(estate: Estate, fault: str) -> None:
     estate.healthy()
-    deletion = estate.active()
-    others = estate.others(deletion)
-    known = writers_in_turn(estate.sessions(deletion))
+    previous = estate.active()
+    others = estate.others(previous)
+    known = writers_in_turn(estate.sessions(previous))
     started = time.monotonic()
     try:
-        FAULTS[fault].strike(deletion)
+        FAULTS[fault].strike(previous)
 
         def taken() -> bool:
             return any(estate.status(host).get("state") == "active" for host in others)
@@ -74,33 +79,33 @@ def test_another_takes_over_in_time(estate: Estate, fault: str) -> None:
         eventually(taken, TAKEOVER_S, f"another takes over from the one that is {fault}")
         took = time.monotonic() - started
     finally:
-        FAULTS[fault].undo(deletion)
+        FAULTS[fault].undo(previous)
     print(f"taken over from the one that was {fault} after {took:.1f} s")
     estate.healthy()
     now = estate.active()
     eventually(lambda: len(writers_in_turn(estate.sessions(now))) > len(known), what="the new one writes")
-    assert deletion.run("systemctl", "is-active", UNIT).stdout == "active\n"
+    assert previous.run("systemctl", "is-active", UNIT).stdout == "active\n"
 
 
 def test_one_that_is_killed_and_started_again_writes_in_turn(estate: Estate) -> None:
     estate.healthy()
-    deletion = estate.active()
-    known = len(estate.sessions(deletion))
-    deletion.run("systemctl", "kill", "-s", "KILL", UNIT)
-    eventually(lambda: len(estate.sessions(deletion)) > known, TAKEOVER_S, "someone goes on")
+    previous = estate.active()
+    known = len(estate.sessions(previous))
+    previous.run("systemctl", "kill", "-s", "KILL", UNIT)
+    eventually(lambda: len(estate.sessions(previous)) > known, TAKEOVER_S, "someone goes on")
     assert len(writers_in_turn(estate.sessions(estate.active()))) > 1
 
 
 def test_a_host_that_reboots_hands_over_and_comes_back(estate: Estate) -> None:
     estate.healthy()
-    deletion = estate.active()
-    terms = writers_in_turn(estate.sessions(deletion))
-    deletion.reboot()
+    previous = estate.active()
+    terms = writers_in_turn(estate.sessions(previous))
+    previous.reboot()
     estate.healthy()
     # Mostly another one by now; but where Consul elects a leader meanwhile, a host that boots in a second may be first.
     now = estate.active()
     eventually(lambda: len(writers_in_turn(estate.sessions(now))) > len(terms), what="another term has begun")
-    assert deletion.run("systemctl", "is-active", UNIT).stdout == "active\n"
+    assert previous.run("systemctl", "is-active", UNIT).stdout == "active\n"
 
 
 def test_a_token_revoked_and_given_back(estate: Estate) -> None:
@@ -109,13 +114,14 @@ def test_a_token_revoked_and_given_back(estate: Estate) -> None:
     rules = active.run("cat", "/etc/consulops/demonstration/policy.hcl").stdout
     policy = {"Name": "demonstration", "Rules": rules}
     assert estate.consul(active, "PUT", "/v1/acl/policy", policy)
-    token = {"Policies": [{"Name": "demonstration"}], "SecretID": "b2f0c1de-5e0d-4c5c-9b1c-0f4a6d7e8f90"}
+    secret = "b2f0c1de-5e0d-4c5c-9b1c-0f4a6d7e8f90"
+    token = {"Policies": [{"Name": "demonstration"}], "SecretID": secret}
     assert estate.consul(active, "PUT", "/v1/acl/token", token)
     path = "/etc/consulops/demonstration/credentials/token"
     kept = {}
     for host in estate.hosts:
         kept[host.name] = host.run("cat", path).stdout
-        host.run("sh", "-c", f"cat > {path}", stdin=token["SecretID"])
+        host.run("sh", "-c", f"cat > {path}", stdin=secret)
         host.run("systemctl", "restart", UNIT)
     try:
         active = estate.active()  # with the policy that the role wrote down, and nothing more

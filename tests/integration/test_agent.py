@@ -349,12 +349,12 @@ def test_systemd_is_notified_of_readiness_watchdog_and_status(lab: Lab, agents: 
     assert agent.process.returncode == 0
 
 
-def test_a_configuration_that_cannot_be_used_ends_it_at_once(bundle: Path, tmp_path: Path) -> None:
+def test_an_invalid_configuration_ends_the_process_at_once(bundle: Path, tmp_path: Path) -> None:
     path = tmp_path / "agent.json"
     path.write_text('{"agent": "demonstration", "lease": {"ttl": 20}}', encoding="utf-8")
     done = run_command(bundle, "agent", "--config", path)
     assert done.returncode == 2
-    assert done.stderr == f"consulops: {path}: lease.ttl: a text is needed, and 20 is not.\n"
+    assert done.stderr == f"consulops: {path}: lease.ttl: expected a string, not 20.\n"
 
 
 def test_a_taken_port_is_named(lab: Lab, agents: Agents, bundle: Path, tmp_path: Path) -> None:

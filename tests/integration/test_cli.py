@@ -352,8 +352,8 @@ def test_an_interrupted_restore_reports_what_may_have_happened(
     keys.write(datacenter, {"app/b": "2"})
     with Proxy(datacenter.url, f"{lab.network}.250", fault="hang", path="/v1/snapshot", method="PUT") as slow:
         process = subprocess.Popen(
-            [sys.executable, "-I", bundle, "snapshot", "restore", tmp_path / "one.snap", "--yes", "--url", slow.url]
-            + ["--safety-path", tmp_path],
+            [sys.executable, "-I", str(bundle), "snapshot", "restore", str(tmp_path / "one.snap"), "--yes"]
+            + ["--url", slow.url, "--safety-path", str(tmp_path)],
             env=bare(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -92,7 +92,7 @@ def test_hostile_records_with_the_right_sums_are_refused_or_read(
     real: Data, patches: list[tuple[float, bytes]]
 ) -> None:
     with tarfile.open(fileobj=io.BytesIO(gzip.decompress(real))) as archive:
-        state = bytearray(archive.extractfile("state.bin").read())
+        state = bytearray(t.cast("t.IO[bytes]", archive.extractfile("state.bin")).read())
     for position, patch in patches:
         start = int(position * len(state))
         state[start : start + len(patch)] = patch

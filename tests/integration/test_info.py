@@ -151,7 +151,9 @@ def test_a_broken_manifest_is_a_problem_of_its_file_only(dc1: Datacenter, tmp_pa
 def test_a_bad_option_is_one_sentence(tmp_path: Path, options: dict[str, t.Any], words: str) -> None:
     (tmp_path / "empty.snap").write_bytes(b"")
     places = {"empty": tmp_path / "empty.snap", "directory": tmp_path}
-    filled = {name: value.format(**places) if isinstance(value, str) else value for name, value in options.items()}
+    filled: dict[str, t.Any] = {
+        name: value.format(**places) if isinstance(value, str) else value for name, value in options.items()
+    }
     with pytest.raises(ModuleFailed) as caught:
         run_module(info, **filled)
     assert words in caught.value.result["msg"] and "\n" not in caught.value.result["msg"]

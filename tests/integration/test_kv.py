@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from ansible_collections.consulops.failover.plugins.module_utils._consul import errors, kv, txn
+from ansible_collections.consulops.failover.plugins.module_utils._consul.client import Client
 from ansible_collections.consulops.failover.plugins.module_utils._consul.txn import Operation
 
 from tests.lab.consul import Datacenter, consul_version
@@ -20,7 +22,7 @@ from .conftest import MakeClient
 VALUE_BYTES = 524_288  # kv_max_value_size by default
 
 
-def entries(client: object, prefix: str, **options: object) -> dict[str, kv.Entry]:
+def entries(client: Client, prefix: str, **options: t.Any) -> dict[str, kv.Entry]:
     """Read a prefix shard by shard."""
     return {entry.key: entry for shard in kv.read_shards(client, prefix, **options) for entry in shard.entries}
 

@@ -29,7 +29,7 @@ def play(tasks: list[dict[str, t.Any]], **keywords: t.Any) -> list[dict[str, t.A
 
 def test_a_play_with_group_defaults_saves_once_and_then_changes_nothing(secured: Datacenter, tmp_path: Path) -> None:
     defaults = {"group/consulops.failover.consul": {"url": secured.url, "token": secured.token, "timeout": 5}}
-    tasks = [
+    tasks: list[dict[str, t.Any]] = [
         {SAVE: {"path": f"{tmp_path}/", "max_age": "1h"}, "register": "saved"},
         {INFO: {"path": "{{ saved.path }}", "compare_live": True}, "register": "info"},
         {"ansible.builtin.assert": {"that": "info.comparison.datacenter == 'secured'"}},

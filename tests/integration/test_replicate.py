@@ -374,18 +374,16 @@ def test_a_string_in_prefixes_is_a_folder(task: Task) -> None:
 
 
 def test_values_names_and_flags_are_copied_byte_for_byte(task: Task) -> None:
-    task.write(
-        task.one,
-        **{
-            "binary": bytes(range(256)),
-            "empty": b"",
-            "folder/": b"",
-            "long" + "k" * 280: b"long name",
-            "ünï/☃": "snow",
-            "flags": (b"x", 2**64 - 1),
-            "half": b"h" * 300_000,
-        },
-    )
+    contents: dict[str, t.Any] = {
+        "binary": bytes(range(256)),
+        "empty": b"",
+        "folder/": b"",
+        "long" + "k" * 280: b"long name",
+        "ünï/☃": "snow",
+        "flags": (b"x", 2**64 - 1),
+        "half": b"h" * 300_000,
+    }
+    task.write(task.one, **contents)
     task.one.request("PUT", f"/v1/kv/{task.prefix}largest", data=b"\x00\xff" * 262_144)
     row = task.row()
     assert row["created"] == 8 and row["verified"] is True
@@ -410,7 +408,7 @@ def test_the_whole_store_can_be_copied_without_the_reserved_folder(lab: Lab) -> 
     assert (result["name"], result["prefixes"][0]["created"]) == ("dc1", 3)
     assert keys.read(two) == keys.read(one)
     assert "consulops/replication/x/state" not in two.get("/v1/kv/?keys")
-    options = {"prefixes": [{"source": "", "delete": "all"}], "on_conflict": "overwrite"}
+    options: dict[str, t.Any] = {"prefixes": [{"source": "", "delete": "all"}], "on_conflict": "overwrite"}
     assert (
         run_module("consul_kv_replicate", source={"url": one.url}, destination={"url": two.url}, **options)["changed"]
         is False

@@ -343,9 +343,12 @@ def test_a_key_that_others_keep_writing_to_is_named(task: Task, proxy: t.Callabl
     task.write(task.one, a="2", b="2")
     through = proxy(task.two.url)
     times = iter(range(1000))
-    through.before_forward = lambda _method, path: (
-        path.startswith("/v1/txn") and task.write(task.two, a=f"mine {next(times)}")
-    )
+
+    def write_before(_method: str, path: str) -> None:
+        if path.startswith("/v1/txn"):
+            task.write(task.two, a=f"mine {next(times)}")
+
+    through.before_forward = write_before
     said = task.fails(destination={"url": through.url}, on_conflict="overwrite")["msg"]
     assert "a (written to by others in 3 attempts)" in said
     assert task.read(task.two)["b"] == (b"2", 0)

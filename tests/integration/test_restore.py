@@ -164,7 +164,7 @@ def test_exactly_one_request_is_sent(lab: Lab, tmp_path: Path) -> None:
 def with_records(path: Path, target: Path, *extra: tuple[int, bytes]) -> Path:
     """Add records to a real snapshot."""
     with tarfile.open(fileobj=io.BytesIO(gzip.decompress(path.read_bytes()))) as archive:
-        members = {name: archive.extractfile(name).read() for name in ("meta.json", "state.bin")}
+        members = {name: t.cast("t.IO[bytes]", archive.extractfile(name)).read() for name in ("meta.json", "state.bin")}
     members["state.bin"] += b"".join(data for _kind, data in extra)
     meta = json.loads(members["meta.json"])
     members["meta.json"] = (json.dumps({**meta, "Size": len(members["state.bin"])}) + "\n").encode()
@@ -189,7 +189,8 @@ def test_a_poison_snapshot_is_refused_and_the_server_lives(lab: Lab, tmp_path: P
         assert "(api-gateway)" in result["msg"]
         assert refused(proxy.url, poison, check=True)["refusals"] == ["unknown_types"]
         assert mutations(proxy) == []
-    assert datacenter.servers[0].process.poll() is None
+    server = datacenter.servers[0]
+    assert server.process and server.process.poll() is None
     assert datacenter.get("/v1/kv/app/web/000000")
 
 
@@ -205,7 +206,7 @@ def test_a_poison_snapshot_that_is_forced_is_reported_as_a_probable_crash_and_se
         assert restores(proxy) == 1
     assert "Do NOT restore this snapshot again" in result["msg"] and "before-restore-" in result["msg"]
     server = datacenter.servers[0]
-    eventually(lambda: server.process.poll() is not None, 10, "the server has crashed")
+    eventually(lambda: server.process and server.process.poll() is not None, 10, "the server has crashed")
     server.stop()
     server.start()  # it takes the older, good state, as the message says
     datacenter.leader()

@@ -413,11 +413,12 @@ def test_a_server_that_sends_the_token_back_does_not_get_it_shown(
 ) -> None:
     secret = "5ec2e7aa-1111-2222-3333-444455556666"
     (tmp_path / "token").write_text(secret, encoding="utf-8")
-    options: dict[str, t.Any] = {
+    choices: dict[str, dict[str, t.Any]] = {
         "token": {"token": secret},
         "token_file": {"token_file": tmp_path / "token"},
         "environment": {"environment": {"CONSUL_HTTP_TOKEN": secret}},
-    }[where]
+    }
+    options = choices[where]
     with Proxy("http://127.0.0.1:1", shared_lab.address(), "echo", path="/") as proxy:
         message = refused(proxy.url, target / "one.snap", **options)
         assert any(secret in str(headers) for headers in proxy.headers)

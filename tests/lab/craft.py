@@ -40,7 +40,7 @@ def key(name: str | bytes, value: bytes | None = b"v", flags: int = 0, **other: 
 def node(name: str, *, agent: bool = False, address: str = "192.0.2.1", **check: t.Any) -> list[tuple[int, bytes]]:
     """Return the Register records of one node: itself, a service and a check."""
     base = {"Node": name, "Address": address, "Datacenter": "dc1", "CreateIndex": 5, "ModifyIndex": 5}
-    service = {"ID": "web", "Service": "web", "Tags": None, "Meta": {}, "ModifyIndex": 6}
+    service: dict[str, t.Any] = {"ID": "web", "Service": "web", "Tags": None, "Meta": {}, "ModifyIndex": 6}
     health = {"CheckID": "serfHealth" if agent else "up", "Status": "passing", "Output": "", **check}
     return [
         record(0, {**base, "Service": None, "Check": None}),
@@ -69,7 +69,8 @@ def config_entry(kind: str, entry: t.Mapping[t.Any, t.Any], packed: bytes | None
 
 def state(records: t.Iterable[tuple[int, bytes]], last_index: int = 10) -> bytes:
     """Return state.bin of records."""
-    return msgpack.packb({"LastIndex": last_index}) + b"".join(data for _kind, data in records)
+    header: bytes = msgpack.packb({"LastIndex": last_index})
+    return header + b"".join(data for _kind, data in records)
 
 
 def meta(state_size: int, **changed: t.Any) -> bytes:

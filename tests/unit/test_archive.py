@@ -212,7 +212,7 @@ def test_any_change_of_keys_changes_the_digest(
     contents: dict[bytes, tuple[bytes, int]], extra: bytes, data: st.DataObject
 ) -> None:
     changed = dict(contents)
-    if contents and data.draw(st.booleans()):
+    if contents and data.draw(t.cast("st.SearchStrategy[t.Any]", st.booleans())):
         deletion = data.draw(st.sampled_from(sorted(contents)))
         value, flags = contents[deletion]
         change = data.draw(st.sampled_from(["value", "flags", "gone"]))

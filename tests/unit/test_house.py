@@ -141,6 +141,8 @@ def old_identifiers(found: t.Iterable[Source]) -> list[str]:
     violations = []
     for source in found:
         for node in ast.walk(ast.parse(source.text)):
+            if not isinstance(node, (ast.stmt, ast.expr, ast.arg)):
+                continue
             names: list[str] = []
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
                 names = [node.name]

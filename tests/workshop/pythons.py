@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import typing as t
 from pathlib import Path
 
 import ansible
@@ -71,15 +72,18 @@ def _modules(python: str, datacenter: Datacenter, scratch: Path) -> None:
         [python, "-c", _IMPORT_ALL], input=" ".join(names), env={**os.environ, **environment}, text=True, check=True
     )
     print(f"{len(names)} modules import on {_version(python)}")
-    options = {"url": datacenter.url, "token": datacenter.token}
+    options: dict[str, t.Any] = {"url": datacenter.url, "token": datacenter.token}
     path = scratch / "one.snap"
     for label, extra in (("C", {}), ("pure Python", {"MSGPACK_PUREPYTHON": "1"})):
-        settings = {"python": python, "environment": {**environment, **extra}}
+        settings: dict[str, t.Any] = {"python": python, "environment": {**environment, **extra}}
         saved = run_module("consul_snapshot", path=path, **options, **settings)["snapshot"]
         found = run_module("consul_snapshot_info", path=path, compare_live=True, **options, **settings)
         assert found["comparison"]["equal"] and found["snapshot"]["digest"] == saved["digest"], found
         print(f"saved, read and compared on {_version(python)} with msgpack in {label}")
-    copy = {"destination": {"url": datacenter.url}, "prefixes": [{"source": "app/", "destination": "copy/"}]}
+    copy: dict[str, t.Any] = {
+        "destination": {"url": datacenter.url},
+        "prefixes": [{"source": "app/", "destination": "copy/"}],
+    }
     settings = {"python": python, "environment": environment}
     created, again = (
         run_module("consul_kv_replicate", **options, **copy, **settings)["prefixes"][0] for _turn in range(2)

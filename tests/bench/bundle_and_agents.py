@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""``make bench``: building the bundle, starting the command, agents that have nothing to do, and a role that finds nothing to do.
+"""``make bench``: building and installing the bundle, starting the command, idle agents, and a role that changes nothing.
 
-The rivals: Python's own zipapp, the same libraries imported from a virtual environment, ``consul lock``, and a playbook
-of one ping. The role needs root for its host; without, that part says so.
+Compared with Python's zipapp, the same libraries imported from a virtual environment, ``consul lock``, and a playbook
+with one ping. The role needs root for its host; without root it is not measured.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ IMPORTS = "import consul, msgpack, requests, http.server, argparse, json, loggin
 
 
 def main() -> int:
-    """Run every comparison and print it."""
+    """Run every comparison and print the results."""
     print(f"medians of {RUNS} runs in turn, on {os.cpu_count()} processors")
     with tempfile.TemporaryDirectory(prefix="consulops-bench-") as scratch, Lab(Path(scratch) / "lab") as lab:
         bundle = make_bundle(Path(scratch))
@@ -64,7 +64,7 @@ def main() -> int:
 
 
 def build(bundle: Path, scratch: Path) -> None:
-    """Build the bundle; zipapp packs the same files from a folder, with the times that they happen to have."""
+    """Build the bundle; zipapp packs the same files from a folder, without normalising their times."""
     folder = scratch / "unpacked"
     with zipfile.ZipFile(bundle) as archive:
         archive.extractall(folder)
@@ -74,7 +74,7 @@ def build(bundle: Path, scratch: Path) -> None:
 
 
 def start_up(bundle: Path, url: str) -> None:
-    """Start, and end."""
+    """Start the command and wait for its end."""
     command = [sys.executable, "-I", str(bundle)]
     where = {"CONSUL_HTTP_ADDR": url}
     contenders = [
@@ -89,7 +89,7 @@ def start_up(bundle: Path, url: str) -> None:
 
 
 def install(bundle: Path, scratch: Path) -> None:
-    """Install what is there already; the rival copies the finished file."""
+    """Install a bundle that is already installed; for comparison copy the finished file."""
     ours = {"dest": str(scratch / "ours.pyz"), "cache": str(WHEELS), "interpreter": sys.executable}
     copied = {"src": str(bundle), "dest": str(scratch / "copied.pyz"), "mode": "0755"}
     contenders = [
@@ -101,14 +101,14 @@ def install(bundle: Path, scratch: Path) -> None:
 
 
 class Idler(t.NamedTuple):
-    """A process that waits."""
+    """A process with nothing to do."""
 
     name: str
     pid: int
 
 
 def idle(bundle: Path, lab: Lab, scratch: Path) -> None:
-    """Let an active agent, one that stands by, ``consul lock`` and a process with the same imports wait side by side."""
+    """Measure an active agent, a standby, ``consul lock`` and a process with the same imports side by side."""
     datacenter = lab.datacenter("idle")
     config = {
         "agent": "demonstration",
@@ -120,7 +120,7 @@ def idle(bundle: Path, lab: Lab, scratch: Path) -> None:
         agents.append(AgentProcess(bundle, scratch / name, lab.address(), {**config, "service": {"name": name}}))
         agents[-1].wait(name)
     environment = bare({"CONSUL_HTTP_ADDR": datacenter.url})
-    others = [
+    processes = [
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, start_new_session=True)
         for command in (
             [consul_binary(), "lock", "-shell=false", "bench", "sleep", "3600"],
@@ -129,12 +129,12 @@ def idle(bundle: Path, lab: Lab, scratch: Path) -> None:
     ]
     try:
         eventually(lambda: datacenter.get("/v1/kv/bench/.lock")[0].get("Session"), what="consul lock holds its lock")
-        t.cast("t.IO[bytes]", others[1].stdout).readline()  # everything is imported
+        t.cast("t.IO[bytes]", processes[1].stdout).readline()  # everything is imported
         watched = [
             Idler("agent, active, nothing to write", agents[0].process.pid),
             Idler("agent, standby", agents[1].process.pid),
-            Idler("consul lock, holding", others[0].pid),
-            Idler("python, the libraries imported", others[1].pid),
+            Idler("consul lock, holding", processes[0].pid),
+            Idler("python, the libraries imported", processes[1].pid),
         ]
         before = [cpu_s(one.pid) for one in watched]
         started = time.monotonic()
@@ -144,34 +144,34 @@ def idle(bundle: Path, lab: Lab, scratch: Path) -> None:
         for one, spent in zip(watched, before, strict=True):
             print(f"  {one.name:<44}{(cpu_s(one.pid) - spent) / passed * 100:>9.2f}{resident_mb(one.pid):>8.1f}")
     finally:
-        for process in others:
-            os.killpg(process.pid, signal.SIGKILL)  # with what consul lock has started
+        for process in processes:
+            os.killpg(process.pid, signal.SIGKILL)  # including the child of consul lock
             process.wait()
-        for one in agents:
-            one.stop()
+        for started_agent in agents:
+            started_agent.stop()
 
 
 def resident_mb(pid: int) -> float:
-    """Return the memory that a process holds now, in MB."""
+    """Return the resident memory of a process in MB."""
     text = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     return int(next(line for line in text.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
 
 
 def role(estate: Estate) -> None:
-    """Run the role again on a host that is as it should be, over SSH; the rival is a playbook of one ping."""
+    """Run the role again on a host that is up to date, over SSH; for comparison a playbook with one ping."""
     agents = {"consulops_runtime_agents": [agent()]}
     estate.play("consulops.failover.install", **agents)
     ping = [{"hosts": "consulops_agents", "gather_facts": False, "tasks": [{"ansible.builtin.ping": None}]}]
-    found: dict[str, list[float]] = {"the role": [], "one ping": []}
+    seconds: dict[str, list[float]] = {"the role": [], "one ping": []}
     for _turn in range(RUNS):
         for name, what in (("the role", "consulops.failover.install"), ("one ping", ping)):
             started = time.monotonic()
-            said = estate.play(t.cast("str", what), **agents)
-            found[name].append(time.monotonic() - started)
-            assert "changed=0" in said
+            output = estate.play(t.cast("str", what), **agents)
+            seconds[name].append(time.monotonic() - started)
+            assert "changed=0" in output
     print(f"\nthe role, second run on one host with one agent\n  {'':<44}{'seconds':>9}{'ratio':>8}")
-    against = statistics.median(found["the role"])
-    for name, times in found.items():
+    against = statistics.median(seconds["the role"])
+    for name, times in seconds.items():
         print(f"  {name:<44}{statistics.median(times):>9.2f}{statistics.median(times) / against:>8.2f}")
 
 
