@@ -237,6 +237,48 @@ def test_only_a_valid_configuration_is_reloaded(lab: Lab, agents: Agents) -> Non
     assert datacenter.request("GET", "/v1/kv/consulops/agents/demonstration/lease").json()[0].get("Session") is None
 
 
+def free_port() -> int:
+    """Return a port that is free on every address: 9180 is in use by the agents of other tests."""
+    with socket.create_server(("0.0.0.0", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def test_a_reload_can_widen_and_narrow_the_address_on_the_same_port(lab: Lab, agents: Agents) -> None:
+    datacenter, port = lab.datacenter(), free_port()
+    own, other = lab.address(), lab.address()
+    agent = agents.start(datacenter, endpoint={"address": own, "port": port})
+    agent.url = f"http://{own}:{port}"
+    agent.wait("active")
+    for number, address in enumerate(("0.0.0.0", own, "::", own), 1):
+        agent.configure(agents.settings(datacenter, endpoint={"address": address, "port": port}))
+        agent.reload()
+        eventually(lambda number=number: agent.status()["reloads"] == number, what=f"it listens on {address}")
+        is_wide = address != own
+        with contextlib.closing(socket.socket()) as client:
+            assert (client.connect_ex((other, port)) == 0) is is_wide, address
+    assert "cannot listen" not in agent.log()
+
+
+def test_a_reload_to_an_address_that_is_taken_keeps_the_endpoint(lab: Lab, agents: Agents) -> None:
+    datacenter, port = lab.datacenter(), free_port()
+    own, other = lab.address(), lab.address()
+    agent = agents.start(datacenter, endpoint={"address": own, "port": port})
+    agent.url = f"http://{own}:{port}"
+    fence = agent.wait("active")["lease"]["fence"]
+    wide = agents.settings(datacenter, endpoint={"address": "0.0.0.0", "port": port})
+    with socket.create_server((other, port)):
+        agent.configure(wide)
+        agent.reload()
+        problem = eventually(lambda: agent.status()["reload_problem"], what="the reload fails")
+    assert f"cannot listen on 0.0.0.0 port {port}: Address already in use" in problem
+    status = agent.status()
+    assert (status["reloads"], status["state"], status["lease"]["fence"]) == (0, "active", fence)
+    with pytest.raises(OSError, match="in use"), socket.create_server((own, port)):
+        pass  # the port of the kept endpoint is not shared
+    agent.reload()
+    eventually(lambda: agent.status()["reloads"] == 1, what="it reloads when the address is free")
+
+
 def test_a_replaced_run_loop_whose_request_times_out_later_is_ignored(lab: Lab, agents: Agents) -> None:
     """Consul hangs, the user corrects the address and reloads; later the request of the old run loop times out."""
     datacenter = lab.datacenter()

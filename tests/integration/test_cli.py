@@ -322,6 +322,15 @@ def test_the_exit_code_does_not_depend_on_the_reader_of_the_output(
     assert message or done.stderr == ""
 
 
+def test_debug_logs_to_standard_error_without_secrets(secured: Datacenter, run: Run, tmp_path: Path) -> None:
+    command = ("snapshot", "save", tmp_path / "one.snap", "--check", "--json")
+    quiet, verbose = run(*command, at=secured), run(*command, "--debug", at=secured)
+    assert (quiet.returncode, quiet.stderr) == (0, "")
+    assert verbose.returncode == 0 and set(as_json(verbose)) == set(as_json(quiet))
+    assert f"ms: connecting to {secured.url}" in verbose.stderr and "check mode on" in verbose.stderr
+    assert t.cast(str, secured.token) not in verbose.stderr
+
+
 def test_control_characters_in_names_are_escaped(lab: Lab, run: Run) -> None:
     datacenter = lab.datacenter()
     register_checks(datacenter, 10)
