@@ -32,6 +32,16 @@ def test_values_are_escaped_in_the_page_and_in_the_metrics() -> None:
         assert line.startswith("# ") or re.fullmatch(r'consulops_[a-z_]+\{(\w+="([^"\\]|\\.)*",?)+\} -?[0-9.e+]+', line)
 
 
+def test_status_and_metrics_use_the_same_names_for_cycles_and_lease_terms() -> None:
+    counted = replace(HOSTILE, agent="a", name="n", cycles=3, lease_terms=2, last_cycle_s=0.5)
+    shown = json.loads(respond("/status", counted)[2])
+    assert (shown["cycles"], shown["lease_terms"], shown["last_cycle_seconds"]) == (3, 2, 0.5)
+    samples = exposition(counted).splitlines()
+    for sample in ("cycles_total{} 3", "lease_terms_total{} 2", "last_cycle_seconds{} 0.5"):
+        assert "consulops_" + sample.replace("{}", '{agent="a",name="n"}') in samples
+    assert "<th scope=row>Cycles, failures<td>3, 0" in page(counted)
+
+
 @pytest.mark.parametrize("state", ["starting", "standby", "active", "failing", "stopping"])
 @pytest.mark.parametrize("problem", ["", "no leader"])
 def test_health_follows_the_state_and_the_problem(state: str, problem: str) -> None:
