@@ -144,72 +144,72 @@ def read_config(path: str, environ: t.Mapping[str, str]) -> AgentConfig:
 
 def make_config(given: t.Mapping[str, t.Any], environ: t.Mapping[str, str]) -> AgentConfig:
     """Return the configuration in decoded JSON. Raises InvalidOption that begins with the path of the key at fault."""
-    found = validated(SPEC, credentials.resolve_credentials(dict(given), environ))
-    agent_type = AGENT_TYPES[found["agent"]]
-    options = validated(agent_type.spec, found["options"], "options", agent_type.mutually_exclusive)
+    values = validated(SPEC, credentials.resolve_credentials(dict(given), environ))
+    agent_type = AGENT_TYPES[values["agent"]]
+    options = validated(agent_type.spec, values["options"], "options", agent_type.mutually_exclusive)
     agent_type.check(options)
-    name = found["name"] or found["agent"]
+    name = values["name"] or values["agent"]
     if not AGENT_NAME.fullmatch(name):
         raise InvalidOption(
             f"name: {name!r} must consist of lower-case letters, digits and dashes, at most 48 characters."
         )
-    connection = _at("connection", lambda: endpoint.resolve(found["connection"], environ))
+    connection = _at("connection", lambda: endpoint.resolve(values["connection"], environ))
     with _at("connection", lambda: Client(connection)):
         pass  # reports a certificate file that cannot be used before the agent starts
     return AgentConfig(
-        agent=found["agent"],
+        agent=values["agent"],
         name=name,
         connection=connection,
-        lease=_lease(found["lease"], name),
-        service=_service(found["service"], name),
-        listen=_listen(found["endpoint"]),
-        first_pause_s=_seconds(found["back_off"]["first"], "back_off.first", 0.01),
-        longest_pause_s=_seconds(found["back_off"]["longest"], "back_off.longest", 0.01),
-        step_down_after_failures=_at_least(found["step_down_after_failures"], 1, "step_down_after_failures"),
-        log_level=found["log_level"],
+        lease=_lease(values["lease"], name),
+        service=_service(values["service"], name),
+        listen=_listen(values["endpoint"]),
+        first_pause_s=_seconds(values["back_off"]["first"], "back_off.first", 0.01),
+        longest_pause_s=_seconds(values["back_off"]["longest"], "back_off.longest", 0.01),
+        step_down_after_failures=_at_least(values["step_down_after_failures"], 1, "step_down_after_failures"),
+        log_level=values["log_level"],
         options=options,
     )
 
 
-def _lease(found: dict[str, t.Any], name: str) -> LeaseConfig:
-    key = f"consulops/agents/{name}/lease" if found["key"] is None else found["key"]
+def _lease(values: dict[str, t.Any], name: str) -> LeaseConfig:
+    key = f"consulops/agents/{name}/lease" if values["key"] is None else values["key"]
     if not key:
         raise InvalidOption("lease.key: the key is empty. Leave the option out to use the default key.")
     if key.endswith("/") or not is_addressable(key) or not key.isprintable():
         raise InvalidOption(
             f"lease.key: {key!r} cannot be locked: it begins or ends with a slash, or contains //, /./, /../ or an unprintable character."
         )
-    ttl_s = _seconds(found["ttl"], "lease.ttl", SESSION_TTL_MULTIPLIER * MIN_TTL_S)
+    ttl_s = _seconds(values["ttl"], "lease.ttl", SESSION_TTL_MULTIPLIER * MIN_TTL_S)
     # Consul's limits: lock delay 0 to 60 s, session TTL 10 s to 24 h.
-    delay_s = _seconds(found["lock_delay"], "lease.lock_delay", 0, 60)
+    delay_s = _seconds(values["lock_delay"], "lease.lock_delay", 0, 60)
     if delay_s != int(delay_s):
-        raise InvalidOption(f"lease.lock_delay: {found['lock_delay']} is not a whole number of seconds.")
+        raise InvalidOption(f"lease.lock_delay: {values['lock_delay']} is not a whole number of seconds.")
     return LeaseConfig(key, int(ttl_s / SESSION_TTL_MULTIPLIER), int(delay_s))
 
 
-def _service(found: dict[str, t.Any], name: str) -> ServiceConfig:
-    service = f"consulops-{name}" if found["name"] is None else found["name"]
+def _service(values: dict[str, t.Any], name: str) -> ServiceConfig:
+    service = f"consulops-{name}" if values["name"] is None else values["name"]
     if not SERVICE_NAME.fullmatch(service):
         raise InvalidOption(
             f"service.name: {service!r} must consist of letters, digits, dots, dashes and underscores, at most 63 characters."
         )
     return ServiceConfig(
-        register=found["register"],
+        register=values["register"],
         name=service,
-        tags=tuple(found["tags"]),
-        check_ttl_s=_seconds(found["check_ttl"], "service.check_ttl", 3),
-        deregister_after_s=_seconds(found["deregister_after"], "service.deregister_after", 60, 1e7),
+        tags=tuple(values["tags"]),
+        check_ttl_s=_seconds(values["check_ttl"], "service.check_ttl", 3),
+        deregister_after_s=_seconds(values["deregister_after"], "service.deregister_after", 60, 1e7),
     )
 
 
-def _listen(found: dict[str, t.Any]) -> ListenConfig:
-    if not 1 <= found["port"] <= 65535:
-        raise InvalidOption(f"endpoint.port: {found['port']} is not a port number between 1 and 65535.")
+def _listen(values: dict[str, t.Any]) -> ListenConfig:
+    if not 1 <= values["port"] <= 65535:
+        raise InvalidOption(f"endpoint.port: {values['port']} is not a port number between 1 and 65535.")
     try:
-        ipaddress.ip_address("127.0.0.1" if found["address"] == "localhost" else found["address"])
+        ipaddress.ip_address("127.0.0.1" if values["address"] == "localhost" else values["address"])
     except ValueError:
-        raise InvalidOption(f"endpoint.address: {found['address']!r} is not an IP address.") from None
-    return ListenConfig(found["enabled"], found["address"], found["port"])
+        raise InvalidOption(f"endpoint.address: {values['address']!r} is not an IP address.") from None
+    return ListenConfig(values["enabled"], values["address"], values["port"])
 
 
 def _seconds(text: str, path: str, least: float, most: float = 86400.0) -> float:
