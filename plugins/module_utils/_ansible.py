@@ -11,7 +11,7 @@ import gc
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ._consul import errors
-from ._tasks.call import Call, Task
+from ._tasks.task import Invocation, Task
 
 
 def run(task: Task) -> None:
@@ -25,9 +25,9 @@ def run(task: Task) -> None:
         supports_check_mode=True,
     )
     # Ansible masks secrets that were given as options; secrets from files and variables must be masked as well.
-    call = Call(module.params, module.check_mode, module.warn, module.no_log_values.update)
+    invocation = Invocation(module.params, module.check_mode, module.warn, module.no_log_values.update)
     try:
-        result = task.run(call)
+        result = task.run(invocation)
     except errors.MissingLibrary as error:
         module.fail_json(msg=missing_required_lib(error.library), exception=error.import_error)
     except errors.Error as error:

@@ -184,7 +184,7 @@ def test_the_layer_rule_finds_a_violation() -> None:
     assert violations(client, "from . import errors\n") == []
     assert violations(UTILS / "_snapshot/save.py", "from .._replication.plan import x\n")
     assert violations(UTILS / "_snapshot/save.py", "from .._config import json_file\n")
-    assert violations(UTILS / "_daemon/run_loop.py", f"import {PACKAGE}._tasks.call\n")
+    assert violations(UTILS / "_daemon/run_loop.py", f"import {PACKAGE}._tasks.task\n")
     assert violations(UTILS / "_cli/commands/alert.py", "from ..._alerting import rules\n")
     assert violations(PLUGINS / "modules/consul_snapshot.py", f"from {PACKAGE}._consul import client\n")
 

@@ -21,7 +21,7 @@ from .._alerting.rules.snapshots import Snapshot
 from .._config.connection_spec import ONE_TOKEN, Spec, connection_spec, side_spec
 from .._snapshot import snapshot_directory
 from .._snapshot.save_guards import readable_path
-from .call import Call, Result, Task
+from .task import Invocation, Result, Task
 
 SPEC: Spec = dict(
     datacenters={"type": "list", "elements": "str"},
@@ -47,7 +47,7 @@ class _Criteria:
     timing: GateTiming
 
 
-def _criteria(call: Call) -> _Criteria:
+def _criteria(call: Invocation) -> _Criteria:
     """Return the parsed options. Raises InvalidOption."""
     options = call.params
     rules = make_rules(options["rules"], options["match"], options["ignore"])
@@ -56,13 +56,13 @@ def _criteria(call: Call) -> _Criteria:
     return _Criteria(rules, make_expected(options["expect"]), timing)
 
 
-def _validate(call: Call) -> None:
+def _validate(call: Invocation) -> None:
     _criteria(call)
     with call.clients(call.params["connections"], call.params["datacenters"]):
         pass
 
 
-def check(call: Call) -> Result:
+def check(call: Invocation) -> Result:
     """Judge the datacenters of the connection options. Raises GateClosed, and InvalidOption and LocalFailure."""
     options, criteria = call.params, _criteria(call)
     snapshots = SnapshotCache(options["snapshots"])

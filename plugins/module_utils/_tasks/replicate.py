@@ -11,7 +11,7 @@ import time
 import typing as t
 
 from .._config.connection_spec import ONE_TOKEN, Spec, connection_spec, side_spec
-from .._config.validation import checked
+from .._config.validation import validated
 from .._consul.client import Client
 from .._consul.units import parse_duration
 from .._replication.apply import perform
@@ -24,7 +24,7 @@ from .._replication.prepare import confirm, prepare
 from .._replication.replication_result import applied_result, incomplete_error, planned_outcomes, planned_result
 from .._replication.request import ReplicationRequest, batch_size
 from .._replication.sides import Sides
-from .call import Call, Result, Task
+from .task import Invocation, Result, Task
 
 PREFIX_SPEC: Spec = {
     # Raw, because Ansible would turn a variable that is null into "", which is the whole store.
@@ -63,7 +63,7 @@ SPEC: Spec = dict(
 )
 
 
-def _request(call: Call) -> ReplicationRequest:
+def _request(call: Invocation) -> ReplicationRequest:
     """Return the request that the options describe. Raises InvalidOption."""
     options = call.params
     request = ReplicationRequest(
@@ -93,7 +93,7 @@ def _prefixes(elements: t.Sequence[t.Any]) -> list[t.Any]:
     """
     spec = {**PREFIX_SPEC, "source": {"type": "raw"}}
     return [
-        checked(spec, _converted(element), f"prefixes[{number}]") if isinstance(element, dict) else element
+        validated(spec, _converted(element), f"prefixes[{number}]") if isinstance(element, dict) else element
         for number, element in enumerate(elements)
     ]
 
@@ -116,7 +116,7 @@ def _is_number(value: t.Any) -> bool:
 
 
 @contextlib.contextmanager
-def _clients(call: Call, request: ReplicationRequest) -> t.Iterator[tuple[Client, Client]]:
+def _clients(call: Invocation, request: ReplicationRequest) -> t.Iterator[tuple[Client, Client]]:
     """Open the clients of the source and the destination. Raises InvalidOption when the options name one store for both."""
     with call.client("source") as source, call.client("destination") as destination:
         if is_same_store(source.endpoint, destination.endpoint):
@@ -124,30 +124,30 @@ def _clients(call: Call, request: ReplicationRequest) -> t.Iterator[tuple[Client
         yield source, destination
 
 
-def _check(call: Call) -> None:
+def _check(call: Invocation) -> None:
     with _clients(call, _request(call)):
         pass
 
 
-def replicate(call: Call) -> Result:
-    """Copy, or with ``call.check`` only plan. Returns the module's result. Raises an Error, with the result so far."""
+def replicate(call: Invocation) -> Result:
+    """Copy, or with ``call.check_mode`` only plan. Returns the module's result. Raises an Error, with the result so far."""
     request = _request(call)
     with _clients(call, request) as (source, destination):
         prepared = prepare(source, destination, request)
-        if call.check:
+        if call.check_mode:
             sides = Sides.of(source, destination, request)
             for plan in prepared.plans:
                 confirm(sides.source, plan)
         outcomes = planned_outcomes(prepared)
         result = planned_result(prepared, outcomes, request.limit)
-        if (prepared.changed or prepared.ledger_outdated) and not call.check:
+        if (prepared.changed or prepared.ledger_outdated) and not call.check_mode:
             try:
                 prepared, outcomes = perform(source, destination, request, prepared, time.time())
             except Interrupted as error:
                 error.details = applied_result(error.prepared, error.outcomes, request.limit)
                 raise
             result = applied_result(prepared, outcomes, request.limit)
-    incomplete = incomplete_error(outcomes, result, request.policy, check=call.check)
+    incomplete = incomplete_error(outcomes, result, request.policy, check=call.check_mode)
     if incomplete is not None:
         raise incomplete
     return result

@@ -17,7 +17,7 @@ from .._snapshot import restore_prefixes, snapshot_result
 from .._snapshot import save as saving
 from .._snapshot.manifest import manifest_path
 from .._snapshot.save_guards import readable_path
-from .call import Call, Result, Task
+from .task import Invocation, Result, Task
 
 SPEC: Spec = dict(
     path={"type": "path", "required": True},
@@ -55,14 +55,14 @@ SPEC: Spec = dict(
 )
 
 
-def perform(call: Call) -> Result:
+def perform(call: Invocation) -> Result:
     """Save, restore everything or restore prefixes, as the options say."""
     if call.params["state"] == "saved":
         return save(call)
     return restore(call) if call.params["prefixes"] is None else restore_keys(call)
 
 
-def save(call: Call) -> Result:
+def save(call: Invocation) -> Result:
     options = call.params
     request = saving.SaveRequest(
         path=options["path"],
@@ -80,7 +80,7 @@ def save(call: Call) -> Result:
         before = plan.entry.manifest if plan.entry else None
         target = plan.target / request.name if plan.is_directory else plan.target
         result: Result = {"changed": plan.save, "reason": plan.reason}
-        if plan.save and not call.check:
+        if plan.save and not call.check_mode:
             saved = saving.save(client, request, plan, now)
             target, after = saved.path, saved.manifest
             result["seconds"] = {part: round(seconds, 3) for part, seconds in saved.seconds.items()}
@@ -90,7 +90,7 @@ def save(call: Call) -> Result:
             result["snapshot"] = after.as_dict()
         elif before is not None:
             result["snapshot"] = before.as_dict()
-        if plan.save and call.check:
+        if plan.save and call.check_mode:
             result["may_save"] = saving.may_save(client)
             if result["may_save"] is False:
                 raise PermissionDenied(f"{client.endpoint} would refuse. {saving.NEEDED_POLICY}.")
@@ -98,7 +98,7 @@ def save(call: Call) -> Result:
     return result
 
 
-def restore(call: Call) -> Result:
+def restore(call: Invocation) -> Result:
     options = call.params
     path = readable_path(options["path"], "path")
     request = restoring.RestoreRequest(
@@ -113,7 +113,7 @@ def restore(call: Call) -> Result:
     )
     now = time.time()
     with call.client() as client:
-        prepared = restoring.prepare(client, request, now, compare_now=call.check)
+        prepared = restoring.prepare(client, request, now, compare_now=call.check_mode)
         decision = prepared.decision
         result: Result = {
             "changed": False,
@@ -127,13 +127,13 @@ def restore(call: Call) -> Result:
         result["datacenter"] = prepared.facts.datacenter
         if decision.action == "drifted":
             call.warn(f"Nothing was restored: {decision.reason}.")
-        if decision.action == "unchanged" and not call.check:
+        if decision.action == "unchanged" and not call.check_mode:
             restoring.clear_attempt(request, prepared)
         if decision.action == "refused":
             raise snapshot_result.refused(decision, result)
         if decision.action == "restore":
             result["changed"] = True
-            if not call.check:
+            if not call.check_mode:
                 restored = restoring.perform(client, request, prepared, now)
                 result.update(snapshot_result.restored(restored, options["limit"]), action="restored")
                 for warning in restored.warnings:
@@ -143,7 +143,7 @@ def restore(call: Call) -> Result:
     return result
 
 
-def restore_keys(call: Call) -> Result:
+def restore_keys(call: Invocation) -> Result:
     options = call.params
     path, prefixes, prune = readable_path(options["path"], "path"), options["prefixes"], options["prune"]
     restore_prefixes.check_prefixes(prefixes)
@@ -162,7 +162,7 @@ def restore_keys(call: Call) -> Result:
             "diff": snapshot_result.prefix_diff(plans, options["limit"]),
             "prefixes": [snapshot_result.prefix_plan(plan) for plan in plans],
         }
-        if changed and not call.check:
+        if changed and not call.check_mode:
             done = [restore_prefixes.apply(client, plan, contents[plan.prefix], **how) for plan in plans]
             result.update(action="restored", prefixes=[snapshot_result.prefix_result(found) for found in done])
             if any(found.conflicts or found.locked for found in done):

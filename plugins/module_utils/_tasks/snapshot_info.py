@@ -15,7 +15,7 @@ from .._consul.private_file import os_errors_as
 from .._consul.units import positive_seconds
 from .._snapshot import inspect, snapshot_directory, snapshot_result
 from .._snapshot.save_guards import readable_path
-from .call import Call, Result, Task
+from .task import Invocation, Result, Task
 
 SPEC: Spec = dict(
     path={"type": "path", "required": True},
@@ -33,7 +33,7 @@ SPEC: Spec = dict(
 )
 
 
-def look(call: Call) -> Result:
+def look(call: Invocation) -> Result:
     options = call.params
     path = readable_path(options["path"], "path")
     positive_seconds(options["stream_timeout"], "stream_timeout")
@@ -54,7 +54,7 @@ def look(call: Call) -> Result:
     return {"changed": False, **file_report(call, path, now)}
 
 
-def file_report(call: Call, path: Path, now: float) -> Result:
+def file_report(call: Invocation, path: Path, now: float) -> Result:
     options = call.params
     summary, key = inspect.inspect_file(
         path,

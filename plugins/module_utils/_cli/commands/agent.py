@@ -18,9 +18,9 @@ from ..._config import credentials, json_file
 from ..._consul._libraries import msgpack
 from ..._consul.errors import InvalidOption
 from ..._consul.version import COLLECTION, VERSION
-from ..._tasks.call import Task
+from ..._tasks.task import Task
 from .. import arguments, rendering
-from .base import Command, Outcome, Result, make_call
+from .base import Command, Outcome, Result, make_invocation
 
 
 def _no_arguments(_parser: argparse.ArgumentParser) -> None:
@@ -87,10 +87,10 @@ def _check_config(options: argparse.Namespace) -> Outcome:
         result: Result = {"path": options.path, "agent": config.agent, "name": config.name, "valid": True}
         return Outcome(result, [f"{options.path}: a valid configuration of the {config.agent} agent {config.name}"])
     task = _task(options.file_type)
-    call = make_call(task, json_file.read_json(options.path), options.path)
+    invocation = make_invocation(task, json_file.read_json(options.path), options.path)
     try:
         if task.validate is not None:
-            task.validate(call)
+            task.validate(invocation)
     except InvalidOption as error:
         raise InvalidOption(f"{options.path}: {error}") from None
     return Outcome({"path": options.path, "valid": True}, [f"{options.path}: valid"])

@@ -11,7 +11,7 @@ import argparse
 from ..._config import json_file
 from ..._tasks.alert_check import ALERT_CHECK
 from .. import arguments, rendering
-from .base import Command, Outcome, add_config, make_call
+from .base import Command, Outcome, add_config, make_invocation
 
 
 def _alert_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,7 @@ def _alert(options: argparse.Namespace) -> Outcome:
     params = {**from_file, **arguments.given_options(options, ALERT_CHECK.spec)}
     if options.datacenters:
         params["datacenters"] = [name for text in options.datacenters for name in text.split(",")]
-    result = ALERT_CHECK.run(make_call(ALERT_CHECK, params, options.config or ""))
+    result = ALERT_CHECK.run(make_invocation(ALERT_CHECK, params, options.config or ""))
     return Outcome(result, rendering.checked(result))
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from ..._config import credentials
 from ..._config.validation import validated
 from ..._consul.errors import InvalidOption
-from ..._tasks.call import Call, Task
+from ..._tasks.task import Invocation, Task
 from .. import arguments
 
 Result = dict[str, t.Any]
@@ -50,7 +50,7 @@ class Command:
     render_details: Render | None = None
 
 
-def make_call(task: Task, params: t.Mapping[str, t.Any], path: str = "", *, check: bool = False) -> Call:
+def make_invocation(task: Task, params: t.Mapping[str, t.Any], path: str = "", *, check: bool = False) -> Invocation:
     """Return the request of a task with these options; ``path`` is the file that they come from. Raises InvalidOption."""
     environ = credentials.with_credentials(os.environ)
     try:
@@ -58,7 +58,7 @@ def make_call(task: Task, params: t.Mapping[str, t.Any], path: str = "", *, chec
         options = validated(task.spec, resolved, "", task.mutually_exclusive)
     except InvalidOption as error:
         raise InvalidOption(f"{path}: {error}") if path else error from None
-    return Call(options, check, warn=_warn, environ=environ)
+    return Invocation(options, check, warn=_warn, environ=environ)
 
 
 def _warn(sentence: str) -> None:

@@ -11,7 +11,7 @@ import argparse
 from ..._config import json_file
 from ..._tasks.replicate import REPLICATE
 from .. import arguments, rendering
-from .base import Command, Outcome, add_config, add_exit_code, make_call
+from .base import Command, Outcome, add_config, add_exit_code, make_invocation
 
 _ONLY_IN_FILE = {"source", "destination", "prefixes", "name"}
 
@@ -24,7 +24,7 @@ def _replicate_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _replicate(options: argparse.Namespace, *, check: bool) -> Outcome:
     params = {**json_file.read_json(options.config), **arguments.given_options(options, REPLICATE.spec)}
-    result = REPLICATE.run(make_call(REPLICATE, params, options.config, check=check))
+    result = REPLICATE.run(make_invocation(REPLICATE, params, options.config, check=check))
     return Outcome(result, rendering.replicated(result), different=bool(result["changed"]))
 
 

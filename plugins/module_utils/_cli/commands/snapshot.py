@@ -13,7 +13,7 @@ from ..._consul.errors import GuardRefused, InvalidOption
 from ..._tasks.snapshot import SNAPSHOT
 from ..._tasks.snapshot_info import SNAPSHOT_INFO
 from .. import arguments, rendering
-from .base import Command, Outcome, Result, add_check, add_exit_code, make_call, print_message
+from .base import Command, Outcome, Result, add_check, add_exit_code, make_invocation, print_message
 
 
 class Declined(GuardRefused):
@@ -40,8 +40,8 @@ def _save_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _save(options: argparse.Namespace) -> Outcome:
-    call = make_call(SNAPSHOT, arguments.given_options(options, SNAPSHOT.spec), check=options.check)
-    result = SNAPSHOT.run(call)
+    invocation = make_invocation(SNAPSHOT, arguments.given_options(options, SNAPSHOT.spec), check=options.check)
+    result = SNAPSHOT.run(invocation)
     return Outcome(result, rendering.saved(result))
 
 
@@ -52,7 +52,7 @@ def _list_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _list(options: argparse.Namespace) -> Outcome:
-    result = SNAPSHOT_INFO.run(make_call(SNAPSHOT_INFO, arguments.given_options(options, SNAPSHOT_INFO.spec)))
+    result = SNAPSHOT_INFO.run(make_invocation(SNAPSHOT_INFO, arguments.given_options(options, SNAPSHOT_INFO.spec)))
     if "snapshots" not in result:
         raise InvalidOption(f"{options.path} is a snapshot file: use consulops snapshot inspect.")
     return Outcome(
@@ -68,7 +68,7 @@ def _inspect_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _inspect(options: argparse.Namespace) -> Outcome:
-    result = SNAPSHOT_INFO.run(make_call(SNAPSHOT_INFO, arguments.given_options(options, SNAPSHOT_INFO.spec)))
+    result = SNAPSHOT_INFO.run(make_invocation(SNAPSHOT_INFO, arguments.given_options(options, SNAPSHOT_INFO.spec)))
     if "snapshot" not in result:
         raise InvalidOption(f"{options.path} is a directory: use consulops snapshot list.")
     return Outcome(result, rendering.inspected(result))
@@ -84,7 +84,9 @@ def _diff_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _diff(options: argparse.Namespace) -> Outcome:
     params = {"kv_depth": 0, **arguments.given_options(options, SNAPSHOT_INFO.spec)}
-    result = SNAPSHOT_INFO.run(make_call(SNAPSHOT_INFO, {**params, "compare_live": params.get("compare_with") is None}))
+    result = SNAPSHOT_INFO.run(
+        make_invocation(SNAPSHOT_INFO, {**params, "compare_live": params.get("compare_with") is None})
+    )
     return Outcome(result, rendering.compared(result), different=not result["comparison"]["equal"])
 
 
@@ -103,11 +105,11 @@ def _restore(options: argparse.Namespace) -> Outcome:
             "A restore asks for confirmation, and standard input is not a terminal: review with --check, then give --yes."
         )
     if not options.yes:
-        plan = SNAPSHOT.run(make_call(SNAPSHOT, params, check=True))
+        plan = SNAPSHOT.run(make_invocation(SNAPSHOT, params, check=True))
         if options.check or not plan["changed"]:
             return Outcome(plan, rendering.restored(plan))
         _confirm(plan)
-    result = SNAPSHOT.run(make_call(SNAPSHOT, params))
+    result = SNAPSHOT.run(make_invocation(SNAPSHOT, params))
     return Outcome(result, rendering.restored(result))
 
 

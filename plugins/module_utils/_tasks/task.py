@@ -31,17 +31,17 @@ def _ignore(_what: t.Any) -> None:
 
 
 @dataclass(frozen=True)
-class Call:
-    """One request of a task. With ``check`` (check mode) the task returns what it would do and changes nothing.
+class Invocation:
+    """One request of a task. With ``check_mode`` the task returns what it would do and changes nothing.
 
-    ``warn`` gets warnings for the user; ``hide`` gets secrets that were read from a file or the environment, so that
-    the caller can mask them.
+    ``warn`` gets warnings for the user; ``mask`` gets secrets that were read from a file or the environment, so that
+    the caller can hide them in its output.
     """
 
     params: t.Mapping[str, t.Any]
-    check: bool = False
+    check_mode: bool = False
     warn: t.Callable[[str], None] = _ignore
-    hide: t.Callable[[t.Iterable[str]], None] = _ignore
+    mask: t.Callable[[t.Iterable[str]], None] = _ignore
     environ: t.Mapping[str, str] = field(default_factory=lambda: os.environ)
 
     def client(self, side: str | None = None) -> Client:
@@ -65,7 +65,7 @@ class Call:
     def _client(self, options: t.Mapping[str, t.Any]) -> Client:
         defaults = {name: self.params[name] for name in connection_spec()}
         resolved = endpoint.resolve(endpoint.with_defaults(options, defaults), self.environ)
-        self.hide(filter(None, (resolved.token, *(resolved.http_auth or ())[1:])))
+        self.mask(filter(None, (resolved.token, *(resolved.http_auth or ())[1:])))
         log.debug("connecting to %s, timeout %g s", resolved, resolved.timeout_s)
         return Client(resolved)
 
@@ -77,16 +77,16 @@ class Task(t.NamedTuple):
     """
 
     spec: Spec
-    perform: t.Callable[[Call], Result]
+    perform: t.Callable[[Invocation], Result]
     mutually_exclusive: tuple[tuple[str, ...], ...] = ()
-    validate: t.Callable[[Call], object] | None = None
+    validate: t.Callable[[Invocation], object] | None = None
 
-    def run(self, call: Call) -> Result:
+    def run(self, invocation: Invocation) -> Result:
         """Perform the task and return its result. Raises an Error."""
         # The names of options only: a value may be a secret.
-        given = [name for name, value in call.params.items() if value not in (None, [], {})]
-        log.debug("options %s, check mode %s", ", ".join(given), "on" if call.check else "off")
+        given = [name for name, value in invocation.params.items() if value not in (None, [], {})]
+        log.debug("options %s, check mode %s", ", ".join(given), "on" if invocation.check_mode else "off")
         started = time.monotonic()
-        result = self.perform(call)
+        result = self.perform(invocation)
         log.debug("done in %.3f s, changed=%s", time.monotonic() - started, result.get("changed"))
         return result
