@@ -386,7 +386,10 @@ def test_systemd_is_notified_of_readiness_watchdog_and_status(lab: Lab, agents: 
     agent.wait("active")
     eventually(lambda: "READY=1" in agent.notifications(), what="ready")
     eventually(lambda: agent.notifications().count("WATCHDOG=1") >= 3, what="the watchdog is fed")
-    assert any(line.startswith("STATUS=active: wrote entry") for line in agent.notifications())
+    eventually(
+        lambda: any(line.startswith("STATUS=active: wrote entry") for line in agent.notifications()),
+        what="the status line",
+    )
     agent.stop()
     assert agent.process.returncode == 0
 
