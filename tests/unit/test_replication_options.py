@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from ansible_collections.consulops.failover.plugins.module_utils._cli.commands.base import make_call
+from ansible_collections.consulops.failover.plugins.module_utils._cli.commands.base import make_invocation
 from ansible_collections.consulops.failover.plugins.module_utils._consul import endpoint, errors
 from ansible_collections.consulops.failover.plugins.module_utils._replication import (
     delete_guards,
@@ -21,8 +21,8 @@ from ansible_collections.consulops.failover.plugins.module_utils._replication.re
     ReplicationRequest,
     batch_size,
 )
-from ansible_collections.consulops.failover.plugins.module_utils._tasks.call import Call
 from ansible_collections.consulops.failover.plugins.module_utils._tasks.replicate import REPLICATE, _prefixes
+from ansible_collections.consulops.failover.plugins.module_utils._tasks.task import Invocation
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -166,15 +166,15 @@ def test_a_folder_named_like_the_notation_can_be_written_as_an_object() -> None:
     assert mappings({"source": "app/@dc1:dest/"})[0].source == "app/@dc1:dest/"
 
 
-def task_call(prefixes: object) -> Call:
+def task_call(prefixes: object) -> Invocation:
     """Return the call that the command makes of a JSON file."""
-    return make_call(REPLICATE, {"prefixes": prefixes, "destination": {"datacenter": "dc2"}}, "replicate.json")
+    return make_invocation(REPLICATE, {"prefixes": prefixes, "destination": {"datacenter": "dc2"}}, "replicate.json")
 
 
 def check(prefixes: object) -> None:
     """Check options without a request, as check-config does."""
-    assert REPLICATE.check is not None
-    REPLICATE.check(task_call(prefixes))
+    assert REPLICATE.validate is not None
+    REPLICATE.validate(task_call(prefixes))
 
 
 def test_the_commands_file_takes_both_forms_in_one_list() -> None:
