@@ -9,6 +9,7 @@ The client and the lock have files of their own (test_client, test_watch_and_loc
 
 from __future__ import annotations
 
+import typing as t
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,11 @@ def test_a_service_is_registered_and_deregistered(secured: Datacenter, make_clie
 
 def test_a_snapshot_is_saved_described_and_restored(secured: Datacenter, tmp_path: Path) -> None:
     # The library would prefer this variable to the given url.
-    at = {"url": secured.url, "token": secured.token, "environment": {"CONSUL_HTTP_ADDR": "127.0.0.1:1"}}
+    at: dict[str, t.Any] = {
+        "url": secured.url,
+        "token": secured.token,
+        "environment": {"CONSUL_HTTP_ADDR": "127.0.0.1:1"},
+    }
     fill_kv(secured, 20, prefix="library/")
     path = run_module("consul_snapshot", path=tmp_path / "one.snap", **at)["path"]
     assert run_module("consul_snapshot_info", path=path)["snapshot"]["datacenter"] == "secured"
@@ -54,7 +59,7 @@ def test_a_snapshot_is_saved_described_and_restored(secured: Datacenter, tmp_pat
 def test_keys_are_replicated_under_a_lease(federation: tuple[Datacenter, Datacenter]) -> None:
     one, two = federation
     fill_kv(one, 20, prefix="library/")
-    options = {
+    options: dict[str, t.Any] = {
         "source": {"url": one.url},
         "destination": {"url": two.url},
         "prefixes": [{"source": "library/"}],

@@ -10,6 +10,7 @@ import http.server
 import json
 import threading
 import typing as t
+from dataclasses import dataclass
 
 import requests
 from hypothesis import strategies as st
@@ -56,7 +57,8 @@ def _places(value: t.Any) -> t.Iterator[tuple[t.Any, t.Any]]:
             yield from _places(value[place])
 
 
-class PartReplaced(t.NamedTuple):
+@dataclass(frozen=True)
+class PartReplaced:
     """The real body with one of its parts replaced by a value, or removed."""
 
     choice: int
@@ -79,7 +81,8 @@ class PartReplaced(t.NamedTuple):
         return json.dumps(decoded).encode()
 
 
-class Replaced(t.NamedTuple):
+@dataclass(frozen=True)
+class Replaced:
     """Another body."""
 
     body: bytes
