@@ -2,14 +2,16 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 
 PYTHON ?= python3
 VENV := .venv
-PYCONSUL := .venv-pyconsul
 BIN := $(VENV)/bin
 LOGS := .cache/logs
 COLLECTION := .cache/collections/ansible_collections/consulops/failover
 CONSUL := .cache/bin/consul
+# Stages that run side by side, their logs, second attempts and the closing table: tests/workshop/run.py.
+RUN = $(BIN)/python -m tests.workshop.run
 
 # Real interpreters before any shims, our collection before any installed one, nothing of the user's configuration.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -27,49 +29,48 @@ demo: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## Save, restore and copy between r
 	@$(BIN)/python -m tests.demo.demo
 
 .PHONY: test
-test: lint unit sanity importer integration pythons hosts molecule pyconsul ## Every gate: what CI runs; the quick ones first
+test: machine ready ## Every stage: what CI runs, side by side; ends with a table of times and flaky tests
+	@$(RUN)
 
 .PHONY: lint
-lint: $(VENV)/.ready $(COLLECTION) ## ruff, mypy, ansible-lint, documentation and changelog
-	@echo "== ruff"; $(BIN)/ruff format --check . && $(BIN)/ruff check .
-	@echo "== mypy"; $(BIN)/mypy
-	@echo "== ansible-lint"; $(BIN)/ansible-lint --offline --profile production
-	@echo "== antsibull-docs"; $(BIN)/antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=all .
-	@echo "== antsibull-changelog"; $(BIN)/antsibull-changelog lint
+lint: machine-for-lint ready ## ruff, mypy, ansible-lint, documentation and changelog
+	@$(RUN) format ruff mypy ansible-lint docs changelog
 
 .PHONY: unit
-unit: $(VENV)/.ready $(COLLECTION) ## Unit and property tests
-	@echo "== unit tests"; $(BIN)/python -m pytest -q tests/unit
+unit: machine-for-unit ready ## Unit and property tests
+	@$(RUN) unit
 
 .PHONY: integration
-integration: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## Tests against real Consul servers
-	@echo "== integration tests"; $(BIN)/python -m pytest -q -n 2 tests/integration
+integration: machine-for-integration ready ## Tests against real Consul servers
+	@$(RUN) integration
 
 .PHONY: hosts
-hosts: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## Tests on real systemd hosts; needs root
-	@echo "== tests on systemd hosts"; $(BIN)/python tests/workshop/rootfs.py >/dev/null
-	@$(BIN)/python -m pytest -q -n 3 --dist loadfile tests/hosts
+hosts: machine-for-hosts ready ## Tests on real systemd hosts; needs root
+	@$(RUN) hosts
 
 .PHONY: molecule
-molecule: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## The roles on real systemd hosts; needs root
-	@echo "== molecule"; $(BIN)/python tests/workshop/rootfs.py >/dev/null
-	@env -u ANSIBLE_CONFIG $(BIN)/molecule test --all
+molecule: machine-for-molecule-restore ready ## The roles on real systemd hosts; needs root
+	@$(RUN) molecule-restore molecule-runtime
 
-.PHONY: pyconsul
-pyconsul: $(PYCONSUL)/.ready $(COLLECTION) $(CONSUL) ## Unit and integration tests with py-consul instead of python-consul2
-	@echo "== tests with py-consul"; $(PYCONSUL)/bin/python -m pytest -q -n 2 tests/unit tests/integration $(OF_THE_BUNDLE)
+.PHONY: py-consul
+py-consul: machine-for-py-consul ready ## Tests of the client library with py-consul instead of python-consul2
+	@$(RUN) py-consul
+
+.PHONY: python-consul
+python-consul: machine-for-python-consul ready ## Tests of the client library with python-consul instead of python-consul2
+	@$(RUN) python-consul
 
 .PHONY: pythons
-pythons: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## Modules on Python 3.9, the oldest target; the bundle on bare 3.9 and 3.13
-	@echo "== Python 3.9 and 3.13"; $(BIN)/python tests/workshop/pythons.py
+pythons: machine-for-pythons ready ## Modules on Python 3.9, the oldest target; the bundle on bare 3.9 and 3.13
+	@$(RUN) pythons
 
 .PHONY: sanity
-sanity: $(VENV)/.ready ## ansible-test sanity, every test, nothing ignored
-	@echo "== ansible-test sanity"; $(BIN)/python tests/workshop/sanity.py
+sanity: machine-for-sanity ready ## ansible-test sanity, every test, nothing ignored
+	@$(RUN) sanity
 
 .PHONY: importer
-importer: build ## Galaxy's own importer on the built collection
-	@echo "== galaxy-importer"; $(BIN)/python tests/workshop/importer.py
+importer: machine-for-importer ready ## Galaxy's own importer on the built collection
+	@$(RUN) importer
 
 .PHONY: bench
 bench: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## Times and memory beside what people use now (takes a quarter of an hour)
@@ -91,12 +92,20 @@ format: $(VENV)/.ready ## Let ruff put the sources in order
 
 .PHONY: clean
 clean: ## Remove everything that make made
-	@rm -rf $(VENV) $(PYCONSUL) .cache build docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis .ansible
-
-# The bundle has its own library inside: what runs from it is the same with either of them.
-OF_THE_BUNDLE := $(foreach name,agent bundle_task cli,--ignore=tests/integration/test_$(name).py)
+	@rm -rf $(VENV) .venv-* .cache build docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis .ansible
 
 # ---------------------------------------------------------------------------------------------------------------
+
+# What the machine lacks is installed or said before anything else is done.
+.PHONY: machine
+machine:
+	@$(PYTHON) tests/workshop/machine.py
+
+machine-for-%:
+	@$(PYTHON) tests/workshop/machine.py $*
+
+.PHONY: ready
+ready: $(VENV)/.ready $(COLLECTION)
 
 $(VENV)/.ready: requirements-dev.txt
 	@echo "-- preparing $(VENV) (a minute or two, once)"
@@ -106,13 +115,13 @@ $(VENV)/.ready: requirements-dev.txt
 	  || { tail -n 20 $(LOGS)/pip.log; echo "pip could not install requirements-dev.txt; see $(LOGS)/pip.log"; exit 1; }
 	@touch $@
 
-$(PYCONSUL)/.ready: requirements-pyconsul.txt requirements-dev.txt
-	@echo "-- preparing $(PYCONSUL) (half a minute, once)"
+# The other client libraries, each in an environment of its own: .venv-pyconsul, .venv-python-consul.
+.venv-%/.ready: requirements-%.txt requirements-dev.txt
 	@mkdir -p $(LOGS)
-	@$(PYTHON) -m venv --clear $(PYCONSUL)
-	@$(PYCONSUL)/bin/python -m pip install --disable-pip-version-check -q -r requirements-pyconsul.txt \
-	  -c <(grep -v '^python-consul2' requirements-dev.txt) >$(LOGS)/pip-pyconsul.log 2>&1 \
-	  || { tail -n 20 $(LOGS)/pip-pyconsul.log; echo "pip could not install requirements-pyconsul.txt"; exit 1; }
+	@$(PYTHON) -m venv --clear .venv-$*
+	@.venv-$*/bin/python -m pip install --disable-pip-version-check -q -r requirements-$*.txt \
+	  -c <(grep -v '^python-consul2' requirements-dev.txt) >$(LOGS)/pip-$*.log 2>&1 \
+	  || { tail -n 20 $(LOGS)/pip-$*.log; echo "pip could not install requirements-$*.txt"; exit 1; }
 	@touch $@
 
 $(COLLECTION):

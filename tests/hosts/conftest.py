@@ -21,6 +21,7 @@ from tests.lab.hosts import Host, Hosts
 TOKEN = "0b7c5a52-7a3e-4d0c-8e57-6a7a2b9d31f0"  # of a Consul that only this lab can reach
 NAMES = ("s1", "s2", "s3")
 LEASE = {"ttl": "20s", "lock_delay": "2s"}
+POLL_S = 0.2  # a poll takes processor time from the hosts that it waits for
 TAKEOVER_S = 20 + 2 + 6  # the TTL, the lock delay, and what a busy machine adds; the time itself is printed
 
 
@@ -60,37 +61,25 @@ class Estate:
         )
 
     def consul(self, host: Host, method: str, path: str, body: t.Any = None) -> t.Any:
-        """Ask the Consul agent of a host; None when it does not answer with success."""
-        code = (
-            "import sys, json, urllib.request as u\n"
-            "method, path, token, body = json.load(sys.stdin)\n"
-            "data = None if body is None else json.dumps(body).encode()\n"
-            "request = u.Request('http://127.0.0.1:8500' + path, data, {'X-Consul-Token': token}, method=method)\n"
-            "try:\n    print(u.urlopen(request, timeout=5).read().decode())\n"
-            "except (OSError, ValueError):\n    print('null')\n"
-        )
-        said = host.run("python3", "-I", "-c", code, stdin=json.dumps([method, path, TOKEN, body]))
-        return json.loads(said.stdout or "null")
+        """Send a request to the Consul agent of a host; return the decoded answer, None if it is not a success."""
+        data = None if body is None else json.dumps(body).encode()
+        answer = host.http(method, 8500, path, headers={"X-Consul-Token": TOKEN}, body=data)
+        return json.loads(answer or b"null")
 
     def status(self, host: Host, port: int = 9180) -> dict[str, t.Any]:
-        """Return what the agent of a host says of itself, {} when it says nothing."""
-        code = (
-            "import urllib.request as u, sys\n"
-            "try:\n    print(u.urlopen(f'http://127.0.0.1:{sys.argv[1]}/status', timeout=2).read().decode())\n"
-            "except OSError:\n    print('{}')\n"
-        )
-        found: dict[str, t.Any] = json.loads(host.run("python3", "-I", "-c", code, str(port)).stdout or "{}")
+        """Return the status that the agent of a host reports, {} if it does not answer."""
+        found: dict[str, t.Any] = json.loads(host.http("GET", port, "/status", timeout_s=2.0) or b"{}")
         return found
 
     def active(self) -> Host:
-        """Wait for the active one, and for the others to stand by."""
+        """Wait until one agent is active and the others stand by; return the host of the active one."""
 
         def find() -> Host | None:
             states = {host.name: self.status(host).get("state") for host in self.hosts}
             ready = sorted(map(str, states.values())) == ["active", "standby", "standby"]
             return next(host for host in self.hosts if states[host.name] == "active") if ready else None
 
-        return t.cast(Host, eventually(find, 60, "one active agent and two that stand by"))
+        return t.cast(Host, eventually(find, 60, "one active agent and two that stand by", POLL_S))
 
     def others(self, host: Host) -> list[Host]:
         """Return the other hosts."""
@@ -112,16 +101,14 @@ class Estate:
         return "\n".join(parts)
 
     def healthy(self) -> None:
-        """Wait until Consul has all its servers again, and each has its vote: one that comes back waits ten seconds for it."""
+        """Wait until every Consul server is healthy and a voter: one that comes back waits for its vote."""
 
         def well() -> bool:
             found = self.consul(next(iter(self.hosts)), "GET", "/v1/operator/autopilot/health") or {}
-            servers = found.get("Servers", [])
-            return bool(found.get("Healthy")) and [server["Voter"] for server in servers] == [True] * len(
-                list(self.hosts)
-            )
+            voters = [server["Voter"] for server in found.get("Servers", [])]
+            return bool(found.get("Healthy")) and voters == [True] * len(list(self.hosts))
 
-        eventually(well, 60, "every Consul server is healthy")
+        eventually(well, 60, "every Consul server is healthy", POLL_S)
 
 
 def agent(**more: t.Any) -> dict[str, t.Any]:

@@ -66,12 +66,12 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_another_takes_over_in_time(estate: Estate, fault: str) -> None:
     estate.healthy()
-    previous = estate.active()
-    others = estate.others(previous)
-    known = writers_in_turn(estate.sessions(previous))
+    holder = estate.active()
+    others = estate.others(holder)
+    known = writers_in_turn(estate.sessions(holder))
     started = time.monotonic()
     try:
-        FAULTS[fault].strike(previous)
+        FAULTS[fault].strike(holder)
 
         def taken() -> bool:
             return any(estate.status(host).get("state") == "active" for host in others)
@@ -79,33 +79,33 @@ def test_another_takes_over_in_time(estate: Estate, fault: str) -> None:
         eventually(taken, TAKEOVER_S, f"another takes over from the one that is {fault}")
         took = time.monotonic() - started
     finally:
-        FAULTS[fault].undo(previous)
+        FAULTS[fault].undo(holder)
     print(f"taken over from the one that was {fault} after {took:.1f} s")
     estate.healthy()
     now = estate.active()
     eventually(lambda: len(writers_in_turn(estate.sessions(now))) > len(known), what="the new one writes")
-    assert previous.run("systemctl", "is-active", UNIT).stdout == "active\n"
+    assert holder.run("systemctl", "is-active", UNIT).stdout == "active\n"
 
 
 def test_one_that_is_killed_and_started_again_writes_in_turn(estate: Estate) -> None:
     estate.healthy()
-    previous = estate.active()
-    known = len(estate.sessions(previous))
-    previous.run("systemctl", "kill", "-s", "KILL", UNIT)
-    eventually(lambda: len(estate.sessions(previous)) > known, TAKEOVER_S, "someone goes on")
+    holder = estate.active()
+    known = len(estate.sessions(holder))
+    holder.run("systemctl", "kill", "-s", "KILL", UNIT)
+    eventually(lambda: len(estate.sessions(holder)) > known, TAKEOVER_S, "someone goes on")
     assert len(writers_in_turn(estate.sessions(estate.active()))) > 1
 
 
 def test_a_host_that_reboots_hands_over_and_comes_back(estate: Estate) -> None:
     estate.healthy()
-    previous = estate.active()
-    terms = writers_in_turn(estate.sessions(previous))
-    previous.reboot()
+    holder = estate.active()
+    terms = writers_in_turn(estate.sessions(holder))
+    holder.reboot()
     estate.healthy()
     # Mostly another one by now; but where Consul elects a leader meanwhile, a host that boots in a second may be first.
     now = estate.active()
     eventually(lambda: len(writers_in_turn(estate.sessions(now))) > len(terms), what="another term has begun")
-    assert previous.run("systemctl", "is-active", UNIT).stdout == "active\n"
+    assert holder.run("systemctl", "is-active", UNIT).stdout == "active\n"
 
 
 def test_a_token_revoked_and_given_back(estate: Estate) -> None:

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import json
 import os
 import random
@@ -38,8 +39,9 @@ class LabError(Exception):
     """The lab could not be set up; says what to do."""
 
 
+@functools.cache
 def consul_binary() -> str:
-    """Return the path of a Consul that runs here (CONSUL_BIN, PATH or the cache that make fills)."""
+    """Return the path of a Consul that runs here (CONSUL_BIN, PATH or the cache that make fills). Raises LabError."""
     done = subprocess.run(
         [sys.executable, str(ROOT / "tests/workshop/debian.py"), "consul"],
         stdout=subprocess.PIPE,
@@ -51,6 +53,7 @@ def consul_binary() -> str:
     return done.stdout.strip()
 
 
+@functools.cache
 def consul_version(binary: str) -> tuple[int, ...]:
     """Return the version of a Consul binary as numbers."""
     text = subprocess.run([binary, "version"], stdout=subprocess.PIPE, text=True, check=True).stdout
@@ -60,8 +63,10 @@ def consul_version(binary: str) -> tuple[int, ...]:
     return tuple(int(number) for number in match.groups())
 
 
-def eventually(condition: t.Callable[[], t.Any], within_s: float = 30.0, what: str = "") -> t.Any:
-    """Poll until the condition gives something true and return it; AssertionError after ``within_s`` seconds."""
+def eventually(
+    condition: t.Callable[[], t.Any], within_s: float = 30.0, what: str = "", every_s: float = 0.02
+) -> t.Any:
+    """Poll every ``every_s`` until the condition is true and return its value; AssertionError after ``within_s`` seconds."""
     deadline = time.monotonic() + within_s
     last: object = None
     while True:
@@ -73,7 +78,7 @@ def eventually(condition: t.Callable[[], t.Any], within_s: float = 30.0, what: s
             last = error
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {within_s:g} s: {what or condition} ({last})")
-        time.sleep(0.02)
+        time.sleep(every_s)
 
 
 def freeze(process: subprocess.Popen[t.Any]) -> None:

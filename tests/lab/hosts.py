@@ -13,14 +13,18 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
+import http.client
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import typing as t
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ..workshop import debian
@@ -34,6 +38,8 @@ BOOT_S = 60.0
 HALT_S = 20.0
 HALT = signal.SIGRTMIN + 4  # systemd powers off. Source: systemd(1)
 TABLE = "consulops_cut"
+CLONE_NEWNET = 0x40000000  # source: sched.h
+_libc = ctypes.CDLL(None, use_errno=True)
 PORT_STATES = {"disabled": "0", "forwarding": "3"}  # of a bridge, source: bridge(8)
 
 
@@ -126,6 +132,45 @@ class Host:
         )
         assert not check or done.returncode == 0, f"{self.name}: {' '.join(command)}: {done.stdout}"
         return done
+
+    def http(
+        self,
+        method: str,
+        port: int,
+        path: str,
+        *,
+        headers: t.Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        timeout_s: float = 5.0,
+    ) -> bytes | None:
+        """Send a request to a service on the host's loopback; return the body, None for an error or no answer.
+
+        No process is started on the host: tests poll with this many times a second.
+        """
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+        try:
+            connection.sock = self._connect(port, timeout_s)
+            connection.request(method, path, body, dict(headers or {}))
+            response = connection.getresponse()
+            content = response.read()
+            return content if response.status == 200 else None
+        except (OSError, http.client.HTTPException):
+            return None
+        finally:
+            connection.close()
+
+    def _connect(self, port: int, timeout_s: float) -> socket.socket:
+        """Return a connection that was made in the host's network namespace, and stays in it."""
+
+        def connect() -> socket.socket:
+            with Path("/run/netns", self.namespace).open("rb") as namespace:
+                if _libc.setns(namespace.fileno(), CLONE_NEWNET) != 0:
+                    raise OSError(ctypes.get_errno(), "setns failed")
+            return socket.create_connection(("127.0.0.1", port), timeout_s)
+
+        # A namespace belongs to a thread, and this one ends with the connection made.
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(connect).result()
 
     def unplug(self) -> None:
         """Let the switch lose whatever comes from the host or goes there; the host itself sends as if nothing were."""
