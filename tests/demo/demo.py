@@ -52,7 +52,7 @@ class Demo:
         before: t.Sequence[dict[str, t.Any]] = (),
     ) -> dict[str, t.Any]:
         """Run one Ansible task, after others; the demo ends when it does not go as it must."""
-        result = run_task(self.directory / "ansible", module, arguments, *options, before=before)
+        result = run_task(self.directory / "ansible", module, arguments, *options, before=before, whole=True)
         if bool(result.get("failed")) is not fails:
             raise SystemExit(f"the demo failed: {result.get('msg', result)}")
         return result

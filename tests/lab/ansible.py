@@ -6,10 +6,13 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
 import subprocess
 import sys
+import tempfile
 import typing as t
 from pathlib import Path
 
@@ -63,32 +66,49 @@ def run_playbook(
     plays: t.Sequence[t.Mapping[str, t.Any]] | str,
     *options: str,
     environment: t.Mapping[str, str] | None = None,
+    whole: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """Run plays (as data, or a playbook of ours by name) against localhost and return the finished process."""
+    """Run plays (as data, or a playbook of ours by name) against localhost and return the finished process.
+
+    ``whole`` starts ansible-playbook itself, as a user does, and not a fork of a process that has imported it.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     playbook: str | Path = directory / "playbook.json"
     if isinstance(plays, str):
         playbook = plays
     else:
         _private(directory / "playbook.json", plays)
+    command = ["-c", "local", *options, str(playbook)]
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("CONSUL_")}
+    scratch = _scratch()
+    settings = {
+        **inherited,
+        "ANSIBLE_CONFIG": str(ROOT / "tests" / "ansible.cfg"),
+        "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
+        "ANSIBLE_LOCAL_TEMP": scratch,
+        "ANSIBLE_REMOTE_TEMP": scratch,
+        **(environment or {}),
+    }
+    if not whole:
+        return forked.play(command, settings)
     return subprocess.run(
-        [str(Path(sys.executable).with_name("ansible-playbook")), "-c", "local", *options, str(playbook)],
-        env={
-            **inherited,
-            "ANSIBLE_CONFIG": str(ROOT / "tests" / "ansible.cfg"),
-            "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
-            "ANSIBLE_LOCAL_TEMP": str(directory / "tmp"),
-            "ANSIBLE_REMOTE_TEMP": str(directory / "tmp"),
-            **(environment or {}),
-        },
+        [str(Path(sys.executable).with_name("ansible-playbook")), *command],
+        env=settings,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=180,
+        timeout=forked.TIMEOUT_S,
         check=False,
     )
+
+
+@functools.cache
+def _scratch() -> str:
+    """Return a directory for Ansible's temporary files, which goes when this process ends."""
+    directory = tempfile.TemporaryDirectory(prefix="consulops-ansible-")
+    atexit.register(directory.cleanup)
+    return directory.name
 
 
 def _private(path: Path, data: t.Any) -> Path:
@@ -114,10 +134,11 @@ def run_task(
     arguments: t.Mapping[str, t.Any],
     *options: str,
     before: t.Sequence[t.Mapping[str, t.Any]] = (),
+    whole: bool = False,
 ) -> dict[str, t.Any]:
     """Run one task with ansible-playbook, after others, and return its result, failed or not.
 
-    Options are ansible-playbook's.
+    Options are ansible-playbook's; ``whole`` is that of ``run_playbook``.
     """
     task = {module: {key: _plain(value) for key, value in arguments.items()}}
     tree = directory / "results"
@@ -126,6 +147,7 @@ def run_task(
         [{"hosts": "localhost", "gather_facts": False, "tasks": [*before, task]}],
         *options,
         environment={"ANSIBLE_CALLBACKS_ENABLED": "ansible.builtin.tree", "ANSIBLE_CALLBACK_TREE_DIR": str(tree)},
+        whole=whole,
     )
     results = tree / "localhost"
     if not results.exists():
