@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the consulops.failover founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lab itself: hosts that boot, can be cut off, restarted and switched off, and that leave nothing behind."""
+"""The lab itself: hosts boot, can be cut off, rebooted and powered off, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], 22), 1)"
 BOOT_ID = ("cat", "/proc/sys/kernel/random/boot_id")
 
 
-def test_hosts_live_and_leave_nothing_behind(tmp_path: Path) -> None:
+def test_hosts_boot_lose_their_link_reboot_and_leave_nothing_behind(tmp_path: Path) -> None:
     with Hosts(tmp_path / "lab", ["one", "two"]) as lab:
         one, two = lab
         assert one.run("systemctl", "is-system-running").stdout == "running\n"

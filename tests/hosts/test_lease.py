@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the consulops.failover founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real hosts with one agent each: whatever happens to the active one, another takes over in time, and no two ever write."""
+"""Real hosts with one agent each: whatever happens to the active one, another takes over in time, and no two write at once."""
 
 from __future__ import annotations
 
@@ -14,30 +14,31 @@ from tests.lab.agents import writers_in_turn
 from tests.lab.consul import eventually
 from tests.lab.hosts import Host
 
-from .conftest import TAKEOVER_S, Estate
+from .conftest import POLL_S, TAKEOVER_S, Estate
 
 UNIT = "consulops-demonstration"
+pytestmark = pytest.mark.xdist_group("estate")
 
 
 class Fault(t.NamedTuple):
-    """Something that happens to a host, and how it ends."""
+    """A fault of a host: how it is injected and how it is healed."""
 
-    strike: t.Callable[[Host], object]
-    undo: t.Callable[[Host], object]
-
-
-HELD = f"/run/systemd/system/{UNIT}.service.d/held.conf"
+    inject: t.Callable[[Host], object]
+    heal: t.Callable[[Host], object]
 
 
-def _hold(host: Host) -> None:
+NO_RESTART = f"/run/systemd/system/{UNIT}.service.d/no-restart.conf"
+
+
+def _kill_for_good(host: Host) -> None:
     """Kill the process, and keep systemd from starting it again: this host must not take the lease back."""
-    host.run("install", "-D", "-m", "644", "/dev/stdin", HELD, stdin="[Service]\nRestart=no\n")
+    host.run("install", "-D", "-m", "644", "/dev/stdin", NO_RESTART, stdin="[Service]\nRestart=no\n")
     host.run("systemctl", "daemon-reload")
     host.run("systemctl", "kill", "-s", "KILL", UNIT)
 
 
-def _let_go(host: Host) -> None:
-    host.run("rm", "-f", HELD)
+def _allow_restart(host: Host) -> None:
+    host.run("rm", "-f", NO_RESTART)
     host.run("systemctl", "daemon-reload")
     host.run("systemctl", "reset-failed", UNIT, check=False)
     host.run("systemctl", "start", UNIT)
@@ -49,7 +50,7 @@ def _power_on(host: Host) -> None:
 
 
 FAULTS = {
-    "killed": Fault(_hold, _let_go),
+    "killed": Fault(_kill_for_good, _allow_restart),
     "frozen": Fault(
         lambda host: host.run("systemctl", "kill", "-s", "STOP", UNIT),
         lambda host: host.run("systemctl", "kill", "-s", "CONT", UNIT),
@@ -71,28 +72,30 @@ def test_another_takes_over_in_time(estate: Estate, fault: str) -> None:
     known = writers_in_turn(estate.sessions(holder))
     started = time.monotonic()
     try:
-        FAULTS[fault].strike(holder)
+        FAULTS[fault].inject(holder)
 
-        def taken() -> bool:
+        def is_taken() -> bool:
             return any(estate.status(host).get("state") == "active" for host in others)
 
-        eventually(taken, TAKEOVER_S, f"another takes over from the one that is {fault}")
+        eventually(is_taken, TAKEOVER_S, f"another takes over from the one that is {fault}", POLL_S)
         took = time.monotonic() - started
     finally:
-        FAULTS[fault].undo(holder)
+        FAULTS[fault].heal(holder)
     print(f"taken over from the one that was {fault} after {took:.1f} s")
     estate.healthy()
     now = estate.active()
-    eventually(lambda: len(writers_in_turn(estate.sessions(now))) > len(known), what="the new one writes")
+    eventually(
+        lambda: len(writers_in_turn(estate.sessions(now))) > len(known), what="the new holder writes", every_s=POLL_S
+    )
     assert holder.run("systemctl", "is-active", UNIT).stdout == "active\n"
 
 
-def test_one_that_is_killed_and_started_again_writes_in_turn(estate: Estate) -> None:
+def test_a_killed_agent_that_systemd_restarts_never_writes_beside_another(estate: Estate) -> None:
     estate.healthy()
     holder = estate.active()
     known = len(estate.sessions(holder))
     holder.run("systemctl", "kill", "-s", "KILL", UNIT)
-    eventually(lambda: len(estate.sessions(holder)) > known, TAKEOVER_S, "someone goes on")
+    eventually(lambda: len(estate.sessions(holder)) > known, TAKEOVER_S, "the journal goes on", POLL_S)
     assert len(writers_in_turn(estate.sessions(estate.active()))) > 1
 
 
@@ -102,13 +105,17 @@ def test_a_host_that_reboots_hands_over_and_comes_back(estate: Estate) -> None:
     terms = writers_in_turn(estate.sessions(holder))
     holder.reboot()
     estate.healthy()
-    # Mostly another one by now; but where Consul elects a leader meanwhile, a host that boots in a second may be first.
+    # The new holder is usually another host; but while Consul elects a leader, a host that boots in a second can win.
     now = estate.active()
-    eventually(lambda: len(writers_in_turn(estate.sessions(now))) > len(terms), what="another term has begun")
+    eventually(
+        lambda: len(writers_in_turn(estate.sessions(now))) > len(terms),
+        what="another lease term has begun",
+        every_s=POLL_S,
+    )
     assert holder.run("systemctl", "is-active", UNIT).stdout == "active\n"
 
 
-def test_a_token_revoked_and_given_back(estate: Estate) -> None:
+def test_agents_recover_when_a_revoked_token_is_valid_again(estate: Estate) -> None:
     estate.healthy()
     active = estate.active()
     rules = active.run("cat", "/etc/consulops/demonstration/policy.hcl").stdout
@@ -124,16 +131,22 @@ def test_a_token_revoked_and_given_back(estate: Estate) -> None:
         host.run("sh", "-c", f"cat > {path}", stdin=secret)
         host.run("systemctl", "restart", UNIT)
     try:
-        active = estate.active()  # with the policy that the role wrote down, and nothing more
+        active = estate.active()  # with no more rights than the policy file of the role grants
         passing = "/v1/health/service/consulops-demonstration?passing"
-        eventually(lambda: len(estate.consul(active, "GET", passing) or []) == len(list(estate.hosts)))
+        everyone = len(list(estate.hosts))
+        eventually(lambda: len(estate.consul(active, "GET", passing) or []) == everyone, every_s=POLL_S)
         accessor = next(
             one["AccessorID"]
             for one in estate.consul(active, "GET", "/v1/acl/tokens")
             if [link["Name"] for link in one.get("Policies") or []] == ["demonstration"]
         )
         assert estate.consul(active, "DELETE", f"/v1/acl/token/{accessor}")
-        eventually(lambda: all(estate.status(host)["state"] == "failing" for host in estate.hosts), 40, "all fail")
+        eventually(
+            lambda: all(estate.status(host)["state"] == "failing" for host in estate.hosts),
+            40,
+            "every agent reports a failure",
+            POLL_S,
+        )
         assert estate.consul(active, "PUT", "/v1/acl/token", token)
         estate.active()
     finally:

@@ -38,7 +38,7 @@ def test_a_play_with_group_defaults_saves_once_and_then_changes_nothing(secured:
     checked = run_playbook(tmp_path / "run", play(tasks[:1], module_defaults=defaults), "--check", "--diff")
     assert checked.returncode == 0 and "changed=1" in checked.stdout
     assert not list(tmp_path.glob("*.snap"))
-    first = run_playbook(tmp_path / "run", plays, "-vvv", "--diff")
+    first = run_playbook(tmp_path / "run", plays, "-vvv", "--diff", whole=True)
     assert first.returncode == 0 and "changed=1" in first.stdout, first.stdout
     second = run_playbook(tmp_path / "run", plays)
     assert second.returncode == 0 and "changed=0" in second.stdout
@@ -59,7 +59,7 @@ def test_verbose_output_holds_no_secret(secured: Datacenter, tmp_path: Path) -> 
             {INFO: {"path": f"{tmp_path}/one.snap", "key": "secret/of/the/house"}, "ignore_errors": True},
         ]
     )
-    done = run_playbook(tmp_path / "run", plays, "-vvvv", "--diff")
+    done = run_playbook(tmp_path / "run", plays, "-vvvv", "--diff", whole=True)
     assert done.returncode == 0, done.stdout
     for secret in (str(secured.token), "s3cret-password", "hunter2-hunter2"):
         assert secret not in done.stdout

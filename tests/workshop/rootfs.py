@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Makes the file system that the test hosts boot from: Debian with systemd and sshd, without pip; once, into the cache.
 
-``python tests/workshop/rootfs.py`` prints its path. On a CI machine the programs that it needs are installed first.
+``python tests/workshop/rootfs.py`` prints its path. ``machine.py`` has installed the programs that it needs.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tests.workshop.debian import KEYRING, CannotFetch, archive  # noqa: E402
+from tests.workshop.machine import hosts_problem  # noqa: E402
 
 CACHE = ROOT / ".cache" / "rootfs"
 RELEASE = "bookworm"
@@ -31,23 +32,14 @@ MASKED = (
     *("getty.target", "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer"),
     *("e2scrub_reap.service", "fstrim.timer", "systemd-timesyncd.service", "systemd-networkd-wait-online.service"),
 )
-# program on PATH -> Debian package that has it
-PROGRAMS = {
-    "debootstrap": "debootstrap",
-    "systemd-nspawn": "systemd-container",
-    "ip": "iproute2",
-    "bridge": "iproute2",
-    "ssh": "openssh-client",
-    "ssh-keygen": "openssh-client",
-}
 
 
 class CannotMake(Exception):
-    """There is no root file system to be had; the sentence says why."""
+    """The root file system cannot be made; the message says why."""
 
 
 def main() -> int:
-    """Print the path of the root file system; say what is missing when there is none."""
+    """Print the path of the root file system, or why there is none."""
     try:
         print(rootfs())
     except (CannotMake, CannotFetch) as error:
@@ -58,9 +50,9 @@ def main() -> int:
 
 def rootfs() -> Path:
     """Return the tree, made now if this machine does not have it yet. Raises CannotMake."""
-    if os.geteuid() != 0:
-        raise CannotMake("The test hosts need root: network namespaces, mounts and systemd-nspawn. Run this as root.")
-    _check_programs()
+    problem = hosts_problem()
+    if problem:
+        raise CannotMake(problem)
     recipe = hashlib.sha256(repr((RELEASE, PACKAGES, MASKED)).encode()).hexdigest()[:12]
     home = CACHE / f"{RELEASE}-{recipe}"
     if not home.exists():
@@ -78,18 +70,6 @@ def rootfs() -> Path:
     return home
 
 
-def _check_programs() -> None:
-    missing = sorted({package for program, package in PROGRAMS.items() if not shutil.which(program)})
-    if missing and os.environ.get("CI") == "true":
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
-        for command in (["apt-get", "update", "-qq"], install):
-            subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False)
-        missing = sorted({package for program, package in PROGRAMS.items() if not shutil.which(program)})
-    if missing:
-        raise CannotMake(f"The test hosts need programs that are not here: apt-get install {' '.join(missing)}")
-
-
 def _debootstrap(target: Path) -> None:
     print("-- making the file system of the test hosts (a minute and a half, once)", file=sys.stderr)
     log = CACHE / "debootstrap.log"
@@ -98,6 +78,8 @@ def _debootstrap(target: Path) -> None:
     with log.open("wb") as output:
         done = subprocess.run(
             [*command, str(target), archive()],
+            # A half-made tree is thrown away, so nothing needs to reach the disk at once.
+            env={**os.environ, "DPKG_FORCE": "unsafe-io"},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -63,9 +63,13 @@ def _tool(name: str, *arguments: str) -> tuple[str, ...]:
 
 
 def _molecule(scenario: str) -> Stage:
-    # Molecule reads its own configuration; ANSIBLE_CONFIG would win over it.
+    # Molecule reads its own configuration; ANSIBLE_CONFIG would win over it. It looks for a scenario named default through
+    # the glob as well, and reports as critical that there is none, unless the glob names one scenario.
     command = ("env", "-u", "ANSIBLE_CONFIG", *_tool("molecule", "test", "--scenario-name", scenario))
-    return Stage(f"molecule-{scenario}", command, cores=1.0, after=("prepare-hosts",), repeatable=True)
+    glob = {"MOLECULE_GLOB": f"molecule/{scenario}/molecule.yml"}
+    return Stage(
+        f"molecule-{scenario}", command, 0.8, ("prepare-hosts", "prepare-wheels"), repeatable=True, environment=glob
+    )
 
 
 def _other_library(name: str, requirements: str) -> list[Stage]:
@@ -80,7 +84,7 @@ def _other_library(name: str, requirements: str) -> list[Stage]:
             name,
             (str(environment / "bin" / "python"), *PYTEST),
             cores=1.0,
-            after=(f"prepare-{name}",),
+            after=(f"prepare-{name}", "prepare-wheels"),
             tests=True,
             options=("-n", "3"),
             selection=("-m", "client_library", "tests/unit", "tests/integration"),
@@ -89,12 +93,13 @@ def _other_library(name: str, requirements: str) -> list[Stage]:
 
 
 STAGES = [
+    Stage("prepare-wheels", _python("tests/workshop/wheels.py")),
     Stage("prepare-hosts", _python("tests/workshop/rootfs.py")),
     Stage(
         "hosts",
         _python(*PYTEST),
-        cores=1.5,
-        after=("prepare-hosts",),
+        cores=1.2,
+        after=("prepare-hosts", "prepare-wheels"),
         tests=True,
         options=("-n", "3", "--dist", "loadgroup"),
         selection=("tests/hosts",),
@@ -102,7 +107,8 @@ STAGES = [
     Stage(
         "integration",
         _python(*PYTEST),
-        cores=1.2,
+        cores=0.8,
+        after=("prepare-wheels",),
         tests=True,
         options=("-n", WORKERS),
         selection=("tests/integration",),
@@ -112,10 +118,10 @@ STAGES = [
     Stage("sanity", _python("tests/workshop/sanity.py")),
     *_other_library("py-consul", "pyconsul"),
     *_other_library("python-consul", "python-consul"),
-    Stage("unit", _python(*PYTEST), tests=True, selection=("tests/unit",)),
+    Stage("unit", _python(*PYTEST), after=("prepare-wheels",), tests=True, selection=("tests/unit",)),
     Stage("importer", _python("tests/workshop/importer.py")),
     Stage("ansible-lint", _tool("ansible-lint", "--offline", "--profile", "production")),
-    Stage("pythons", _python("tests/workshop/pythons.py"), repeatable=True),
+    Stage("pythons", _python("tests/workshop/pythons.py"), after=("prepare-wheels",), repeatable=True),
     Stage("mypy", _tool("mypy")),
     Stage(
         "docs",
