@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""``make demo``: the main job against a real local Consul, every step by ansible-playbook, one table at the end."""
+"""``make demo``: saves, restores, copies and checks on a real local Consul, each step by ansible-playbook, and prints a table."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ INFO = "consulops.failover.consul_snapshot_info"
 CHECK = "consulops.failover.consul_alert_check"
 REPLICATE = "consulops.failover.consul_kv_replicate"
 WIDTH = 88
-ALIVE = 1  # as /v1/agent/members says it
+ALIVE = 1  # status of a member in /v1/agent/members
 
 
 class Demo:
-    """Runs steps, says each while it runs, and keeps what to print at the end."""
+    """Runs the steps, prints the name of each when it begins, and keeps the rows of the table."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -36,7 +36,7 @@ class Demo:
 
     @contextmanager
     def step(self, name: str) -> t.Iterator[t.Callable[[str], None]]:
-        """Time a step; the step calls what it is given with what happened."""
+        """Measure a step; the step passes its result to the function that it gets."""
         print(f"-- {name}", file=sys.stderr, flush=True)
         started = time.monotonic()
         said: list[str] = []
@@ -51,14 +51,14 @@ class Demo:
         fails: bool = False,
         before: t.Sequence[dict[str, t.Any]] = (),
     ) -> dict[str, t.Any]:
-        """Run one Ansible task, after others; the demo ends when it does not go as it must."""
+        """Run one Ansible task, after those of ``before``; the demo ends if it fails unexpectedly, or unexpectedly does not."""
         result = run_task(self.directory / "ansible", module, arguments, *options, before=before, whole=True)
         if bool(result.get("failed")) is not fails:
             raise SystemExit(f"the demo failed: {result.get('msg', result)}")
         return result
 
     def table(self) -> str:
-        """Return what happened as a table."""
+        """Return the table of all steps."""
         lines = [f"{'step':<34}{'what happened':<{WIDTH}}{'seconds':>8}", "-" * (42 + WIDTH)]
         for name, said, seconds in self.rows:
             parts = textwrap.wrap(said, WIDTH - 2) or [""]
@@ -68,7 +68,7 @@ class Demo:
 
 
 def main() -> int:
-    """Run the demo; return 0 when everything happened as it must."""
+    """Run the demo and return 0."""
     directory = Path(tempfile.mkdtemp(prefix="consulops-demo-"))
     demo = Demo(directory)
     started = time.monotonic()
@@ -83,7 +83,7 @@ def main() -> int:
 
 
 def run(demo: Demo, lab: Lab) -> None:
-    """The steps."""
+    """Run the steps in order."""
     with demo.step("start two Consul datacenters") as say:
         datacenter, second = lab.datacenter("dc1", acl=True), lab.datacenter("dc2", servers=3)
         say(f"dc1 with ACLs, default deny; dc2 with three servers; on {lab.network}.*; version {_version(datacenter)}")
@@ -170,18 +170,18 @@ def run(demo: Demo, lab: Lab) -> None:
         result = demo.task(REPLICATE, copy, fails=True)
         left = len(second.get("/v1/kv/from-dc1/app/?keys"))
         say(f"refused: {result['msg'].partition(': ')[2].partition(',')[0]}; {left:,} keys are still in dc2")
-    well = {"url": second.url, "expect": {"dc2": {"servers": [server.name for server in second.servers]}}}
+    expected = {"url": second.url, "expect": {"dc2": {"servers": [server.name for server in second.servers]}}}
     ignore = [{"rule": "wan_member_failed", "enabled": False}, {"rule": "autopilot_unhealthy", "enabled": False}]
     with demo.step("kill a server of dc2, judge it") as say:
-        deletion = next(server for server in second.followers() if server.url != second.url)
-        deletion.stop()
-        # Gossip needs a second or two to be sure.
-        eventually(lambda: _members(second)[deletion.name] != ALIVE, what="gossip notices")
-        result = demo.task(CHECK, {**well, "rules": ignore}, fails=True)
+        follower = next(server for server in second.followers() if server.url != second.url)
+        follower.stop()
+        # Gossip takes a second or two to declare it failed.
+        eventually(lambda: _members(second)[follower.name] != ALIVE, what="gossip notices")
+        result = demo.task(CHECK, {**expected, "rules": ignore}, fails=True)
         say(result["msg"])
     with demo.step("start it again, wait at the gate") as say:
-        deletion.start()
-        result = demo.task(CHECK, {**well, "rules": ignore, "wait": 60})
+        follower.start()
+        result = demo.task(CHECK, {**expected, "rules": ignore, "wait": 60})
         say(f"verdict {result['verdict']} after {result['attempts']} attempts in {result['seconds']:.1f} s")
     with demo.step("damage one bit of the file") as say:
         data = bytearray(path.read_bytes())

@@ -18,15 +18,15 @@ from tests.lab.ansible import run_playbook
 from tests.lab.consul import ROOT, eventually
 from tests.lab.hosts import Host, Hosts
 
-TOKEN = "0b7c5a52-7a3e-4d0c-8e57-6a7a2b9d31f0"  # of a Consul that only this lab can reach
+TOKEN = "0b7c5a52-7a3e-4d0c-8e57-6a7a2b9d31f0"  # only this lab can reach the Consul that knows it
 NAMES = ("s1", "s2", "s3")
 LEASE = {"ttl": "20s", "lock_delay": "2s"}
 POLL_S = 0.2  # a poll takes processor time from the hosts that it waits for
-TAKEOVER_S = 20 + 2 + 6  # the TTL, the lock delay, and what a busy machine adds; the time itself is printed
+TAKEOVER_S = 20 + 2 + 6  # the TTL, the lock delay, and a margin for a busy machine; tests print the measured time
 
 
 class Estate:
-    """The hosts, and what their agents have done."""
+    """Hosts with Consul and agents, and the requests that tests send to them."""
 
     def __init__(self, hosts: Hosts, directory: Path) -> None:
         self.hosts = hosts
@@ -39,7 +39,7 @@ class Estate:
         }
 
     def play(self, playbook: str | t.Sequence[t.Any], *options: str, **variables: t.Any) -> str:
-        """Run a playbook against the hosts and return what it printed; AssertionError when it fails."""
+        """Run a playbook against the hosts and return its output; AssertionError if it fails."""
         done = self.try_to_play(playbook, *options, **variables)
         assert done.returncode == 0, done.stdout
         return done.stdout
@@ -47,7 +47,7 @@ class Estate:
     def try_to_play(
         self, playbook: str | t.Sequence[t.Any], *options: str, **variables: t.Any
     ) -> subprocess.CompletedProcess[str]:
-        """Run a playbook, a file or plays as data, against the hosts and return how it ended."""
+        """Run a playbook, by name or as data, against the hosts and return the finished process."""
         machines = self.hosts.inventory()
         groups = {name: {"hosts": dict.fromkeys(machines)} for name in ("consul_servers", "consulops_agents")}
         inventory = {"all": {"hosts": machines, "children": groups, "vars": {**self.group_variables, **variables}}}
@@ -86,18 +86,18 @@ class Estate:
         return [other for other in self.hosts if other is not host]
 
     def sessions(self, host: Host, name: str = "demonstration") -> list[str]:
-        """Return the session of every entry of the journal, in Consul's own order."""
+        """Return the session of every entry of the journal, in the order of Consul's indexes."""
         return sessions_of(
             self.consul(host, "GET", f"/v1/kv/consulops/agents/{name}/journal/?recurse&consistent") or []
         )
 
     def logs(self) -> str:
-        """Return what agents and Consul logged lately, for a person who wonders why a test failed."""
+        """Return the last log lines of agents and Consul on every host."""
         parts = []
         for host in self.hosts:
             for unit in ("consulops-demonstration", "consul"):
-                said = host.run("journalctl", "-q", "-b", "-o", "short-precise", "-n", "60", "-u", unit, check=False)
-                parts.append(f"== {unit} on {host.name}\n{said.stdout}")
+                lines = host.run("journalctl", "-q", "-b", "-o", "short-precise", "-n", "60", "-u", unit, check=False)
+                parts.append(f"== {unit} on {host.name}\n{lines.stdout}")
         return "\n".join(parts)
 
     def healthy(self) -> None:
@@ -127,7 +127,7 @@ def agent(**more: t.Any) -> dict[str, t.Any]:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> t.Generator[None, t.Any, None]:
-    """Put the logs of the hosts beside a failure."""
+    """Add the logs of the hosts to the report of a failure."""
     outcome = yield
     report = outcome.get_result()
     estate = getattr(item, "funcargs", {}).get("estate")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the consulops.failover founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The role on a bare host: what it says before, what it touches, what it restarts, and that it can take all of it away."""
+"""The role on a bare host: what it refuses, what it changes and restarts, and that it removes what it made."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 from tests.lab.consul import eventually
 from tests.lab.hosts import Host
 
-from .conftest import LEASE, Estate, agent, estate_of
+from .conftest import LEASE, POLL_S, Estate, agent, estate_of
 
 ROLE = "consulops.failover.consulops_runtime"
-# Where Ansible, systemd and the people on a host leave things of their own.
+# Where Ansible, systemd and users of a host leave files.
 NOT_OURS = (
     r"/(proc|sys|run|tmp|dev|root|home|var/(log|tmp|cache|lib/(consul|systemd|private)))(/.*)?"
     r"|/etc/(passwd|group|shadow|gshadow|subuid|subgid)-?"
@@ -24,7 +24,7 @@ NOT_OURS = (
 
 
 class Bare(t.NamedTuple):
-    """A host that nothing of ours is on."""
+    """A host without anything of the role."""
 
     estate: Estate
     host: Host
@@ -32,7 +32,7 @@ class Bare(t.NamedTuple):
     def install(self, *options: str, **variables: t.Any) -> str:
         return self.estate.play("consulops.failover.install", *options, **variables)
 
-    def things(self) -> set[str]:
+    def contents(self) -> set[str]:
         """Return every path on the host, and every user, group and unit."""
         paths = self.host.run("find", "/", "-xdev").stdout.splitlines()
         known = {path for path in paths if not re.fullmatch(NOT_OURS, path)}
@@ -41,17 +41,17 @@ class Bare(t.NamedTuple):
         return known
 
     def pid(self, name: str = "demonstration") -> str:
-        """Return the process of an agent."""
+        """Return the process id of an agent, "0" if it does not run."""
         return self.host.run("systemctl", "show", "-P", "MainPID", f"consulops-{name}").stdout.strip()
 
     def wait_active(self, port: int = 9180) -> dict[str, t.Any]:
-        """Wait until the agent holds its lease."""
+        """Wait until the agent holds its lease, and return its status."""
 
-        def there() -> dict[str, t.Any] | None:
+        def active() -> dict[str, t.Any] | None:
             found = self.estate.status(self.host, port)
             return found if found.get("state") == "active" else None
 
-        return t.cast("dict[str, t.Any]", eventually(there, 40, f"the agent on port {port} is active"))
+        return t.cast("dict[str, t.Any]", eventually(active, 40, f"the agent on port {port} is active", POLL_S))
 
 
 @pytest.fixture(scope="module")
@@ -62,28 +62,28 @@ def lone(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Estate]:
 
 @pytest.fixture
 def bare(lone: Estate) -> t.Iterator[Bare]:
-    """A bare host; whatever the test installs is removed, and nothing of it may be left."""
+    """A bare host. After the test the role is removed, and the host must be as before."""
     found = Bare(lone, lone.hosts["r1"])
-    before = found.things()
+    before = found.contents()
     yield found
     lone.play("consulops.failover.install", consulops_runtime_state="absent", consulops_runtime_purge=True)
-    left = found.things()
+    left = found.contents()
     assert left == before, left ^ before
 
 
-def two(**more: t.Any) -> list[dict[str, t.Any]]:
-    """Return two agents, each with a port of its own; ``more`` is for the second."""
+def two_agents(**more: t.Any) -> list[dict[str, t.Any]]:
+    """Return two agents with different ports; ``more`` is for the second."""
     second = agent(name="second", endpoint={"port": 9181})
     return [agent(), {**second, **more}]
 
 
-def test_check_mode_tells_of_a_bare_host_and_touches_nothing(bare: Bare) -> None:
-    """The host has neither pip nor a way out of the lab."""
+def test_check_mode_reports_changes_of_a_bare_host_and_makes_none(bare: Bare) -> None:
+    """The host has neither pip nor a route out of the lab."""
     assert bare.host.run("ip", "route", "show", "default").stdout == ""
     assert bare.host.run("python3", "-c", "import pip", check=False).returncode == 1
-    before = bare.things()
+    before = bare.contents()
     would = bare.install("--check", "--diff")
-    assert "changed=" in would and "changed=0" not in would and bare.things() == before
+    assert "changed=" in would and "changed=0" not in would and bare.contents() == before
     really = bare.install("--diff")
     assert "+consulops.failover" in really and agent()["credentials"]["token"] not in really + would
     bare.wait_active()
@@ -91,7 +91,7 @@ def test_check_mode_tells_of_a_bare_host_and_touches_nothing(bare: Bare) -> None
 
 
 def test_other_code_can_include_and_import_the_role(bare: Bare) -> None:
-    """None of these plays is root: the user of the connection becomes it where the role is named."""
+    """The plays do not use become: the role gets it where it is included or imported."""
 
     def included(**role: str) -> dict[str, t.Any]:
         return {"ansible.builtin.include_role": {"name": ROLE, "apply": {"become": True}, **role}}
@@ -107,20 +107,20 @@ def test_other_code_can_include_and_import_the_role(bare: Bare) -> None:
 
 
 def test_only_what_changed_is_restarted(bare: Bare) -> None:
-    bare.install(consulops_runtime_agents=two())
+    bare.install(consulops_runtime_agents=two_agents())
     bare.wait_active()
     bare.wait_active(9181)
     first, second = bare.pid(), bare.pid("second")
 
-    # Another configuration is taken over by the process that runs, another secret only by a new one.
-    first_agent, second_agent = two(options={"interval": "200ms"})
+    # A new configuration is loaded by the running process, a new secret needs a restart.
+    first_agent, second_agent = two_agents(options={"interval": "200ms"})
     wanted = [{**first_agent, "credentials": {**first_agent["credentials"], "more": "x"}}, second_agent]
     bare.install(consulops_runtime_agents=wanted)
     eventually(lambda: bare.estate.status(bare.host, 9181).get("reloads") == 1, what="the second reloads")
     assert bare.pid() != first and bare.pid("second") == second
     first = bare.pid()
 
-    # Another bundle: everything runs on it. And a secret that is not wanted any more does not stay behind.
+    # Another bundle restarts every agent. And a secret that is not listed any more is removed.
     assert "more" in bare.host.run("ls", "/etc/consulops/demonstration/credentials").stdout
     bare.host.run("sh", "-c", "printf '#' >> /usr/local/lib/consulops/consulops.pyz")
     bare.install(consulops_runtime_agents=[first_agent, second_agent])
@@ -128,7 +128,7 @@ def test_only_what_changed_is_restarted(bare: Bare) -> None:
     assert bare.pid() != first and bare.pid("second") != second
     second = bare.pid("second")
 
-    # One that is not wanted any more: the other one does not notice.
+    # Removing one agent leaves the other running.
     gone = [{"name": "demonstration", "agent": "demonstration", "state": "absent"}, second_agent]
     bare.install(consulops_runtime_agents=gone)
     assert bare.pid() == "0" and bare.pid("second") == second
@@ -144,7 +144,7 @@ def test_a_wrong_configuration_changes_nothing(bare: Bare) -> None:
     assert done.returncode != 0 and "lease.ttl: 5s is not between 20 and 86400 seconds." in done.stdout
     assert bare.host.run("cat", "/etc/consulops/demonstration/agent.json").stdout == config
     assert bare.pid() == pid
-    # Edited by hand, it is an error of systemctl reload, and the old one stays in force.
+    # Edited by hand it makes systemctl reload fail, and the old configuration stays in force.
     path = "/etc/consulops/demonstration/agent.json"
     bare.host.run("install", "-m", "644", "/dev/stdin", path, stdin='{"agent": ')
     assert bare.host.run("systemctl", "reload", "consulops-demonstration", check=False).returncode != 0
@@ -160,8 +160,8 @@ def test_a_wrong_configuration_changes_nothing(bare: Bare) -> None:
     assert bare.pid() == pid
 
 
-def test_what_others_made_or_agents_keep_is_not_removed(bare: Bare) -> None:
-    """The user is Consul's, there is a file of somebody else's, and the agent keeps something."""
+def test_files_of_others_and_state_of_agents_are_not_removed(bare: Bare) -> None:
+    """The user is Consul's, there is a file of another program, and the agent has state."""
     bare.install(consulops_runtime_user="consul")
     bare.host.run("touch", "/etc/consulops/note")
     bare.host.run("touch", "/var/lib/consulops/demonstration/kept")
@@ -174,17 +174,17 @@ def test_what_others_made_or_agents_keep_is_not_removed(bare: Bare) -> None:
     bare.host.run("rm", "/etc/consulops/note")
 
 
-def test_names_that_would_be_other_paths_are_refused_before_anything_is_touched(bare: Bare) -> None:
-    bare.install(consulops_runtime_agents=two())
+def test_names_that_would_lead_to_other_paths_are_refused_before_any_change(bare: Bare) -> None:
+    bare.install(consulops_runtime_agents=two_agents())
     bare.wait_active()
-    before = bare.things()
+    before = bare.contents()
     wrongs: list[dict[str, t.Any]] = [
         *(
             {"consulops_runtime_agents": agents, "consulops_runtime_state": state}
             for state in ("present", "absent")
             for agents in (
-                [*two(), {"name": "", "state": "absent"}],
-                [*two(), {"name": "..", "state": "absent"}],
+                [*two_agents(), {"name": "", "state": "absent"}],
+                [*two_agents(), {"name": "..", "state": "absent"}],
                 [agent(name="../../srv/evil")],
                 [agent(), agent(options={"interval": "9s"})],
                 [agent(), agent(name="second")],
@@ -199,45 +199,45 @@ def test_names_that_would_be_other_paths_are_refused_before_anything_is_touched(
     tasks = []
     for wrong in wrongs:
         role = {"ansible.builtin.include_role": {"name": ROLE, "apply": {"become": True}}, "vars": wrong}
-        said = {"ansible.builtin.debug": {"msg": "refused: {{ ansible_failed_result.msg }}"}}
-        tasks.append({"block": [role], "rescue": [said]})
+        report = {"ansible.builtin.debug": {"msg": "refused: {{ ansible_failed_result.msg }}"}}
+        tasks.append({"block": [role], "rescue": [report]})
     done = bare.estate.play([{"hosts": "consulops_agents", "gather_facts": False, "tasks": tasks}])
     assert len(re.findall("refused: .*Nothing was changed", done)) == len(wrongs), done
-    assert bare.things() == before and bare.pid() != "0" and bare.pid("second") != "0"
+    assert bare.contents() == before and bare.pid() != "0" and bare.pid("second") != "0"
 
 
-def test_a_run_that_failed_is_made_up_for_by_the_next(bare: Bare) -> None:
-    """Whatever of it was new, the secret or the file of the command: what runs is what is installed."""
-    bare.install(consulops_runtime_agents=two())
+def test_a_run_after_a_failed_one_completes_it(bare: Bare) -> None:
+    """Whether a secret or the bundle was new: agents run on what is installed."""
+    bare.install(consulops_runtime_agents=two_agents())
     bare.wait_active()
     first, second = bare.pid(), bare.pid("second")
     bare.host.run("sh", "-c", "printf '#' >> /usr/local/lib/consulops/consulops.pyz")
     new = {**agent()["credentials"], "more": "x"}
-    wrong = [agent(lease={"ttl": "5s"}), {**two()[1], "credentials": new}]
+    wrong = [agent(lease={"ttl": "5s"}), {**two_agents()[1], "credentials": new}]
     for options in (("--check",), ()):
         done = bare.estate.try_to_play("consulops.failover.install", *options, consulops_runtime_agents=wrong)
         assert done.returncode != 0 and "No agent was touched" in done.stdout
         assert "lease.ttl: 5s is not between 20 and 86400 seconds." in done.stdout
     assert (bare.pid(), bare.pid("second")) == (first, second)
     assert bare.host.run("ls", "/etc/consulops/second/credentials").stdout == "token\n"
-    bare.install(consulops_runtime_agents=[agent(), {**two()[1], "credentials": new}])
-    assert bare.pid() == first, "the bundle that is back is the one that it runs"
+    bare.install(consulops_runtime_agents=[agent(), {**two_agents()[1], "credentials": new}])
+    assert bare.pid() == first, "it runs on the bundle that was restored"
     assert bare.pid("second") != second
     bare.wait_active(9181)
     second = bare.pid("second")
 
-    # The command alone was replaced, by a run that does not know of agents.
+    # A run without agents replaced the command alone.
     bare.host.run("sh", "-c", "printf '#' >> /usr/local/lib/consulops/consulops.pyz")
     bare.host.run("sh", "-c", "for one in demonstration second; do echo '{}' > /etc/consulops/$one/.applied; done")
     role = {"name": ROLE, "tasks_from": "bundle", "apply": {"become": True}}
     play = {"hosts": "consulops_agents", "gather_facts": False, "tasks": [{"ansible.builtin.include_role": role}]}
     bare.estate.play([play])
-    bare.install(consulops_runtime_agents=two())
+    bare.install(consulops_runtime_agents=two_agents())
     assert bare.pid() != first and bare.pid("second") != second
     assert bare.host.run("ls", "/etc/consulops/second/credentials").stdout == "token\n"
 
 
-def test_an_agent_that_cannot_start_says_why_and_is_mended_by_the_next_run(bare: Bare) -> None:
+def test_the_message_says_why_an_agent_cannot_start_and_the_next_run_repairs_it(bare: Bare) -> None:
     taken = "import socket, time; s = socket.create_server(('127.0.0.1', 9180)); time.sleep(600)"
     bare.host.run("systemd-run", "-q", "--unit=taken", "python3", "-c", taken)
     done = bare.estate.try_to_play("consulops.failover.install")
@@ -247,13 +247,13 @@ def test_an_agent_that_cannot_start_says_why_and_is_mended_by_the_next_run(bare:
     bare.host.run("systemctl", "stop", "taken")
 
 
-def test_what_is_removed_is_what_the_role_made(bare: Bare) -> None:
-    """Directories of others stay, however empty, and a run that failed half way leaves no secret behind."""
+def test_only_what_the_role_made_is_removed(bare: Bare) -> None:
+    """Directories of other programs stay, even empty ones; secrets that a failed run left are removed."""
     bare.host.run("mkdir", "-p", "/etc/consulops/mine/empty", "/opt/tools/of-others")
     bare.install(consulops_runtime_directory="/opt/tools")
     bare.wait_active()
     bare.host.run("touch", "/var/lib/consulops/demonstration/kept")
-    # Half of another agent, and one whose unit somebody removed.
+    # Parts of another agent, and an agent whose unit file was removed.
     bare.host.run("install", "-D", "-m", "600", "/dev/stdin", "/etc/consulops/half/credentials/token", stdin="secret")
     bare.host.run("rm", "/etc/systemd/system/consulops-demonstration.service")
     bare.host.run("systemctl", "daemon-reload")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Real datacenters: shared ones for tests that only add to them, and labs of their own for tests that break things."""
+"""Fixtures of real datacenters: shared ones for tests that only add to them, and a new lab for each test that breaks things."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def shared_lab(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Lab]:
 
 @pytest.fixture
 def lab(tmp_path: Path) -> t.Iterator[Lab]:
-    """A lab of the test's own, to break things in."""
-    with Lab(tmp_path / "lab") as own:
-        yield own
+    """A lab for this test alone."""
+    with Lab(tmp_path / "lab") as created:
+        yield created
 
 
 @pytest.fixture(scope="session")
 def dc1(shared_lab: Lab) -> Datacenter:
-    """One server without ACLs, with something of everything."""
+    """One server without ACLs, filled with every kind of record."""
     datacenter = shared_lab.datacenter("dc1")
     fill(datacenter)
     return datacenter
@@ -44,7 +44,7 @@ def dc1(shared_lab: Lab) -> Datacenter:
 
 @pytest.fixture(scope="session")
 def secured(shared_lab: Lab) -> Datacenter:
-    """One server with ACLs, default deny, with something of everything."""
+    """One server with ACLs, default deny, filled with every kind of record."""
     datacenter = shared_lab.datacenter("secured", acl=True)
     fill(datacenter)
     return datacenter
@@ -62,7 +62,7 @@ def federation(shared_lab: Lab) -> tuple[Datacenter, Datacenter]:
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The one file that hosts get."""
+    """The bundle: the file that the role installs on hosts."""
     return make_bundle(tmp_path_factory.mktemp("bundle"))
 
 
@@ -73,13 +73,13 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="session")
 def tls_datacenter(shared_lab: Lab, authority: Authority) -> Datacenter:
-    """One server that speaks HTTPS and wants a client certificate."""
+    """One server that speaks HTTPS and requires a client certificate."""
     return shared_lab.datacenter("tls", authority=authority, extra={"verify_incoming_https": True})
 
 
 @pytest.fixture
 def make_client() -> t.Iterator[MakeClient]:
-    """Return a maker of clients, from connection options; they are closed after the test."""
+    """Return a function that makes clients from connection options and closes them after the test."""
     made: list[Client] = []
 
     def make(at: Datacenter | None = None, /, **options: t.Any) -> Client:
@@ -96,7 +96,7 @@ def make_client() -> t.Iterator[MakeClient]:
 
 
 def tls_options(datacenter: Datacenter, authority: Authority, tmp_path: Path) -> dict[str, t.Any]:
-    """Return the connection options of a datacenter that asks for a client certificate."""
+    """Return the connection options for a datacenter that requires a client certificate."""
     pair = authority.issue(tmp_path / "client", "client.tls.consul")
     return {
         "url": datacenter.servers[0].https_url,

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs the collection's modules as Ansible does: one in a process of its own, or whole playbooks."""
+"""Runs modules of the collection as Ansible does, each in its own process, and playbooks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .forked import COLLECTIONS
 
 
 class ModuleFailed(AssertionError):
-    """A module failed; ``result`` is what it said."""
+    """A module failed; ``result`` is its result."""
 
     def __init__(self, result: dict[str, t.Any]) -> None:
         super().__init__(result.get("msg", result))
@@ -40,9 +40,9 @@ def run_module(
     python: str = sys.executable,
     **arguments: t.Any,
 ) -> dict[str, t.Any]:
-    """Run one module in a process of its own and return its result. Raises ModuleFailed.
+    """Run one module in its own process and return its result. Raises ModuleFailed.
 
-    The arguments never stand in a command line. ``python`` is the interpreter to run it with.
+    The arguments are not part of a command line. ``python`` is the interpreter to run it with.
     """
     arguments.update(_ansible_check_mode=check, _ansible_diff=diff, _ansible_module_name=f"consulops.failover.{name}")
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("CONSUL_")}
@@ -68,7 +68,7 @@ def run_playbook(
     environment: t.Mapping[str, str] | None = None,
     whole: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """Run plays (as data, or a playbook of ours by name) against localhost and return the finished process.
+    """Run plays (as data), or a playbook by name, against localhost and return the finished process.
 
     ``whole`` starts ansible-playbook itself, as a user does, and not a fork of a process that has imported it.
     """
@@ -112,7 +112,7 @@ def _scratch() -> str:
 
 
 def _private(path: Path, data: t.Any) -> Path:
-    """Write data as JSON into a file that only its owner reads: tokens are never part of a command line."""
+    """Write data as JSON into a file with mode 0600: tokens are never part of a command line."""
     path.touch(mode=0o600)
     path.write_text(json.dumps(data), encoding="utf-8")
     return path
@@ -136,7 +136,7 @@ def run_task(
     before: t.Sequence[t.Mapping[str, t.Any]] = (),
     whole: bool = False,
 ) -> dict[str, t.Any]:
-    """Run one task with ansible-playbook, after others, and return its result, failed or not.
+    """Run one task with ansible-playbook, after those of ``before``, and return its result, failed or not.
 
     Options are ansible-playbook's; ``whole`` is that of ``run_playbook``.
     """
@@ -151,7 +151,7 @@ def run_task(
     )
     results = tree / "localhost"
     if not results.exists():
-        raise AssertionError(f"ansible-playbook gave no result:\n{done.stdout}")
+        raise AssertionError(f"ansible-playbook wrote no result:\n{done.stdout}")
     result: dict[str, t.Any] = json.loads(results.read_text(encoding="utf-8"))
     results.unlink()
     return {**result, "failed": done.returncode != 0}

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Real Consul servers on loopback addresses of their own, stopped by pid.
+"""Starts real Consul servers, each on its own loopback address, and stops exactly those, by pid.
 
 ``with Lab(directory) as lab: dc1 = lab.datacenter("dc1", servers=3, acl=True)``
 """
@@ -36,7 +36,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class LabError(Exception):
-    """The lab could not be set up; says what to do."""
+    """The lab could not be set up; the message says what to do."""
 
 
 @functools.cache
@@ -49,17 +49,17 @@ def consul_binary() -> str:
         check=False,
     )
     if done.returncode != 0:
-        raise LabError("there is no Consul to run the lab with")
+        raise LabError("no Consul binary was found to run the lab with")
     return done.stdout.strip()
 
 
 @functools.cache
 def consul_version(binary: str) -> tuple[int, ...]:
-    """Return the version of a Consul binary as numbers."""
+    """Return the version of a Consul binary, for example (1, 8, 7). Raises LabError."""
     text = subprocess.run([binary, "version"], stdout=subprocess.PIPE, text=True, check=True).stdout
     match = re.search(r"v(\d+)\.(\d+)\.(\d+)", text)
     if match is None:
-        raise LabError(f"{binary} does not say its version")
+        raise LabError(f"{binary} version prints no version")
     return tuple(int(number) for number in match.groups())
 
 
@@ -82,9 +82,9 @@ def eventually(
 
 
 def freeze(process: subprocess.Popen[t.Any]) -> None:
-    """Stop a process with SIGSTOP and wait until it stands still: on a busy machine its threads run on for a moment."""
+    """Stop a process with SIGSTOP and wait until every thread is stopped: on a busy machine some run on for a moment."""
     process.send_signal(signal.SIGSTOP)
-    eventually(lambda: _thread_states(process.pid) == {"T"}, what=f"process {process.pid} stands still")
+    eventually(lambda: _thread_states(process.pid) == {"T"}, what=f"process {process.pid} is stopped")
 
 
 def _thread_states(pid: int) -> set[str]:
@@ -119,9 +119,9 @@ class Server:
         return self.directory / "http.sock"
 
     def start(self) -> None:
-        """Start the process; it ends with this one whatever happens.
+        """Start the process. The kernel kills it when the calling thread ends.
 
-        The system ties it to the calling thread: start servers from one that lives as long as they shall.
+        So start servers from a thread that outlives them.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         config = self.directory / "config.json"
@@ -139,7 +139,7 @@ class Server:
         log.close()
 
     def stop(self) -> None:
-        """End the process now and wait for it."""
+        """Kill the process and wait for its end."""
         if self.process is None:
             return
         if self.process.poll() is None:
@@ -149,7 +149,7 @@ class Server:
         self.process = None
 
     def pause(self) -> None:
-        """Freeze the process: it keeps its connections and answers nothing."""
+        """Stop the process with SIGSTOP: its connections stay open, and it answers nothing."""
         assert self.process is not None
         freeze(self.process)
 
@@ -175,7 +175,7 @@ class Server:
         return response.json() if response.content.strip() else None
 
     def snapshot(self) -> bytes:
-        """Return a snapshot as Consul sends it, taken with nothing of ours."""
+        """Return a snapshot as Consul sends it, taken without the code under test."""
         return t.cast(bytes, self.request("GET", "/v1/snapshot", stream=True).raw.read(decode_content=True))
 
     def log(self) -> str:
@@ -224,14 +224,14 @@ class Datacenter:
         return [server for server in self.servers if server is not leader]
 
     def wait_level(self) -> None:
-        """Wait until every server that runs has applied what the leader has committed by now."""
+        """Wait until every running server has applied what the leader has committed by now."""
         committed = _raft_index(self.leader(), "commit_index")
         for server in self.servers:
             if server.process is not None:
                 eventually(lambda server=server: _raft_index(server, "applied_index") >= committed, what=server.name)
 
     def wait_ready(self) -> None:
-        """Wait until every server is a voter, known in the catalogue and the leader settled."""
+        """Wait until there is a leader, and every server is a voter and in the catalogue."""
         self.leader()
         count = len(self.servers)
 
@@ -247,7 +247,7 @@ class Datacenter:
 
 @dataclass
 class Lab:
-    """A set of datacenters under one directory, on a /24 of loopback that no other lab has."""
+    """A set of datacenters under one directory, on a /24 of loopback that no other lab uses."""
 
     directory: Path
     binary: str = field(default_factory=consul_binary)
@@ -271,7 +271,7 @@ class Lab:
         self._claim.close()
 
     def address(self) -> str:
-        """Return a loopback address that nothing of this lab uses yet."""
+        """Return a loopback address that this lab has not used yet."""
         self._next_host += 1
         return f"{self.network}.{self._next_host - 1}"
 
@@ -323,7 +323,7 @@ class Lab:
         return datacenter
 
     def client(self, datacenter: Datacenter, name: str, **extra: t.Any) -> Server:
-        """Start a client agent, which most hosts have instead of a server, and wait until the catalogue knows it."""
+        """Start a client agent and wait until it is in the catalogue."""
         address, directory = self.address(), self.directory / name
         config = _config(name, datacenter.name, address, directory, [server.address for server in datacenter.servers])
         del config["bootstrap_expect"], config["ports"]["serf_wan"], config["gossip_wan"]
@@ -340,7 +340,7 @@ class Lab:
 
     @staticmethod
     def join_wan(one: Datacenter, other: Datacenter) -> None:
-        """Federate two datacenters and wait until each can ask the other."""
+        """Federate two datacenters over the WAN and wait until each answers requests for the other."""
         join = f"/v1/agent/join/{other.servers[0].address}:{SERF_WAN}?wan=1"
         eventually(lambda: one.request("PUT", join).ok, what=f"{one.name} joins {other.name}")
         for here, there in ((one, other), (other, one)):
@@ -380,14 +380,14 @@ def _config(name: str, datacenter: str, address: str, directory: Path, servers: 
         "connect": {"enabled": True},
         "leave_on_terminate": False,
         "log_level": "INFO",
-        # Loopback gossip can be quick: joins and failures settle in tens of milliseconds.
+        # Gossip over loopback can be fast: joins and failures are known within tens of milliseconds.
         "gossip_lan": {"gossip_interval": "50ms", "probe_interval": "200ms", "probe_timeout": "100ms"},
         "gossip_wan": {"gossip_interval": "50ms", "probe_interval": "200ms", "probe_timeout": "100ms"},
     }
 
 
 def _secondary_of(primary: Datacenter) -> dict[str, t.Any]:
-    """Settings of a datacenter that copies its ACLs from another one."""
+    """Return the settings of a secondary, which replicates its ACLs from the primary."""
     return {
         "primary_datacenter": primary.name,
         "retry_join_wan": [primary.servers[0].address],
@@ -401,7 +401,7 @@ def _secondary_of(primary: Datacenter) -> dict[str, t.Any]:
 
 
 def _claim_network() -> tuple[str, socket.socket]:
-    """Return a free /24 of loopback and the socket that keeps other labs out of it."""
+    """Return an unused /24 of loopback, and the listening socket that marks it as used. Raises LabError."""
     for _attempt in range(200):
         network = f"127.{random.randint(64, 250)}.{random.randint(0, 255)}"
         claim = socket.socket()

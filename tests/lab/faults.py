@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""An HTTP proxy in front of a real Consul that breaks what it is told to break, and counts every request."""
+"""An HTTP proxy in front of a real Consul, which injects faults into chosen requests and records every request."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ HALF = 0.5
 
 
 class Proxy:
-    """Forwards to ``target``; requests whose path begins with ``path`` get the fault instead.
+    """Forwards to ``target``, except requests of ``method`` whose path begins with ``path``: they get the fault.
 
     Faults: ``page`` (200 and an HTML page), ``error`` (503 and an HTML page), ``cut`` (half of a chunked body, then
     the connection is reset), ``short`` (half of a body that ends with the connection), ``hang`` (no answer),
-    ``stall`` (half of the body, then silence), ``drop`` (the request is read and the connection reset),
-    ``lose`` (it is done, and the answer lost), ``redirect``,
-    ``echo`` (400 and what was sent), ``trickle`` (a byte at a time), ``endless`` (500 and no end), ``json`` (``body``),
-    ``cookie`` (sets one).
-    Only requests of ``method`` get it. ``arriving`` is called with each request and may set the fault; ``before_forward`` and
-    ``after_forward`` are called around what is forwarded.
+    ``stall`` (half of the body, then nothing), ``drop`` (the request is read and the connection reset),
+    ``lose`` (the request is forwarded and its answer dropped), ``redirect``, ``echo`` (400, with the request's headers
+    as the body), ``trickle`` (one byte at a time), ``endless`` (500 and a body without end), ``json`` (200 and ``body``),
+    ``cookie`` (sets a cookie).
+    ``arriving`` is called with each request and may set the fault; ``before_forward`` and ``after_forward`` are called
+    around each request that is forwarded.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Proxy:
         return f"http://{host!s}:{port}"
 
     def close(self) -> None:
-        """Let go of every hanging request and stop."""
+        """End every hanging request and stop."""
         self.released.set()
         self._server.shutdown()
         self._thread.join()
@@ -76,7 +76,7 @@ class _Server(http.server.ThreadingHTTPServer):
     proxy: Proxy
 
     def handle_error(self, request: t.Any, client_address: t.Any) -> None:
-        """A client that goes away is part of the test."""
+        """Print nothing: a client that disconnects is part of the test."""
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -96,7 +96,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._serve()
 
     def log_message(self, *_args: t.Any) -> None:
-        """Be quiet."""
+        """Print nothing."""
 
     def _serve(self) -> None:
         proxy = self.server.proxy
@@ -117,7 +117,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         elif fault == "json":
             self._answer(200, {}, proxy.body.encode())
         elif fault in ("trickle", "endless"):
-            self._pour(200 if fault == "trickle" else 500, b"[" if fault == "trickle" else b"x" * (1 << 16))
+            self._send_without_end(200 if fault == "trickle" else 500, b"[" if fault == "trickle" else b"x" * (1 << 16))
         elif fault == "drop":
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
@@ -164,8 +164,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             proxy.released.wait()
         self.connection.shutdown(socket.SHUT_RDWR)
 
-    def _pour(self, status: int, piece: bytes) -> None:
-        """Send pieces until the client has had enough."""
+    def _send_without_end(self, status: int, piece: bytes) -> None:
+        """Send pieces until the client disconnects."""
         self.close_connection = True
         self.send_response(status)
         self.end_headers()

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Fill a real datacenter with something of everything that a snapshot holds."""
+"""Fills a real datacenter with every kind of record that a snapshot holds."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def fill(datacenter: Datacenter, keys: int = 200) -> None:
 
 
 def fill_kv(datacenter: Datacenter, count: int, value_bytes: int = 256, prefix: str = "app/", seed: int = 1) -> None:
-    """Write ``count`` keys ``app/<service>/<number>`` of random values, 64 to a transaction."""
+    """Write ``count`` keys ``app/<service>/<number>`` with random values, 64 in a transaction."""
     source = random.Random(seed)
     services = ("web", "api", "db", "cache", "queue")
     operations: list[dict[str, t.Any]] = []
@@ -40,7 +40,7 @@ def fill_kv(datacenter: Datacenter, count: int, value_bytes: int = 256, prefix: 
 
 
 def fill_catalogue(datacenter: Datacenter, external_nodes: int = 5) -> None:
-    """Register services on the agent and on nodes that have none, each with a check; create a session."""
+    """Register services on the agent and on external nodes, each with a check, and create a session."""
     for name in ("web", "api"):
         datacenter.put("/v1/agent/service/register", {"Name": name, "Port": 80, "Tags": ["v1"]})
     for number in range(external_nodes):
@@ -106,7 +106,7 @@ def fill_config(datacenter: Datacenter) -> None:
 
 
 def fill_acl(datacenter: Datacenter) -> None:
-    """Create a policy, a role, tokens, an auth method with a key of its own and a binding rule."""
+    """Create a policy, a role, tokens, an auth method and a binding rule."""
     policy = datacenter.put("/v1/acl/policy", {"Name": "readers", "Rules": 'key_prefix "" { policy = "read" }'})
     role = datacenter.put("/v1/acl/role", {"Name": "reader", "Policies": [{"ID": policy["ID"]}]})
     for number in range(3):
@@ -118,7 +118,7 @@ def fill_acl(datacenter: Datacenter) -> None:
 
 
 def auth_method(name: str) -> dict[str, t.Any]:
-    """A JWT auth method whose public key never verified anything."""
+    """Return a JWT auth method with a public key whose private key is thrown away."""
     return {
         "Name": name,
         "Type": "jwt",
@@ -131,7 +131,7 @@ def auth_method(name: str) -> dict[str, t.Any]:
 
 
 def new_token(datacenter: Datacenter, rules: str, name: str = "narrow") -> str:
-    """Create a policy of the given rules and return the SecretID of a token with it."""
+    """Create a policy with the given rules and return the SecretID of a new token that has it."""
     policy = datacenter.put("/v1/acl/policy", {"Name": name, "Rules": rules})
     token = datacenter.put("/v1/acl/token", {"Description": name, "Policies": [{"ID": policy["ID"]}]})
     return t.cast(str, token["SecretID"])

@@ -1,12 +1,12 @@
 # Copyright (c) 2026, the consulops.failover founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real systemd hosts on this machine: systemd-nspawn over an overlay, each in a network namespace of its own.
+"""Boots real systemd hosts on this machine: systemd-nspawn over an overlay, each in its own network namespace.
 
 ``with Hosts(directory, ["s1", "s2", "s3"]) as hosts: hosts["s1"].run("systemctl", "is-system-running")``
 
-All hosts of a lab are on one bridge in one network namespace, from which Ansible reaches them by SSH as a user who may
-use sudo. ``python -m tests.lab.hosts up|down --directory D`` is the same for programs that are not in Python. Needs root.
+All hosts of a lab are on one bridge in one network namespace, from which Ansible reaches them by SSH as a user with sudo.
+``python -m tests.lab.hosts up|down --directory D`` does the same from a command line. Needs root.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ PORT_STATES = {"disabled": "0", "forwarding": "3"}  # of a bridge, source: bridg
 
 
 class Host:
-    """One host. It lives from ``start`` to ``stop``; its files stay until the lab goes down."""
+    """One host. It runs from ``start`` to ``stop``; its files stay until the lab goes down."""
 
     def __init__(self, lab: Hosts, name: str, address: str, pid: int = 0) -> None:
         self.name = name
@@ -57,12 +57,12 @@ class Host:
 
     @property
     def root(self) -> Path:
-        """The host's root directory, seen from outside."""
+        """The path of the host's root directory on this machine."""
         return self.directory / "root"
 
     @property
     def is_running(self) -> bool:
-        """Whether its nspawn lives."""
+        """Whether its systemd-nspawn runs."""
         if self._process is not None:
             return self._process.poll() is None
         return self.pid > 0 and Path(f"/proc/{self.pid}").exists()
@@ -118,7 +118,7 @@ class Host:
         eventually(self._is_up, BOOT_S, f"{self.name} boots; see {self.directory}/console.log")
 
     def run(self, *command: str, check: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-        """Run a program inside as root and return how it ended, with what it printed."""
+        """Run a program on the host as root and return the finished process; AssertionError if it fails and ``check`` is set."""
         enter = ["nsenter", "-t", str(self._leader()), "-m", "-u", "-i", "-n", "-p", "-r", "-w", "--"]
         done = subprocess.run(
             [*enter, *command],
@@ -173,49 +173,51 @@ class Host:
             return thread.submit(connect).result()
 
     def unplug(self) -> None:
-        """Let the switch lose whatever comes from the host or goes there; the host itself sends as if nothing were."""
+        """Let the bridge drop everything from and to the host, which goes on sending without an error."""
         self._set_port("disabled")
 
     def plug(self) -> None:
-        """Let the switch pass everything on again."""
+        """Let the bridge forward everything again."""
         self._set_port("forwarding")
 
     def cut(self) -> None:
-        """Drop everything that enters or leaves the host, except on loopback, there: what is sent fails with an error."""
+        """Drop everything but loopback by a packet filter on the host itself: sending fails with an error."""
         hook = "{ type filter hook %s priority -10; policy drop; %s lo accept; }"
         chains = "\n".join(f"chain {name} {hook % (name, way)}" for name, way in (("input", "iif"), ("output", "oif")))
         self.heal()
         self._nft(f"table inet {TABLE} {{\n{chains}\n}}")
 
     def heal(self) -> None:
-        """Let everything through again."""
-        self._nft(f"add table inet {TABLE}; delete table inet {TABLE}")  # deleting needs one
+        """Remove the packet filter."""
+        self._nft(
+            f"add table inet {TABLE}; delete table inet {TABLE}"
+        )  # deleting a table that is not there is an error
 
     def reboot(self) -> None:
-        """Shut down in order and boot again on the same files."""
+        """Shut down cleanly and boot again with the same files."""
         self.run("systemctl", "reboot", "--no-block")
         self._wait_halted()
         self.start()
         self.wait_boot()
 
     def kill(self) -> None:
-        """Take the power away."""
+        """Power off without a shutdown."""
         self._signal(signal.SIGKILL)
         self._wait_halted()
 
     def stop(self) -> None:
-        """Shut down in order, or by force when it takes too long."""
+        """Shut down cleanly, or power off if that takes too long."""
         self.halt()
         with contextlib.suppress(AssertionError):
             self._wait_halted()
         self.kill()
 
     def halt(self) -> None:
-        """Ask systemd to shut down, without waiting for it."""
+        """Begin a clean shutdown without waiting for its end."""
         self._signal(HALT)
 
     def destroy(self) -> None:
-        """Stop, and take everything away that ``create`` made."""
+        """Stop, and remove everything that ``create`` made."""
         self.stop()
         while subprocess.run(["umount", "-q", str(self.root)], stderr=subprocess.DEVNULL, check=False).returncode == 0:
             pass
@@ -225,14 +227,14 @@ class Host:
 
     @property
     def _port(self) -> str:
-        """The end of the host's cable that is in the lab's switch."""
+        """The name of the host's interface on the lab's bridge."""
         return f"v{self.address.rpartition('.')[2]}"
 
     def _set_port(self, state: str) -> None:
         _do("bridge", "-n", self._lab.name, "link", "set", "dev", self._port, "state", PORT_STATES[state])
 
     def _signal(self, number: int) -> None:
-        """Signal PID 1 of the host: nspawn ends with it, and would leave it behind if it were the one that was killed."""
+        """Signal PID 1 of the host. systemd-nspawn ends with it; killing systemd-nspawn instead would leave PID 1 running."""
         with contextlib.suppress(OSError):
             os.kill(self._leader(), number)
 
@@ -247,7 +249,7 @@ class Host:
         return state in ("running", "degraded") and ":22" in listening
 
     def _leader(self) -> int:
-        """Return the pid that PID 1 of the host has outside."""
+        """Return the pid that PID 1 of the host has on this machine. Raises OSError."""
         waiting = [self.pid]
         while waiting:
             pid = waiting.pop()
@@ -265,7 +267,7 @@ class Host:
         self.run("nft", "-f", "-", stdin=rules + "\n")
 
     def _cgroups(self) -> list[Path]:
-        """Return this host's own group in every hierarchy: without, all hosts would be in one."""
+        """Return the host's control group in every hierarchy. Without its own, all hosts would share one."""
         if (CGROUPS / "cgroup.controllers").exists():
             return [CGROUPS / self.namespace]
         return [CGROUPS / name / self.namespace for name in ("systemd", "unified", "memory", "pids", "freezer", "cpu")]
@@ -290,7 +292,7 @@ class Hosts:
 
     @classmethod
     def known(cls, directory: Path) -> Hosts:
-        """Return the lab that another process brought up there."""
+        """Return the lab that another process brought up in this directory."""
         state = json.loads((Path(directory) / "state.json").read_text(encoding="utf-8"))
         lab = cls(directory, list(state["hosts"]))
         lab.name = state["name"]
@@ -312,16 +314,16 @@ class Hosts:
 
     @property
     def exec_prefix(self) -> list[str]:
-        """What a command begins with that runs where the controller is."""
+        """The words in front of a command that is to run in the controller's network namespace."""
         return ["ip", "netns", "exec", self.name]
 
     @property
     def hosts_file(self) -> str:
-        """/etc/hosts of every host."""
+        """The content of /etc/hosts on every host."""
         return "".join(["127.0.0.1 localhost\n", *(f"{host.address} {host.name}\n" for host in self)])
 
     def up(self) -> None:
-        """Boot every host and wait until Ansible can reach it. Raises CannotMake."""
+        """Boot every host and wait until Ansible can reach each. Raises CannotMake."""
         self.rootfs = rootfs()
         consul = self._consul or str(debian.consul())
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -342,13 +344,13 @@ class Hosts:
             raise
 
     def down(self) -> None:
-        """Stop and remove everything that this lab brought up; what is gone already is no error."""
+        """Stop and remove everything that this lab brought up. What is gone already is not an error."""
         for host in self:
-            host.halt()  # all at once, they take their time
+            host.halt()  # all at once: a shutdown takes a while
         for host in self:
             host.destroy()
         if self.name:
-            # Connections that SSH keeps open, which would be found by a later lab of this name.
+            # Connections that SSH keeps open: a later lab of this name would find them.
             pids = subprocess.run(["ip", "netns", "pids", self.name], stdout=subprocess.PIPE, text=True, check=False)
             for pid in pids.stdout.split():
                 with contextlib.suppress(ProcessLookupError):
@@ -370,14 +372,14 @@ class Hosts:
 
     @property
     def _sockets(self) -> Path:
-        return Path("/run") / self.name  # the name of a socket must be short
+        return Path("/run") / self.name  # the path of a socket must be short
 
     def _claim(self) -> str:
-        """Take a network that no other lab has, by making the namespace of its name."""
+        """Reserve a network by making the namespace of its name; return its first three numbers. Raises CannotMake."""
         for number in range(1, 250):
             name = f"cof{number}"
             if not _cgroups_are_gone(f"{name}-*"):
-                continue  # a lab whose tests were killed, and which still runs
+                continue  # its tests were killed, and its hosts still run
             if subprocess.run(["ip", "netns", "add", name], stderr=subprocess.DEVNULL, check=False).returncode == 0:
                 self.name = name
                 self._sockets.mkdir(mode=0o700, exist_ok=True)
@@ -387,10 +389,12 @@ class Hosts:
                 _do("ip", "-n", name, "addr", "add", f"{network}.1/24", "dev", "br0")
                 _do("ip", "-n", name, "link", "set", "br0", "up")
                 return network
-        raise CannotMake("Every network for test hosts is taken, or network namespaces cannot be made here.")
+        raise CannotMake(
+            "All networks for test hosts are in use, or network namespaces cannot be made on this machine."
+        )
 
     def _make_common(self, consul: str) -> None:
-        """Make the layer that the hosts share: the user, the keys, Consul."""
+        """Make the file system layer that all hosts share: the user, the SSH keys, Consul."""
         common, key = self.directory / "common", self.directory / "id"
         for folder in ("etc/ssh", "etc/sudoers.d", f"home/{USER}/.ssh", "usr/bin"):
             (common / folder).mkdir(parents=True)
@@ -428,14 +432,14 @@ class Hosts:
         self._make_ssh(key)
 
     def _make_ssh(self, key: Path) -> None:
-        """Make ``ssh`` in the lab's directory, which reaches every host by its name: ``ssh s1``."""
+        """Make the program ``ssh`` in the lab's directory, which reaches every host by its name: ``ssh s1``."""
         settings = [f"User {USER}", f"IdentityFile {key}", "IdentitiesOnly yes", "StrictHostKeyChecking no"]
         settings += ["UserKnownHostsFile /dev/null", "LogLevel ERROR", "BatchMode yes"]
         lines = [f"Host {host.name}\n HostName {host.address}" for host in self]
         config = self.directory / "ssh_config"
         config.write_text("\n".join([*lines, "Host *", *(f" {line}" for line in settings)]) + "\n", encoding="utf-8")
         wrapper = self.directory / "ssh"
-        # Ansible names its sockets by host, which would mix up two labs: the first ControlPath of a command counts.
+        # Ansible names its sockets by host, which two labs would share: the first ControlPath of a command counts.
         sockets = f"-o ControlPath={self._sockets}/%C"
         wrapper.write_text(
             f'#!/bin/sh\nexec ip netns exec {self.name} ssh -F "{config}" {sockets} "$@"\n', encoding="utf-8"
@@ -451,7 +455,7 @@ class Hosts:
 
 
 def _cgroups_are_gone(pattern: str) -> bool:
-    """Remove the control groups of hosts whose name matches, as far as nothing runs in them; return whether all are gone."""
+    """Remove the empty control groups of hosts whose name matches; return whether none is left."""
     for cgroup in cgroups_of(pattern):
         for folder, _folders, _files in os.walk(cgroup, topdown=False):
             with contextlib.suppress(OSError):
@@ -460,7 +464,7 @@ def _cgroups_are_gone(pattern: str) -> bool:
 
 
 def cgroups_of(pattern: str) -> list[Path]:
-    """Return the control groups of hosts whose name matches, in the one hierarchy or in each of the old ones."""
+    """Return the control groups of hosts whose name matches, in the unified hierarchy or in each of cgroup version 1."""
     return [*CGROUPS.glob(pattern), *CGROUPS.glob(f"*/{pattern}")]
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reads a snapshot a second way, sharing nothing with the code under test, to say whether two states are the same."""
+"""Decodes a snapshot independently of the code under test, so that tests can compare two states."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typing as t
 
 import msgpack
 
-# Type numbers of what a restore must bring back exactly.
+# Type numbers of the records that a restore must bring back exactly. Source: agent/structs/structs.go.
 DURABLE = {2: "KVS", 7: "PreparedQuery", 9: "Autopilot", 12: "Intention", 13: "ConnectCA", 14: "ProviderState"}
 DURABLE.update({15: "CAConfig", 17: "ACLToken", 19: "ACLPolicy", 22: "ConfigEntry", 23: "ACLRole"})
 DURABLE.update({25: "ACLBindingRule", 27: "ACLAuthMethod", 0: "Register"})
@@ -21,7 +21,7 @@ INDEXES = ("CreateIndex", "ModifyIndex", "LockIndex")
 
 
 def tables(snapshot: bytes) -> dict[str, list[str]]:
-    """Return the durable records of a snapshot as sorted text, by table, without Raft indexes and our own keys."""
+    """Return the durable records of a snapshot as sorted text, by table, without Raft indexes and keys below consulops/."""
     with tarfile.open(fileobj=io.BytesIO(gzip.decompress(snapshot))) as archive:
         member = archive.extractfile("state.bin")
         assert member is not None
@@ -42,7 +42,7 @@ def tables(snapshot: bytes) -> dict[str, list[str]]:
         elif kind in DURABLE and not (kind == 2 and record["Key"].startswith("consulops/")):
             if kind == 2:
                 record = {field: record[field] for field in ("Key", "Value", "Flags")}
-            found.setdefault(DURABLE[kind], []).append(_text(_opened(record)))
+            found.setdefault(DURABLE[kind], []).append(_text(_decoded(record)))
     for record in registrations:
         if record["Node"] not in agents:
             if record.get("Check"):
@@ -51,15 +51,15 @@ def tables(snapshot: bytes) -> dict[str, list[str]]:
     return {table: sorted(rows) for table, rows in found.items()}
 
 
-def _opened(record: t.Any) -> t.Any:
-    """Open the msgpack inside config entries."""
+def _decoded(record: t.Any) -> t.Any:
+    """Decode the msgpack inside config entries."""
     if not isinstance(record, (str, bytes)):
         return record
     blob = record.encode("utf-8", "surrogateescape") if isinstance(record, str) else record
     unpacker = msgpack.Unpacker(None, raw=False, unicode_errors="surrogateescape", strict_map_key=False)
     unpacker.feed(blob)
     return [
-        {**value, "Entry": _opened(value["Entry"])} if isinstance(value, dict) and "Entry" in value else value
+        {**value, "Entry": _decoded(value["Entry"])} if isinstance(value, dict) and "Entry" in value else value
         for value in unpacker
     ]
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Certificates made on the spot for the lab's servers and clients."""
+"""Issues certificates for the lab's servers and clients."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class Authority:
         self.ca_path.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
 
     def key_pem(self) -> str:
-        """Return the authority's own key in the form that Consul's Connect CA takes."""
+        """Return the authority's private key in the PEM form that Consul's Connect CA takes."""
         return self._key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
         ).decode()
 
     def issue(self, directory: Path, name: str, addresses: t.Sequence[str] = (), days: int = 30) -> Pair:
-        """Issue a certificate for a name and IP addresses; negative ``days`` make one that has expired."""
+        """Issue a certificate for a name and IP addresses, valid for ``days``; if negative, it expired so many days ago."""
         directory.mkdir(parents=True, exist_ok=True)
         key = ec.generate_private_key(ec.SECP256R1())
         names: list[x509.GeneralName] = [x509.DNSName(name)]
