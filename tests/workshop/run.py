@@ -75,20 +75,18 @@ def main(names: t.Sequence[str]) -> int:
     if unknown:
         print(f"There is no stage {', '.join(sorted(unknown))}. The stages: {', '.join(s.name for s in STAGES)}")
         return 2
-    missing = machine.stages_that_cannot_run()
-    chosen = [stage for stage in select(STAGES, names) if stage.name not in missing]
-    wanted = {stage.name for stage in (select(STAGES, names))}
-    # A preparation for stages that cannot run is not needed either.
-    chosen = [stage for stage in chosen if stage.name in (names or wanted) or _is_needed(stage, chosen)]
-    absent = {name: reason for name, reason in missing.items() if name in wanted}
+    wanted = select(STAGES, names)
+    cannot_run = machine.stages_that_cannot_run()
+    missing = {stage.name: cannot_run[stage.name] for stage in wanted if stage.name in cannot_run}
+    runnable = [stage for stage in wanted if stage.name not in missing]
+    needed = {*names, *(before for stage in runnable for before in stage.after)}
+    chosen = [stage for stage in runnable if stage.name in needed or not stage.is_preparation]
     signal.signal(signal.SIGTERM, _interrupt)
     started = time.monotonic()
     run = Scheduler(chosen, LOGS, cores=float(os.cpu_count() or 1)).run()
-    run.not_run = machine.not_run_lines(absent)
+    run.not_run = machine.not_run_lines(missing)
     print(table(run, time.monotonic() - started))
-    if absent and os.environ.get("CI"):
-        return 1
-    return 0 if run.passed else 1
+    return 0 if run.passed and not (missing and os.environ.get("CI")) else 1
 
 
 def select(stages: t.Sequence[Stage], names: t.Sequence[str]) -> list[Stage]:
@@ -112,7 +110,7 @@ class Scheduler:
         self._logs = logs
         self._cores = cores
         self._show = show or sys.stdout
-        self._live = sum(not stage.name.startswith("prepare-") for stage in stages) == 1
+        self._live = sum(not stage.is_preparation for stage in stages) == 1
         self._began = time.monotonic()
         self._running: list[_Running] = []
 
@@ -286,10 +284,6 @@ def table(run: Run, seconds: float) -> str:
     if len(run.flaky) > FLAKY_ALLOWED:
         verdict += f": {len(run.flaky)} flaky tests, and {FLAKY_ALLOWED} are the most that is allowed"
     return "\n".join([*lines, "", verdict])
-
-
-def _is_needed(stage: Stage, chosen: t.Sequence[Stage]) -> bool:
-    return any(stage.name in other.after for other in chosen)
 
 
 def _title(stage: Stage, name: str) -> str:

@@ -40,6 +40,11 @@ class Stage:
     environment: t.Mapping[str, str] = field(default_factory=dict)
     directory: Path = ROOT
 
+    @property
+    def is_preparation(self) -> bool:
+        """Whether the stage tests nothing itself, and is only for those after it."""
+        return self.name.startswith("prepare-")
+
     def first_attempt(self, results_path: Path) -> tuple[str, ...]:
         """Return the command line that runs the whole stage."""
         if not self.tests:
