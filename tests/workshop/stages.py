@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The stages of ``make test``, the longest first. ``cores`` are measured: processor seconds divided by seconds."""
+"""The stages of ``make test``, in the order in which they start as soon as there is room for them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ BIN = Path(sys.executable).parent
 PYTEST = ("-m", "pytest", "-q", "--durations=0", "--durations-min=2")
 # Tests against servers wait most of the time, so several processes share a processor.
 WORKERS = str(max(7, os.cpu_count() or 1))
+# Processors: on two of them, integration and hosts, which measure times, do not run beside each other, and one stage of
+# the others runs beside either.
+TIMED, BESIDE = 1.2, 0.8
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Stage:
 
     For ``tests`` the command is pytest's, ``options`` say how all tests are spread over processes, ``selection`` which
     tests there are; a failed test is run again by its name without these two. A stage that is ``repeatable`` is run again
-    as a whole.
+    as a whole. ``niceness`` is that of nice(1): what measures nothing gives way to tests that measure times.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Stage:
     options: tuple[str, ...] = ()
     selection: tuple[str, ...] = ()
     repeatable: bool = False
+    niceness: int = 0
     environment: t.Mapping[str, str] = field(default_factory=dict)
     directory: Path = ROOT
 
@@ -48,12 +52,15 @@ class Stage:
     def first_attempt(self, results_path: Path) -> tuple[str, ...]:
         """Return the command line that runs the whole stage."""
         if not self.tests:
-            return self.command
+            return self._niced(self.command)
         return (*self._pytest(results_path), *self.options, *self.selection)
 
     def second_attempt(self, results_path: Path, test: str) -> tuple[str, ...]:
         """Return the command line that runs one test by itself, or the whole stage if it holds no single tests."""
-        return (*self._pytest(results_path), test) if self.tests else self.command
+        return (*self._pytest(results_path), test) if self.tests else self._niced(self.command)
+
+    def _niced(self, command: tuple[str, ...]) -> tuple[str, ...]:
+        return ("nice", "-n", str(self.niceness), *command) if self.niceness else command
 
     def _pytest(self, results_path: Path) -> tuple[str, ...]:
         return (*self.command, "-p", "tests.workshop.results", f"--results={results_path}")
@@ -73,7 +80,7 @@ def _molecule(scenario: str) -> Stage:
     command = ("env", "-u", "ANSIBLE_CONFIG", *_tool("molecule", "test", "--scenario-name", scenario))
     glob = {"MOLECULE_GLOB": f"molecule/{scenario}/molecule.yml"}
     return Stage(
-        f"molecule-{scenario}", command, 0.8, ("prepare-hosts", "prepare-wheels"), repeatable=True, environment=glob
+        f"molecule-{scenario}", command, BESIDE, ("prepare-hosts", "prepare-wheels"), repeatable=True, environment=glob
     )
 
 
@@ -84,11 +91,11 @@ def _other_library(name: str, requirements: str) -> list[Stage]:
     """
     environment = ROOT / f".venv-{requirements}"
     return [
-        Stage(f"prepare-{name}", ("make", "--no-print-directory", f"{environment.name}/.ready")),
+        Stage(f"prepare-{name}", ("make", "--no-print-directory", f"{environment.name}/.ready"), cores=BESIDE),
         Stage(
             name,
             (str(environment / "bin" / "python"), *PYTEST),
-            cores=1.0,
+            cores=BESIDE,
             after=(f"prepare-{name}", "prepare-wheels"),
             tests=True,
             options=("-n", "3"),
@@ -97,44 +104,54 @@ def _other_library(name: str, requirements: str) -> list[Stage]:
     ]
 
 
+def _gate(name: str, command: tuple[str, ...], **more: t.Any) -> Stage:
+    return Stage(name, command, cores=BESIDE, niceness=10, **more)
+
+
 STAGES = [
-    Stage("prepare-wheels", _python("tests/workshop/wheels.py")),
-    Stage("prepare-hosts", _python("tests/workshop/rootfs.py")),
-    Stage(
-        "hosts",
-        _python(*PYTEST),
-        cores=1.2,
-        after=("prepare-hosts", "prepare-wheels"),
-        tests=True,
-        options=("-n", "3", "--dist", "loadgroup"),
-        selection=("tests/hosts",),
-    ),
+    Stage("prepare-wheels", _python("tests/workshop/wheels.py"), cores=BESIDE),
     Stage(
         "integration",
         _python(*PYTEST),
-        cores=0.8,
+        cores=TIMED,
         after=("prepare-wheels",),
         tests=True,
         options=("-n", WORKERS),
         selection=("tests/integration",),
     ),
-    _molecule("restore"),
-    _molecule("runtime"),
-    Stage("sanity", _python("tests/workshop/sanity.py")),
-    *_other_library("py-consul", "pyconsul"),
-    *_other_library("python-consul", "python-consul"),
-    Stage("unit", _python(*PYTEST), after=("prepare-wheels",), tests=True, selection=("tests/unit",)),
-    Stage("importer", _python("tests/workshop/importer.py")),
-    Stage("ansible-lint", _tool("ansible-lint", "--offline", "--profile", "production")),
-    Stage("pythons", _python("tests/workshop/pythons.py"), after=("prepare-wheels",), repeatable=True),
-    Stage("mypy", _tool("mypy")),
+    Stage("prepare-hosts", _python("tests/workshop/rootfs.py"), cores=BESIDE),
     Stage(
+        "hosts",
+        _python(*PYTEST),
+        cores=TIMED,
+        after=("prepare-hosts", "prepare-wheels"),
+        tests=True,
+        options=("-n", "3", "--dist", "loadgroup"),
+        selection=("tests/hosts",),
+    ),
+    _gate("format", _tool("ruff", "format", "--check", ".")),
+    _gate("ruff", _tool("ruff", "check", ".")),
+    _gate("mypy", _tool("mypy")),
+    Stage("unit", _python(*PYTEST), cores=BESIDE, after=("prepare-wheels",), tests=True, selection=("tests/unit",)),
+    _gate("ansible-lint", _tool("ansible-lint", "--offline", "--profile", "production")),
+    _gate(
         "docs",
         _tool("antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs=all", "."),
     ),
-    Stage("changelog", _tool("antsibull-changelog", "lint")),
-    Stage("format", _tool("ruff", "format", "--check", ".")),
-    Stage("ruff", _tool("ruff", "check", ".")),
+    _gate("changelog", _tool("antsibull-changelog", "lint")),
+    _gate("sanity", _python("tests/workshop/sanity.py")),
+    _gate("importer", _python("tests/workshop/importer.py")),
+    *_other_library("py-consul", "pyconsul"),
+    *_other_library("python-consul", "python-consul"),
+    Stage(
+        "pythons",
+        _python("tests/workshop/pythons.py"),
+        cores=BESIDE,
+        after=("prepare-wheels",),
+        repeatable=True,
+    ),
+    _molecule("restore"),
+    _molecule("runtime"),
 ]
 if not (ROOT / "requirements-python-consul.txt").exists():
     STAGES = [stage for stage in STAGES if not stage.name.endswith("python-consul")]
