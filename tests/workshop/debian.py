@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Unpack programs from other releases of Debian into the cache without touching the machine's own packages.
+"""Unpacks programs from other releases of Debian into the cache, without changing the packages of the machine.
 
-Run by make: ``python3 tests/workshop/debian.py consul|python3.9|python3.13`` prints the path of a program that works.
+Run by make: ``python3 tests/workshop/debian.py consul|python3.9|python3.13`` prints the path of a program that runs.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ CACHE = ROOT / ".cache"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 CONSUL_HELP = (
-    "A Consul binary is needed and this machine's Debian archive does not offer one. Install Consul 1.8 or later "
+    "The tests need a Consul binary, and this machine's Debian archive has none. Install Consul 1.8 or later "
     "(https://developer.hashicorp.com/consul/install), put it on PATH or name it: CONSUL_BIN=/path/to/consul make test"
 )
 PYTHON_HELP = (
-    "Python 3.9 and 3.13 are needed to prove that hosts with the oldest and with a new one are served. Put python3.9 and "
+    "The tests need Python 3.9 and 3.13, the oldest and a new one of managed hosts. Put python3.9 and "
     "python3.13 on PATH or name them: PYTHON39=/path/to/python3.9 PYTHON313=/path/to/python3.13 make test"
 )
 
 
 @dataclass(frozen=True)
 class Python:
-    """One version of Python and where Debian has it. ``libraries`` are what its own packages need beside them."""
+    """A version of Python, the Debian release that has it, and the packages of ``libraries`` that it needs."""
 
     version: str
     release: str
@@ -47,16 +47,16 @@ class Python:
 
 
 OLDEST = Python("3.9", "bullseye", ("libssl1.1", "libffi7", "libmpdec3"))
-# Newer than the C library of this machine may be, so that it gets its own.
+# It may need a newer C library than this machine has, so it gets one.
 NEW = Python("3.13", "trixie", ("libssl3t64", "libffi8", "libexpat1", "zlib1g", "libzstd1", "libc6"), own_libc=True)
 
 
 class CannotFetch(Exception):
-    """The archive of this machine does not serve the package."""
+    """The package cannot be had from this machine's archive; the message says why."""
 
 
 def main() -> int:
-    """Print the path of the program named on the command line; say what to install when there is none."""
+    """Print the path of the program named on the command line, or what to install."""
     wanted = sys.argv[1] if len(sys.argv) == 2 else ""
     try:
         if wanted == "consul":
@@ -73,7 +73,7 @@ def main() -> int:
 
 
 def consul() -> Path:
-    """Return CONSUL_BIN, the consul on PATH, or Debian 11's."""
+    """Return CONSUL_BIN, the consul on PATH, or Debian 11's. Raises CannotFetch."""
     for candidate in (os.environ.get("CONSUL_BIN"), shutil.which("consul")):
         if candidate and _runs([candidate, "version"]):
             return Path(candidate)
@@ -81,7 +81,7 @@ def consul() -> Path:
 
 
 def python(wanted: Python) -> Path:
-    """Return the Python that PYTHON39 or PYTHON313 names, one on PATH or of pyenv, or Debian's."""
+    """Return the Python that PYTHON39 or PYTHON313 names, one on PATH or of pyenv, or Debian's. Raises CannotFetch."""
     name = f"python{wanted.version}"
     candidates = [os.environ.get(name.upper().replace(".", "")), shutil.which(name)]
     candidates += [str(path) for path in sorted(Path.home().glob(f".pyenv/versions/{wanted.version}*/bin/{name}"))]
@@ -125,13 +125,13 @@ def _unpacked(
 
 
 def _python_wrapper(program: Path, *, own_libc: bool) -> Path:
-    """Give an unpacked Python its own libraries and home, which dpkg -x does not install."""
+    """Write a script that runs an unpacked Python with its own libraries and home, and return its path."""
     home = program.parents[2]
     wrapper = home / program.name
     libraries = ":".join(str(path) for path in sorted(home.glob("usr/lib/*-linux-gnu*")))
     start = f'LD_LIBRARY_PATH="{libraries}" PYTHONHOME="{home}/usr" exec "{program}" "$@"'
     if own_libc:
-        # Its own loader, and not the variable: what this Python starts belongs to the machine.
+        # By its loader and not by the variable, which programs of this machine that it starts would inherit.
         loader = next(iter(sorted(home.glob("usr/lib/*-linux-gnu*/ld-linux*.so*"))), None)
         start = f'PYTHONHOME="{home}/usr" exec "{loader}" --library-path "{libraries}" "{program}" "$@"'
     wrapper.write_text(f"#!/bin/sh\n{start}\n", encoding="utf-8")
@@ -142,7 +142,7 @@ def _python_wrapper(program: Path, *, own_libc: bool) -> Path:
 
 
 def _download(packages: tuple[str, ...], release: str) -> list[Path]:
-    """Fetch packages with apt under a configuration of our own; return the .deb files."""
+    """Fetch packages with apt under a separate configuration and return the .deb files. Raises CannotFetch."""
     if not shutil.which("apt-get") or not shutil.which("dpkg"):
         raise CannotFetch("This machine has no apt-get.")
     home = CACHE / "apt"
@@ -169,7 +169,7 @@ def _download(packages: tuple[str, ...], release: str) -> list[Path]:
 
 
 def archive() -> str:
-    """Return the address of the Debian archive that this machine is set up with."""
+    """Return the address of the Debian archive that this machine is configured with. Raises CannotFetch."""
     text = _run(["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"])
     addresses = [line.strip() for line in text.splitlines() if line.strip() and "security" not in line]
     if not addresses:

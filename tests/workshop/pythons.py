@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Proves that hosts are served whose Python is not the controller's: modules on 3.9, the bundle on bare 3.9 and 3.13.
+"""Tests the Pythons of managed hosts: the modules on 3.9, the bundle on 3.9 and 3.13 without site-packages.
 
-There is no Ansible for controllers on 3.9, so the modules get ansible.module_utils alone, as on a target host. The
-bundle gets a Python without site-packages, and it is the same file for both.
+Ansible does not run on 3.9 as a controller, so the modules get ansible.module_utils alone, as on a managed host. Both
+Pythons get the same bundle.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ print(len(sys.modules))
 
 
 def main() -> int:
-    """Run everything; return 0 when all of it works."""
+    """Run everything and return 0 if all of it works."""
     try:
         oldest, new = (str(debian.python(wanted)) for wanted in (debian.OLDEST, debian.NEW))
     except debian.CannotFetch as error:
@@ -58,13 +58,13 @@ def main() -> int:
             for python in (oldest, new):
                 _bundle(python, bundle, lab, datacenter, Path(scratch) / Path(python).name)
         except AssertionError as error:
-            print(f"not as it should be: {error}")
+            print(f"failed: {error}")
             return 1
     return 0
 
 
 def _modules(python: str, datacenter: Datacenter, scratch: Path) -> None:
-    """Import everything, then save, compare and copy."""
+    """Import every module and module_util, then save, compare and replicate."""
     _install_libraries()
     environment = {"PYTHONPATH": os.pathsep.join((str(SITE), str(COLLECTIONS), str(ROOT)))}
     names = _names()
@@ -93,7 +93,7 @@ def _modules(python: str, datacenter: Datacenter, scratch: Path) -> None:
 
 
 def _bundle(python: str, bundle: Path, lab: Lab, datacenter: Datacenter, scratch: Path) -> None:
-    """Save, compare and judge with the command, and let an agent take a lease, with no library but the bundle's."""
+    """Save, compare and check with the command, and let an agent acquire a lease, with the bundle's libraries alone."""
     scratch.mkdir()
     bare = (python, "-S")
     environment = {"CONSUL_HTTP_ADDR": datacenter.url, "CONSUL_HTTP_TOKEN": datacenter.token or ""}
@@ -113,11 +113,11 @@ def _bundle(python: str, bundle: Path, lab: Lab, datacenter: Datacenter, scratch
     finally:
         seconds = agent.stop()
     assert agent.process.returncode == 0 and seconds < 2, agent.log()
-    print(f"the bundle alone saves, compares, judges and runs an agent on {_version(python)}")
+    print(f"the bundle alone saves, compares, checks and runs an agent on {_version(python)}")
 
 
 def _install_libraries() -> None:
-    """Put the pinned libraries for 3.9 and ansible.module_utils into a directory of their own."""
+    """Install the pinned libraries for 3.9 and ansible.module_utils into a separate directory."""
     pins = (ROOT / "requirements-dev.txt").read_text(encoding="utf-8")
     wanted = [line for line in pins.splitlines() if re.split("[=;]", line)[0].lower() in LIBRARIES]
     fingerprint = SITE / "installed"

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs every test of ``ansible-test sanity`` on a real copy of the collection, and proves that every one ran.
+"""Runs every test of ``ansible-test sanity`` on a copy of the collection, and fails if one of them did not run.
 
 ansible-test exits 0 having tested nothing in a tree that is a symlink or ignored by git, so what ran is compared with
-what it lists. It bootstraps pip from a host that is not always reachable, so the interpreter's own pip stands in.
+what it lists. It bootstraps pip from a host that is not always reachable, so the interpreter's own pip replaces it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PIP_NAMES = ("get_pip_24_2.py", "get_pip_25_2.py")  # ansible-core 2.18 and 2.19
 
 
 def main() -> int:
-    """Run the tests; return 0 when each ran and passed."""
+    """Run the tests and return 0 if each ran and passed."""
     pip_cache = CACHE / ".ansible" / "test" / "cache"
     pip_cache.mkdir(parents=True, exist_ok=True)
     for name in PIP_NAMES:
@@ -34,7 +34,7 @@ def main() -> int:
         tree = Path(scratch) / "ansible_collections" / "consulops" / "failover"
         copy_collection(tree)
         if list(tree.glob("tests/sanity/ignore*")):
-            print("There are sanity ignore files: none is allowed here.")
+            print("There are sanity ignore files, and none is allowed.")
             return 1
         listed = {
             line.strip() for line in _run(tree, "--list-tests").splitlines() if re.fullmatch(r"[\w-]+", line.strip())
@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def copy_collection(target: Path) -> None:
-    """Copy what git knows or would know of the collection, as a tree of its own."""
+    """Copy every file that git tracks or does not ignore."""
     names = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
     ).stdout
@@ -74,7 +74,7 @@ def _command(*options: str) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """Our own home, and real interpreters before pyenv's shims, which ansible-test cannot use."""
+    """Return an environment with HOME in the cache and without pyenv's shims, which ansible-test cannot use."""
     shims = os.sep + "shims"
     path = [part for part in os.environ["PATH"].split(os.pathsep) if not part.rstrip("/").endswith(shims)]
     real = [str(Path(sys.executable).parent), str(Path(sys.base_prefix) / "bin")]
@@ -96,7 +96,7 @@ def _run(tree: Path, *options: str) -> str:
 
 
 def _stream(tree: Path) -> tuple[str, int]:
-    """Run all tests and print what they say while they say it."""
+    """Run all tests, printing their output as it comes; return it with the exit status."""
     lines = []
     with subprocess.Popen(
         _command("--venv"), cwd=tree, env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
