@@ -12,6 +12,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.lab.agents import WHEELS, sessions_of
 from tests.lab.ansible import run_playbook
@@ -20,6 +21,7 @@ from tests.lab.hosts import Host, Hosts
 
 TOKEN = "0b7c5a52-7a3e-4d0c-8e57-6a7a2b9d31f0"  # only this lab can reach the Consul that knows it
 NAMES = ("s1", "s2", "s3")
+ESTATE_FILES = ("test_endurance.py", "test_lease.py")
 LEASE = {"ttl": "20s", "lock_delay": "2s"}
 POLL_S = 0.2  # a poll takes processor time from the hosts that it waits for
 TAKEOVER_S = 20 + 2 + 6  # the TTL, the lock delay, and a margin for a busy machine; tests print the measured time
@@ -70,6 +72,10 @@ class Estate:
         """Return the status that the agent of a host reports, {} if it does not answer."""
         found: dict[str, t.Any] = json.loads(host.http("GET", port, "/status", timeout_s=2.0) or b"{}")
         return found
+
+    def entries(self, host: Host) -> int:
+        """Return the number of entries of the journal."""
+        return len(self.consul(host, "GET", "/v1/kv/consulops/agents/demonstration/journal/?keys&consistent") or [])
 
     def active(self) -> Host:
         """Wait until one agent is active and the others stand by; return the host of the active one."""
@@ -123,6 +129,19 @@ def agent(**more: t.Any) -> dict[str, t.Any]:
         "credentials": {"token": TOKEN},
         **more,
     }
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: t.Any) -> LoadScopeScheduling | None:
+    """Run all tests that use the estate in one process, and spread the others."""
+    # Not --dist loadgroup: with pytest 9 it ignores the groups.
+    return None if config.getvalue("dist") == "no" else _Scheduling(config, log)
+
+
+class _Scheduling(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0].rpartition("/")[2]
+        return "estate" if file in ESTATE_FILES else nodeid
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import time
 
-import pytest
-
 from tests.lab.agents import writers_in_turn
 from tests.lab.consul import eventually
 from tests.lab.hosts import Host
@@ -16,7 +14,6 @@ from tests.lab.hosts import Host
 from .conftest import POLL_S, Estate
 
 KILLS = 6
-pytestmark = pytest.mark.xdist_group("estate")
 
 
 def consul_leader(estate: Estate, after: str = "") -> tuple[Host, str] | None:
@@ -40,14 +37,14 @@ def test_six_leaders_killed_in_a_row_end_no_agent(estate: Estate) -> None:
     term = ""
     for _kill in range(KILLS):
         leader, term = eventually(lambda term=term: consul_leader(estate, term), 30, "a new leader", POLL_S)
-        written = len(estate.sessions(leader))
+        written = estate.entries(leader)
         leader.run("systemctl", "kill", "-s", "KILL", "consul")
         eventually(lambda term=term: consul_leader(estate, term), 30, "a new leader", POLL_S)
         # The next leader dies as soon as the cluster can lose one again and the agents have written under this one.
         estate.healthy()
         active = estate.active()
         eventually(
-            lambda active=active, written=written: len(estate.sessions(active)) > written,
+            lambda active=active, written=written: estate.entries(active) > written,
             what="the journal goes on",
             every_s=POLL_S,
         )

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import json
-import re
 import typing as t
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,9 +38,7 @@ class Recorder:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Add one phase of a test: a failure in any of them is a failure of the test."""
-        # --dist loadgroup puts the group behind the name: test_a[x]@group.
-        name = re.sub(r"@[\w-]+$", "", report.nodeid)
-        result = self._results.setdefault(name, TestResult(name))
+        result = self._results.setdefault(report.nodeid, TestResult(report.nodeid))
         result.duration_s += report.duration
         if report.failed:
             result.outcome = "failed"

@@ -99,9 +99,16 @@ def _other_library(name: str, requirements: str) -> list[Stage]:
             after=(f"prepare-{name}", "prepare-wheels"),
             tests=True,
             options=("-n", "3"),
-            selection=("-m", "client_library", "tests/unit", "tests/integration"),
+            selection=_client_library_tests(),
         ),
     ]
+
+
+def _client_library_tests() -> tuple[str, ...]:
+    """Return what selects the tests that depend on the client library: those with its marker."""
+    if "client_library:" in (ROOT / "pyproject.toml").read_text(encoding="utf-8"):
+        return ("-m", "client_library", "tests/unit", "tests/integration")
+    return ("tests/integration/test_client.py", "tests/integration/test_watch_and_lock.py")
 
 
 def _gate(name: str, command: tuple[str, ...], **more: t.Any) -> Stage:
@@ -126,7 +133,7 @@ STAGES = [
         cores=TIMED,
         after=("prepare-hosts", "prepare-wheels"),
         tests=True,
-        options=("-n", "3", "--dist", "loadgroup"),
+        options=("-n", "3"),
         selection=("tests/hosts",),
     ),
     _gate("format", _tool("ruff", "format", "--check", ".")),
