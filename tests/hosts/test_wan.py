@@ -85,12 +85,24 @@ def test_a_cut_link_is_reported_on_both_sides_until_it_is_restored(tmp_path: Pat
             eventually(lambda: is_failed_member_known(east), 60, "gossip gives up")
             return time.monotonic() - cut
 
+        last_ok_began = 0.0
+
+        def reports() -> dict[str, t.Any] | None:
+            nonlocal last_ok_began
+            began = time.monotonic() - cut
+            result = check(east)
+            if result["verdict"] != "ok":
+                return result
+            last_ok_began = began
+            return None
+
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(exposed)
-            found = eventually(lambda: (seen := check(east))["verdict"] != "ok" and seen, 60, "the check reports it")
+            found = eventually(reports, 60, "the check reports it")
             judged = time.monotonic() - cut
         print(f"gossip gave up after {waiting.result():.2f} s, the check reported it after {judged:.2f} s")
-        assert judged - waiting.result() < 1.0
+        # Every check that began after that reported it, however long a check takes on a busy machine.
+        assert last_ok_began <= waiting.result()
         assert rules(found) == [
             ("wan_dc_missing", "no server of dc2 can be reached from dc1"),
             ("wan_member_failed", "server west of dc2 cannot be reached from dc1 over the WAN"),

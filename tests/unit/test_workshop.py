@@ -156,7 +156,7 @@ def test_every_stage_depends_on_stages_that_exist_and_needs_what_is_checked() ->
     names = [stage.name for stage in STAGES]
     assert len(set(names)) == len(names)
     assert all(set(stage.after) <= set(names) for stage in STAGES)
-    assert set(machine.NEEDS) <= {*names, "python-consul"}
+    assert set(machine.NEEDS) <= set(names)
 
 
 def test_stages_that_cannot_run_are_named_with_the_command_that_runs_them(monkeypatch: pytest.MonkeyPatch) -> None:

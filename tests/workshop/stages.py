@@ -99,16 +99,9 @@ def _other_library(name: str, requirements: str) -> list[Stage]:
             after=(f"prepare-{name}", "prepare-wheels"),
             tests=True,
             options=("-n", "3"),
-            selection=_client_library_tests(),
+            selection=("-m", "client_library", "tests/unit", "tests/integration"),
         ),
     ]
-
-
-def _client_library_tests() -> tuple[str, ...]:
-    """Return what selects the tests that depend on the client library: those with its marker."""
-    if "client_library:" in (ROOT / "pyproject.toml").read_text(encoding="utf-8"):
-        return ("-m", "client_library", "tests/unit", "tests/integration")
-    return ("tests/integration/test_client.py", "tests/integration/test_watch_and_lock.py")
 
 
 def _gate(name: str, command: tuple[str, ...], **more: t.Any) -> Stage:
@@ -160,5 +153,3 @@ STAGES = [
     _molecule("restore"),
     _molecule("runtime"),
 ]
-if not (ROOT / "requirements-python-consul.txt").exists():
-    STAGES = [stage for stage in STAGES if not stage.name.endswith("python-consul")]
