@@ -1,4 +1,4 @@
-# Everything a person does here by hand twice. Each target brings what it needs; a second run starts at once.
+# The commands of developers and CI. Each target prepares what it needs; a second run starts at once.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -107,7 +107,7 @@ machine-for-%:
 .PHONY: ready
 ready: $(VENV)/.ready $(COLLECTION)
 
-$(VENV)/.ready: requirements-dev.txt
+$(VENV)/.ready: requirements-dev.txt | machine-for-venv
 	@echo "-- preparing $(VENV) (a minute or two, once)"
 	@mkdir -p $(LOGS)
 	@$(PYTHON) -m venv --clear $(VENV)
@@ -115,7 +115,7 @@ $(VENV)/.ready: requirements-dev.txt
 	  || { tail -n 20 $(LOGS)/pip.log; echo "pip could not install requirements-dev.txt; see $(LOGS)/pip.log"; exit 1; }
 	@touch $@
 
-# The other client libraries, each in an environment of its own: .venv-pyconsul, .venv-python-consul.
+# The other client libraries, each in a virtual environment: .venv-pyconsul, .venv-python-consul.
 .venv-%/.ready: requirements-%.txt requirements-dev.txt
 	@mkdir -p $(LOGS)
 	@$(PYTHON) -m venv --clear .venv-$*

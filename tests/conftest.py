@@ -25,7 +25,7 @@ settings.load_profile("house")
 
 @pytest.fixture(autouse=True)
 def no_consul_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the developer's own Consul leaks into a test."""
+    """Remove the variables with which a developer's shell names a Consul."""
     for name in list(os.environ):
         if name.startswith("CONSUL_") and name != "CONSUL_BIN":
             monkeypatch.delenv(name)

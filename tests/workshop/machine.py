@@ -58,7 +58,7 @@ def main(stages: t.Sequence[str]) -> int:
     if problem:
         print(problem, file=sys.stderr)
         return 1
-    missing = {stage: reason for stage, reason in stages_that_cannot_run().items() if stage in stages}
+    missing = stages_that_cannot_run(stages)
     for line in not_run_lines(missing):
         print(f"-- {line}")
     if missing and os.environ.get("CI"):
@@ -109,12 +109,12 @@ def base_problem() -> str | None:
     return f"Programs are missing: apt-get install {' '.join(missing)}" if missing else None
 
 
-def stages_that_cannot_run() -> dict[str, str]:
-    """Return every stage that cannot run on this machine, and why. Fetches Consul and other Pythons into the cache."""
+def stages_that_cannot_run(stages: t.Iterable[str]) -> dict[str, str]:
+    """Return those of ``stages`` that cannot run on this machine, and why. Fetches what they need into the cache."""
     problems = {"consul": _consul_problem, "pythons": _pythons_problem, "hosts": hosts_problem}
-    needed = {need for needs in NEEDS.values() for need in needs}
-    found = {need: problems[need]() for need in sorted(needed)}
-    reasons = {stage: [reason for need in needs if (reason := found[need])] for stage, needs in NEEDS.items()}
+    needs = {stage: NEEDS[stage] for stage in stages if stage in NEEDS}
+    found = {need: problems[need]() for need in sorted({need for wanted in needs.values() for need in wanted})}
+    reasons = {stage: [reason for need in wanted if (reason := found[need])] for stage, wanted in needs.items()}
     return {stage: reason[0] for stage, reason in reasons.items() if reason}
 
 

@@ -76,8 +76,7 @@ def main(names: t.Sequence[str]) -> int:
         print(f"There is no stage {', '.join(sorted(unknown))}. The stages: {', '.join(s.name for s in STAGES)}")
         return 2
     wanted = select(STAGES, names)
-    cannot_run = machine.stages_that_cannot_run()
-    missing = {stage.name: cannot_run[stage.name] for stage in wanted if stage.name in cannot_run}
+    missing = machine.stages_that_cannot_run(stage.name for stage in wanted)
     runnable = [stage for stage in wanted if stage.name not in missing]
     needed = {*names, *(before for stage in runnable for before in stage.after)}
     chosen = [stage for stage in runnable if stage.name in needed or not stage.is_preparation]
