@@ -36,6 +36,11 @@ def _kill_for_good(host: Host) -> None:
     host.run("systemctl", "kill", "-s", "KILL", UNIT)
 
 
+def _power_on(host: Host) -> None:
+    host.start()
+    host.wait_boot()
+
+
 def _allow_restart(host: Host) -> None:
     host.run("rm", "-f", NO_RESTART)
     host.run("systemctl", "daemon-reload")
@@ -120,8 +125,10 @@ def test_agents_recover_when_a_revoked_token_is_valid_again(estate: Estate) -> N
     rules = active.run("cat", "/etc/consulops/demonstration/policy.hcl").stdout
     policy = {"Name": "demonstration", "Rules": rules}
     assert estate.consul(active, "PUT", "/v1/acl/policy", policy)
-    secret = "b2f0c1de-5e0d-4c5c-9b1c-0f4a6d7e8f90"
-    token = {"Policies": [{"Name": "demonstration"}], "SecretID": secret}
+    token: dict[str, t.Any] = {
+        "Policies": [{"Name": "demonstration"}],
+        "SecretID": "b2f0c1de-5e0d-4c5c-9b1c-0f4a6d7e8f90",
+    }
     assert estate.consul(active, "PUT", "/v1/acl/token", token)
     path = "/etc/consulops/demonstration/credentials/token"
     kept = {}

@@ -73,9 +73,11 @@ def _modules(python: str, datacenter: Datacenter, scratch: Path) -> None:
     )
     print(f"{len(names)} modules import on {_version(python)}")
     options: dict[str, t.Any] = {"url": datacenter.url, "token": datacenter.token}
+    settings: dict[str, t.Any]
     path = scratch / "one.snap"
-    for label, extra in (("C", {}), ("pure Python", {"MSGPACK_PUREPYTHON": "1"})):
-        settings: dict[str, t.Any] = {"python": python, "environment": {**environment, **extra}}
+    variants: dict[str, dict[str, str]] = {"C": {}, "pure Python": {"MSGPACK_PUREPYTHON": "1"}}
+    for label, extra in variants.items():
+        settings = {"python": python, "environment": {**environment, **extra}}
         saved = run_module("consul_snapshot", path=path, **options, **settings)["snapshot"]
         found = run_module("consul_snapshot_info", path=path, compare_live=True, **options, **settings)
         assert found["comparison"]["equal"] and found["snapshot"]["digest"] == saved["digest"], found
