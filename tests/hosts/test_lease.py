@@ -48,11 +48,6 @@ def _allow_restart(host: Host) -> None:
     host.run("systemctl", "start", UNIT)
 
 
-def _power_on(host: Host) -> None:
-    host.start()
-    host.wait_boot()
-
-
 FAULTS = {
     "killed": Fault(_kill_for_good, _allow_restart),
     "frozen": Fault(
@@ -134,7 +129,7 @@ def test_agents_recover_when_a_revoked_token_is_valid_again(estate: Estate) -> N
     kept = {}
     for host in estate.hosts:
         kept[host.name] = host.run("cat", path).stdout
-        host.run("sh", "-c", f"cat > {path}", stdin=secret)
+        host.run("sh", "-c", f"cat > {path}", stdin=token["SecretID"])
         host.run("systemctl", "restart", UNIT)
     try:
         active = estate.active()  # with no more rights than the policy file of the role grants
