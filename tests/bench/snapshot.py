@@ -28,11 +28,11 @@ import time
 from pathlib import Path
 from {PACKAGE}._consul import endpoint
 from {PACKAGE}._consul.client import Client
-from {PACKAGE}._snapshot import inspect, restore, save
+from {PACKAGE}._snapshot import inspect, restore, restore_prepare, save
 """
 SAVE = """
 with Client(endpoint.resolve({{"url": {url!r}}}, {{}})) as client:
-    request = save.Request(path={path!r}, cross_check={cross_check!r}, on_shrink="ignore")
+    request = save.SaveRequest(path={path!r}, cross_check={cross_check!r}, on_shrink="ignore")
     started = time.monotonic()
     save.save(client, request, save.plan(client, request, time.time()), time.time())
     print("seconds", time.monotonic() - started)
@@ -40,10 +40,21 @@ with Client(endpoint.resolve({{"url": {url!r}}}, {{}})) as client:
 RESTORE = """
 with Client(endpoint.resolve({{"url": {url!r}}}, {{}})) as client:
     path = Path({path!r})
-    request = restore.Request(path=path, safety_path=path.parent)
-    started = time.monotonic()
-    assert restore.prepare(client, request, time.time(), compare_now=False).decision.action == "unchanged"
+    request = restore_prepare.RestoreRequest(path=path, safety_path=path.parent)
+    started, now = time.monotonic(), time.time()
+    assert restore_prepare.prepare(client, request, now, list_differences=False).decision.action == "unchanged"
     print("seconds", time.monotonic() - started)
+"""
+RESTORE_CHANGED = """
+with Client(endpoint.resolve({{"url": {url!r}}}, {{}})) as client:
+    path = Path({path!r})
+    request = restore_prepare.RestoreRequest(path=path, safety_path=Path({safety!r}), force=True)
+    started, now = time.monotonic(), time.time()
+    prepared = restore_prepare.prepare(client, request, now, list_differences=False)
+    restored = restore.perform(client, request, prepared, now)
+    print("seconds", time.monotonic() - started)
+    assert [row.name for row in restored.lost.differences if row.table == "KVS"] == ["bench/web/000000"]
+    assert not restored.verification.wrong
 """
 INSPECT = """
 started = time.monotonic()
@@ -63,6 +74,7 @@ def main() -> int:
             compare_save(datacenter, size, Path(scratch))
             compare_inspect(datacenter, size, Path(scratch))
             compare_restore(datacenter, size, Path(scratch))
+            compare_restore_changed(datacenter, size, Path(scratch))
             datacenter.servers[0].stop()
     return 0
 
@@ -124,6 +136,33 @@ def compare_restore(datacenter: Datacenter, size: int, scratch: Path) -> None:
         RUNS,
     )
     show(f"restore of what is there, {size:,} keys of 256 bytes", results, "consul snapshot restore")
+
+
+def compare_restore_changed(datacenter: Datacenter, size: int, scratch: Path) -> None:
+    """Restore a datacenter in which one key differs: compared, kept, sent and verified, beside the blind command line."""
+    path, safety = scratch / f"task-{size}.snap", scratch / f"safety-{size}"
+    safety.mkdir()
+    options = {"url": datacenter.url, "path": str(path), "safety": str(safety)}
+
+    def change_one_key() -> None:
+        for old in safety.iterdir():
+            old.unlink()
+        datacenter.put("/v1/kv/bench/web/000000", "changed")
+
+    binary = datacenter.servers[0].binary
+    results = side_by_side(
+        [
+            python("core: restore, verified", IMPORTS + RESTORE_CHANGED.format(**options), before=change_one_key),
+            Contender(
+                "consul snapshot restore",
+                [binary, "snapshot", "restore", *_at(datacenter), str(path)],
+                before=change_one_key,
+            ),
+            _core("only the imports", ""),
+        ],
+        RUNS,
+    )
+    show(f"restore with one difference, {size:,} keys of 256 bytes", results, "consul snapshot restore")
 
 
 def _at(datacenter: Datacenter) -> list[str]:

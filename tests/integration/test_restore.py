@@ -158,6 +158,23 @@ def test_exactly_one_request_is_sent(lab: Lab, tmp_path: Path) -> None:
     is_what_the_file_holds(datacenter, path)
 
 
+def test_each_step_reads_the_live_state_once(lab: Lab, tmp_path: Path) -> None:
+    datacenter = lab.datacenter()
+    fill(datacenter, keys=10)
+    path = save(datacenter, tmp_path / "good.snap")
+    datacenter.put("/v1/kv/x", "y")
+
+    def readings(**options: t.Any) -> int:
+        with Proxy(datacenter.url, lab.address()) as proxy:
+            restore(proxy.url, path, **options)
+            return sum(method == "GET" and found.startswith("/v1/snapshot") for method, found in proxy.requests)
+
+    assert readings(check=True) == 1
+    assert readings() == 3  # to decide, the safety snapshot, to verify
+    datacenter.put("/v1/kv/since", "precious")
+    assert readings() == 1  # a drift
+
+
 # --------------------------------------------------------------------------------------------------- what is refused
 
 
@@ -383,7 +400,7 @@ def test_a_leader_killed_around_the_restore_leaves_the_old_state_or_the_new_one(
         assert outcome["verified"] is True and now == tables(path.read_bytes())
 
 
-# --------------------------------------------------------------------------------------------------------- aftercare
+# ----------------------------------------------------------------------------------------------- after the restore
 
 
 def test_sessions_that_were_gone_come_back_and_are_destroyed_again(lab: Lab, tmp_path: Path) -> None:
@@ -677,7 +694,7 @@ def test_the_file_that_is_sent_is_the_one_that_was_looked_at(lab: Lab, tmp_path:
 
     with Proxy(datacenter.url, lab.address()) as proxy:
         proxy.before_forward = swap
-        assert "is not the file any more that was looked at" in refused(proxy.url, path)["msg"]
+        assert "was replaced or changed after it was compared" in refused(proxy.url, path)["msg"]
         assert restores(proxy) == 0
 
 

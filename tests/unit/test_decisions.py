@@ -25,10 +25,10 @@ from ansible_collections.consulops.failover.plugins.module_utils._snapshot impor
     save_guards,
     snapshot_directory,
 )
-from ansible_collections.consulops.failover.plugins.module_utils._snapshot.compare import compare
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.crosscheck import Count, judge
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.manifest import Manifest
-from ansible_collections.consulops.failover.plugins.module_utils._snapshot.summary import Summary, Table, summarize
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot.summary import Summary, summarize
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot.tables import Table
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -248,15 +248,6 @@ def test_what_would_be_destroyed_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(InvalidOption, match=words):
             save_guards.destination(str(path))
-
-
-def test_records_of_one_name_are_compared_as_what_they_are_together() -> None:
-    rows = [craft.record(32, {"IP": number}) for number in range(3)]
-    one, two = craft.snapshot(*rows), craft.snapshot(rows[2], rows[0], rows[1])
-    found = compare((io.BytesIO(one), "one"), (io.BytesIO(two), "two"), as_of=0)
-    assert found.equal and not found.differences
-    found = compare((io.BytesIO(one), "one"), (io.BytesIO(craft.snapshot(*rows[:2])), "two"), as_of=0)
-    assert not found.equal and len(found.differences) == 1
 
 
 # ------------------------------------------------------------------------------------------------------- restores

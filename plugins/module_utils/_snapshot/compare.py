@@ -2,20 +2,23 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Compares two snapshots, or a snapshot with the live state: per table and per record, by digests only.
+"""Compares a snapshot that was indexed with another one, or with the live state, while that one is read.
 
-Memory grows with the number of records of the first side (about 200 bytes each), not with their size.
+By table and record, by hashes only. Memory beyond the index grows with the number of differences.
 """
 
 from __future__ import annotations
 
-import hashlib
+import logging
 import typing as t
 from dataclasses import dataclass
 
 from . import records
 from .archive import Source
-from .summary import Summary, counts_in_digest, summarize
+from .index import ABSENT, HASH_BYTES, SnapshotIndex, TableIndex, combined, index_snapshot, short_hash
+from .summary import OnRecord, Summary, summarize
+
+log = logging.getLogger("consulops")
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,9 @@ class TableComparison:
 
 @dataclass(frozen=True)
 class Difference:
-    """One record that is not the same on both sides; ``before`` and ``after`` are digests, None where it is not.
+    """One record that is not the same on both sides. ``before`` and ``after`` are its hashes, None where it is absent.
 
-    ``index`` is the Raft index at which the after side was last written, 0 where it is not.
+    ``index`` is the Raft index at which the after side was last written, 0 where it is absent.
     """
 
     table: str
@@ -57,7 +60,7 @@ class PrefixComparison:
 
 @dataclass(frozen=True)
 class Comparison:
-    """``equal``: the durable tables are the same. ``differences`` are by table and name; ``kv`` sums up the keys'."""
+    """``equal``: the durable tables are the same. ``differences`` are in order of table and name."""
 
     equal: bool
     before: Summary
@@ -67,25 +70,73 @@ class Comparison:
     differences: tuple[Difference, ...]
 
 
+class Comparer:
+    """Compares the records of the after side with an index of the before side: a RecordSink for summarize().
+
+    ``as_of``: tokens of the before side that have expired by then (seconds since 1970) are left out, as summarize()
+    leaves out those of the after side.
+    """
+
+    def __init__(self, before: SnapshotIndex, *, as_of: float) -> None:
+        self._before = before
+        self._as_of = as_of
+        self._tables = {table: _TableComparer(index) for table, index in before.tables.items()}
+        self._keys = self._table(records.type_name(records.KVS), records.KVS)
+
+    def add(self, table: str, kind: int, record: t.Any, record_hash: bytes) -> None:
+        comparer = self._table(table, kind)
+        comparer.add(records.name_bytes(kind, record), short_hash(record_hash), record)
+
+    def add_key(self, key: bytes, record_hash: bytes, value: t.Any) -> None:
+        self._keys.add(key, int.from_bytes(record_hash[:HASH_BYTES], "big"), value)
+
+    def result(self, after: Summary) -> Comparison:
+        """Return the comparison, once the after side was read to its end; ``after`` is its summary."""
+        expired = frozenset(name for name, expires in self._before.expiry.items() if expires <= self._as_of)
+        kv_table, token_table = records.type_name(records.KVS), records.type_name(records.ACL_TOKEN)
+        tables: list[TableComparison] = []
+        differences: list[Difference] = []
+        for table, comparer in sorted(self._tables.items()):
+            if not comparer.is_empty:
+                counted, listed = comparer.result(table, expired if table == token_table else frozenset())
+                tables.append(counted)
+                differences += listed
+        before = self._before.summary
+        found = Comparison(
+            equal=before.digest == after.digest,
+            before=before,
+            after=after,
+            tables=tuple(tables),
+            kv=_by_prefix(difference for difference in differences if difference.table == kv_table),
+            differences=tuple(differences),
+        )
+        log.debug(
+            "compared index %d with index %d: equal=%s, %d differences",
+            before.meta.index,
+            after.meta.index,
+            found.equal,
+            len(found.differences),
+        )
+        return found
+
+    def _table(self, table: str, kind: int) -> _TableComparer:
+        comparer = self._tables.get(table)
+        if comparer is None:
+            comparer = self._tables[table] = _TableComparer(TableIndex(kind))
+        return comparer
+
+
+def compare_source(
+    before: SnapshotIndex, after: Source, name: str, *, as_of: float, on_record: OnRecord | None = None
+) -> Comparison:
+    """Read a snapshot, called ``name`` in errors, and compare an indexed one with it. Raises what summarize() raises."""
+    comparer = Comparer(before, as_of=as_of)
+    return comparer.result(summarize(after, name, as_of=as_of, on_record=on_record, sink=comparer))
+
+
 def compare(before: tuple[Source, str], after: tuple[Source, str], *, as_of: float) -> Comparison:
     """Compare two snapshots, each (source, name for errors). Raises what summarize() raises."""
-    old, new = _Index(as_of), _Index(as_of)
-    old_summary = summarize(*before, as_of=as_of, on_record=old.add)
-    new_summary = summarize(*after, as_of=as_of, on_record=new.add)
-    tables = []
-    differences: list[Difference] = []
-    for table, kind in sorted({**old.kinds, **new.kinds}.items()):
-        counted, listed = _compare_table(table, kind, old.tables.get(table, {}), new.tables.get(table, {}))
-        tables.append(counted)
-        differences += listed
-    return Comparison(
-        equal=old_summary.digest == new_summary.digest,
-        before=old_summary,
-        after=new_summary,
-        tables=tuple(tables),
-        kv=_by_prefix(difference for difference in differences if difference.table == records.type_name(records.KVS)),
-        differences=tuple(differences),
-    )
+    return compare_source(index_snapshot(*before, as_of=as_of), *after, as_of=as_of)
 
 
 def _by_prefix(differences: t.Iterable[Difference]) -> tuple[PrefixComparison, ...]:
@@ -97,52 +148,66 @@ def _by_prefix(differences: t.Iterable[Difference]) -> tuple[PrefixComparison, .
     return tuple(PrefixComparison(prefix, **counter) for prefix, counter in sorted(counts.items()))
 
 
-def _compare_table(
-    table: str, kind: int, old: t.Mapping[str, _Seen], new: t.Mapping[str, _Seen]
-) -> tuple[TableComparison, list[Difference]]:
-    listed = []
-    for name in sorted(old.keys() | new.keys()):
-        before, after = old.get(name, _NOT_THERE), new.get(name, _NOT_THERE)
-        if before.digest == after.digest:
-            continue
-        change = "added" if before.digest is None else "removed" if after.digest is None else "changed"
-        listed.append(Difference(table, name, change, _hex(before.digest), _hex(after.digest), after.written))
-    counts = {change: sum(found.change == change for found in listed) for change in ("added", "removed", "changed")}
-    unchanged = len(old.keys() & new.keys()) - counts["changed"]
-    return TableComparison(table, records.is_durable(table, kind), unchanged=unchanged, **counts), listed
+class _TableComparer:
+    """Compares the records of one table, in whatever order they come."""
 
+    def __init__(self, before: TableIndex) -> None:
+        self._before = before
+        self._hashes = before.hashes
+        self._is_found = bytearray(len(before))
+        self._next = 0  # both sides usually come in the same order
+        self._changed: dict[int, tuple[int, int]] = {}  # position: hash and Raft index of the after side
+        self._added: dict[bytes, tuple[int, int]] = {}  # name: the same
 
-def _hex(digest: bytes | None) -> str | None:
-    return None if digest is None else digest.hex()
+    @property
+    def is_empty(self) -> bool:
+        return not self._hashes and not self._added
 
-
-class _Seen(t.NamedTuple):
-    """The digest of a record, None where there is none, and the index at which it was last written."""
-
-    digest: bytes | None
-    written: int
-
-
-_NOT_THERE = _Seen(None, 0)
-
-
-class _Index:
-    """Name, digest and index of every record, by table."""
-
-    def __init__(self, as_of: float) -> None:
-        self.tables: dict[str, dict[str, _Seen]] = {}
-        self.kinds: dict[str, int] = {}
-        self._as_of = as_of
-
-    def add(self, table: str, kind: int, record: t.Any, _size: int) -> None:
-        if not counts_in_digest(kind, record, self._as_of):
+    def add(self, name: bytes, short: int, record: t.Any) -> None:
+        position = self._before.find(name, self._next)
+        if position == ABSENT:
+            if name in self._added:
+                short = combined(self._added[name][0], short)
+            self._added[name] = (short, self._written_at(record))
             return
-        self.kinds[table] = kind
-        found = self.tables.setdefault(table, {})
-        name = records.name(kind, record)
-        digest = hashlib.blake2b(records.canonical(kind, record), digest_size=8).digest()
-        seen = found.get(name)
-        if seen is not None:  # several records of one name stand for what they are together, in any order
-            total = int.from_bytes(seen.digest or b"", "big") + int.from_bytes(digest, "big")
-            digest = (total % (1 << 64)).to_bytes(8, "big")
-        found[name] = _Seen(digest, records.modify_index(kind, record))
+        self._next = position + 1
+        expected = self._hashes[position]
+        if self._is_found[position]:
+            short = combined(self._changed[position][0] if position in self._changed else expected, short)
+        self._is_found[position] = 1
+        if short == expected:
+            self._changed.pop(position, None)
+        else:
+            self._changed[position] = (short, self._written_at(record))
+
+    def result(self, table: str, expired: t.Container[bytes]) -> tuple[TableComparison, list[Difference]]:
+        """Return the counts and the differences by name; records named in ``expired`` are absent before."""
+        listed: list[Difference] = []
+        unchanged = 0
+        for position, before in enumerate(self._hashes):
+            is_found = self._is_found[position]
+            after, index = self._changed.get(position, (before, 0))
+            if expired and (name := self._before[position]) in expired:
+                if is_found:
+                    listed.append(Difference(table, records.text(name), "added", None, _hex(after), index))
+            elif not is_found:
+                name = self._before[position]
+                listed.append(Difference(table, records.text(name), "removed", _hex(before), None))
+            elif position in self._changed:
+                name = self._before[position]
+                listed.append(Difference(table, records.text(name), "changed", _hex(before), _hex(after), index))
+            else:
+                unchanged += 1
+        for name, (after, index) in self._added.items():
+            listed.append(Difference(table, records.text(name), "added", None, _hex(after), index))
+        listed.sort(key=lambda difference: difference.name)
+        counts = {change: sum(found.change == change for found in listed) for change in ("added", "removed", "changed")}
+        durable = records.is_durable(table, self._before.kind)
+        return TableComparison(table, durable, unchanged=unchanged, **counts), listed
+
+    def _written_at(self, record: t.Any) -> int:
+        return records.modify_index(self._before.kind, record)
+
+
+def _hex(short: int) -> str:
+    return short.to_bytes(HASH_BYTES, "big").hex()

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Looks into snapshot files: what they hold, one key of them, how two differ, how one differs from the live state."""
+"""Inspects a snapshot file: what it holds, one key of it, how it differs from another file or the live state."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pathlib import Path
 
 from .._consul.client import Client
 from .._consul.digest import short_digest
-from . import records
-from .compare import Comparison, compare
-from .save import open_live
-from .snapshot_file import SnapshotFile
+from . import live_snapshot, records
+from .compare import Comparison, compare_source
+from .index import SnapshotIndex
+from .sources import SnapshotFile
 from .summary import Summary, summarize
 
 
 @dataclass(frozen=True)
 class Key:
-    """One key as a snapshot holds it. ``value`` is a secret until its owner asks for it."""
+    """One key as a snapshot holds it. ``value`` is shown only when the user requests it."""
 
     key: str
     value: bytes
@@ -33,8 +33,17 @@ class Key:
 
     @property
     def digest(self) -> str:
-        """What stands for the value where it must not be shown."""
+        """A digest that stands for the value where the value must not be shown."""
         return short_digest(self.value)
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What one reading of a file found: its summary, the requested key and, when requested, an index to compare with."""
+
+    summary: Summary
+    key: Key | None
+    index: SnapshotIndex | None
 
 
 def inspect_file(
@@ -45,15 +54,17 @@ def inspect_file(
     kv_depth: int | None = None,
     kv_prefix: str = "",
     key: str | None = None,
-) -> tuple[Summary, Key | None]:
-    """Read a whole file; return what it holds and, when asked for and there, one key.
+    with_index: bool = False,
+) -> Inspection:
+    """Read a whole file once. ``key`` names a key to return, ``with_index`` requests the index (and needs ``digests``).
 
-    Raises BadSnapshot and LocalFailure.
+    The other parameters are those of summarize(). Raises BadSnapshot and LocalFailure.
     """
     wanted = None if key is None else key.encode()
     found: list[Key] = []
+    index = SnapshotIndex() if with_index else None
 
-    def look(_table: str, kind: int, record: t.Any, _size: int) -> None:
+    def keep_key(_table: str, kind: int, record: t.Any, _size: int) -> None:
         if kind == records.KVS:
             found.append(_key(record))
 
@@ -65,22 +76,30 @@ def inspect_file(
             digests=digests,
             kv_depth=kv_depth,
             kv_prefix=kv_prefix.encode(),
-            on_record=None if wanted is None else look,
+            on_record=None if wanted is None else keep_key,
             on_keys=lambda name: name == wanted,
+            sink=index,
         )
-    return summary, found[0] if found else None
+    if index is not None:
+        index.finish(summary)
+    return Inspection(summary, found[0] if found else None, index)
 
 
-def compare_files(before: Path, after: Path, *, as_of: float) -> Comparison:
-    """Compare two snapshot files. Raises BadSnapshot and LocalFailure."""
-    with SnapshotFile(before) as old, SnapshotFile(after) as new:
-        return compare((old, str(before)), (new, str(after)), as_of=as_of)
+def compare_with_file(before: SnapshotIndex, after: Path, *, as_of: float) -> Comparison:
+    """Compare an indexed snapshot with a file. Raises BadSnapshot and LocalFailure."""
+    with SnapshotFile(after) as source:
+        return compare_source(before, source, str(after), as_of=as_of)
 
 
-def compare_with_live(before: Path, client: Client, *, as_of: float, stale: bool, timeout_s: float) -> Comparison:
-    """Compare a snapshot file with the state that the client's datacenter is in now. Raises ConsulError too."""
-    with SnapshotFile(before) as old, open_live(client, stale=stale, timeout_s=timeout_s) as new:
-        return compare((old, str(before)), (new, f"the answer of {client.endpoint}"), as_of=as_of)
+def compare_with_live(
+    before: SnapshotIndex, client: Client, *, as_of: float, stale: bool, timeout_s: float
+) -> Comparison:
+    """Compare an indexed snapshot with the state that the client's datacenter is in now.
+
+    Raises BadSnapshot and a ConsulError.
+    """
+    with live_snapshot.open_stream(client, stale=stale, timeout_s=timeout_s) as source:
+        return compare_source(before, source, live_snapshot.name_of(client), as_of=as_of)
 
 
 def _key(record: t.Mapping[bytes, t.Any]) -> Key:

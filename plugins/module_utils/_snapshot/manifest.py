@@ -19,7 +19,8 @@ from .._consul.errors import LocalFailure
 from .._consul.private_file import os_errors_as
 from .._consul.units import TIME_FORMAT, timestamp
 from .._consul.version import VERSION
-from .summary import Summary, Table
+from .summary import Summary
+from .tables import Table
 
 FORMAT = 1
 SUFFIX = ".json"

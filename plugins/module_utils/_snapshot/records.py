@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the records of a snapshot are: their types, the table and the name each belongs to, their canonical bytes.
+"""The record types of a snapshot: their tables, the name of a record, and its canonical bytes.
 
-Canonical bytes leave out what changes without anybody changing anything (Raft indexes, check output), so equal
-contents give equal bytes on whatever server and in whatever order they were written.
+Canonical bytes leave out what changes without any change of the contents (Raft indexes, check output): equal contents
+give equal bytes, whichever server wrote them and in whatever order.
 Source of the numbers: Consul's agent/structs/structs.go; entries are only ever added.
 """
 
@@ -73,21 +73,25 @@ TYPES = {
     45: "FeatureGate",
 }
 
-# Nodes that run a Consul agent register themselves, their services and checks again by themselves after a restore;
-# they get a table of their own beside Register, which keeps the nodes that only the snapshot_directory knows.
+# Nodes that run a Consul agent register themselves, their services and checks again after a restore. They get a
+# separate table; Register keeps the nodes that only the catalogue knows.
 AGENT_TABLE = "Register (agents)"
 
-# Tables that live and change by themselves: reported, never part of the durable digest.
+# Tables that Consul changes by itself: reported, never part of the durable digest.
 EPHEMERAL_TYPES = frozenset({SESSION, TOMBSTONE, 6, INDEX, 29, FEDERATION_STATE, SYSTEM_METADATA, 34, 44, 45})
 
-# Records that are protobuf, or anything else that is not a map, on the outside.
+# Types whose outermost value is not a map: protobuf, or msgpack inside bytes.
 NOT_MAPS = frozenset({6, CONFIG_ENTRY, 35, 38, 40, 42})
+
+# Objects that touch_replicated.py creates and deletes are called after this; like the keys below consulops/ they are
+# never part of a digest or a comparison.
+TOUCH_PREFIX = "consulops-touch-"
 
 SERF_CHECK = b"serfHealth"
 _INDEXES = frozenset({b"CreateIndex", b"ModifyIndex", b"LockIndex"})
 _CHECK_STATE = frozenset({b"Output", b"Status"})
 
-# What names a record within its table. ACLToken never falls back to its SecretID.
+# The field that names a record within its table. ACLToken never falls back to its SecretID.
 _NAME_FIELDS = {
     SESSION: b"ID",
     PREPARED_QUERY: b"ID",
@@ -104,6 +108,8 @@ _NAME_FIELDS = {
     SYSTEM_METADATA: b"Key",
 }
 
+_TOUCH_NAME_FIELDS = {ACL_POLICY: b"Name", ACL_ROLE: b"Name", ACL_TOKEN: b"Description"}
+
 _packer: t.Any = None
 
 
@@ -113,12 +119,12 @@ def type_name(kind: int) -> str:
 
 
 def is_durable(table: str, kind: int) -> bool:
-    """Tell whether a table is part of what a restore must bring back."""
+    """Return whether a restore must bring a table back."""
     return kind not in EPHEMERAL_TYPES and table != AGENT_TABLE
 
 
 def shaped(kind: int, value: t.Any) -> t.Any:
-    """Return a record as a dict of its fields where its type is one; inner maps stay lists of pairs.
+    """Return a record as a dict of its fields where its type is a map; inner maps stay lists of pairs.
 
     Raises BadSnapshot when a record of a known type cannot be one.
     """
@@ -161,8 +167,18 @@ def fields(value: t.Any) -> dict[bytes, t.Any]:
 
 
 def is_reserved(kind: int, record: t.Any) -> bool:
-    """Tell whether a record is a key of our own, which no digest and no comparison counts."""
-    return kind == KVS and t.cast(bytes, record[b"Key"]).startswith(RESERVED_PREFIX)
+    """Return whether a record is this collection's own, which no digest and no comparison counts."""
+    if kind == KVS:
+        return t.cast(bytes, record[b"Key"]).startswith(RESERVED_PREFIX)
+    if kind == CONFIG_ENTRY:
+        entry_kind, entry = config_entry(record)
+        return entry_kind == b"service-defaults" and _is_touch_name(fields(entry).get(b"Name"))
+    field = _TOUCH_NAME_FIELDS.get(kind)
+    return field is not None and _is_touch_name(record.get(field))
+
+
+def _is_touch_name(value: t.Any) -> bool:
+    return isinstance(value, bytes) and value.startswith(TOUCH_PREFIX.encode())
 
 
 def canonical(kind: int, record: t.Any) -> bytes:
@@ -190,7 +206,7 @@ def config_entry(blob: t.Any) -> tuple[bytes, t.Any]:
 
 
 def name(kind: int, record: t.Any) -> str:
-    """Return what a person calls a record within its table; never a secret. Raises BadSnapshot."""
+    """Return the readable name of a record within its table; never a secret. Raises BadSnapshot."""
     if kind in (KVS, TOMBSTONE):
         return text(record.get(b"Key"))
     if kind == REGISTER:
@@ -209,20 +225,31 @@ def name(kind: int, record: t.Any) -> str:
     return "#" + hashlib.blake2b(_pack(_sorted(record)), digest_size=8).hexdigest()
 
 
+def name_bytes(kind: int, record: t.Any) -> bytes:
+    """Return the name of a record as bytes; text() of it is name(). Raises BadSnapshot."""
+    if kind in (KVS, TOMBSTONE):
+        key = record.get(b"Key")
+        return key if isinstance(key, bytes) else b"?"
+    return name(kind, record).encode()
+
+
 def modify_index(kind: int, record: t.Any) -> int:
-    """Return the Raft index at which a record was last written, 0 when it does not say."""
+    """Return the Raft index at which a record was last written, 0 when it does not say.
+
+    A KVS record may be given as it was decoded.
+    """
     if kind == CONFIG_ENTRY:
         inner = fields(config_entry(record)[1])
     elif kind == REGISTER:
         inner = fields(record.get(b"Check")) or fields(record.get(b"Service")) or record
     else:
-        inner = record if isinstance(record, dict) else {}
+        inner = record if isinstance(record, dict) else fields(record)
     index = inner.get(b"Value" if kind == INDEX else b"ModifyIndex")
     return index if isinstance(index, int) else 0
 
 
 def text(value: t.Any) -> str:
-    """Return a key or name for people; bytes that are not UTF-8 are escaped."""
+    """Return a key or name as text; bytes that are not UTF-8 are escaped."""
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else "?"
 
 
@@ -257,9 +284,9 @@ def _without_check_state(record: dict[bytes, t.Any]) -> dict[bytes, t.Any]:
 
 
 def _sorted(value: t.Any, index_levels: int = 0) -> t.Any:
-    """Return a value with its maps as sorted lists of pairs, and without Raft indexes in so many levels of maps.
+    """Return a value with its maps as sorted lists of pairs, and without Raft indexes in the outer ``index_levels`` maps.
 
-    Further down a CreateIndex is somebody's own setting.
+    Further in, a field called CreateIndex is a user's setting.
     """
     if isinstance(value, (dict, list)):
         pairs = value.items() if isinstance(value, dict) else value

@@ -21,7 +21,7 @@ from .._consul.errors import GuardRefused
 from .._consul.kv import Entry
 from .._consul.txn import Operation
 from . import records
-from .snapshot_file import SnapshotFile
+from .sources import SnapshotFile
 from .summary import summarize
 
 ATTEMPTS = 3

@@ -9,7 +9,7 @@ Whatever goes wrong, the destination keeps what it had: the file takes its place
 
 from __future__ import annotations
 
-import hashlib
+import logging
 import os
 import time
 import typing as t
@@ -23,15 +23,15 @@ from .._consul.errors import GuardRefused, LocalFailure
 from .._consul.private_file import PrivateFile, locked, sweep_abandoned
 from .._consul.response import Stream
 from .._consul.units import positive_seconds
-from . import crosscheck, save_guards, snapshot_directory
+from . import crosscheck, live_snapshot, save_guards, snapshot_directory
 from .errors import BadSnapshot
 from .manifest import Manifest, manifest_path, of_summary
 from .snapshot_directory import SnapshotEntry
-from .snapshot_file import SnapshotFile
-from .summary import summarize
+from .sources import HashingSource, SnapshotFile
+from .summary import Summary, summarize
+from .tables import RecordSink
 
-SNAPSHOT_PATH = "/v1/snapshot"
-NEEDED_POLICY = 'Taking a snapshot needs a token whose policy says: acl = "write"'
+log = logging.getLogger("consulops")
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ class Saved:
 
     path: Path
     manifest: Manifest
+    summary: Summary
     warnings: tuple[str, ...]
     seconds: t.Mapping[str, float]
     swept: tuple[str, ...]
@@ -118,9 +119,12 @@ def may_save(client: Client) -> bool | None:
     return client.may("acl", "write")
 
 
-def save(client: Client, request: SaveRequest, decided: SavePlan, now: float) -> Saved:
+def save(
+    client: Client, request: SaveRequest, decided: SavePlan, now: float, *, sink: RecordSink | None = None
+) -> Saved:
     """Take the snapshot that ``plan`` decided on and put it in place with its manifest.
 
+    ``sink`` receives the records while they are written (summarize() says which).
     Raises BadSnapshot, GuardRefused, LocalFailure or a ConsulError; the destination is then as it was.
     """
     folder = decided.target if decided.is_directory else decided.target.parent
@@ -128,11 +132,11 @@ def save(client: Client, request: SaveRequest, decided: SavePlan, now: float) ->
     seconds: dict[str, float] = {}
     with PrivateFile(folder) as data, PrivateFile(folder) as description:
         started = time.monotonic()
-        with open_live(client, stale=request.stale, timeout_s=request.stream_timeout_s) as stream:
+        with live_snapshot.open_stream(client, stale=request.stale, timeout_s=request.stream_timeout_s) as stream:
             seconds["prepare"] = time.monotonic() - started
-            copy = _Copy(stream, data)
-            what = f"the answer of {client.endpoint}"
-            found = summarize(copy, what, as_of=now)
+            copy = HashingSource(stream, copy_to=data)
+            what = live_snapshot.name_of(client)
+            found = summarize(copy, what, as_of=now, sink=sink)
             last_contact = stream.headers.get("X-Consul-LastContact", "0")
         data.flush()
         seconds["stream"] = time.monotonic() - started - seconds["prepare"]
@@ -147,7 +151,7 @@ def save(client: Client, request: SaveRequest, decided: SavePlan, now: float) ->
             node=decided.node,
             stale=request.stale,
             size=copy.size,
-            sha256=copy.hash.hexdigest(),
+            sha256=copy.sha256,
             safety=request.safety,
         )
         warnings = []
@@ -169,15 +173,14 @@ def save(client: Client, request: SaveRequest, decided: SavePlan, now: float) ->
             save_guards.check_target(path)
             data.commit(path)
             description.commit(manifest_path(path))
-    return Saved(path, manifest, tuple(warnings), seconds, tuple(swept))
-
-
-def open_live(client: Client, *, stale: bool, timeout_s: float) -> Stream:
-    """Open a stream of the live state of the client's datacenter."""
-    try:
-        return client.stream(SNAPSHOT_PATH, {"stale": ""} if stale else {}, timeout_s=timeout_s)
-    except errors.PermissionDenied as error:
-        raise errors.PermissionDenied(f"{error} {NEEDED_POLICY}.", error.status, error.consul_message) from None
+    log.debug(
+        "saved %s: %d bytes, digest %s, %s",
+        path,
+        manifest.size,
+        manifest.digest[:16],
+        ", ".join(f"{part} {value:.3f} s" for part, value in seconds.items()),
+    )
+    return Saved(path, manifest, found, tuple(warnings), seconds, tuple(swept))
 
 
 def _previous(target: Path, is_directory: bool, datacenter: str | None) -> SnapshotEntry | None:
@@ -249,20 +252,3 @@ def _refuse_or_warn(findings: tuple[str, ...], action: str, guarding: _Guard) ->
     if action == "fail":
         raise GuardRefused(f"{text[0].upper()}{text[1:]}. {guarding.override}. Nothing was kept.")
     return [text]
-
-
-class _Copy:
-    """A source that writes what passes through it to the file, and hashes it."""
-
-    def __init__(self, stream: Stream, target: PrivateFile) -> None:
-        self._stream = stream
-        self._target = target
-        self.hash = hashlib.sha256()
-        self.size = 0
-
-    def read(self, size: int) -> bytes:
-        data = self._stream.read(size)
-        self._target.write(data)
-        self.hash.update(data)
-        self.size += len(data)
-        return data

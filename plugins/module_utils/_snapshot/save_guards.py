@@ -16,7 +16,7 @@ from .._consul.errors import InvalidOption
 from .._consul.private_file import os_errors_as
 from .manifest import Manifest, manifest_path
 from .snapshot_directory import SnapshotEntry
-from .summary import Table
+from .tables import Table
 
 DEFAULT_NAME = "consul-{datacenter}-{time}-{index}.snap"
 NAME_FIELDS = ("datacenter", "time", "index", "term", "version", "node")

@@ -168,14 +168,14 @@ def restored(found: Restored, limit: int) -> dict[str, t.Any]:
         "verified": not found.verification.wrong,
         "wrong": differences(found.verification.wrong, limit),
         "written_since": differences(found.verification.since, limit),
-        "destroyed_sessions": list(found.destroyed_sessions),
-        "ghost_nodes": list(found.ghost_nodes),
+        "destroyed_sessions": list(found.post.destroyed_sessions),
+        "ghost_nodes": list(found.post.ghost_nodes),
         "ghost_commands": [
             f'curl -X PUT -H "X-Consul-Token: $CONSUL_HTTP_TOKEN" -d \'{{"Node": "{node}"}}\' '
             "$CONSUL_HTTP_ADDR/v1/catalog/deregister"
-            for node in found.ghost_nodes
+            for node in found.post.ghost_nodes
         ],
-        "touched": list(found.touched),
+        "touched": list(found.post.touched),
         "seconds": {part: round(seconds, 3) for part, seconds in found.seconds.items()},
     }
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from .._config.connection_spec import ONE_TOKEN, Spec, connection_spec
 from .._consul.errors import PermissionDenied
 from .._consul.units import parse_duration
+from .._snapshot import live_snapshot, restore_prefixes, restore_prepare, snapshot_result
 from .._snapshot import restore as restoring
-from .._snapshot import restore_prefixes, snapshot_result
 from .._snapshot import save as saving
 from .._snapshot.manifest import manifest_path
 from .._snapshot.save_guards import readable_path
@@ -93,7 +93,7 @@ def save(call: Invocation) -> Result:
         if plan.save and call.check_mode:
             result["may_save"] = saving.may_save(client)
             if result["may_save"] is False:
-                raise PermissionDenied(f"{client.endpoint} would refuse. {saving.NEEDED_POLICY}.")
+                raise PermissionDenied(f"{client.endpoint} would refuse. {live_snapshot.NEEDED_POLICY}.")
     result.update(path=str(target), manifest=str(manifest_path(target)))
     return result
 
@@ -101,7 +101,7 @@ def save(call: Invocation) -> Result:
 def restore(call: Invocation) -> Result:
     options = call.params
     path = readable_path(options["path"], "path")
-    request = restoring.RestoreRequest(
+    request = restore_prepare.RestoreRequest(
         path=path,
         safety_path=Path(options["safety_path"] or path.parent),
         force=options["force"],
@@ -113,7 +113,7 @@ def restore(call: Invocation) -> Result:
     )
     now = time.time()
     with call.client() as client:
-        prepared = restoring.prepare(client, request, now, compare_now=call.check_mode)
+        prepared = restore_prepare.prepare(client, request, now, list_differences=call.check)
         decision = prepared.decision
         result: Result = {
             "changed": False,

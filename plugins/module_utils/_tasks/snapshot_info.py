@@ -56,26 +56,28 @@ def look(call: Invocation) -> Result:
 
 def file_report(call: Invocation, path: Path, now: float) -> Result:
     options = call.params
-    summary, key = inspect.inspect_file(
+    inspection = inspect.inspect_file(
         path,
         as_of=now,
         kv_depth=options["kv_depth"] or None,
         kv_prefix=options["kv_prefix"],
         key=options["key"],
+        with_index=bool(options["compare_with"] or options["compare_live"]),
     )
+    summary, key, index = inspection.summary, inspection.key, inspection.index
     result: Result = {"snapshot": snapshot_result.snapshot(summary, snapshot_directory.entry(path, verify=True))}
     if options["kv_depth"]:
         result["kv"] = snapshot_result.prefixes(summary)
     if options["key"] is not None:
         result["key"] = snapshot_result.key(key, show_value=options["show_value"]) if key else None
     comparison = None
-    if options["compare_with"]:
+    if index is not None and options["compare_with"]:
         other = readable_path(options["compare_with"], "compare_with")
-        comparison = inspect.compare_files(path, other, as_of=now)
-    elif options["compare_live"]:
+        comparison = inspect.compare_with_file(index, other, as_of=now)
+    elif index is not None:
         with call.client() as client:
             comparison = inspect.compare_with_live(
-                path,
+                index,
                 client,
                 as_of=now,
                 stale=options["stale"],

@@ -1,0 +1,42 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The live state of a datacenter as a snapshot stream; used by saving, comparing and restoring."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from .._consul import errors
+from .._consul.client import Client, Stream
+
+log = logging.getLogger("consulops")
+
+SNAPSHOT_PATH = "/v1/snapshot"
+NEEDED_POLICY = 'Taking a snapshot needs a token whose policy says: acl = "write"'
+
+
+def open_stream(client: Client, *, stale: bool, timeout_s: float) -> Stream:
+    """Return a stream of the state that the client's datacenter is in now; ``timeout_s``: the longest silence.
+
+    Raises PermissionDenied, with the policy that is needed, or another ConsulError.
+    """
+    started = time.monotonic()
+    try:
+        stream = client.stream(SNAPSHOT_PATH, {"stale": ""} if stale else {}, timeout_s=timeout_s)
+    except errors.PermissionDenied as error:
+        raise permission_denied(error) from None
+    log.debug("%s answered with a snapshot after %.3f s (stale=%s)", client.endpoint, time.monotonic() - started, stale)
+    return stream
+
+
+def permission_denied(error: errors.PermissionDenied) -> errors.PermissionDenied:
+    """Return the error of a snapshot request that was denied, with the policy that is needed."""
+    return errors.PermissionDenied(f"{error} {NEEDED_POLICY}.", error.status, error.consul_message)
+
+
+def name_of(client: Client) -> str:
+    """Return what errors call the live stream."""
+    return f"the answer of {client.endpoint}"

@@ -1,0 +1,192 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reads the snapshot file and the live state, each once, and decides whether a restore is needed and allowed.
+
+Changes nothing. The index of the file goes on to restore.py, which compares the safety snapshot and the restored state
+with it, and refuses to send a file that is not the one that was read here.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+import typing as t
+from dataclasses import dataclass
+from pathlib import Path
+
+from .._consul import errors
+from .._consul._libraries import require
+from .._consul.client import Client
+from .._consul.units import positive_seconds
+from . import live_snapshot, records, restore_attempt, restore_plan
+from .compare import Comparer, Comparison
+from .index import SnapshotIndex, index_snapshot
+from .restore_plan import RECEIPT_KEY, Decision, Receipt, RestoreFacts
+from .sources import HashingSource, SnapshotFile
+from .summary import Summary, summarize
+
+log = logging.getLogger("consulops")
+
+LEADER_POLL_S = 0.2
+ROOM_FACTOR = 2  # times the size of the live snapshot must be free for the safety snapshot
+
+
+@dataclass(frozen=True)
+class RestoreRequest:
+    """What to restore and how. ``accept`` names the refusals that the user accepts (restore_plan.py)."""
+
+    path: Path
+    safety_path: Path
+    force: bool = False
+    accept: tuple[str, ...] = ()
+    leader_timeout_s: float = 60.0
+    stream_timeout_s: float = 300.0
+    destroy_gone_sessions: bool = True
+    touch_replicated: bool = True
+
+
+@dataclass(frozen=True)
+class PreparedRestore:
+    """What was read and decided before anything was changed.
+
+    ``index`` is that of the snapshot file. ``comparison``: from the snapshot to the live state, None when it was not
+    requested or nothing differs. ``gone_sessions``: sessions of the snapshot that ended since. ``agent_nodes``: nodes of
+    the snapshot that run a Consul agent.
+    """
+
+    facts: RestoreFacts
+    decision: Decision
+    index: SnapshotIndex
+    comparison: Comparison | None
+    gone_sessions: tuple[str, ...]
+    agent_nodes: frozenset[str]
+
+
+def prepare(client: Client, request: RestoreRequest, now: float, *, list_differences: bool) -> PreparedRestore:
+    """Read the file and the live state and decide. Changes nothing.
+
+    ``list_differences`` keeps the comparison (check mode; a drift always does).
+    Raises BadSnapshot, LocalFailure or a ConsulError.
+    """
+    require("msgpack")
+    positive_seconds(request.stream_timeout_s, "stream_timeout")
+    positive_seconds(request.leader_timeout_s, "leader_timeout")
+    if not request.safety_path.is_dir():
+        raise errors.LocalFailure(
+            f"The directory {request.safety_path} for the safety snapshot does not exist: create it."
+        )
+    file_side, live_side = _SideFacts(client.endpoint.token), _SideFacts(client.endpoint.token)
+    with SnapshotFile(request.path) as stream_of_file:
+        file_source = HashingSource(stream_of_file)
+        index = index_snapshot(file_source, str(request.path), as_of=now, on_record=file_side.add, on_keys=_is_receipt)
+    wait_for_leader(client, request.leader_timeout_s)
+    comparer = Comparer(index, as_of=now)
+    with live_snapshot.open_stream(client, stale=False, timeout_s=request.stream_timeout_s) as stream:
+        live_source = HashingSource(stream)
+        live = summarize(
+            live_source,
+            live_snapshot.name_of(client),
+            as_of=now,
+            on_record=live_side.add,
+            on_keys=_is_receipt,
+            sink=comparer,
+        )
+    uses_acl = client.endpoint.token is not None and live_side.has_tokens
+    is_equal = index.summary.digest == live.digest
+    facts = RestoreFacts(
+        file=index.summary,
+        file_sha256=file_source.sha256,
+        live=live,
+        datacenter=client.endpoint.datacenter or client.whoami().datacenter or live.datacenter,
+        attempted=restore_attempt.attempted_at(request.path, request.safety_path, file_source.sha256),
+        receipt=live_side.receipt,
+        token_in_file=file_side.has_our_token if uses_acl else None,
+        refused_kinds=() if is_equal else _refused_kinds(client, index.summary, live),
+        free_bytes=shutil.disk_usage(request.safety_path).free,
+        needed_bytes=ROOM_FACTOR * live_source.size,
+    )
+    decision = restore_plan.decide(facts, force=request.force, accept=request.accept)
+    log.debug("restore of %s to %s: %s (%s)", request.path, client.endpoint, decision.action, decision.reason)
+    is_listed = decision.action == "drifted" or (list_differences and decision.action != "unchanged")
+    return PreparedRestore(
+        facts=facts,
+        decision=decision,
+        index=index,
+        comparison=comparer.result(live) if is_listed else None,
+        gone_sessions=_gone_sessions(file_side, live_side),
+        agent_nodes=frozenset(file_side.agent_nodes),
+    )
+
+
+def wait_for_leader(client: Client, timeout_s: float) -> None:
+    """Wait until a consistent read is answered. Raises the last ConsulError when the time is up."""
+    started = time.monotonic()
+    while True:
+        try:
+            client.check_leader()
+        except (errors.Unreachable, errors.NoLeader, errors.ServerFailed):
+            if time.monotonic() - started >= timeout_s:
+                raise
+            time.sleep(LEADER_POLL_S)
+        else:
+            log.debug("a leader of %s answered after %.3f s", client.endpoint, time.monotonic() - started)
+            return
+
+
+def _refused_kinds(client: Client, in_file: Summary, live: Summary) -> tuple[str, ...]:
+    """Ask the servers about each kind of config entry that the live state does not have."""
+    refused = []
+    for kind in sorted(set(in_file.config_kinds) - set(live.config_kinds)):
+        try:
+            client.get(f"/v1/config/{kind}", absent_ok=True)
+        except (errors.Rejected, errors.ServerFailed) as error:
+            if "invalid config entry kind" not in error.consul_message.lower():
+                raise
+            refused.append(kind)
+    return tuple(refused)
+
+
+def _gone_sessions(in_file: _SideFacts, live: _SideFacts) -> tuple[str, ...]:
+    """Return the sessions that ended since the snapshot and may be destroyed again after the restore.
+
+    None when the cluster has no node of the snapshot: it is a new one, the sessions never ended and their holders may be
+    alive. Never a session that deletes its keys when it ends: it would delete what was just restored.
+    """
+    if not in_file.node_ids & live.node_ids:
+        return ()
+    return tuple(sorted(in_file.sessions - live.sessions - in_file.deleting_sessions))
+
+
+def _is_receipt(key: bytes) -> bool:
+    return key == RECEIPT_KEY.encode()
+
+
+class _SideFacts:
+    """What is noted of one side while its records are read. A token's secret is compared and not kept."""
+
+    def __init__(self, token: str | None) -> None:
+        self.sessions: set[str] = set()
+        self.deleting_sessions: set[str] = set()
+        self.node_ids: set[str] = set()
+        self.agent_nodes: set[str] = set()
+        self.receipt: Receipt | None = None
+        self.has_tokens = False
+        self.has_our_token = False
+        self._token = token.encode() if token else None
+
+    def add(self, table: str, kind: int, record: t.Any, _size: int) -> None:
+        if kind == records.KVS:
+            self.receipt = restore_plan.read_receipt(record.get(b"Value") or b"")
+        elif kind == records.SESSION:
+            self.sessions.add(records.text(record.get(b"ID")))
+            if record.get(b"Behavior") == b"delete":
+                self.deleting_sessions.add(records.text(record.get(b"ID")))
+        elif kind == records.ACL_TOKEN:
+            self.has_tokens = True
+            self.has_our_token = self.has_our_token or record.get(b"SecretID") == self._token
+        elif table == records.AGENT_TABLE:
+            self.agent_nodes.add(records.text(record[b"Node"]))
+            self.node_ids.add(records.text(record.get(b"ID")))

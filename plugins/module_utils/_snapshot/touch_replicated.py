@@ -1,0 +1,154 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Wakes the replication of secondary datacenters after a restore, by one write to each table that they replicate.
+
+A replicator waits for an index above the last one that it knows; after a restore the primary's index is below it, and
+nothing wakes the replicator until the table is written to (seen: a deleted token stayed valid for more than 109 s).
+Each write is an object called consulops-touch-..., which is deleted at once; no digest or comparison counts it.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import secrets
+import typing as t
+from dataclasses import dataclass
+
+from .._consul import errors
+from .._consul.client import Client
+from .._consul.retry import RetryPolicy
+from .records import TOUCH_PREFIX
+
+log = logging.getLogger("consulops")
+
+DELETE_WITHIN_S = 5.0
+
+
+@dataclass(frozen=True)
+class _Table:
+    """One replicated table: how an object of it is written, listed and deleted.
+
+    ``label_field`` holds the object's consulops-touch name, ``id_field`` what its deletion names.
+    """
+
+    name: str
+    write_path: str
+    list_path: str
+    delete_path: str
+    label_field: str
+    id_field: str
+    body: t.Callable[[str], dict[str, t.Any]]
+    delete_command: str
+
+
+_TABLES = (
+    _Table(
+        "ACLPolicy",
+        "/v1/acl/policy",
+        "/v1/acl/policies",
+        "/v1/acl/policy",
+        "Name",
+        "ID",
+        lambda name: {"Name": name},
+        "consul acl policy delete -id",
+    ),
+    _Table(
+        "ACLRole",
+        "/v1/acl/role",
+        "/v1/acl/roles",
+        "/v1/acl/role",
+        "Name",
+        "ID",
+        lambda name: {"Name": name, "ServiceIdentities": [{"ServiceName": name}]},
+        "consul acl role delete -id",
+    ),
+    _Table(
+        "ACLToken",
+        "/v1/acl/token",
+        "/v1/acl/tokens",
+        "/v1/acl/token",
+        "Description",
+        "AccessorID",
+        lambda name: {"Description": name},
+        "consul acl token delete -id",
+    ),
+    _Table(
+        "ConfigEntry",
+        "/v1/config",
+        "/v1/config/service-defaults",
+        "/v1/config/service-defaults",
+        "Name",
+        "Name",
+        lambda name: {"Kind": "service-defaults", "Name": name},
+        "consul config delete -kind service-defaults -name",
+    ),
+)
+
+
+def touch_tables(client: Client, warnings: list[str]) -> tuple[str, ...]:
+    """Write and delete one object in each replicated table; return the tables. Does nothing without a federation.
+
+    Objects that an earlier run left behind are deleted too. An object that cannot be deleted becomes a warning that
+    names it and the command that deletes it. Raises a ConsulError when the datacenters cannot be listed.
+    """
+    if len(client.get("/v1/catalog/datacenters").strings()) < 2:
+        return ()
+    name = f"{TOUCH_PREFIX}{secrets.token_hex(4)}"
+    touched = []
+    for table in _TABLES:
+        try:
+            client.put(table.write_path, body=json.dumps(table.body(name)).encode())
+            touched.append(table.name)
+        except errors.ConsulError as error:
+            if "acl support disabled" in error.consul_message.lower():
+                continue
+            warnings.append(f"{table.name} could not be touched, so secondary datacenters may notice late ({error})")
+        # Also after an error: the object may have been written and the answer lost.
+        _delete_objects(client, table, warnings)
+    log.debug("touched %s as %s", touched, name)
+    return tuple(touched)
+
+
+def _delete_objects(client: Client, table: _Table, warnings: list[str]) -> None:
+    """Delete every consulops-touch object of a table, this run's and those that earlier runs left behind."""
+    retry = RetryPolicy(DELETE_WITHIN_S)
+    try:
+        names = retry.run(functools.partial(_listed, client, table))
+    except errors.ConsulError as error:
+        warnings.append(
+            f"{table.name} objects called {TOUCH_PREFIX}... may be left ({error}): the next restore with touch_replicated "
+            "deletes them"
+        )
+        return
+    for object_id in names:
+        try:
+            retry.run(functools.partial(_delete, client, table, object_id))
+        except errors.ConsulError as error:
+            warnings.append(
+                f"{table.name} {object_id}, which was written to wake secondary datacenters, could not be deleted "
+                f"({error}): it grants nothing; delete it with: {table.delete_command} {object_id}"
+            )
+
+
+def _listed(client: Client, table: _Table) -> list[str]:
+    rows = client.get(table.list_path, absent_ok=True)
+    if rows.status == 404:
+        return []
+    return [
+        str(row[table.id_field])
+        for row in rows.objects()
+        if table.id_field in row and str(row.get(table.label_field, "")).startswith(TOUCH_PREFIX)
+    ]
+
+
+def _delete(client: Client, table: _Table, object_id: str) -> None:
+    """Delete an object; one that is gone already is deleted."""
+    try:
+        client.delete(f"{table.delete_path}/{object_id}")
+    except errors.ConsulError:
+        if object_id in _listed(client, table):
+            raise
