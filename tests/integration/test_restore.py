@@ -464,6 +464,84 @@ def test_a_secondary_that_replicates_acls_notices_within_ten_seconds(lab: Lab, t
     is_what_the_file_holds(primary, path)
 
 
+@pytest.fixture
+def federated(lab: Lab) -> Datacenter:
+    """A datacenter with ACLs that knows another one, so that its replicated tables are touched after a restore."""
+    primary, other = lab.datacenter("dc1", acl=True), lab.datacenter("dc2")
+    lab.join_wan(primary, other)
+    fill(primary, keys=10)
+    return primary
+
+
+def touch_objects(datacenter: Datacenter) -> dict[str, list[str]]:
+    """The IDs of the objects that touching the replicated tables has left behind."""
+    prefix = "consulops-touch-"
+    return {
+        "policies": [row["ID"] for row in datacenter.get("/v1/acl/policies") if row["Name"].startswith(prefix)],
+        "roles": [row["ID"] for row in datacenter.get("/v1/acl/roles") if row["Name"].startswith(prefix)],
+        "tokens": [
+            row["AccessorID"] for row in datacenter.get("/v1/acl/tokens") if row["Description"].startswith(prefix)
+        ],
+        "entries": [
+            row["Name"] for row in datacenter.get("/v1/config/service-defaults") if row["Name"].startswith(prefix)
+        ],
+    }
+
+
+NOTHING_LEFT: dict[str, list[str]] = {"policies": [], "roles": [], "tokens": [], "entries": []}
+
+
+@pytest.mark.parametrize("fault", ["error", "drop", "lose"])
+def test_a_deletion_of_a_touch_object_that_fails_is_tried_again(
+    federated: Datacenter, lab: Lab, tmp_path: Path, fault: str
+) -> None:
+    path = save(federated, tmp_path / "good.snap")
+    federated.put("/v1/kv/x", "y")
+    with Proxy(federated.url, lab.address(), path="/v1/", method="DELETE") as proxy:
+
+        def fail_once(method: str, found: str) -> None:
+            proxy.fault = fault if method == "DELETE" and proxy.requests.count((method, found)) == 1 else ""
+
+        proxy.arriving = fail_once
+        result = restore(proxy.url, path, token=federated.token)
+    assert set(result["touched"]) == {"ACLPolicy", "ACLRole", "ACLToken", "ConfigEntry"}
+    assert "warnings" not in result
+    assert touch_objects(federated) == NOTHING_LEFT
+
+
+def test_a_touch_object_that_stays_is_named_and_deleted_by_the_next_restore(
+    federated: Datacenter, lab: Lab, tmp_path: Path
+) -> None:
+    path = save(federated, tmp_path / "good.snap")
+    federated.put("/v1/kv/x", "y")
+    with Proxy(federated.url, lab.address(), "error", path="/v1/acl/policy/", method="DELETE") as proxy:
+        result = restore(proxy.url, path, token=federated.token)
+    left = touch_objects(federated)
+    assert {**NOTHING_LEFT, "policies": left["policies"]} == left and len(left["policies"]) == 1
+    warnings = json.dumps(result["warnings"])
+    assert f"consul acl policy delete -id {left['policies'][0]}" in warnings
+    assert restore(federated, path)["action"] == "unchanged"  # what is left is not a difference
+    with_it = save(federated, tmp_path / "with-it.snap")
+    federated.put("/v1/kv/x", "z")
+    assert restore(federated, path, force=True)["verified"] is True
+    assert touch_objects(federated) == NOTHING_LEFT
+    federated.put("/v1/kv/x", "z")
+    assert restore(federated, with_it)["verified"] is True  # it came back with this snapshot, and is deleted again
+    assert touch_objects(federated) == NOTHING_LEFT
+    assert restore(federated, with_it)["action"] == "unchanged"
+
+
+def test_a_touch_object_whose_writing_was_not_answered_is_deleted(
+    federated: Datacenter, lab: Lab, tmp_path: Path
+) -> None:
+    path = save(federated, tmp_path / "good.snap")
+    federated.put("/v1/kv/x", "y")
+    with Proxy(federated.url, lab.address(), "lose", path="/v1/acl/token", method="PUT") as proxy:
+        result = restore(proxy.url, path, token=federated.token)
+    assert "ACLToken could not be touched" in json.dumps(result["warnings"])
+    assert touch_objects(federated) == NOTHING_LEFT
+
+
 # ---------------------------------------------------------------------------------------------------------- prefixes
 
 
@@ -660,6 +738,55 @@ def test_a_restore_whose_outcome_nobody_knows_is_not_sent_again_by_a_second_run(
         assert again["refusals"] == ["attempted_before"] and restores(proxy) == 0
     assert datacenter.get("/v1/kv/since")
     assert restore(datacenter, path, accept=["attempted_before"])["verified"] is True
+
+
+def test_an_unknown_outcome_is_remembered_whatever_safety_path_the_second_run_names(lab: Lab, tmp_path: Path) -> None:
+    datacenter = lab.datacenter()
+    fill(datacenter, keys=10)
+    vault, one, two = (tmp_path / name for name in ("vault", "one", "two"))
+    for directory in (vault, one, two):
+        directory.mkdir()
+    path = save(datacenter, vault / "good.snap")
+    datacenter.put("/v1/kv/x", "y")
+    with Proxy(datacenter.url, lab.address(), "lose", path="/v1/snapshot", method="PUT") as proxy:
+        assert "Do NOT restore this snapshot again" in refused(proxy.url, path, safety_path=one)["msg"]
+    datacenter.put("/v1/kv/since", "precious")
+    link = tmp_path / "link.snap"
+    link.symlink_to(path)
+    moved = two / "moved.snap"
+    moved.write_bytes(path.read_bytes())
+    with Proxy(datacenter.url, lab.address()) as proxy:
+        for found, safety_path in ((path, two), (path, vault), (link, two), (moved, one)):
+            assert refused(proxy.url, found, safety_path=safety_path)["refusals"] == ["attempted_before"]
+        assert restores(proxy) == 0
+    assert datacenter.get("/v1/kv/since")
+    assert restore(datacenter, path, safety_path=one, accept=["attempted_before"])["verified"] is True
+    assert not list(tmp_path.rglob(".consulops-restore-*"))
+
+
+@pytest.mark.root
+def test_a_snapshot_in_a_read_only_directory_is_restored_and_the_attempt_noted_in_the_safety_directory(
+    lab: Lab, tmp_path: Path, as_root: None
+) -> None:
+    datacenter = lab.datacenter()
+    fill(datacenter, keys=10)
+    vault, safety = tmp_path / "vault", tmp_path / "safety"
+    vault.mkdir()
+    safety.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(vault)], check=True)
+    try:
+        path = save(datacenter, vault / "good.snap")
+        subprocess.run(["mount", "-o", "remount,ro", str(vault)], check=True)
+        datacenter.put("/v1/kv/x", "y")
+        with Proxy(datacenter.url, lab.address(), "lose", path="/v1/snapshot", method="PUT") as proxy:
+            refused(proxy.url, path, safety_path=safety)
+        datacenter.put("/v1/kv/x", "z")
+        assert refused(datacenter, path, safety_path=safety)["refusals"] == ["attempted_before"]
+        result = restore(datacenter, path, safety_path=safety, accept=["attempted_before"])
+        assert result["verified"] is True
+        assert f"is noted in {safety} only" in json.dumps(result["warnings"])
+    finally:
+        subprocess.run(["umount", str(vault)], check=True)
 
 
 def test_what_fails_after_the_restore_says_that_it_was_done(lab: Lab, tmp_path: Path) -> None:

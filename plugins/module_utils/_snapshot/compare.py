@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from . import records
 from .archive import Source
-from .index import ABSENT, HASH_BYTES, SnapshotIndex, TableIndex, combined, index_snapshot, short_hash
+from .index import ABSENT, HASH_BYTES, SnapshotIndex, TableIndex, combined, index_snapshot
 from .summary import OnRecord, Summary, summarize
 
 log = logging.getLogger("consulops")
@@ -81,14 +81,11 @@ class Comparer:
         self._before = before
         self._as_of = as_of
         self._tables = {table: _TableComparer(index) for table, index in before.tables.items()}
-        self._keys = self._table(records.type_name(records.KVS), records.KVS)
+        # Called for each of possibly millions of keys, so without a method in between.
+        self.add_key = self._table(records.type_name(records.KVS), records.KVS).add
 
     def add(self, table: str, kind: int, record: t.Any, record_hash: bytes) -> None:
-        comparer = self._table(table, kind)
-        comparer.add(records.name_bytes(kind, record), short_hash(record_hash), record)
-
-    def add_key(self, key: bytes, record_hash: bytes, value: t.Any) -> None:
-        self._keys.add(key, int.from_bytes(record_hash[:HASH_BYTES], "big"), value)
+        self._table(table, kind).add(records.name_bytes(kind, record), record_hash, record)
 
     def result(self, after: Summary) -> Comparison:
         """Return the comparison, once the after side was read to its end; ``after`` is its summary."""
@@ -153,9 +150,10 @@ class _TableComparer:
 
     def __init__(self, before: TableIndex) -> None:
         self._before = before
-        self._hashes = before.hashes
-        self._is_found = bytearray(len(before))
-        self._next = 0  # both sides usually come in the same order
+        self._names, self._ends, self._hashes = before.names, before.ends, before.hashes
+        self._size = len(before)
+        self._is_found = bytearray(self._size)
+        self._next, self._next_start = 0, 0  # position and start of the name that is expected next
         self._changed: dict[int, tuple[int, int]] = {}  # position: hash and Raft index of the after side
         self._added: dict[bytes, tuple[int, int]] = {}  # name: the same
 
@@ -163,17 +161,34 @@ class _TableComparer:
     def is_empty(self) -> bool:
         return not self._hashes and not self._added
 
-    def add(self, name: bytes, short: int, record: t.Any) -> None:
-        position = self._before.find(name, self._next)
-        if position == ABSENT:
-            if name in self._added:
-                short = combined(self._added[name][0], short)
-            self._added[name] = (short, self._written_at(record))
-            return
-        self._next = position + 1
+    def add(self, name: bytes, record_hash: bytes, record: t.Any) -> None:
+        short = int.from_bytes(record_hash[:HASH_BYTES], "big")
+        position, end = self._next, self._next_start + len(name)
+        # Both sides usually come in the same order, so the next name is the one after the last.
+        if not (
+            position < self._size and self._ends[position] == end and self._names.startswith(name, self._next_start)
+        ):
+            position = self._before.find(name)
+            if position == ABSENT:
+                self._add_absent(name, short, record)
+                return
+            end = self._ends[position]
+        self._next, self._next_start = position + 1, end
+        if short == self._hashes[position] and not self._is_found[position]:
+            self._is_found[position] = 1
+        else:
+            self._add_changed(position, short, record)
+
+    def _add_absent(self, name: bytes, short: int, record: t.Any) -> None:
+        if name in self._added:
+            short = combined(self._added[name][0], short)
+        self._added[name] = (short, self._written_at(record))
+
+    def _add_changed(self, position: int, short: int, record: t.Any) -> None:
         expected = self._hashes[position]
-        if self._is_found[position]:
-            short = combined(self._changed[position][0] if position in self._changed else expected, short)
+        if self._is_found[position]:  # another record of the same name
+            earlier, _index = self._changed.get(position, (expected, 0))
+            short = combined(earlier, short)
         self._is_found[position] = 1
         if short == expected:
             self._changed.pop(position, None)

@@ -37,13 +37,14 @@ class TableIndex:
     """The records of one table by name, in ascending order once freeze() was called.
 
     Several records of one name (some tables have no names) become one whose hash is the sum of theirs.
+    ``names`` holds all names, one after the other; ``ends`` where each ends.
     """
 
     def __init__(self, kind: int) -> None:
         self.kind = kind
         self.hashes = array("Q")
-        self._names = bytearray()
-        self._ends = array("Q")
+        self.names = bytearray()
+        self.ends = array("Q")
         self._last = b""
         self._is_ascending = True
 
@@ -52,16 +53,16 @@ class TableIndex:
 
     def __getitem__(self, position: int) -> bytes:
         """Return the name at a position."""
-        start = self._ends[position - 1] if position else 0
-        return bytes(self._names[start : self._ends[position]])
+        start = self.ends[position - 1] if position else 0
+        return bytes(self.names[start : self.ends[position]])
 
     def add(self, name: bytes, short: int) -> None:
         """Add a record."""
         if name <= self._last and self.hashes:
             self._is_ascending = False
         self._last = name
-        self._names += name
-        self._ends.append(len(self._names))
+        self.names += name
+        self.ends.append(len(self.names))
         self.hashes.append(short)
 
     def freeze(self) -> None:
@@ -69,23 +70,21 @@ class TableIndex:
         if self._is_ascending:
             return
         unordered = sorted((self[position], short) for position, short in enumerate(self.hashes))
-        self.hashes, self._names, self._ends = array("Q"), bytearray(), array("Q")
+        self.hashes, self.names, self.ends = array("Q"), bytearray(), array("Q")
         last = None
         for name, short in unordered:
             if name == last:
                 self.hashes[-1] = combined(self.hashes[-1], short)
                 continue
             last = name
-            self._names += name
-            self._ends.append(len(self._names))
+            self.names += name
+            self.ends.append(len(self.names))
             self.hashes.append(short)
         self._is_ascending = True
 
-    def find(self, name: bytes, expected: int) -> int:
-        """Return the position of a name, ABSENT without it. The position ``expected`` is tried first."""
+    def find(self, name: bytes) -> int:
+        """Return the position of a name, ABSENT without it."""
         size = len(self.hashes)
-        if expected < size and self[expected] == name:
-            return expected
         position = bisect.bisect_left(t.cast("t.Sequence[bytes]", self), name)
         return position if position < size and self[position] == name else ABSENT
 
