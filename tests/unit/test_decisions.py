@@ -20,8 +20,8 @@ from ansible_collections.consulops.failover.plugins.module_utils._consul.kv impo
 from ansible_collections.consulops.failover.plugins.module_utils._consul.private_file import PrivateFile
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot import (
     manifest,
+    prefix_plan,
     restore_plan,
-    restore_prefixes,
     save_guards,
     snapshot_directory,
 )
@@ -148,7 +148,7 @@ def test_the_cross_check_claims_a_loss_only_where_it_can_prove_one() -> None:
     assert verdict.unchecked == (
         "ACLToken: written to after the snapshot was taken",
         "Session: denied",
-        "nodes: the live API shows 0 of 1; may the token see them all?",
+        "nodes: the live API shows 0 of 1; may the token read them all?",
     )
 
 
@@ -340,7 +340,7 @@ def test_a_partial_restore_makes_the_live_keys_what_the_snapshot_holds(
 ) -> None:
     contents = {key.encode(): content for key, content in wanted.items()}
     entries = [Entry(key, value, flags, 7) for key, (value, flags) in live.items()]
-    plan = restore_prefixes.plan("", contents, entries, {}, prune=prune)
+    plan = prefix_plan.plan("", contents, entries, {}, prefix_plan.PrefixOptions(prune=prune))
     after = dict(live)
     for change in plan.changes:
         operation = change.operation

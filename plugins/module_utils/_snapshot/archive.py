@@ -5,7 +5,7 @@
 """The container of a Consul snapshot: gzip(tar(meta.json, state.bin, SHA256SUMS)), read in one pass.
 
 Everything is checked while it streams by, in bounded memory: gzip CRC, tar members, both SHA-256 sums, the size in
-meta.json and the msgpack framing of every record. Used by save.py, summary.py and compare.py.
+meta.json and the msgpack framing of every record. Used by summary.py.
 Source: https://github.com/hashicorp/consul/tree/main/snapshot
 """
 
@@ -15,36 +15,29 @@ import hashlib
 import json
 import tarfile
 import typing as t
-import zlib
 from dataclasses import dataclass
 
 from .._consul._libraries import msgpack, require
 from .._consul.units import human_bytes
 from .errors import BadSnapshot, DamagedArchive
+from .gunzip import CHUNK, GZIP_MAGIC, GunzipReader, Source
 
-CHUNK = 1 << 18
-BLOCK = 512
+BLOCK = 512  # of a tar archive
 MAX_SMALL_MEMBER = 1 << 20  # meta.json is some 250 bytes, SHA256SUMS 150; a hundred servers make meta.json 20 KB
 MAX_RECORD = 1 << 26  # a value is 512 KB at most by default; a server set to take 50 MB still fits
-MAX_ITEMS = 1 << 14  # entries of one list or map: each is allocated by what it claims, and they nest 1,024 deep
-UNBUILT = frozenset({6})  # CoordinateBatchUpdate is one list with an entry per node: walked through, never built
-GZIP_MAGIC = b"\x1f\x8b"
-MAGIC_LOOK = 60  # bytes of something that is not a snapshot that a person is shown
-MAX_DRAIN = 1 << 29  # how much is read on, after a bad record, to see whether the checksum is bad too
+MAX_ITEMS = (
+    1 << 14
+)  # entries of one list or map: msgpack allocates the number that is claimed, and they nest 1,024 deep
+SKIPPED_TYPES = frozenset({6})  # CoordinateBatchUpdate is one list with an entry per node: skipped, never decoded
+MAX_DRAIN = 1 << 29  # bytes that are read after a bad record to learn whether the checksum is wrong too
 MEMBERS = ("meta.json", "state.bin", "SHA256SUMS")
 
 _END = bytes(BLOCK)
 
 
-class Source(t.Protocol):
-    """Anything that gives up to ``size`` bytes, b"" at its end."""
-
-    def read(self, size: int) -> bytes: ...
-
-
 @dataclass(frozen=True)
 class Meta:
-    """meta.json: the Raft snapshot's own description. ``size`` is that of state.bin in bytes."""
+    """meta.json, the description of the Raft snapshot. ``size`` is that of state.bin in bytes."""
 
     id: str
     index: int
@@ -64,14 +57,14 @@ Record = tuple[int, t.Any, int]
 
 
 class Archive:
-    """Reads one snapshot: iterate ``records()`` to its end, then ``meta`` and ``last_index`` are known and proven.
+    """Reads one snapshot: iterate ``records()`` to its end, then ``meta`` and ``last_index`` are known and verified.
 
     Raises BadSnapshot, MissingLibrary and whatever the source raises.
     """
 
     def __init__(self, source: Source) -> None:
         require("msgpack")
-        self._gzip = _Gunzip(source)
+        self._gzip = GunzipReader(source)
         self._meta: Meta | None = None
         self._sums: dict[str, str] = {}
         self._hashes: dict[str, str] = {}
@@ -89,7 +82,7 @@ class Archive:
         """Yield (type number, record, size in bytes with the type byte) of every record in the file's order.
 
         Strings are bytes, lists are tuples, and a map is a list of pairs: some config entries have maps as keys.
-        The record is None for the types in UNBUILT.
+        The record is None for the types in SKIPPED_TYPES.
         """
         while True:
             header = self._gzip.exactly(BLOCK, "a tar header")
@@ -109,9 +102,9 @@ class Archive:
         self._finish()
 
     def damage(self) -> str:
-        """After a BadSnapshot: read on and return what the checksum says, "" when it says nothing.
+        """After a BadSnapshot: read on and return the error of the gzip checksum, "" without one.
 
-        A flipped bit is often noticed first as a record that makes no sense; that it is damage is what helps.
+        A flipped bit often shows first as an invalid record; the user needs to know that the file is damaged.
         """
         try:
             for _piece in range(MAX_DRAIN // CHUNK):
@@ -127,7 +120,7 @@ class Archive:
         self._state_size = member.size
         if self._meta is not None:
             self._check_size(self._meta)
-        most_items = min(MAX_ITEMS, max(member.size, BLOCK))  # a list is allocated by what it claims to hold
+        most_items = min(MAX_ITEMS, max(member.size, BLOCK))  # msgpack allocates the number that is claimed
         unpacker = msgpack.Unpacker(
             member,
             raw=True,
@@ -150,7 +143,7 @@ class Archive:
                 if not kind:
                     break
                 number += 1
-                if kind[0] in UNBUILT:
+                if kind[0] in SKIPPED_TYPES:
                     unpacker.skip()
                     record = None
                 else:
@@ -228,7 +221,7 @@ def _last_index(header: t.Any) -> int:
 
 
 def _parse_header(block: bytes) -> tuple[str, int]:
-    """Return name and size of a tar member. Only the three plain files of a snapshot are let through."""
+    """Return name and size of a tar member. Raises BadSnapshot for any but the three plain files of a snapshot."""
     if block.startswith(GZIP_MAGIC):
         raise BadSnapshot("it is gzipped twice (Consul does that for a client that accepts gzip): gunzip it once")
     try:
@@ -269,9 +262,9 @@ def _parse_sums(text: bytes) -> dict[str, str]:
 
 
 class _Member:
-    """One file of the archive: a bounded, hashed window on the decompressed stream."""
+    """One file of the archive, read from the decompressed stream and hashed."""
 
-    def __init__(self, source: _Gunzip, name: str, size: int) -> None:
+    def __init__(self, source: GunzipReader, name: str, size: int) -> None:
         self.size = size
         self._source = source
         self._name = name
@@ -301,63 +294,3 @@ class _Member:
             self.read()
         self._source.exactly(-self.size % BLOCK, f"the padding of {self._name}")
         return self._hash.hexdigest()
-
-
-class _Gunzip:
-    """Decompresses one gzip member piece by piece and refuses whatever stands around it."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._zlib = zlib.decompressobj(wbits=31)
-        self._input = b""
-        self._begun = False
-
-    def read(self, size: int) -> bytes:
-        """Return 1 to ``size`` bytes, b"" at the end of the gzip member."""
-        while not self._zlib.eof:
-            if not self._input:
-                self._input = self._source.read(CHUNK) if self._begun else self._first()
-                if not self._input:
-                    raise BadSnapshot("the file is cut short: its gzip stream does not end")
-            try:
-                data = self._zlib.decompress(self._input, size)
-            except zlib.error as error:
-                said = str(error).rpartition(": ")[2]
-                raise DamagedArchive(f"the gzip stream is damaged ({said})") from None
-            self._input = self._zlib.unconsumed_tail
-            if data:
-                return data
-        return b""
-
-    def _first(self) -> bytes:
-        """Return the beginning of the source, once it is clear that it is gzip data."""
-        self._begun = True
-        data = b""
-        while len(data) < MAGIC_LOOK:
-            piece = self._source.read(CHUNK)
-            if not piece:
-                break
-            data += piece
-        if not data:
-            raise BadSnapshot("it is empty")
-        if data[:2] != GZIP_MAGIC[: len(data)]:
-            start = " ".join(data[:MAGIC_LOOK].decode("utf-8", "replace").split())
-            raise BadSnapshot(f"it is not gzip data but begins with {start!r}")
-        return data
-
-    def exactly(self, size: int, what: str) -> bytes:
-        """Return exactly ``size`` bytes. Raises BadSnapshot when the stream ends before."""
-        data = b""
-        while len(data) < size:
-            piece = self.read(size - len(data))
-            if not piece:
-                raise BadSnapshot(f"the file ends where {what} should be")
-            data += piece
-        return data
-
-    def expect_end(self) -> None:
-        """Refuse anything after the archive: Consul's own restore refuses it too."""
-        if self.read(1):
-            raise BadSnapshot("there is more data after the archive inside the gzip stream")
-        if self._zlib.unused_data or self._source.read(1):
-            raise BadSnapshot("there is more data after the end of the gzip stream")

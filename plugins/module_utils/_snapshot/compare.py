@@ -14,7 +14,7 @@ import typing as t
 from dataclasses import dataclass
 
 from . import records
-from .archive import Source
+from .gunzip import Source
 from .index import ABSENT, HASH_BYTES, SnapshotIndex, TableIndex, combined, index_snapshot
 from .summary import OnRecord, Summary, summarize
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Compares the counts of a snapshot with the live API, because Consul itself can lose records in a snapshot.
+"""Compares the counts of a snapshot with the live API, because Consul itself can leave records out of a snapshot.
 
 Consul 1.8.4 to 1.8.7 write one JWT auth method where there are four (hashicorp/consul#9784) and say "Saved and
 verified". ``live_counts`` reads, ``judge`` decides.
@@ -10,7 +10,9 @@ verified". ``live_counts`` reads, ``judge`` decides.
 
 from __future__ import annotations
 
+import logging
 import re
+import time
 import typing as t
 from dataclasses import dataclass
 
@@ -18,7 +20,9 @@ from .._consul import errors
 from .._consul.client import Client
 from .summary import Summary
 
-# (what it is called, path, query, how its answer is counted). Every list's X-Consul-Index is the one of its table.
+log = logging.getLogger("consulops")
+
+# (name, path, query). X-Consul-Index of each list is the index at which its table last changed.
 _LISTS: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("KVS", "/v1/kv/", {"keys": ""}),
     ("Session", "/v1/session/list", {}),
@@ -33,7 +37,7 @@ _LISTS: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("services", "/v1/catalog/services", {}),
 )
 
-# Kinds that the servers of 1.8 and later may hold; a kind that a server does not know is refused and left out.
+# Kinds that servers of 1.8 and later may hold; a kind that a server does not know is rejected and left out.
 _CONFIG_KINDS = (
     "service-defaults",
     "proxy-defaults",
@@ -64,7 +68,7 @@ class Count:
 
 @dataclass(frozen=True)
 class Verdict:
-    """``missing``: sentences about records that the snapshot lacks. ``unchecked``: lists that could not be judged."""
+    """``missing``: which records the snapshot lacks. ``unchecked``: which lists could not be compared, and why."""
 
     missing: tuple[str, ...]
     unchecked: tuple[str, ...]
@@ -73,8 +77,8 @@ class Verdict:
 def judge(summary: Summary, live: t.Mapping[str, Count]) -> Verdict:
     """Compare each list with the snapshot.
 
-    Only a list that has not changed since the snapshot (its index is not above the snapshot's) can prove a loss, and
-    only when it is longer: a shorter one means that the token may not see everything.
+    A list proves a loss only if it is longer and has not changed since the snapshot (its index is not above the
+    snapshot's). A shorter list means that the token may not read all of it.
     """
     missing, unchecked = [], []
     for name, count in sorted(live.items()):
@@ -86,12 +90,13 @@ def judge(summary: Summary, live: t.Mapping[str, Count]) -> Verdict:
         elif count.objects > kept:
             missing.append(f"{name}: {count.objects} live, {kept} in the snapshot")
         elif count.objects < kept:
-            unchecked.append(f"{name}: the live API shows {count.objects} of {kept}; may the token see them all?")
+            unchecked.append(f"{name}: the live API shows {count.objects} of {kept}; may the token read them all?")
     return Verdict(tuple(missing), tuple(unchecked))
 
 
 def live_counts(client: Client, summary: Summary) -> dict[str, Count]:
-    """Count every list of the live API that a snapshot must hold. Tables that the server does not have are left out."""
+    """Count every list of the live API that a snapshot must hold. Lists that the server does not have are left out."""
+    started = time.monotonic()
     found: dict[str, Count] = {}
     kinds = sorted({*_CONFIG_KINDS, *summary.config_kinds})
     try:
@@ -102,8 +107,9 @@ def live_counts(client: Client, summary: Summary) -> dict[str, Count]:
             if count is not None:
                 found[name] = count
     except (errors.Unreachable, errors.NoLeader) as error:
-        # Each further list would wait as long again for the same answer.
+        # Each further list would wait as long for the same error.
         found["everything else"] = Count(None, why=str(error))
+    log.debug("counted %d lists of %s in %.3f s", len(found), client.endpoint, time.monotonic() - started)
     return found
 
 
@@ -125,10 +131,7 @@ def _count(client: Client, path: str, query: t.Mapping[str, str], absent: int | 
             return None if absent is None else Count(absent, response.index)
         if query:  # ?keys may be megabytes long: count the strings without building them
             return Count(sum(1 for _string in _JSON_STRING.finditer(response.body)), response.index)
-        listed = response.json()
-        if not isinstance(listed, (list, dict, type(None))):
-            raise errors.InvalidResponse(f"{response.request_line}: the answer is not a list.")
-        return Count(len(listed or ()), response.index)
+        return Count(response.parse(_length), response.index)
     except errors.PermissionDenied as error:
         return (
             None
@@ -143,3 +146,9 @@ def _count(client: Client, path: str, query: t.Mapping[str, str], absent: int | 
         if "invalid config entry kind" in error.consul_message.lower():
             return None
         return Count(None, why=str(error))
+
+
+def _length(listed: t.Any) -> int:
+    if not isinstance(listed, (list, dict, type(None))):
+        raise TypeError("not a list")
+    return len(listed or ())

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What can be wrong with a snapshot file or with taking one."""
+"""Errors of reading snapshots."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from .._consul.errors import Error
 
 
 class BadSnapshot(Error):
-    """The bytes are not a snapshot that Consul could restore."""
+    """The data is not a snapshot that Consul could restore."""
 
 
 class DamagedArchive(BadSnapshot):
-    """The bytes were a gzip stream once; its checksum says that they are not what was written."""
+    """The gzip stream is damaged: its structure or checksum is wrong."""

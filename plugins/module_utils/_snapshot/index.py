@@ -15,7 +15,7 @@ import typing as t
 from array import array
 
 from . import records
-from .archive import Source
+from .gunzip import Source
 from .summary import OnRecord, Summary, summarize
 
 HASH_BYTES = 8  # of the 64 of a record's BLAKE2b hash: what is kept, compared and shown

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The manifest beside a snapshot file (``NAME.snap.json``): what the file holds and how it was proven.
-
-A snapshot itself says neither where nor when nor by which Consul version it was made.
-"""
+"""The manifest beside a snapshot file (``NAME.snap.json``): what the file holds, where and when it was taken."""
 
 from __future__ import annotations
 
@@ -28,10 +25,10 @@ SUFFIX = ".json"
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything known about one snapshot file. Sizes are bytes, ``time`` seconds since 1970, digests hexadecimal.
+    """What is known about one snapshot file. Sizes are bytes, ``time`` seconds since 1970, digests hexadecimal.
 
-    ``safety``: taken before a restore, of a state that somebody wanted to get rid of. ``cross_checked``: the counts were
-    compared with the live API; ``missing`` and ``unchecked`` say what came of it.
+    ``safety``: taken before a restore, of the state that was replaced. ``cross_checked``: the counts were compared with
+    the live API; ``missing`` and ``unchecked`` are the outcome (crosscheck.Verdict).
     """
 
     datacenter: str

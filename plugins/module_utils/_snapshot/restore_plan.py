@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Decides what a restore does: nothing, report a drift, refuse, or go on. Pure; restore.py reads and acts."""
+"""Decides what a restore does: nothing, report a drift, refuse, or restore; and judges the result. Pure."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _ONLY_OLD: dict[int, Version] = {4: (1, 11), 11: (1, 11)}
 
 @dataclass(frozen=True)
 class Receipt:
-    """What a restore leaves in the state that it restored: which snapshot, when, and up to which index it reached."""
+    """What a restore writes into the restored state: which snapshot, when, and the snapshot's index."""
 
     digest: str
     sha256: str
@@ -57,7 +57,7 @@ class Receipt:
 
 
 def read_receipt(value: bytes) -> Receipt | None:
-    """Return the receipt that a key holds, None when it is not one."""
+    """Return the receipt that a key's value holds, None when it is not one."""
     try:
         found = json.loads(value)
         return Receipt(str(found["digest"]), str(found["sha256"]), str(found["restored_at"]), int(found["index"]))
@@ -70,9 +70,10 @@ class RestoreFacts:
     """What was read before deciding.
 
     ``token_in_file``: whether the token in use is in the snapshot, None when there are no ACLs or no token.
-    ``file_sha256`` says which file it is. ``datacenter`` is the one that would be restored. ``attempted``: when this
-    very file was sent before without its outcome being known, None when it was not.
-    ``refused_kinds``: kinds of config entries in the snapshot that the target's servers say they do not know.
+    ``file_sha256`` identifies the file. ``datacenter`` is the one that would be restored. ``attempted``: when this
+    file was sent before without its outcome becoming known, None when it was not.
+    ``refused_kinds``: kinds of config entries in the snapshot that the target's servers reject as unknown.
+    ``needed_bytes``: room for the safety snapshot, of which the disk has ``free_bytes``.
     """
 
     file: Summary
@@ -89,7 +90,7 @@ class RestoreFacts:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A reason not to restore, and the name under which a person can accept it."""
+    """A reason not to restore, and the name by which the user can accept it (option ``accept``)."""
 
     override: str
     sentence: str
@@ -105,7 +106,7 @@ class Decision:
 
 
 def decide(facts: RestoreFacts, *, force: bool, accept: t.Container[str]) -> Decision:
-    """Decide by comparing contents; a restore that was done already is not done again unless forced."""
+    """Decide by comparing contents; a restore that was done already is not repeated unless ``force`` is set."""
     if facts.file.digest == facts.live.digest:
         return Decision("unchanged", "the live state is what the snapshot holds")
     if not force and facts.receipt is not None and facts.receipt.sha256 == facts.file_sha256:
@@ -145,19 +146,19 @@ def _refusals(facts: RestoreFacts) -> t.Iterator[Refusal]:
     if facts.attempted is not None:
         yield Refusal(
             ATTEMPTED_BEFORE,
-            f"this snapshot was sent at {facts.attempted} and nobody knows what came of it; look for 'failed to restore "
-            "snapshot' in the leader's log and at the state, because a second time could be one too many",
+            f"this snapshot was sent at {facts.attempted} and the outcome is not known; look for 'failed to restore snapshot' "
+            "in the leader's log and check the state, because a second failed restore could keep the servers from starting",
         )
     if facts.token_in_file is False:
         yield Refusal(
             LOST_TOKEN,
-            "the token in use is not in the snapshot: after the restore it would be worth nothing, so use one that is",
+            "the token in use is not in the snapshot and would be invalid after the restore: use one that is in it",
         )
     if facts.free_bytes < facts.needed_bytes:
         yield Refusal(
             LOW_DISK,
             f"the safety snapshot needs some {human_bytes(facts.needed_bytes)} and there are "
-            f"{human_bytes(facts.free_bytes)} free where it goes",
+            f"{human_bytes(facts.free_bytes)} free in its directory",
         )
 
 
@@ -170,7 +171,7 @@ def oldest_version(versions: t.Iterable[str]) -> Version | None:
 
 
 def unknown_types(types: t.Iterable[int], version: Version | None) -> tuple[int, ...]:
-    """Return the record types that a server of that version does not restore; of no version, all but the oldest."""
+    """Return the record types that a server of that version does not restore; None counts as the oldest, 1.8."""
     at = version or (1, 8)
 
     def restores(kind: int) -> bool:
@@ -193,12 +194,12 @@ class Verification:
 
 
 def verify(comparison: Comparison) -> Verification:
-    """Tell what the restore left wrong from what was written after it; the latter has an index above the snapshot's."""
+    """Separate what the restore left wrong from what was written after it, with an index above the snapshot's."""
     restored = comparison.before.meta.index
     durable = {table.table for table in comparison.tables if table.durable}
     later = [difference for difference in comparison.differences if difference.index > restored]
     # Deleting a folder leaves one tombstone with the folder's name.
-    buried = tuple(found.name for found in later if found.table == records.type_name(records.TOMBSTONE))
+    deleted = tuple(found.name for found in later if found.table == records.type_name(records.TOMBSTONE))
     written = {found.name for found in later if found.table == records.type_name(records.INDEX)}
     wrong: list[Difference] = []
     since: list[Difference] = []
@@ -206,7 +207,7 @@ def verify(comparison: Comparison) -> Verification:
         if difference.table not in durable:
             continue
         deleted_since = difference.change == "removed" and (
-            difference.name.startswith(buried)
+            difference.name.startswith(deleted)
             if difference.table == records.type_name(records.KVS)
             else bool(written.intersection(_INDEX_OF.get(difference.table, ())))
         )

@@ -17,7 +17,7 @@ from .._consul.client import Client
 from .._consul.errors import GuardRefused
 from .._consul.private_file import os_errors_as
 from . import live_snapshot
-from .archive import CHUNK
+from .gunzip import CHUNK
 
 log = logging.getLogger("consulops")
 

@@ -4,7 +4,7 @@
 
 """Takes a snapshot: one pass over the HTTP stream writes the file while every record of it is decoded and counted.
 
-Whatever goes wrong, the destination keeps what it had: the file takes its place only when it is proven.
+The file replaces the destination only after it was verified; after any error the destination is as it was.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ log = logging.getLogger("consulops")
 
 @dataclass(frozen=True)
 class SaveRequest:
-    """What was asked for. ``path`` is a file, or a directory that gets a file called after ``name``.
+    """What to save and how. ``path`` is a file, or a directory that gets a file named after ``name``.
 
     ``cross_check`` and ``on_shrink`` are fail, warn or ignore. ``stream_timeout_s`` is the longest silence while the
     server prepares the snapshot: it writes all of it to its own disk first. ``safety``: of a state that is about to be
-    replaced, so never good enough for ``max_age`` and nothing to compare with.
+    replaced, so it never satisfies ``max_age`` and is never compared with.
     """
 
     path: str
@@ -56,7 +56,7 @@ class SaveRequest:
 
 @dataclass(frozen=True)
 class SavePlan:
-    """What a save would do. ``entry`` is the snapshot that is there already (None: nothing comparable)."""
+    """What a save would do. ``entry`` is the existing snapshot to compare with (None: there is none)."""
 
     save: bool
     target: Path
@@ -69,7 +69,7 @@ class SavePlan:
 
 @dataclass(frozen=True)
 class Saved:
-    """The outcome: ``path`` of the snapshot, its manifest, what to warn of, and how long each part took in seconds."""
+    """The outcome: where the snapshot is, what it holds, warnings, how long each part took, part files removed."""
 
     path: Path
     manifest: Manifest
@@ -80,7 +80,7 @@ class Saved:
 
 
 def plan(client: Client, request: SaveRequest, now: float) -> SavePlan:
-    """Decide whether a snapshot must be taken, and prove that it can be: a leader answers, the directory is there."""
+    """Decide whether a snapshot must be taken, and check that it can be: a leader answers, the directory is writable."""
     require("msgpack")
     save_guards.check_name(request.name)
     positive_seconds(request.stream_timeout_s, "stream_timeout")
@@ -102,7 +102,7 @@ def plan(client: Client, request: SaveRequest, now: float) -> SavePlan:
     if request.max_age_s is not None:
         if datacenter is None:
             raise errors.InvalidOption(
-                "max_age needs to know the datacenter, and the token may not ask the agent for it: set datacenter."
+                "max_age needs the name of the datacenter, and the token may not read it from the agent: set datacenter."
             )
         if entry is not None:
             entry = snapshot_directory.entry(entry.path, verify=True)
@@ -110,12 +110,12 @@ def plan(client: Client, request: SaveRequest, now: float) -> SavePlan:
             if save_guards.is_fresh(entry, datacenter, request.max_age_s, now, accept_missing=accept_missing):
                 reason = "a verified snapshot is younger than max_age"
                 return SavePlan(False, entry.path, False, datacenter, agent.node, entry, reason)
-    reason = "no snapshot is young enough" if request.max_age_s is not None else "a snapshot was asked for"
+    reason = "no snapshot is young enough" if request.max_age_s is not None else "a snapshot was requested"
     return SavePlan(True, target, is_directory, datacenter, agent.node, entry, reason)
 
 
 def may_save(client: Client) -> bool | None:
-    """Ask Consul whether the token may take snapshots, without taking one; None when this server cannot say."""
+    """Return whether Consul would let the token take a snapshot; None when this server cannot tell."""
     return client.may("acl", "write")
 
 
@@ -194,14 +194,14 @@ def _previous(target: Path, is_directory: bool, datacenter: str | None) -> Snaps
 
 @dataclass(frozen=True)
 class _Guard:
-    """What a guard says of its findings, and how a person who accepts them tells so."""
+    """What a guard reports of its findings, and how the user accepts them."""
 
     sentence: str
     override: str
 
 
 _SHRUNK = _Guard(
-    "the snapshot is much smaller than the one before ({findings}); look at what happened to the data",
+    "the snapshot is much smaller than the one before ({findings}); find out what happened to the data",
     "To accept it, raise max_shrink_percent or set on_shrink to warn",
 )
 _LOST = _Guard(
@@ -212,9 +212,9 @@ _LOST = _Guard(
 
 
 def _compare_with_the_one_before(request: SaveRequest, decided: SavePlan, manifest: Manifest) -> list[str]:
-    """Refuse to replace another datacenter's snapshot, and look whether this one shrank since the one before.
+    """Refuse to replace another datacenter's snapshot, and to keep one that shrank since the one before; return warnings.
 
-    Which one that is, in a directory, is only known now that the snapshot has said its datacenter.
+    The one before, in a directory, is known only now, because the snapshot itself names its datacenter.
     """
     entry = decided.entry
     if decided.is_directory and entry is None:
@@ -224,7 +224,7 @@ def _compare_with_the_one_before(request: SaveRequest, decided: SavePlan, manife
     if entry.manifest is not None:
         datacenter, tables = entry.manifest.datacenter, entry.manifest.tables
     else:
-        # Somebody else's snapshot, or the manifest is lost: the file itself knows.
+        # Saved by another tool, or the manifest is lost: read the file.
         try:
             with SnapshotFile(entry.path) as source:
                 found = summarize(source, str(entry.path), as_of=manifest.time, digests=False)
@@ -236,7 +236,7 @@ def _compare_with_the_one_before(request: SaveRequest, decided: SavePlan, manife
     if datacenter != manifest.datacenter:
         raise GuardRefused(
             f"{entry.path} is a snapshot of datacenter {datacenter!r} and would be replaced by one of "
-            f"{manifest.datacenter!r}: give each datacenter a path of its own. Nothing was kept."
+            f"{manifest.datacenter!r}: give each datacenter its own path. Nothing was kept."
         )
     if request.on_shrink == "ignore":
         return []

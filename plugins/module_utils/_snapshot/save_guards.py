@@ -20,7 +20,7 @@ from .tables import Table
 
 DEFAULT_NAME = "consul-{datacenter}-{time}-{index}.snap"
 NAME_FIELDS = ("datacenter", "time", "index", "term", "version", "node")
-SMALL_TABLE = 20  # a table with fewer records may come and go without anything being wrong
+SMALL_TABLE = 20  # records; a smaller table may shrink for ordinary reasons
 CLOCK_SKEW_S = 60.0
 MAX_NAME = 255  # bytes of a file name on every common file system
 
@@ -56,9 +56,9 @@ def file_name(pattern: str, manifest: Manifest) -> str:
 
 
 def is_fresh(entry: SnapshotEntry, datacenter: str, max_age_s: float, now: float, *, accept_missing: bool) -> bool:
-    """Tell whether an entry whose file was just read again spares taking a new snapshot of the datacenter.
+    """Return whether an entry whose file was just verified makes a new snapshot of the datacenter unnecessary.
 
-    Without ``accept_missing`` only one that was compared with the live API, and lacked nothing, does.
+    Without ``accept_missing`` it must have been compared with the live API and lack nothing.
     """
     manifest = entry.manifest
     return (
@@ -83,21 +83,23 @@ def shrunk(before: t.Sequence[Table], after: t.Sequence[Table], max_shrink_perce
 
 
 def destination(path: str) -> tuple[Path, bool]:
-    """Return (path, whether it is a directory to put a named file into). Raises InvalidOption and LocalFailure."""
+    """Return (path, whether it is a directory, which gets a named file). Raises InvalidOption and LocalFailure."""
     target = readable_path(path, "path")
-    with os_errors_as(f"looking at {path}"):
+    with os_errors_as(f"reading the status of {path}"):
         if path.endswith("/") or target.is_dir():
             return target, True
         if target.exists() and not target.is_file():
             raise InvalidOption(f"path {path} is neither a file nor a directory: it would be replaced by a file.")
     if target.name.endswith((".json", ".consulops-part")):
-        raise InvalidOption(f"path {path} ends like a file of our own: name the snapshot, for example consul.snap.")
+        raise InvalidOption(
+            f"path {path} ends like a manifest or part file of this collection: name the snapshot, for example consul.snap."
+        )
     check_target(target)
     return target, False
 
 
 def readable_path(text: str, option: str) -> Path:
-    """Return an option as a path. Raises InvalidOption for what no system takes as one."""
+    """Return an option as a path. Raises InvalidOption for text that cannot be one."""
     if "\0" in text:
         raise InvalidOption(f"{option} holds a NUL character, which no path has.")
     return Path(text)
@@ -108,13 +110,13 @@ def check_target(target: Path) -> None:
     manifest = manifest_path(target)
     if len(manifest.name.encode()) > MAX_NAME:
         raise InvalidOption(f"path: the file name {target.name[:40]}… is too long: {MAX_NAME - 5} bytes at the most.")
-    with os_errors_as(f"looking at {manifest}"):
+    with os_errors_as(f"reading the status of {manifest}"):
         if manifest.is_dir():
             raise InvalidOption(f"path: {manifest} is a directory, and the manifest would have that name.")
 
 
 def free_name(target: Path) -> Path:
-    """Return the target, or one with a number in it when there is a file of that name: nothing is ever replaced."""
+    """Return the target, with a number added when a file of that name exists: no file is replaced."""
     number = 1
     found = target
     while found.exists() or manifest_path(found).exists():

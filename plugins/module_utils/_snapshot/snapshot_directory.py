@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The snapshots of a directory, newest first, and the newest one that may be trusted."""
+"""Lists the snapshots of a directory, newest first, and verifies them against their manifests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from .._consul.errors import LocalFailure
 from .._consul.private_file import os_errors_as
 from . import manifest as manifests
-from .archive import CHUNK
+from .gunzip import CHUNK
 from .manifest import Manifest
 
 SNAPSHOT_SUFFIX = ".snap"
@@ -58,7 +58,7 @@ def list_directory(directory: Path, *, verify: bool = False) -> list[SnapshotEnt
 
 
 def entry(path: Path, *, verify: bool = False) -> SnapshotEntry:
-    """Return what is known about one snapshot file, without decoding it; what cannot be read is a problem of it."""
+    """Return what is known about one snapshot file without decoding it; an error of reading it becomes its ``problem``."""
     manifest, problem = None, ""
     try:
         manifest = manifests.load(manifests.manifest_path(path))
@@ -91,7 +91,7 @@ def _newest_first(found: SnapshotEntry) -> tuple[float, int, str]:
 
 
 def newest(entries: t.Iterable[SnapshotEntry], datacenter: str) -> SnapshotEntry | None:
-    """Return the newest entry of a datacenter that has a manifest and is no safety snapshot, None without one.
+    """Return the newest entry of a datacenter that has a manifest and is not a safety snapshot, None without one.
 
     ``entries`` are newest first.
     """

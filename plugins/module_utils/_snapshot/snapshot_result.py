@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Snapshots as plain data: what modules return, and their diffs. Values only when asked for."""
+"""Snapshots, comparisons and directories of snapshots as plain data: what modules return. Values only when requested."""
 
 from __future__ import annotations
 
@@ -10,20 +10,16 @@ import base64
 import typing as t
 from dataclasses import asdict
 
-from .._consul.errors import GuardRefused, NotConverged
-from .._consul.units import lines_of, some_of, timestamp
-from .compare import Comparison, Difference
+from .._consul.units import lines_of, timestamp
+from .compare import Comparison
 from .inspect import Key
 from .manifest import Manifest
-from .restore import Restored
-from .restore_plan import Decision
-from .restore_prefixes import PrefixPlan, PrefixResult
 from .snapshot_directory import SnapshotEntry
 from .summary import Summary
 
 
 def snapshot(summary: Summary, entry: SnapshotEntry) -> dict[str, t.Any]:
-    """Return what a snapshot file holds, and what its manifest says of it."""
+    """Return what a snapshot file holds, and its manifest."""
     return {
         "path": str(entry.path),
         "datacenter": summary.datacenter,
@@ -82,7 +78,7 @@ def comparison(found: Comparison, limit: int) -> dict[str, t.Any]:
 
 
 def comparison_diff(found: Comparison, limit: int) -> dict[str, str]:
-    """Return the differences as Ansible shows them: a line for each record, at most ``limit`` of them."""
+    """Return the differences as Ansible's diff: a line for each record, at most ``limit`` of them."""
     before, after = [], []
     for difference in found.differences[:limit]:
         name = f"{difference.table} {difference.name}"
@@ -95,141 +91,8 @@ def comparison_diff(found: Comparison, limit: int) -> dict[str, str]:
     return {"before": lines_of(before), "after": lines_of(after)}
 
 
-def loss(found: Comparison, limit: int) -> dict[str, t.Any]:
-    """Return what restoring the before side would undo in the after side: by table, KV prefix and name."""
-    durable = {table.table for table in found.tables if table.durable}
-    rows = [difference for difference in found.differences if difference.table in durable]
-    return {
-        "tables": [
-            {"table": table.table, "lost": table.added, "rolled_back": table.changed, "brought_back": table.removed}
-            for table in found.tables
-            if table.durable and (table.added or table.changed or table.removed)
-        ],
-        "kv": [
-            {"prefix": row.prefix, "lost": row.added, "rolled_back": row.changed, "brought_back": row.removed}
-            for row in found.kv
-        ],
-        "records": [{"table": row.table, "name": row.name, "change": _UNDONE[row.change]} for row in rows[:limit]],
-        "omitted": max(0, len(rows) - limit),
-    }
-
-
-def loss_diff(found: Comparison, limit: int) -> dict[str, str]:
-    """Return what a restore changes as Ansible shows it: the live records before, the snapshot's after."""
-    durable = {table.table for table in found.tables if table.durable}
-    rows = [difference for difference in found.differences if difference.table in durable]
-    before = [f"{row.table} {row.name} {row.after}" for row in rows[:limit] if row.after is not None]
-    after = [f"{row.table} {row.name} {row.before}" for row in rows[:limit] if row.before is not None]
-    if len(rows) > limit:
-        after.append(f"(and {len(rows) - limit} more differences)")
-    return {"before": lines_of(before), "after": lines_of(after)}
-
-
-def differences(found: t.Sequence[Difference], limit: int) -> list[dict[str, t.Any]]:
-    """Return records by table and name, at most ``limit`` of them."""
-    return [{"table": row.table, "name": row.name, "change": row.change} for row in found[:limit]]
-
-
-def prefix_diff(plans: t.Sequence[PrefixPlan], limit: int) -> dict[str, str]:
-    """Return what restoring prefixes changes as Ansible shows it, with digests of the values."""
-    changes = [change for plan in plans for change in plan.changes][:limit]
-    return {
-        "before": lines_of([f"{change.key} {change.before}" for change in changes if change.before]),
-        "after": lines_of([f"{change.key} {change.after}" for change in changes if change.after]),
-    }
-
-
-def prefix_plan(plan: PrefixPlan) -> dict[str, t.Any]:
-    """Return how many keys of a prefix would be written."""
-    counts = {change: sum(found.change == change for found in plan.changes) for change in _PREFIX_CHANGES}
-    for raw in plan.raw:
-        counts["updated" if raw.index else "created"] += 1
-    return {
-        "prefix": plan.prefix,
-        **counts,
-        "unchanged": plan.unchanged,
-        "kept": plan.kept,
-        "locked": list(plan.locked),
-        "conflicts": [],
-    }
-
-
-def prefix_result(result: PrefixResult) -> dict[str, t.Any]:
-    """Return how many keys of a prefix were written."""
-    return {**asdict(result), "locked": list(result.locked), "conflicts": list(result.conflicts)}
-
-
-def restored(found: Restored, limit: int) -> dict[str, t.Any]:
-    """Return how a restore ended."""
-    return {
-        "safety": str(found.safety),
-        "loss": loss(found.lost, limit),
-        "diff": loss_diff(found.lost, limit),
-        "verified": not found.verification.wrong,
-        "wrong": differences(found.verification.wrong, limit),
-        "written_since": differences(found.verification.since, limit),
-        "destroyed_sessions": list(found.post.destroyed_sessions),
-        "ghost_nodes": list(found.post.ghost_nodes),
-        "ghost_commands": [
-            f'curl -X PUT -H "X-Consul-Token: $CONSUL_HTTP_TOKEN" -d \'{{"Node": "{node}"}}\' '
-            "$CONSUL_HTTP_ADDR/v1/catalog/deregister"
-            for node in found.post.ghost_nodes
-        ],
-        "touched": list(found.post.touched),
-        "seconds": {part: round(seconds, 3) for part, seconds in found.seconds.items()},
-    }
-
-
-def refused(decision: Decision, result: dict[str, t.Any]) -> GuardRefused:
-    """Return the error of a refused restore: every reason, and how to accept it."""
-    names = [refusal.override for refusal in decision.refusals]
-    error = GuardRefused(
-        f"The restore is refused: {decision.reason}. Nothing was changed. To restore all the same, set accept: "
-        f"[{', '.join(names)}]"
-    )
-    error.details = {**result, "refusals": names}
-    return error
-
-
-def not_verified(found: Restored, result: dict[str, t.Any]) -> NotConverged:
-    """Return the error of a restore after which the state is not the snapshot's, with the way back."""
-    wrong = found.verification.wrong
-    names = ", ".join(f"{row.table} {row.name}" for row in wrong[:3])
-    error = NotConverged(
-        f"The restore was accepted, but {len(wrong)} records are not as the snapshot holds them ({names}"
-        f"{', …' if len(wrong) > 3 else ''}). The state before is in {found.safety}; to go back to it: "
-        f"consul snapshot restore {found.safety}"
-    )
-    error.details = result
-    return error
-
-
-def conflicted(found: t.Sequence[PrefixResult], result: dict[str, t.Any]) -> NotConverged:
-    """Return the error of keys that could not be restored: others kept writing to them, hold them, or they are refused."""
-    conflicts = [conflict for row in found for conflict in row.conflicts]
-    locked = [key for row in found for key in row.locked]
-    sentences = []
-    if conflicts:
-        sentences.append(
-            f"{len(conflicts)} keys could not be written in any attempt ({some_of(conflicts)}): where the index is stale, "
-            "stop their writers and run it again"
-        )
-    if locked:
-        sentences.append(
-            f"{len(locked)} keys are held by a session and were left to their holders ({some_of(locked)}): to overwrite them, "
-            "set accept: [locked_keys]"
-        )
-    error = NotConverged("; ".join(sentences) + ". Everything else below the prefixes is restored")
-    error.details = result
-    return error
-
-
-_UNDONE = {"added": "lost", "changed": "rolled back", "removed": "brought back"}
-_PREFIX_CHANGES = ("created", "updated", "deleted")
-
-
 def entry(found: SnapshotEntry, now: float) -> dict[str, t.Any]:
-    """Return one line of a directory's snapshot_directory."""
+    """Return one snapshot of a directory."""
     manifest = found.manifest
     return {
         "path": str(found.path),
@@ -246,7 +109,7 @@ def entry(found: SnapshotEntry, now: float) -> dict[str, t.Any]:
 
 
 def table_diff(before: Manifest | None, after: Manifest | None) -> dict[str, str]:
-    """Return the counts and digests of two snapshots' tables as Ansible shows them; None is no snapshot."""
+    """Return the counts and digests of two snapshots' tables as Ansible's diff; None where there is no snapshot."""
     return {"before": lines_of(_table_lines(before)), "after": lines_of(_table_lines(after))}
 
 

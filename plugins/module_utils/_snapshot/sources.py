@@ -10,7 +10,7 @@ import hashlib
 from pathlib import Path
 
 from .._consul.private_file import PrivateFile, os_errors_as
-from .archive import Source
+from .gunzip import Source
 
 
 class HashingSource:

@@ -15,9 +15,10 @@ import typing as t
 from dataclasses import dataclass, field
 
 from . import records
-from .archive import Archive, Meta, Source
+from .archive import Archive, Meta
 from .catalog import CatalogFacts, NodeBuffer
 from .errors import BadSnapshot, DamagedArchive
+from .gunzip import Source
 from .tables import KeyCounter, Prefix, RecordSink, Table, TableCounters, durable_digest
 
 log = logging.getLogger("consulops")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Snapshots are saved and restored: options and work of ``consul_snapshot``."""
+"""Saves and restores snapshots: the options and the work of ``consul_snapshot``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from pathlib import Path
 from .._config.connection_spec import ONE_TOKEN, Spec, connection_spec
 from .._consul.errors import PermissionDenied
 from .._consul.units import parse_duration
-from .._snapshot import live_snapshot, restore_prefixes, restore_prepare, snapshot_result
+from .._snapshot import live_snapshot, restore_prefixes, restore_prepare, restore_result, snapshot_result
 from .._snapshot import restore as restoring
 from .._snapshot import save as saving
 from .._snapshot.manifest import manifest_path
+from .._snapshot.prefix_plan import PrefixOptions
 from .._snapshot.save_guards import readable_path
 from .task import Invocation, Result, Task
 
@@ -62,7 +63,8 @@ def perform(call: Invocation) -> Result:
     return restore(call) if call.params["prefixes"] is None else restore_keys(call)
 
 
-def save(call: Invocation) -> Result:
+def save(call: Call) -> Result:
+    """Take a snapshot, unless one that is young enough is there."""
     options = call.params
     request = saving.SaveRequest(
         path=options["path"],
@@ -98,7 +100,8 @@ def save(call: Invocation) -> Result:
     return result
 
 
-def restore(call: Invocation) -> Result:
+def restore(call: Call) -> Result:
+    """Restore the whole datacenter, unless nothing differs or the restore was done before."""
     options = call.params
     path = readable_path(options["path"], "path")
     request = restore_prepare.RestoreRequest(
@@ -122,51 +125,52 @@ def restore(call: Invocation) -> Result:
             "path": str(path),
         }
         if prepared.comparison is not None:
-            result["loss"] = snapshot_result.loss(prepared.comparison, options["limit"])
-            result["diff"] = snapshot_result.loss_diff(prepared.comparison, options["limit"])
+            result["loss"] = restore_result.loss(prepared.comparison, options["limit"])
+            result["diff"] = restore_result.loss_diff(prepared.comparison, options["limit"])
         result["datacenter"] = prepared.facts.datacenter
         if decision.action == "drifted":
             call.warn(f"Nothing was restored: {decision.reason}.")
         if decision.action == "unchanged" and not call.check_mode:
             restoring.clear_attempt(request, prepared)
         if decision.action == "refused":
-            raise snapshot_result.refused(decision, result)
+            raise restore_result.refused(decision, result)
         if decision.action == "restore":
             result["changed"] = True
             if not call.check_mode:
                 restored = restoring.perform(client, request, prepared, now)
-                result.update(snapshot_result.restored(restored, options["limit"]), action="restored")
+                result.update(restore_result.restored(restored, options["limit"]), action="restored")
                 for warning in restored.warnings:
                     call.warn(warning)
                 if not result["verified"]:
-                    raise snapshot_result.not_verified(restored, result)
+                    raise restore_result.not_verified(restored, result)
     return result
 
 
-def restore_keys(call: Invocation) -> Result:
+def restore_keys(call: Call) -> Result:
+    """Restore only the keys below some prefixes."""
     options = call.params
-    path, prefixes, prune = readable_path(options["path"], "path"), options["prefixes"], options["prune"]
+    path, prefixes = readable_path(options["path"], "path"), options["prefixes"]
     restore_prefixes.check_prefixes(prefixes)
     with call.client() as client:
-        datacenter, contents = restore_prefixes.wanted(path, prefixes, time.time())
+        datacenter, contents = restore_prefixes.read_contents(path, prefixes, time.time())
         if "other_datacenter" not in options["accept"]:
             restore_prefixes.check_datacenter(client, datacenter)
-        how = {"prune": prune, "break_locks": "locked_keys" in options["accept"]}
-        plans = [restore_prefixes.read_plan(client, prefix, contents[prefix], **how) for prefix in prefixes]
+        how = PrefixOptions(prune=options["prune"], break_locks="locked_keys" in options["accept"])
+        plans = [restore_prefixes.read_plan(client, prefix, contents[prefix], how) for prefix in prefixes]
         changed = any(plan.changes or plan.raw for plan in plans)
         result: Result = {
             "changed": changed,
             "action": "restore" if changed else "unchanged",
             "reason": "keys differ from the snapshot" if changed else "the keys are what the snapshot holds",
             "path": str(path),
-            "diff": snapshot_result.prefix_diff(plans, options["limit"]),
-            "prefixes": [snapshot_result.prefix_plan(plan) for plan in plans],
+            "diff": restore_result.prefix_diff(plans, options["limit"]),
+            "prefixes": [restore_result.prefix_plan(plan) for plan in plans],
         }
-        if changed and not call.check_mode:
-            done = [restore_prefixes.apply(client, plan, contents[plan.prefix], **how) for plan in plans]
-            result.update(action="restored", prefixes=[snapshot_result.prefix_result(found) for found in done])
+        if changed and not call.check:
+            done = [restore_prefixes.apply(client, plan, contents[plan.prefix], how) for plan in plans]
+            result.update(action="restored", prefixes=[restore_result.prefix_result(found) for found in done])
             if any(found.conflicts or found.locked for found in done):
-                raise snapshot_result.conflicted(done, result)
+                raise restore_result.conflicted(done, result)
     return result
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Snapshots are looked at and compared: options and work of ``consul_snapshot_info``."""
+"""Inspects, compares and lists snapshots: the options and the work of ``consul_snapshot_info``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ SPEC: Spec = dict(
 )
 
 
-def look(call: Invocation) -> Result:
+def inspect_path(call: Call) -> Result:
+    """Inspect a snapshot file, or list the snapshots of a directory."""
     options = call.params
     path = readable_path(options["path"], "path")
     positive_seconds(options["stream_timeout"], "stream_timeout")
@@ -54,7 +55,8 @@ def look(call: Invocation) -> Result:
     return {"changed": False, **file_report(call, path, now)}
 
 
-def file_report(call: Invocation, path: Path, now: float) -> Result:
+def file_report(call: Call, path: Path, now: float) -> Result:
+    """Return what a snapshot file holds and, when requested, how it differs from another or the live state."""
     options = call.params
     inspection = inspect.inspect_file(
         path,
@@ -89,4 +91,4 @@ def file_report(call: Invocation, path: Path, now: float) -> Result:
     return result
 
 
-SNAPSHOT_INFO = Task(SPEC, look, (ONE_TOKEN,))
+SNAPSHOT_INFO = Task(SPEC, inspect_path, (ONE_TOKEN,))
