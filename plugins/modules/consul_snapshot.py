@@ -14,15 +14,15 @@ description:
     Connect CA) to a file, through Consul's own snapshot API.
   - The file is written, decompressed, hashed and decoded record by record in one pass. It takes its place only when
     every record has been read and both checksums are right, so an error page, a body that was cut short or a full disk
-    never become a snapshot, and never replace one.
-  - A manifest (O(path) plus C(.json)) is written beside it. It holds where, when and by which Consul version the
-    snapshot was made, the number of records, their size and a logical digest for each table, and the file's SHA-256.
+    never becomes a snapshot and never replaces one.
+  - A manifest (O(path) plus C(.json)) is written beside it. It holds where, when and with which Consul version the
+    snapshot was taken, the number of records, their size and a logical digest for each table, and the file's SHA-256.
   - The counts are compared with the live API, because Consul itself can leave records out of a snapshot.
   - Both files are readable by their owner only. A snapshot holds every ACL secret and the private key of Connect's CA
     in clear text.
   - With O(state=restored), brings a datacenter, or only some keys of it, back to what a snapshot holds. Compares first
-    and changes nothing where nothing differs; refuses what would crash a server or lock its operator out; keeps a
-    snapshot of the state before; sends one restore request and never a second; reads the state again and compares.
+    and changes nothing if nothing differs. Refuses what would crash a server or lock its operator out. Keeps a
+    snapshot of the state before. Sends one restore request, never a second, and verifies the state after it.
 options:
   path:
     description:
@@ -41,21 +41,22 @@ options:
   force:
     description:
       - Restore again although this snapshot was restored before and the datacenter was written to since.
-      - Without it such a drift is reported and nothing is sent, so that running a play twice never undoes what was written
-        in between.
+      - Without it such a drift is reported and nothing is sent: running a play twice does not undo what was written in
+        between.
     type: bool
     default: false
   accept:
     description:
-      - Refusals that you take upon yourself.
+      - Refusals to accept. The restore is then done in spite of them.
       - V(unknown_types), record types that the servers' version does not restore. The leader crashes.
       - V(unknown_kinds), config entries of kinds that the servers do not know. The leader crashes.
       - V(other_datacenter), a snapshot of another datacenter.
       - V(lost_token), ACLs are on and the token in use is not in the snapshot.
-      - V(low_disk), little room for the safety snapshot.
-      - V(attempted_before), this very file was sent before and nobody knows what came of it.
-      - V(locked_keys), with O(prefixes), keys that a session holds. Without it they are left to their holders and the task
-        fails after everything else.
+      - V(low_disk), there may not be enough disk space for the safety snapshot.
+      - V(attempted_before), this file was sent before and the outcome is not known. A note of that is kept beside the file and in
+        O(safety_path).
+      - V(locked_keys), with O(prefixes), keys that a session holds. Without it they are not written, and the task fails
+        after all other keys were.
     type: list
     elements: str
     choices: [unknown_types, unknown_kinds, other_datacenter, lost_token, low_disk, attempted_before, locked_keys]
@@ -72,20 +73,23 @@ options:
   destroy_gone_sessions:
     description:
       - After the restore, destroy the sessions that no longer existed before it. They come back with the snapshot and would
-        hold their locks for nobody. Sessions that delete their keys when they end are left, and so are all of them in a new
-        cluster, which has none of the snapshot's nodes.
+        hold their locks without a holder. Sessions that delete their keys when they end are kept. In a new cluster, which has
+        none of the snapshot's nodes, all sessions are kept.
     type: bool
     default: true
   touch_replicated:
     description:
-      - After the restore, write and remove one object in each table that federated datacenters replicate (ACL policies,
-        roles and tokens, config entries), so that they notice. Does nothing in a datacenter that is not federated.
+      - After the restore, write and delete one object in each table that federated datacenters replicate (ACL policies,
+        roles and tokens, config entries), because their replication waits for a write. Does nothing in a datacenter that
+        is not federated.
+      - The objects are called C(consulops-touch-...). No digest or comparison counts them; one that could not be deleted is
+        named in a warning and deleted by the next restore.
     type: bool
     default: true
   prefixes:
     description:
       - Restore only the keys below these prefixes, by compare-and-set, and leave everything else as it is. V("") is the whole
-        store. Needs no right but to read and write those keys.
+        store. Needs only the right to read and write those keys.
     type: list
     elements: str
   prune:
@@ -102,13 +106,13 @@ options:
     description:
       - Name of the file when O(path) is a directory. If there is a file of that name, the new one gets a number.
       - May hold V({datacenter}), V({time}) (UTC, as V(20261122T030000Z)), V({index}) and V({term}) (of Raft),
-        V({version}) (of Consul) and V({node}) (of the agent that was asked). Must end in V(.snap).
+        V({version}) (of Consul) and V({node}) (of the agent that answered). Must end in V(.snap).
     type: str
     default: "consul-{datacenter}-{time}-{index}.snap"
   max_age:
     description:
       - Take no snapshot while there is one of the datacenter that is younger than this and still intact. Its file is
-        read and hashed again to know that.
+        read and hashed again to verify that.
       - Seconds, or for example V(15m), V(1h30m), V(2d). Without it every run takes a new snapshot.
     type: str
   stale:
@@ -121,7 +125,7 @@ options:
     description:
       - What to do when the live API lists more objects than the snapshot holds, in tables that were not written to
         since.
-      - V(fail) keeps nothing, V(warn) keeps the snapshot and warns, V(ignore) does not look.
+      - V(fail) keeps nothing, V(warn) keeps the snapshot and warns, V(ignore) does not compare.
       - What could not be compared is returned in C(snapshot.unchecked) and is never counted as good.
     type: str
     choices: [fail, warn, ignore]
@@ -130,18 +134,18 @@ options:
     description:
       - What to do when a table has lost more than O(max_shrink_percent) of its records since the snapshot before
         (the newest of the datacenter in the directory, or the file that would be replaced).
-      - V(fail) keeps nothing, V(warn) keeps the snapshot and warns, V(ignore) does not look.
+      - V(fail) keeps nothing, V(warn) keeps the snapshot and warns, V(ignore) does not compare.
     type: str
     choices: [fail, warn, ignore]
     default: fail
   max_shrink_percent:
     description:
-      - How much smaller than before a table may be. Tables that had fewer than 20 records are not looked at.
+      - How much smaller than before a table may be. Tables that had fewer than 20 records are not compared.
     type: float
     default: 20.0
   stream_timeout:
     description:
-      - Seconds of silence to put up with while the server prepares the snapshot and sends it. It writes the whole
+      - Seconds without data to wait while the server prepares the snapshot and sends it. It writes the whole
         snapshot to its own disk before the first byte comes.
     type: float
     default: 300.0
@@ -152,8 +156,8 @@ attributes:
   check_mode:
     support: full
     details:
-      - With O(state=saved), asks Consul for a leader and whether the token may take snapshots, looks at the directory, and
-        says what would be written.
+      - With O(state=saved), asks Consul for a leader and whether the token may take snapshots, checks the directory, and
+        returns what would be written.
       - With O(state=restored), makes the same comparison and the same decision, and sends nothing.
   diff_mode:
     support: full
@@ -186,7 +190,7 @@ EXAMPLES = r"""
     path: /var/backups/consul/
   loop: [dc1, dc2]
 
-- name: Save before maintenance and refuse anything doubtful
+- name: Save before maintenance and fail on any doubt
   consulops.failover.consul_snapshot:
     path: /var/backups/consul/before-upgrade.snap
     cross_check: fail
@@ -209,7 +213,7 @@ RETURN = r"""
 action:
   description:
     - What was done. V(unchanged), the live state is what the snapshot holds. V(drifted), it was restored before and written
-      to since. V(restored), it was restored.
+      to since. V(restored), it was restored. In check mode, V(restore) when it would be.
   returned: with O(state=restored)
   type: str
   sample: restored
@@ -252,7 +256,7 @@ wrong:
   type: list
   elements: dict
 written_since:
-  description: Records that others wrote after the restore.
+  description: Records that other clients wrote after the restore.
   returned: when a restore was sent
   type: list
   elements: dict
@@ -266,12 +270,12 @@ destroyed_sessions:
   type: list
   elements: str
 ghost_nodes:
-  description: Nodes that came back with the snapshot and are no members of the datacenter now.
+  description: Nodes that came back with the snapshot and are not members of the datacenter now.
   returned: when a restore was sent
   type: list
   elements: str
 ghost_commands:
-  description: The commands that clear them, if their machines do not come back.
+  description: The commands that deregister them, for machines that will not come back.
   returned: when a restore was sent
   type: list
   elements: str
@@ -286,7 +290,7 @@ prefixes:
   type: list
   elements: dict
 path:
-  description: The snapshot file. In check mode of a directory, the name has its pattern still in it.
+  description: The snapshot file. In check mode with a directory, its name is still the pattern.
   returned: success
   type: str
   sample: /var/backups/consul/consul-dc1-20261122T030000Z-4711.snap
@@ -296,26 +300,26 @@ manifest:
   type: str
   sample: /var/backups/consul/consul-dc1-20261122T030000Z-4711.snap.json
 reason:
-  description: Why it was done, or was not.
+  description: Why it was or was not done.
   returned: success
   type: str
   sample: no snapshot is young enough
 snapshot:
-  description: The manifest's contents. In check mode, those of the snapshot that is there already.
+  description: The manifest's contents. In check mode, those of the existing snapshot.
   returned: with O(state=saved), when there is one
   type: dict
   contains:
     datacenter:
-      description: The datacenter, as the snapshot itself says it.
+      description: The datacenter, from the snapshot itself.
       type: str
     time:
       description: When it was taken, in UTC.
       type: str
     consul_version:
-      description: Version of the Consul servers, as the snapshot itself says it.
+      description: Version of the Consul servers, from the snapshot itself.
       type: str
     node:
-      description: Name of the agent that was asked, if the token may know it.
+      description: Name of the agent that answered, if the token may read it.
       type: str
     servers:
       description: Names of the servers of the datacenter.
@@ -328,10 +332,10 @@ snapshot:
       description: Raft term of the snapshot.
       type: int
     raft_id:
-      description: Raft's own name of the snapshot.
+      description: Raft's ID of the snapshot.
       type: str
     stale:
-      description: Whether any server could answer.
+      description: Whether a server other than the leader could answer.
       type: bool
     size:
       description: Size of the file in bytes.
@@ -361,19 +365,19 @@ snapshot:
       description: Version of this collection.
       type: str
     format:
-      description: Version of the manifest's form.
+      description: Version of the manifest's format.
       type: int
   sample:
     datacenter: dc1
     index: 4711
     size: 6570021
 seconds:
-  description: How long each part took, in seconds.
+  description: How long each part took, in seconds. Of a restore, safety_snapshot, plan, restore, leader, verify and post_restore.
   returned: when a snapshot was taken or restored
   type: dict
   sample: {"prepare": 0.4, "stream": 0.3, "cross_check": 0.1}
 may_save:
-  description: Whether Consul says that the token may take snapshots; null when the server cannot say.
+  description: Whether Consul says that the token may take snapshots; null when the server cannot tell.
   returned: with O(state=saved) in check mode
   type: bool
 """

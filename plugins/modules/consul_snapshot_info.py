@@ -7,19 +7,19 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: consul_snapshot_info
-short_description: Look into Consul snapshots, compare them, list a directory of them
+short_description: Inspect and compare Consul snapshots, list a directory of them
 version_added: 1.0.0
 description:
-  - Reads a Consul snapshot of any version from 1.0 on, also of Enterprise, and says what is in it. Every record is
-    decoded, so a file that this module accepts is whole.
+  - Reads a Consul snapshot of any version from 1.0 on, also of Enterprise, and returns what it holds. Every record is
+    decoded, so a file that this module accepts is complete.
   - Compares a snapshot with another one, or with the state that a datacenter is in now, table by table and record by
     record. Values are shown as digests.
   - Lists a directory of snapshots, newest first.
-  - Never talks to Consul unless O(compare_live) is set.
+  - Sends no request to Consul unless O(compare_live) is set.
 options:
   path:
     description:
-      - Snapshot file to look into, or directory of snapshots to list, on the host where the module runs.
+      - Snapshot file to inspect, or directory of snapshots to list, on the host where the module runs.
     type: path
     required: true
   kv_depth:
@@ -38,18 +38,18 @@ options:
     type: str
   show_value:
     description:
-      - Return the value of O(key) itself. It then also stands in Ansible's output and logs.
+      - Return the value of O(key) itself. It then also appears in Ansible's output and logs.
     type: bool
     default: false
   compare_with:
     description:
-      - Another snapshot file. C(comparison) says what changed from O(path) to it.
+      - Another snapshot file. C(comparison) holds what changed from O(path) to it.
       - Mutually exclusive with O(compare_live).
     type: path
   compare_live:
     description:
-      - Compare with the state that the datacenter is in now. C(comparison) says what changed since the snapshot.
-        Takes a snapshot in memory and needs the same rights as taking one.
+      - Compare with the state that the datacenter is in now. C(comparison) holds what changed since the snapshot.
+        Reads a snapshot without writing it to a file, and needs the same rights as taking one.
     type: bool
     default: false
   stale:
@@ -69,7 +69,7 @@ options:
     default: false
   stream_timeout:
     description:
-      - With O(compare_live), seconds of silence to put up with while the server prepares its state.
+      - With O(compare_live), seconds without data to wait while the server prepares its state.
     type: float
     default: 300.0
 extends_documentation_fragment:
@@ -79,7 +79,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - Changes nothing, in check mode or out of it.
+      - Changes nothing, with or without check mode.
   diff_mode:
     support: full
     details:
@@ -107,7 +107,7 @@ EXAMPLES = r"""
   register: since_morning
   diff: true
 
-- name: Was this key there, and is it the value that I think it is?
+- name: Did the snapshot hold this key, and with which value (as a digest)?
   consulops.failover.consul_snapshot_info:
     path: /var/backups/consul/morning.snap
     key: app/db/password
@@ -129,7 +129,7 @@ snapshot:
       description: The file.
       type: str
     datacenter:
-      description: The datacenter that it is of.
+      description: The datacenter of the snapshot.
       type: str
     consul_version:
       description: Version of the Consul servers.
@@ -145,7 +145,7 @@ snapshot:
       description: Raft term.
       type: int
     raft_id:
-      description: Raft's own name of the snapshot.
+      description: Raft's ID of the snapshot.
       type: str
     records:
       description: Number of records in all.
@@ -164,7 +164,7 @@ snapshot:
       description: The manifest beside the file, null without one.
       type: dict
     problem:
-      description: What is wrong between file and manifest, empty when nothing is.
+      description: How the file contradicts its manifest, empty when it does not.
       type: str
   sample:
     datacenter: dc1
@@ -239,7 +239,7 @@ comparison:
       type: list
       elements: dict
     differences:
-      description: The records that differ, with digests before and after.
+      description: The records that differ, each with the first 8 bytes of its BLAKE2b hash before and after.
       type: list
       elements: dict
     omitted:
@@ -261,22 +261,22 @@ snapshots:
       description: How long ago that was.
       type: int
     datacenter:
-      description: The datacenter, null when no manifest says it.
+      description: The datacenter, null without a manifest.
       type: str
     consul_version:
-      description: Version of the Consul servers, null when no manifest says it.
+      description: Version of the Consul servers, null without a manifest.
       type: str
     index:
-      description: Raft index, null when no manifest says it.
+      description: Raft index, null without a manifest.
       type: int
     size:
       description: Size of the file in bytes.
       type: int
     digest:
-      description: Logical digest, null when no manifest says it.
+      description: Logical digest, null without a manifest.
       type: str
     intact:
-      description: Whether the file is what its manifest says; null when that was not looked at.
+      description: Whether the file is what its manifest says; null when that was not verified.
       type: bool
     problem:
       description: What is wrong, empty when nothing is.

@@ -143,7 +143,7 @@ def _described() -> dict[str, t.Any]:
 
 
 @pytest.mark.parametrize(("what", "change", "tables"), CHANGES, ids=[change[0] for change in CHANGES])
-def test_every_durable_change_changes_its_tables_digest_and_no_other(
+def test_every_durable_change_changes_the_digest_of_its_table_only(
     datacenter: Datacenter, what: str, change: t.Callable[[Datacenter], t.Any], tables: set[str]
 ) -> None:
     before = summary(datacenter)
@@ -158,7 +158,7 @@ def test_every_durable_change_changes_its_tables_digest_and_no_other(
     assert summary(datacenter).digest != before.digest
 
 
-def test_what_changes_by_itself_is_not_part_of_the_digest(datacenter: Datacenter) -> None:
+def test_tables_that_consul_changes_by_itself_are_not_part_of_the_digest(datacenter: Datacenter) -> None:
     before = summary(datacenter)
     datacenter.put("/v1/session/create", {"Name": "passing"})
     datacenter.put("/v1/agent/service/register", {"Name": "registers-itself-again"})

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Looking into snapshots of real Consul servers, comparing them, listing them."""
+"""Inspecting, comparing and listing snapshots of real Consul servers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def save(datacenter: Datacenter, path: Path) -> Path:
     return Path(result["path"])
 
 
-def look(path: Path | str, **options: t.Any) -> dict[str, t.Any]:
+def inspect(path: Path | str, **options: t.Any) -> dict[str, t.Any]:
     """Run the module; it never changes anything."""
     result = run_module(info, path=path, **options)
     assert result["changed"] is False
@@ -36,7 +36,7 @@ def look(path: Path | str, **options: t.Any) -> dict[str, t.Any]:
 
 def test_a_file_is_shown_by_table_and_prefix(secured: Datacenter, tmp_path: Path) -> None:
     path = save(secured, tmp_path / "one.snap")
-    result = look(path, kv_depth=1)
+    result = inspect(path, kv_depth=1)
     tables = {table["name"]: table for table in result["snapshot"]["tables"]}
     assert result["snapshot"]["datacenter"] == "secured"
     assert result["snapshot"]["problem"] == ""
@@ -46,24 +46,24 @@ def test_a_file_is_shown_by_table_and_prefix(secured: Datacenter, tmp_path: Path
     keys = secured.get("/v1/kv/?keys")
     assert {row["prefix"]: row["keys"] for row in result["kv"]}["app/"] == sum(key.startswith("app/") for key in keys)
     assert sum(row["keys"] for row in result["kv"]) == len(keys)
-    below = look(path, kv_depth=2, kv_prefix="app/web/")["kv"]
+    below = inspect(path, kv_depth=2, kv_prefix="app/web/")["kv"]
     assert [row["prefix"] for row in below] == ["app/web/"]
-    assert "kv" not in look(path, kv_depth=0)
+    assert "kv" not in inspect(path, kv_depth=0)
 
 
-def test_a_key_is_shown_as_a_digest_until_it_is_asked_for(dc1: Datacenter, tmp_path: Path) -> None:
+def test_a_key_is_shown_as_a_digest_unless_its_value_is_requested(dc1: Datacenter, tmp_path: Path) -> None:
     dc1.put("/v1/kv/db/password?flags=42", "correct horse")
     dc1.put("/v1/kv/db/binary", b"\xff\x00\xfe")
     path = save(dc1, tmp_path / "one.snap")
-    result = look(path, key="db/password")
+    result = inspect(path, key="db/password")
     assert result["key"]["flags"] == 42 and result["key"]["bytes"] == 13
     assert "correct horse" not in json.dumps(result)
-    shown = look(path, key="db/password", show_value=True)["key"]
+    shown = inspect(path, key="db/password", show_value=True)["key"]
     assert shown["value"] == "correct horse" and shown["value_base64"] == "Y29ycmVjdCBob3JzZQ=="
     assert shown["digest"] == result["key"]["digest"]
-    binary = look(path, key="db/binary", show_value=True)["key"]
+    binary = inspect(path, key="db/binary", show_value=True)["key"]
     assert binary["value"] is None and binary["value_base64"] == "/wD+"
-    assert look(path, key="db/none")["key"] is None
+    assert inspect(path, key="db/none")["key"] is None
 
 
 def test_two_snapshots_are_compared_by_table_and_name(lab: Lab, tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_two_snapshots_are_compared_by_table_and_name(lab: Lab, tmp_path: Path) 
     datacenter.put("/v1/kv/new", "secret value")
     register_external(datacenter, "ext-0", address="192.0.2.99")
     after = save(datacenter, tmp_path / "after.snap")
-    result = look(before, compare_with=after, diff=True)
+    result = inspect(before, compare_with=after, diff=True)
     comparison = result["comparison"]
     assert comparison["equal"] is False
     changes = {(row["table"], row["name"]): row["change"] for row in comparison["differences"]}
@@ -87,8 +87,8 @@ def test_two_snapshots_are_compared_by_table_and_name(lab: Lab, tmp_path: Path) 
     assert (tables["KVS"]["added"], tables["KVS"]["removed"], tables["KVS"]["changed"]) == (1, 1, 1)
     assert tables["KVS"]["unchanged"] == 98
     assert "KVS new" in result["diff"]["after"] and "secret value" not in json.dumps(result)
-    assert look(before, compare_with=before)["comparison"]["equal"] is True
-    few = look(before, compare_with=after, limit=1)["comparison"]
+    assert inspect(before, compare_with=before)["comparison"]["equal"] is True
+    few = inspect(before, compare_with=after, limit=1)["comparison"]
     assert len(few["differences"]) == 1 and few["omitted"] == len(comparison["differences"]) - 1
 
 
@@ -97,15 +97,15 @@ def test_a_snapshot_is_compared_with_the_live_state(lab: Lab, tmp_path: Path) ->
     fill(datacenter, keys=20)
     options = {"url": datacenter.url, "token": datacenter.token, "compare_live": True}
     path = save(datacenter, tmp_path / "one.snap")
-    assert look(path, **options)["comparison"]["equal"] is True
+    assert inspect(path, **options)["comparison"]["equal"] is True
     new_token(datacenter, 'key "x" { policy = "read" }', "late")
-    comparison = look(path, **options)["comparison"]
+    comparison = inspect(path, **options)["comparison"]
     assert comparison["equal"] is False
     changed = {row["table"] for row in comparison["tables"] if row["durable"] and row["added"]}
     assert changed == {"ACLToken", "ACLPolicy"}
     narrow = new_token(datacenter, 'key "y" { policy = "read" }', "narrow")
     with pytest.raises(ModuleFailed, match='acl = "write"'):
-        look(path, **{**options, "token": narrow})
+        inspect(path, **{**options, "token": narrow})
 
 
 def test_a_directory_is_listed_newest_first(federation: tuple[Datacenter, Datacenter], tmp_path: Path) -> None:
@@ -118,14 +118,14 @@ def test_a_directory_is_listed_newest_first(federation: tuple[Datacenter, Datace
     foreign = craft.write(tmp_path / "c.snap", craft.key("x"))
     os.utime(foreign, (86400, 86400))
     (tmp_path / "notes.txt").write_text("not a snapshot", encoding="utf-8")
-    listed = look(tmp_path, verify=True)["snapshots"]
+    listed = inspect(tmp_path, verify=True)["snapshots"]
     assert [row["path"] for row in listed] == [str(second), str(first), str(foreign)]
     assert [row["datacenter"] for row in listed] == ["west", "east", None]
     assert [row["intact"] for row in listed] == [True, True, None]
     assert "no manifest" in listed[2]["problem"]
     first.write_bytes(first.read_bytes()[:-1])
     second.unlink()
-    problems = {Path(row["path"]).name: row["problem"] for row in look(tmp_path)["snapshots"]}
+    problems = {Path(row["path"]).name: row["problem"] for row in inspect(tmp_path)["snapshots"]}
     assert "bytes, its manifest says" in problems["a.snap"]
     assert "only its manifest is left" in problems["b.snap"]
 
@@ -134,8 +134,8 @@ def test_a_broken_manifest_is_a_problem_of_its_file_only(dc1: Datacenter, tmp_pa
     path = save(dc1, tmp_path / "a.snap")
     for text in ("{", "[]", '{"format": 99}', '{"format": 1}', "null"):
         (tmp_path / "a.snap.json").write_text(text, encoding="utf-8")
-        assert look(tmp_path)["snapshots"][0]["problem"] != ""
-        assert look(path)["snapshot"]["problem"] != ""
+        assert inspect(tmp_path)["snapshots"][0]["problem"] != ""
+        assert inspect(path)["snapshot"]["problem"] != ""
 
 
 @pytest.mark.parametrize(

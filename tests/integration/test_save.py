@@ -132,7 +132,7 @@ def test_every_federated_datacenter_can_be_saved_through_one_agent(
 # ------------------------------------------------------------------------------------------------ idempotence
 
 
-def test_a_young_and_intact_snapshot_spares_a_new_one(dc1: Datacenter, target: Path) -> None:
+def test_no_snapshot_is_taken_while_a_young_intact_one_exists(dc1: Datacenter, target: Path) -> None:
     first = save(dc1, f"{target}/", max_age="1h")
     second = save(dc1, f"{target}/", max_age="1h")
     assert (first["changed"], second["changed"]) == (True, False)
@@ -161,7 +161,7 @@ def test_an_old_snapshot_or_one_of_another_datacenter_is_not_young_enough(
     assert save(east, f"{target}/", max_age="1h")["changed"] is False
 
 
-def test_check_mode_says_what_it_would_do_and_does_nothing(secured: Datacenter, target: Path) -> None:
+def test_check_mode_reports_what_would_be_done_and_changes_nothing(secured: Datacenter, target: Path) -> None:
     result = save(secured, target / "one.snap", check=True)
     assert result["changed"] is True and result["may_save"] is True
     assert names(target) == []
@@ -194,7 +194,7 @@ def test_diff_mode_shows_counts_and_digests_and_no_value(dc1: Datacenter, target
         ("hang", "no answer within 1 s"),
     ],
 )
-def test_what_is_not_a_whole_snapshot_never_takes_the_place_of_one(
+def test_an_incomplete_answer_never_replaces_a_snapshot(
     dc1: Datacenter, shared_lab: Lab, target: Path, fault: str, words: str
 ) -> None:
     good = save(dc1, target / "one.snap")["snapshot"]
@@ -248,7 +248,7 @@ def test_a_body_of_another_datacenter_is_refused(
     assert names(target) == []
 
 
-def test_a_part_file_left_by_a_crash_is_swept_up_and_a_living_one_is_not(dc1: Datacenter, target: Path) -> None:
+def test_a_part_file_left_by_a_crash_is_removed_and_a_recent_one_is_not(dc1: Datacenter, target: Path) -> None:
     dead, young = target / ".dead.consulops-part", target / ".young.consulops-part"
     for path in (dead, young):
         path.write_bytes(b"half")
@@ -261,7 +261,7 @@ def test_a_part_file_left_by_a_crash_is_swept_up_and_a_living_one_is_not(dc1: Da
 # ------------------------------------------------------------------------------------------------------- permission
 
 
-def test_a_narrow_token_is_told_which_policy_is_missing(secured: Datacenter, target: Path) -> None:
+def test_a_denied_token_gets_the_policy_that_is_missing(secured: Datacenter, target: Path) -> None:
     token = new_token(secured, 'operator = "write" key_prefix "" { policy = "write" }', "narrow-save")
     message = refused(secured, target / "one.snap", token=token)
     assert "Permission denied" in message and 'acl = "write"' in message
@@ -303,14 +303,14 @@ def test_a_bad_option_is_one_sentence(secured: Datacenter, target: Path, options
     assert names(target) == []
 
 
-def test_a_directory_that_is_not_there_is_said(dc1: Datacenter, target: Path) -> None:
+def test_a_missing_directory_is_reported(dc1: Datacenter, target: Path) -> None:
     assert "does not exist: create it" in refused(dc1, target / "none" / "one.snap")
 
 
 # ---------------------------------------------------------------------------------------------------------- guards
 
 
-def test_records_that_consul_itself_loses_are_found(lab: Lab, target: Path) -> None:
+def test_records_that_consul_left_out_are_reported(lab: Lab, target: Path) -> None:
     datacenter = lab.datacenter(acl=True)
     fill(datacenter, keys=10)
     for number in range(3):
@@ -332,7 +332,7 @@ def test_records_that_consul_itself_loses_are_found(lab: Lab, target: Path) -> N
     assert "warnings" not in save(datacenter, target / "two.snap", cross_check="ignore")
 
 
-def test_an_idle_datacenter_leaves_nothing_unchecked(lab: Lab, target: Path) -> None:
+def test_every_list_of_an_idle_datacenter_is_cross_checked(lab: Lab, target: Path) -> None:
     datacenter = lab.datacenter(acl=True)
     fill(datacenter)
     snapshot = save(datacenter, target / "one.snap", cross_check="fail")["snapshot"]
@@ -362,7 +362,7 @@ def test_another_datacenters_snapshot_is_never_replaced(
     assert (target / "one.snap").read_bytes() == before
 
 
-def test_the_shrink_guard_also_knows_a_snapshot_whose_manifest_is_lost(lab: Lab, target: Path) -> None:
+def test_the_shrink_guard_reads_a_snapshot_without_a_manifest(lab: Lab, target: Path) -> None:
     datacenter = lab.datacenter()
     fill_kv(datacenter, 100)
     save(datacenter, target / "one.snap")
@@ -385,9 +385,7 @@ def test_the_shrink_guard_works_for_a_token_that_may_only_take_snapshots(lab: La
     assert "KVS went from 100 to 0 records" in refused(one, f"{target}/", token=token)
 
 
-def test_a_snapshot_that_was_never_cross_checked_is_not_good_enough_for_one_that_must_be(
-    secured: Datacenter, target: Path
-) -> None:
+def test_a_snapshot_without_a_cross_check_does_not_satisfy_cross_check_fail(secured: Datacenter, target: Path) -> None:
     save(secured, target / "one.snap", cross_check="ignore")
     assert save(secured, target / "one.snap", max_age="1h")["changed"] is False
     assert save(secured, target / "one.snap", max_age="1h", cross_check="fail")["changed"] is True
@@ -395,7 +393,7 @@ def test_a_snapshot_that_was_never_cross_checked_is_not_good_enough_for_one_that
 
 
 @pytest.mark.parametrize("place", ["one.snap", ""])
-def test_saves_at_the_same_time_leave_only_whole_pairs(dc1: Datacenter, target: Path, place: str) -> None:
+def test_concurrent_saves_leave_only_complete_pairs(dc1: Datacenter, target: Path, place: str) -> None:
     path = f"{target}/{place}"
     threads = [threading.Thread(target=lambda: save(dc1, path, cross_check="ignore")) for _number in range(4)]
     for thread in threads:
@@ -408,9 +406,7 @@ def test_saves_at_the_same_time_leave_only_whole_pairs(dc1: Datacenter, target: 
 
 
 @pytest.mark.parametrize("where", ["token", "token_file", "environment"])
-def test_a_server_that_sends_the_token_back_does_not_get_it_shown(
-    shared_lab: Lab, target: Path, tmp_path: Path, where: str
-) -> None:
+def test_a_token_that_a_server_echoes_is_not_shown(shared_lab: Lab, target: Path, tmp_path: Path, where: str) -> None:
     secret = "5ec2e7aa-1111-2222-3333-444455556666"
     (tmp_path / "token").write_text(secret, encoding="utf-8")
     choices: dict[str, dict[str, t.Any]] = {
@@ -434,7 +430,7 @@ def test_an_answer_that_never_ends_is_given_up(shared_lab: Lab, target: Path, fa
 
 
 @pytest.mark.parametrize("body", ['{"status": "ok"}', "5", "null", '"text"', "[]", "{"])
-def test_json_that_is_not_consuls_is_no_traceback(shared_lab: Lab, target: Path, body: str) -> None:
+def test_json_of_another_shape_is_an_error_without_a_traceback(shared_lab: Lab, target: Path, body: str) -> None:
     with Proxy("http://127.0.0.1:1", shared_lab.address(), "json", path="/") as proxy:
         proxy.body = body
         refused(proxy.url, target / "one.snap")
@@ -462,7 +458,7 @@ def test_a_follower_gives_a_stale_snapshot_also_without_a_leader(lab: Lab, targe
     assert time.monotonic() - started < 20  # one wait for a leader, not one for each list
 
 
-def test_a_leader_killed_during_the_save_gives_an_error_or_a_whole_snapshot(lab: Lab, target: Path) -> None:
+def test_a_leader_killed_during_the_save_gives_an_error_or_a_complete_snapshot(lab: Lab, target: Path) -> None:
     datacenter = lab.datacenter(servers=3)
     fill_kv(datacenter, 20000, value_bytes=1024)
     leader, (follower, _other) = datacenter.leader(), datacenter.followers()

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Makes snapshots that no Consul here wrote: other versions' record types, damaged and hostile containers.
+"""Crafts snapshots: record types of other Consul versions, damaged and hostile containers.
 
-Knows the format by itself, so it shares no mistake with the reader under test.
+Shares no code with the reader under test, and so none of its mistakes.
 """
 
 from __future__ import annotations

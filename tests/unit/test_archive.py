@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Snapshots that no Consul here wrote: other versions, damaged containers, hostile lengths, each with its sentence."""
+"""Crafted snapshots: records of other versions, damaged containers, hostile lengths, each with its error."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def read(data: bytes, **options: t.Any) -> Summary:
 
 
 def refusal(data: bytes, memory: int = 24 << 20) -> str:
-    """Read what must be refused, in at most so many bytes of memory, and return the sentence."""
+    """Read what must be refused, in at most ``memory`` bytes, and return the message."""
     tracemalloc.start()
     try:
         with pytest.raises(BadSnapshot) as caught:
@@ -119,7 +119,7 @@ def test_config_entries_with_maps_as_keys_are_read() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "bytes",  # some differ from one second to the next
 )
-def test_a_bad_container_has_its_own_sentence(data: bytes, words: str) -> None:
+def test_each_bad_container_has_a_specific_message(data: bytes, words: str) -> None:
     assert words in refusal(data)
 
 
@@ -153,11 +153,11 @@ HEADER = craft.state([])
         (HEADER + b"\x63" + b"\x91" * 900 + b"\xc0", "nested too deeply"),
     ],
 )
-def test_a_bad_record_has_its_own_sentence(state: bytes, words: str) -> None:
+def test_each_bad_record_has_a_specific_message(state: bytes, words: str) -> None:
     assert words in refusal(_with_state(state))
 
 
-def test_a_record_longer_than_any_real_one_is_refused_however_much_there_is_of_it() -> None:
+def test_a_record_longer_than_the_limit_is_refused_even_if_it_is_complete() -> None:
     state = HEADER + b"\x63\xc6" + struct.pack(">I", 4 * MAX_RECORD) + bytes(4 * MAX_RECORD)
     data = _with_state(state)
     del state
@@ -200,7 +200,7 @@ keys = st.dictionaries(names, st.tuples(st.binary(max_size=40), st.integers(0, 2
 
 
 @given(contents=keys, order=st.randoms(use_true_random=False))
-def test_the_digest_does_not_know_order_or_indexes(contents: dict[bytes, tuple[bytes, int]], order: t.Any) -> None:
+def test_the_digest_does_not_depend_on_order_or_indexes(contents: dict[bytes, tuple[bytes, int]], order: t.Any) -> None:
     found = [craft.key(key, value, flags) for key, (value, flags) in contents.items()]
     turned = [craft.key(key, value, flags, ModifyIndex=77) for key, (value, flags) in contents.items()]
     order.shuffle(turned)
@@ -229,7 +229,7 @@ def test_any_change_of_keys_changes_the_digest(
     assert before.digest != after.digest
 
 
-def test_a_key_or_value_that_runs_into_the_next_is_another_one() -> None:
+def test_moving_a_byte_from_value_to_key_changes_the_digest() -> None:
     assert read(craft.snapshot(craft.key("ab", b"c"))).digest != read(craft.snapshot(craft.key("a", b"bc"))).digest
 
 
@@ -255,12 +255,12 @@ def test_containers_nested_in_each_other_cannot_claim_memory() -> None:
         refusal(craft.snapshot(craft.config_entry("k", {}, blob)), memory=300 << 20)
 
 
-def test_a_list_of_all_nodes_coordinates_is_walked_through() -> None:
+def test_a_list_of_all_nodes_coordinates_is_skipped() -> None:
     nodes = [{"Node": f"n{number}", "Coord": {"Vec": [0.1] * 8}} for number in range(20_000)]
     assert read(craft.snapshot(craft.record(6, nodes))).count("CoordinateBatchUpdate") == 1
 
 
-def test_a_setting_that_is_called_like_an_index_counts() -> None:
+def test_a_setting_named_like_an_index_is_part_of_the_digest() -> None:
     one, two = (
         craft.config_entry("proxy-defaults", {"Name": "global", "ModifyIndex": 5, "Config": {"CreateIndex": value}})
         for value in (1, 2)
@@ -268,16 +268,16 @@ def test_a_setting_that_is_called_like_an_index_counts() -> None:
     assert read(craft.snapshot(one)).digest != read(craft.snapshot(two)).digest
 
 
-def test_metadata_that_is_called_like_an_index_counts() -> None:
+def test_metadata_named_like_an_index_is_part_of_the_digest() -> None:
     one, two = (craft.record(19, {"ID": "1", "Meta": {"ModifyIndex": text}}) for text in ("1", "2"))
     assert read(craft.snapshot(one)).digest != read(craft.snapshot(two)).digest
 
 
-def test_our_own_keys_never_count() -> None:
+def test_reserved_keys_are_not_part_of_the_digest() -> None:
     assert read(craft.snapshot(KEY, craft.key("consulops/status/x"))).digest == read(craft.snapshot(KEY)).digest
 
 
-def test_nodes_with_an_agent_have_a_table_of_their_own() -> None:
+def test_nodes_with_an_agent_have_a_separate_table() -> None:
     found = read(craft.snapshot(*craft.node("external"), *craft.node("member", agent=True)))
     assert (found.count("Register"), found.count("Register (agents)")) == (3, 3)
     moved = read(craft.snapshot(*craft.node("external"), *craft.node("member", agent=True, address="192.0.2.9")))
@@ -292,7 +292,7 @@ def _go_time(seconds: int) -> bytes:
     return b"\x01" + (seconds + 62135596800).to_bytes(8, "big") + bytes(4) + b"\xff\xff"
 
 
-def test_a_token_counts_until_it_expires() -> None:
+def test_a_token_is_part_of_the_digest_until_it_expires() -> None:
     lasting = craft.record(17, {"AccessorID": "a", "SecretID": "s", "ExpirationTime": None})
     passing = craft.record(17, {"AccessorID": "b", "SecretID": "t", "ExpirationTime": _go_time(1000)})
     both, one = craft.snapshot(lasting, passing), craft.snapshot(lasting)
@@ -301,7 +301,7 @@ def test_a_token_counts_until_it_expires() -> None:
     assert read(both, as_of=1001).count("ACLToken") == 2
 
 
-def test_a_flat_store_is_not_listed_key_by_key() -> None:
+def test_a_store_without_folders_is_not_listed_key_by_key() -> None:
     found = read(craft.snapshot(*[craft.key(f"key-{number}") for number in range(20_010)]), kv_depth=2)
     assert len(found.kv) == 20_001
     assert {row.prefix: row.keys for row in found.kv}["(other keys)"] == 10

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The snapshot wing's decisions: names, freshness, guards, the cross-check, units."""
+"""Decisions about snapshots and restores: names, freshness, guards, the cross-check, units."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def rows(**counts: int) -> list[Table]:
     return [Table(name, 0, count, count, name != "Session") for name, count in counts.items()]
 
 
-def test_the_shrink_guard_looks_at_durable_tables_that_were_not_small() -> None:
+def test_the_shrink_guard_covers_durable_tables_that_were_not_small() -> None:
     assert save_guards.shrunk(rows(KVS=100), rows(KVS=80), 20) == ()
     assert save_guards.shrunk(rows(KVS=100), rows(KVS=79), 20) == ("KVS went from 100 to 79 records (-21 %)",)
     assert save_guards.shrunk(rows(KVS=100), [], 20) == ("KVS went from 100 to 0 records (-100 %)",)
@@ -165,7 +165,7 @@ def test_the_cross_check_claims_a_loss_only_where_it_can_prove_one() -> None:
         ("1.5h", 5400),
     ],
 )
-def test_durations_are_read_as_people_write_them(text: str, seconds: float) -> None:
+def test_durations_are_parsed_in_all_units(text: str, seconds: float) -> None:
     assert units.parse_duration(text, "max_age") == pytest.approx(seconds)
 
 
@@ -206,22 +206,20 @@ HOSTILE_MANIFESTS = [
 
 
 @pytest.mark.parametrize("change", HOSTILE_MANIFESTS, ids=str)
-def test_a_manifest_that_somebody_edited_is_a_problem_and_never_a_traceback(
-    tmp_path: Path, change: dict[str, t.Any]
-) -> None:
+def test_an_edited_manifest_is_a_problem_and_never_a_traceback(tmp_path: Path, change: dict[str, t.Any]) -> None:
     snapshot = craft.write(tmp_path / "one.snap", craft.key("a"))
     values = {**manifest_of(summary(craft.key("a"))).as_dict(), **change}
     manifest.manifest_path(snapshot).write_text(json.dumps(values), encoding="utf-8")
     assert "is not a snapshot manifest" in snapshot_directory.entry(snapshot, verify=True).problem
 
 
-def test_a_manifest_nested_without_end_is_a_problem(tmp_path: Path) -> None:
+def test_a_deeply_nested_manifest_is_a_problem(tmp_path: Path) -> None:
     snapshot = craft.write(tmp_path / "one.snap", craft.key("a"))
     manifest.manifest_path(snapshot).write_text("[" * 100_000, encoding="utf-8")
     assert "is not a snapshot manifest" in snapshot_directory.entry(snapshot).problem
 
 
-def test_what_cannot_be_read_is_a_problem_of_its_file_only(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_a_problem_of_that_file_only(tmp_path: Path) -> None:
     good = craft.write(tmp_path / "good.snap", craft.key("a"))
     (tmp_path / "loop.snap").symlink_to(tmp_path / "loop.snap")
     found = {entry.path.name: entry for entry in snapshot_directory.list_directory(tmp_path, verify=True)}
@@ -237,7 +235,7 @@ def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
     assert save_guards.free_name(target) == tmp_path / "a-3.snap"
 
 
-def test_what_would_be_destroyed_is_refused(tmp_path: Path) -> None:
+def test_a_destination_that_would_be_destroyed_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "c.snap.json").mkdir()
     for path, words in (
@@ -269,7 +267,7 @@ def facts(**changed: t.Any) -> restore_plan.RestoreFacts:
     return restore_plan.RestoreFacts(**{**made, **changed})
 
 
-def test_equal_contents_are_never_restored_not_even_by_force() -> None:
+def test_equal_contents_are_not_restored_even_with_force() -> None:
     same = facts(live=facts().file)
     assert restore_plan.decide(same, force=True, accept=()).action == "unchanged"
 
@@ -297,7 +295,7 @@ REFUSED: dict[str, dict[str, t.Any]] = {
 
 
 @given(reasons=st.sets(st.sampled_from(sorted(REFUSED))), accepted=st.sets(st.sampled_from(sorted(REFUSED))))
-def test_every_refusal_stands_alone_and_is_accepted_by_its_own_name(reasons: set[str], accepted: set[str]) -> None:
+def test_every_refusal_is_independent_and_accepted_by_its_name(reasons: set[str], accepted: set[str]) -> None:
     found = facts(**{name: value for reason in reasons for name, value in REFUSED[reason].items()})
     decision = restore_plan.decide(found, force=False, accept=accepted)
     assert {refusal.override for refusal in decision.refusals} == reasons - accepted
