@@ -35,10 +35,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Contender:
-    """A name, a command, and how to read a time of its own out of what it prints (None: the wall time counts).
+    """A named command. ``own_time`` reads the time that it prints itself (None: the wall time counts).
 
-    ``before`` puts things in place before each run, untimed. A ``slow`` one runs once, without a warm-up. ``several`` says that
-    it is more than one process, so that its memory is not known.
+    ``before`` prepares each run, untimed. A ``slow`` one runs once, without a warm-up. ``several``: it is more than one
+    process, and its memory is not known.
     """
 
     name: str
@@ -81,7 +81,7 @@ def cpu_s(pid: int | None) -> float:
 
 
 class _Peak(threading.Thread):
-    """Follows a process's own high-water mark; the system's ru_maxrss would count its parent's memory too."""
+    """Polls the peak memory of a process; ru_maxrss would count its parent's memory too."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
@@ -97,7 +97,7 @@ class _Peak(threading.Thread):
                 return
             found = re.search(r"VmHWM:\s+(\d+) kB", text)
             if found is None:
-                return  # it has ended and is not reaped yet
+                return  # it has ended and was not waited for yet
             self._kilobytes = int(found[1])
             time.sleep(0.005)
 

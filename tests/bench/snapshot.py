@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""``make bench``: saving and inspecting beside the ``consul`` command line, in one run, at 20,000 and 200,000 keys.
+"""``make bench``: saving, inspecting and restoring beside the ``consul`` command line, at 20,000 and 200,000 keys.
 
-The core is timed inside its process, without imports; the rival and the whole task are timed as whole processes.
-Beside the core stands what a process that only imports the libraries takes.
+The core is timed inside its process, without imports; the command line and the whole task are timed as whole processes.
+Peak memory is that of whole processes; "only the imports" shows how much of it the imports take.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def compare_inspect(datacenter: Datacenter, size: int, scratch: Path) -> None:
 
 
 def compare_restore(datacenter: Datacenter, size: int, scratch: Path) -> None:
-    """Restore what is there already: the command line replaces everything again, the core finds nothing to do."""
+    """Restore the live state: the command line replaces everything, the core finds that nothing differs."""
     binary, path = datacenter.servers[0].binary, scratch / f"task-{size}.snap"
     options = {"url": datacenter.url, "path": str(path)}
     save = SAVE.format(url=datacenter.url, path=str(scratch / f"again-{size}.snap"), cross_check="ignore")
@@ -135,11 +135,11 @@ def compare_restore(datacenter: Datacenter, size: int, scratch: Path) -> None:
         ],
         RUNS,
     )
-    show(f"restore of what is there, {size:,} keys of 256 bytes", results, "consul snapshot restore")
+    show(f"restore of the live state, {size:,} keys of 256 bytes", results, "consul snapshot restore")
 
 
 def compare_restore_changed(datacenter: Datacenter, size: int, scratch: Path) -> None:
-    """Restore a datacenter in which one key differs: compared, kept, sent and verified, beside the blind command line."""
+    """Restore one changed key: the core compares, saves, sends and verifies; the command line only sends."""
     path, safety = scratch / f"task-{size}.snap", scratch / f"safety-{size}"
     safety.mkdir()
     options = {"url": datacenter.url, "path": str(path), "safety": str(safety)}

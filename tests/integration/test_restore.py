@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 import typing as t
 from pathlib import Path
 
 import pytest
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot import restore as restoring
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot import restore_prepare
 
 from tests.lab import craft
 from tests.lab.ansible import run_module
@@ -28,6 +31,8 @@ from tests.lab.restoring import (
     save,
     with_records,
 )
+
+from .conftest import MakeClient
 
 
 def test_a_damaged_datacenter_is_restored_to_what_the_snapshot_holds(lab: Lab, tmp_path: Path) -> None:
@@ -306,3 +311,23 @@ def test_a_safety_snapshot_does_not_count_as_a_backup(lab: Lab, tmp_path: Path) 
     path.unlink()
     result = run_module("consul_snapshot", path=f"{vault}/", url=datacenter.url, max_age="1h")
     assert result["changed"] is True
+
+
+def test_debug_logs_say_what_was_done_and_never_a_token_or_a_value(
+    lab: Lab, make_client: MakeClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    datacenter = lab.datacenter(acl=True)
+    fill(datacenter, keys=10)
+    datacenter.put("/v1/kv/app/password", "correct horse")
+    path = save(datacenter, tmp_path / "good.snap")
+    datacenter.put("/v1/kv/app/password", "battery staple")
+    client = make_client(datacenter)
+    request = restore_prepare.RestoreRequest(path=path, safety_path=tmp_path)
+    with caplog.at_level("DEBUG", logger="consulops"):
+        now = time.time()
+        prepared = restore_prepare.prepare(client, request, now, list_differences=True)
+        restoring.perform(client, request, prepared, now)
+    for words in ("restore of ", "saved ", "sent ", "compared index", "restored ", "a leader of ", "after the restore"):
+        assert words in caplog.text
+    for secret in (datacenter.token, "correct horse", "battery staple"):
+        assert str(secret) not in caplog.text
