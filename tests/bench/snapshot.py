@@ -42,7 +42,8 @@ with Client(endpoint.resolve({{"url": {url!r}}}, {{}})) as client:
     path = Path({path!r})
     request = restore_prepare.RestoreRequest(path=path, safety_path=path.parent)
     started, now = time.monotonic(), time.time()
-    assert restore_prepare.prepare(client, request, now, list_differences=False).decision.action == "unchanged"
+    with restore_prepare.prepare(client, request, now, check=False) as prepared:
+        assert prepared.decision.action == "unchanged"
     print("seconds", time.monotonic() - started)
 """
 RESTORE_CHANGED = """
@@ -50,8 +51,8 @@ with Client(endpoint.resolve({{"url": {url!r}}}, {{}})) as client:
     path = Path({path!r})
     request = restore_prepare.RestoreRequest(path=path, safety_path=Path({safety!r}), force=True)
     started, now = time.monotonic(), time.time()
-    prepared = restore_prepare.prepare(client, request, now, list_differences=False)
-    restored = restore.perform(client, request, prepared, now)
+    with restore_prepare.prepare(client, request, now, check=False) as prepared:
+        restored = restore.perform(client, request, prepared, now)
     print("seconds", time.monotonic() - started)
     assert [row.name for row in restored.lost.differences if row.table == "KVS"] == ["bench/web/000000"]
     assert not restored.verification.wrong

@@ -65,7 +65,7 @@ def test_a_restore_of_the_live_state_sends_nothing(dc1: Datacenter, shared_lab: 
         result = restore(proxy.url, path)
         assert (result["changed"], result["action"]) == (False, "unchanged")
         assert mutations(proxy) == []
-    assert sorted(found.name for found in tmp_path.glob("*.snap")) == ["good.snap"]
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["good.snap", "good.snap.json"]
 
 
 def test_a_second_run_does_not_undo_newer_writes(lab: Lab, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_each_step_reads_the_live_state_once(lab: Lab, tmp_path: Path) -> None:
             return sum(method == "GET" and found.startswith("/v1/snapshot") for method, found in proxy.requests)
 
     assert readings(check=True) == 1
-    assert readings() == 3  # to decide, the safety snapshot, to verify
+    assert readings() == 2  # to decide (kept as the safety snapshot), and to verify
     datacenter.put("/v1/kv/since", "precious")
     assert readings() == 1  # a drift
 
@@ -214,17 +214,20 @@ def test_a_full_disk_is_refused_before_anything_is_sent(
     dc1: Datacenter, shared_lab: Lab, tmp_path: Path, as_root: None
 ) -> None:
     path = save(dc1, tmp_path / "good.snap")
-    dc1.put("/v1/kv/full/disk", "x")
     small = tmp_path / "small"
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(small)], check=True)
     try:
+        # Where nothing has to be restored, no room is needed.
+        assert restore(dc1, path, safety_path=small)["action"] == "unchanged"
+        dc1.put("/v1/kv/full/disk", "x")
         with Proxy(dc1.url, shared_lab.address()) as proxy:
             result = refused(proxy.url, path, safety_path=small)
             assert result["refusals"] == ["low_disk"]
             # Accepted or not, without the safety snapshot nothing is sent.
             assert "No space left on device" in refused(proxy.url, path, safety_path=small, accept=["low_disk"])["msg"]
             assert mutations(proxy) == []
+        assert list(small.iterdir()) == []
     finally:
         subprocess.run(["umount", str(small)], check=True)
 
@@ -325,9 +328,17 @@ def test_debug_logs_say_what_was_done_and_never_a_token_or_a_value(
     request = restore_prepare.RestoreRequest(path=path, safety_path=tmp_path)
     with caplog.at_level("DEBUG", logger="consulops"):
         now = time.time()
-        prepared = restore_prepare.prepare(client, request, now, list_differences=True)
-        restoring.perform(client, request, prepared, now)
-    for words in ("restore of ", "saved ", "sent ", "compared index", "restored ", "a leader of ", "after the restore"):
+        with restore_prepare.prepare(client, request, now, check=False) as prepared:
+            restoring.perform(client, request, prepared, now)
+    for words in (
+        "restore of ",
+        "the state before is in ",
+        "sent ",
+        "compared index",
+        "restored ",
+        "a leader of ",
+        "after the restore",
+    ):
         assert words in caplog.text
     for secret in (datacenter.token, "correct horse", "battery staple"):
         assert str(secret) not in caplog.text

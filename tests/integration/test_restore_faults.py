@@ -198,8 +198,8 @@ def test_a_file_that_was_replaced_after_the_comparison_is_not_sent(lab: Lab, tmp
 
     def swap(_method: str, found: str) -> None:
         seen.append(found)
-        if sum(item.startswith("/v1/snapshot") for item in seen) == 2 and other.exists():
-            other.rename(path)  # while the safety snapshot is taken
+        if sum(item.startswith("/v1/snapshot") for item in seen) == 1 and other.exists():
+            other.rename(path)  # while the live state is read
 
     with Proxy(datacenter.url, lab.address()) as proxy:
         proxy.before_forward = swap

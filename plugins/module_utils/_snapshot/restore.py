@@ -22,15 +22,13 @@ from .._consul import errors
 from .._consul.client import Client
 from .._consul.errors import NotConverged
 from . import live_snapshot, post_restore, restore_attempt, restore_plan, save
-from .compare import Comparer, Comparison, compare_source
+from .compare import Comparison, compare_source
 from .post_restore import PostRestore
 from .restore_plan import Verification
 from .restore_prepare import PreparedRestore, RestoreRequest, wait_for_leader
 from .restore_send import RestoreUncertain, send
 
 log = logging.getLogger("consulops")
-
-SAFETY_NAME = "before-restore-{datacenter}-{time}-{index}.snap"
 
 _TOKEN_GONE = (
     "The restore was done, but the token in use may not read the result any more ({error}), so nothing could be "
@@ -108,22 +106,17 @@ def clear_attempt(request: RestoreRequest, prepared: PreparedRestore) -> None:
 
 
 def _save_safety(restore: _Restore) -> tuple[Path, Comparison]:
-    """Save the state before, compared with the snapshot while it is written; return the file and the comparison."""
-    wanted = save.SaveRequest(
-        path=f"{restore.request.safety_path}/",
-        name=SAFETY_NAME,
-        safety=True,
-        cross_check="ignore",
-        on_shrink="ignore",
-        stream_timeout_s=restore.request.stream_timeout_s,
-    )
-    comparer = Comparer(restore.prepared.index, as_of=restore.now)
+    """Put the copy of the state before in place; return the file and how the state differs from the snapshot."""
+    prepared = restore.prepared
+    if prepared.safety is None:
+        raise ValueError("a restore that was prepared in check mode cannot be performed")
     with _timed(restore, "safety_snapshot"):
-        plan = save.plan(restore.client, wanted, restore.now)
-        saved = save.save(restore.client, wanted, plan, restore.now, sink=comparer)
+        save.check_datacenter(restore.client, prepared.facts.live)
+        path = prepared.safety.commit(prepared.manifest)
     with _timed(restore, "plan"):
-        lost = comparer.result(saved.summary)
-    return saved.path, lost
+        lost = prepared.comparer.result(prepared.facts.live)
+    log.debug("the state before is in %s", path)
+    return path, lost
 
 
 def _verify_and_finish(restore: _Restore, safety: Path, lost: Comparison) -> Restored:

@@ -4,12 +4,13 @@
 
 """Reads the snapshot file and the live state, each once, and decides whether a restore is needed and allowed.
 
-Changes nothing. The index of the file goes on to restore.py, which compares the safety snapshot and the restored state
-with it, and refuses to send a file that is not the one that was read here.
+Changes nothing in Consul. The reading of the live state is kept as the safety snapshot if the restore is done; the index
+of the file goes on to restore.py, which compares the restored state with it, and refuses to send any other file.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import time
@@ -24,7 +25,9 @@ from .._consul.units import positive_seconds
 from . import live_snapshot, records, restore_attempt, restore_plan
 from .compare import Comparer, Comparison
 from .index import SnapshotIndex, index_snapshot
+from .manifest import Manifest, of_summary
 from .restore_plan import RECEIPT_KEY, Decision, Receipt, RestoreFacts
+from .safety_copy import SafetyCopy
 from .sources import HashingSource, SnapshotFile
 from .summary import Summary, summarize
 
@@ -52,24 +55,34 @@ class RestoreRequest:
 class PreparedRestore:
     """What was read and decided before anything was changed.
 
-    ``index`` is that of the snapshot file. ``comparison``: from the snapshot to the live state, None when it was not
-    requested or nothing differs. ``gone_sessions``: sessions of the snapshot that ended since. ``agent_nodes``: nodes of
-    the snapshot that run a Consul agent.
+    ``index`` is that of the snapshot file. ``comparer`` compared the live state with it; ``comparison`` is its result in
+    check mode and for a drift, else None. ``safety`` is the copy of the live state (None in check mode), which
+    ``manifest`` describes; the end of the ``with`` block discards a copy that was not needed. ``gone_sessions``: sessions
+    of the snapshot that ended since. ``agent_nodes``: nodes of the snapshot that run a Consul agent.
     """
 
     facts: RestoreFacts
     decision: Decision
     index: SnapshotIndex
+    comparer: Comparer
     comparison: Comparison | None
+    safety: SafetyCopy | None
+    manifest: Manifest
     gone_sessions: tuple[str, ...]
     agent_nodes: frozenset[str]
 
+    def __enter__(self) -> PreparedRestore:
+        return self
 
-def prepare(client: Client, request: RestoreRequest, now: float, *, list_differences: bool) -> PreparedRestore:
-    """Read the file and the live state and decide. Changes nothing.
+    def __exit__(self, *_args: object) -> None:
+        if self.safety is not None:
+            self.safety.__exit__()
 
-    ``list_differences`` keeps the comparison (check mode; a drift always does).
-    Raises BadSnapshot, LocalFailure or a ConsulError.
+
+def prepare(client: Client, request: RestoreRequest, now: float, *, check: bool) -> PreparedRestore:
+    """Read the file and the live state and decide. With ``check`` nothing is written, else a copy of the live state.
+
+    Use the result in a ``with`` block. Raises BadSnapshot, LocalFailure or a ConsulError.
     """
     require("msgpack")
     positive_seconds(request.stream_timeout_s, "stream_timeout")
@@ -84,41 +97,57 @@ def prepare(client: Client, request: RestoreRequest, now: float, *, list_differe
         index = index_snapshot(file_source, str(request.path), as_of=now, on_record=file_side.add, on_keys=_is_receipt)
     wait_for_leader(client, request.leader_timeout_s)
     comparer = Comparer(index, as_of=now)
-    with live_snapshot.open_stream(client, stale=False, timeout_s=request.stream_timeout_s) as stream:
-        live_source = HashingSource(stream)
-        live = summarize(
-            live_source,
-            live_snapshot.name_of(client),
-            as_of=now,
-            on_record=live_side.add,
-            on_keys=_is_receipt,
-            sink=comparer,
+    free_bytes = shutil.disk_usage(request.safety_path).free
+    with contextlib.ExitStack() as stack:
+        safety = None if check else stack.enter_context(SafetyCopy(request.safety_path))
+        with live_snapshot.open_stream(client, stale=False, timeout_s=request.stream_timeout_s) as stream:
+            live_source = HashingSource(stream, copy_to=safety)
+            live = summarize(
+                live_source,
+                live_snapshot.name_of(client),
+                as_of=now,
+                on_record=live_side.add,
+                on_keys=_is_receipt,
+                sink=comparer,
+            )
+        agent = client.whoami()
+        uses_acl = client.endpoint.token is not None and live_side.has_tokens
+        is_equal = index.summary.digest == live.digest
+        facts = RestoreFacts(
+            file=index.summary,
+            file_sha256=file_source.sha256,
+            live=live,
+            datacenter=client.endpoint.datacenter or agent.datacenter or live.datacenter,
+            attempted=restore_attempt.attempted_at(request.path, request.safety_path, file_source.sha256),
+            receipt=live_side.receipt,
+            token_in_file=file_side.has_our_token if uses_acl else None,
+            refused_kinds=() if is_equal else _refused_kinds(client, index.summary, live),
+            free_bytes=free_bytes,
+            needed_bytes=ROOM_FACTOR * live_source.size,
         )
-    uses_acl = client.endpoint.token is not None and live_side.has_tokens
-    is_equal = index.summary.digest == live.digest
-    facts = RestoreFacts(
-        file=index.summary,
-        file_sha256=file_source.sha256,
-        live=live,
-        datacenter=client.endpoint.datacenter or client.whoami().datacenter or live.datacenter,
-        attempted=restore_attempt.attempted_at(request.path, request.safety_path, file_source.sha256),
-        receipt=live_side.receipt,
-        token_in_file=file_side.has_our_token if uses_acl else None,
-        refused_kinds=() if is_equal else _refused_kinds(client, index.summary, live),
-        free_bytes=shutil.disk_usage(request.safety_path).free,
-        needed_bytes=ROOM_FACTOR * live_source.size,
-    )
-    decision = restore_plan.decide(facts, force=request.force, accept=request.accept)
-    log.debug("restore of %s to %s: %s (%s)", request.path, client.endpoint, decision.action, decision.reason)
-    is_listed = decision.action == "drifted" or (list_differences and decision.action != "unchanged")
-    return PreparedRestore(
-        facts=facts,
-        decision=decision,
-        index=index,
-        comparison=comparer.result(live) if is_listed else None,
-        gone_sessions=_gone_sessions(file_side, live_side),
-        agent_nodes=frozenset(file_side.agent_nodes),
-    )
+        decision = restore_plan.decide(facts, force=request.force, accept=request.accept)
+        log.debug("restore of %s to %s: %s (%s)", request.path, client.endpoint, decision.action, decision.reason)
+        is_listed = decision.action == "drifted" or (check and decision.action != "unchanged")
+        stack.pop_all()  # the copy is the caller's now
+        return PreparedRestore(
+            facts=facts,
+            decision=decision,
+            index=index,
+            comparer=comparer,
+            comparison=comparer.result(live) if is_listed else None,
+            safety=safety,
+            manifest=of_summary(
+                live,
+                time=now,
+                node=agent.node,
+                stale=False,
+                size=live_source.size,
+                sha256=live_source.sha256,
+                safety=True,
+            ),
+            gone_sessions=_gone_sessions(file_side, live_side),
+            agent_nodes=frozenset(file_side.agent_nodes),
+        )
 
 
 def wait_for_leader(client: Client, timeout_s: float) -> None:

@@ -29,7 +29,6 @@ from .manifest import Manifest, manifest_path, of_summary
 from .snapshot_directory import SnapshotEntry
 from .sources import HashingSource, SnapshotFile
 from .summary import Summary, summarize
-from .tables import RecordSink
 
 log = logging.getLogger("consulops")
 
@@ -73,7 +72,6 @@ class Saved:
 
     path: Path
     manifest: Manifest
-    summary: Summary
     warnings: tuple[str, ...]
     seconds: t.Mapping[str, float]
     swept: tuple[str, ...]
@@ -119,12 +117,9 @@ def may_save(client: Client) -> bool | None:
     return client.may("acl", "write")
 
 
-def save(
-    client: Client, request: SaveRequest, decided: SavePlan, now: float, *, sink: RecordSink | None = None
-) -> Saved:
+def save(client: Client, request: SaveRequest, decided: SavePlan, now: float) -> Saved:
     """Take the snapshot that ``plan`` decided on and put it in place with its manifest.
 
-    ``sink`` receives the records while they are written (summarize() says which).
     Raises BadSnapshot, GuardRefused, LocalFailure or a ConsulError; the destination is then as it was.
     """
     folder = decided.target if decided.is_directory else decided.target.parent
@@ -135,16 +130,11 @@ def save(
         with live_snapshot.open_stream(client, stale=request.stale, timeout_s=request.stream_timeout_s) as stream:
             seconds["prepare"] = time.monotonic() - started
             copy = HashingSource(stream, copy_to=data)
-            what = live_snapshot.name_of(client)
-            found = summarize(copy, what, as_of=now, sink=sink)
+            found = summarize(copy, live_snapshot.name_of(client), as_of=now)
             last_contact = stream.headers.get("X-Consul-LastContact", "0")
         data.flush()
         seconds["stream"] = time.monotonic() - started - seconds["prepare"]
-        if client.endpoint.datacenter and found.datacenter != client.endpoint.datacenter:
-            raise BadSnapshot(
-                f"{what} is a snapshot of datacenter {found.datacenter!r}, not of {client.endpoint.datacenter!r}. "
-                "Nothing was kept."
-            )
+        check_datacenter(client, found)
         manifest = of_summary(
             found,
             time=now,
@@ -164,15 +154,7 @@ def save(
             seconds["cross_check"] = time.monotonic() - started
             warnings += _refuse_or_warn(verdict.missing, request.cross_check, _LOST)
             manifest = replace(manifest, cross_checked=True, missing=verdict.missing, unchecked=verdict.unchecked)
-        description.write(manifest.as_bytes())
-        description.flush()
-        with locked(folder):
-            path = decided.target
-            if decided.is_directory:
-                path = save_guards.free_name(decided.target / save_guards.file_name(request.name, manifest))
-            save_guards.check_target(path)
-            data.commit(path)
-            description.commit(manifest_path(path))
+        path = put_in_place(data, description, decided.target, request.name if decided.is_directory else None, manifest)
     log.debug(
         "saved %s: %d bytes, digest %s, %s",
         path,
@@ -180,7 +162,37 @@ def save(
         manifest.digest[:16],
         ", ".join(f"{part} {value:.3f} s" for part, value in seconds.items()),
     )
-    return Saved(path, manifest, found, tuple(warnings), seconds, tuple(swept))
+    return Saved(path, manifest, tuple(warnings), seconds, tuple(swept))
+
+
+def put_in_place(
+    data: PrivateFile, description: PrivateFile, target: Path, name: str | None, manifest: Manifest
+) -> Path:
+    """Put a snapshot and its manifest in place and return the file's path.
+
+    ``target`` is the file, or with ``name`` a directory that gets a file named after it. Raises LocalFailure.
+    """
+    data.flush()
+    description.write(manifest.as_bytes())
+    description.flush()
+    folder = target.parent if name is None else target
+    with locked(folder):
+        path = target
+        if name is not None:
+            path = save_guards.free_name(target / save_guards.file_name(name, manifest))
+        save_guards.check_target(path)
+        data.commit(path)
+        description.commit(manifest_path(path))
+    return path
+
+
+def check_datacenter(client: Client, found: Summary) -> None:
+    """Raise BadSnapshot when the live stream is of another datacenter than the client's."""
+    if client.endpoint.datacenter and found.datacenter != client.endpoint.datacenter:
+        raise BadSnapshot(
+            f"{live_snapshot.name_of(client)} is a snapshot of datacenter {found.datacenter!r}, not of "
+            f"{client.endpoint.datacenter!r}. Nothing was kept."
+        )
 
 
 def _previous(target: Path, is_directory: bool, datacenter: str | None) -> SnapshotEntry | None:

@@ -7,16 +7,23 @@
 from __future__ import annotations
 
 import hashlib
+import typing as t
 from pathlib import Path
 
-from .._consul.private_file import PrivateFile, os_errors_as
+from .._consul.private_file import os_errors_as
 from .gunzip import Source
+
+
+class Writable(t.Protocol):
+    """Anything that takes bytes."""
+
+    def write(self, data: bytes) -> None: ...
 
 
 class HashingSource:
     """A source that counts, hashes and, with ``copy_to``, copies what is read from another source."""
 
-    def __init__(self, source: Source, copy_to: PrivateFile | None = None) -> None:
+    def __init__(self, source: Source, copy_to: Writable | None = None) -> None:
         self._source = source
         self._copy_to = copy_to
         self._hash = hashlib.sha256()

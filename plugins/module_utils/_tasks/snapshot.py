@@ -115,8 +115,7 @@ def restore(call: Call) -> Result:
         touch_replicated=options["touch_replicated"],
     )
     now = time.time()
-    with call.client() as client:
-        prepared = restore_prepare.prepare(client, request, now, list_differences=call.check)
+    with call.client() as client, restore_prepare.prepare(client, request, now, check=call.check) as prepared:
         decision = prepared.decision
         result: Result = {
             "changed": False,
