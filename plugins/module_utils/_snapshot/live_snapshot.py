@@ -10,7 +10,8 @@ import logging
 import time
 
 from .._consul import errors
-from .._consul.client import Client, Stream
+from .._consul.client import Client
+from .._consul.response import Stream
 
 log = logging.getLogger("consulops")
 

@@ -10,7 +10,7 @@ import logging
 import typing as t
 from dataclasses import dataclass
 
-from .._consul import errors, kv
+from .._consul import errors, txn
 from .._consul.client import Client
 from .._consul.units import timestamp
 from .restore_plan import RECEIPT_KEY, Receipt, RestoreFacts
@@ -33,7 +33,7 @@ def leave_receipt(client: Client, facts: RestoreFacts, now: float) -> list[str]:
     """Write the receipt of the restore into KV; return warnings."""
     receipt = Receipt(facts.file.digest, facts.file_sha256, timestamp(now), facts.file.meta.index)
     try:
-        kv.Writer(client).commit([kv.Operation("set", RECEIPT_KEY, receipt.as_bytes())])
+        txn.Writer(client).commit([txn.Operation("set", RECEIPT_KEY, receipt.as_bytes())])
     except errors.ConsulError as error:
         return [
             f"the receipt {RECEIPT_KEY} could not be written ({error}): a second run cannot tell newer writes from a "

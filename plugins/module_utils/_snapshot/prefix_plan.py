@@ -9,9 +9,10 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
-from .._consul import kv
+from .._consul import key_path
 from .._consul.digest import RESERVED_PREFIX, short_digest
-from .._consul.kv import Entry, Operation
+from .._consul.kv import Entry
+from .._consul.txn import Operation
 
 Contents = t.Mapping[bytes, tuple[bytes, int]]  # key: value and flags
 
@@ -78,7 +79,7 @@ def plan(
     unchanged = kept = 0
     left = {key: content for key, content in contents.items() if is_text(key)}
     for entry in live:
-        if kv.REPLACEMENT in entry.key and entry.key.encode() not in left:
+        if key_path.REPLACEMENT in entry.key and entry.key.encode() not in left:
             continue  # a key that is not UTF-8: this name does not say which
         content = left.pop(entry.key.encode(), None)
         before = short_digest(entry.value)

@@ -15,7 +15,7 @@ import typing as t
 from dataclasses import dataclass
 from pathlib import Path
 
-from .._consul import errors, key_path, kv, txn
+from .._consul import errors, kv, txn
 from .._consul._libraries import require
 from .._consul.client import Client
 from .._consul.digest import RESERVED_PREFIX

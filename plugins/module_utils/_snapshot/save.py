@@ -21,7 +21,6 @@ from .._consul._libraries import require
 from .._consul.client import Client
 from .._consul.errors import GuardRefused, LocalFailure
 from .._consul.private_file import PrivateFile, locked, sweep_abandoned
-from .._consul.response import Stream
 from .._consul.units import positive_seconds
 from . import crosscheck, live_snapshot, save_guards, snapshot_directory
 from .errors import BadSnapshot
