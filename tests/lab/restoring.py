@@ -77,7 +77,11 @@ def damage(datacenter: Datacenter) -> None:
 def with_records(path: Path, target: Path, *extra: tuple[int, bytes]) -> Path:
     """Add records to a real snapshot."""
     with tarfile.open(fileobj=io.BytesIO(gzip.decompress(path.read_bytes()))) as archive:
-        members = {name: archive.extractfile(name).read() for name in ("meta.json", "state.bin")}
+        members = {}
+        for name in ("meta.json", "state.bin"):
+            member = archive.extractfile(name)
+            assert member is not None
+            members[name] = member.read()
     members["state.bin"] += b"".join(data for _kind, data in extra)
     meta = json.loads(members["meta.json"])
     members["meta.json"] = (json.dumps({**meta, "Size": len(members["state.bin"])}) + "\n").encode()

@@ -63,7 +63,7 @@ def perform(call: Invocation) -> Result:
     return restore(call) if call.params["prefixes"] is None else restore_keys(call)
 
 
-def save(call: Call) -> Result:
+def save(call: Invocation) -> Result:
     """Take a snapshot, unless one that is young enough is there."""
     options = call.params
     request = saving.SaveRequest(
@@ -100,7 +100,7 @@ def save(call: Call) -> Result:
     return result
 
 
-def restore(call: Call) -> Result:
+def restore(call: Invocation) -> Result:
     """Restore the whole datacenter, unless nothing differs or the restore was done before."""
     options = call.params
     path = readable_path(options["path"], "path")
@@ -115,7 +115,7 @@ def restore(call: Call) -> Result:
         touch_replicated=options["touch_replicated"],
     )
     now = time.time()
-    with call.client() as client, restore_prepare.prepare(client, request, now, check=call.check) as prepared:
+    with call.client() as client, restore_prepare.prepare(client, request, now, check=call.check_mode) as prepared:
         decision = prepared.decision
         result: Result = {
             "changed": False,
@@ -145,7 +145,7 @@ def restore(call: Call) -> Result:
     return result
 
 
-def restore_keys(call: Call) -> Result:
+def restore_keys(call: Invocation) -> Result:
     """Restore only the keys below some prefixes."""
     options = call.params
     path, prefixes = readable_path(options["path"], "path"), options["prefixes"]
@@ -165,7 +165,7 @@ def restore_keys(call: Call) -> Result:
             "diff": restore_result.prefix_diff(plans, options["limit"]),
             "prefixes": [restore_result.prefix_plan(plan) for plan in plans],
         }
-        if changed and not call.check:
+        if changed and not call.check_mode:
             done = [restore_prefixes.apply(client, plan, contents[plan.prefix], how) for plan in plans]
             result.update(action="restored", prefixes=[restore_result.prefix_result(found) for found in done])
             if any(found.conflicts or found.locked for found in done):

@@ -33,7 +33,7 @@ SPEC: Spec = dict(
 )
 
 
-def inspect_path(call: Call) -> Result:
+def inspect_path(call: Invocation) -> Result:
     """Inspect a snapshot file, or list the snapshots of a directory."""
     options = call.params
     path = readable_path(options["path"], "path")
@@ -55,7 +55,7 @@ def inspect_path(call: Call) -> Result:
     return {"changed": False, **file_report(call, path, now)}
 
 
-def file_report(call: Call, path: Path, now: float) -> Result:
+def file_report(call: Invocation, path: Path, now: float) -> Result:
     """Return what a snapshot file holds and, when requested, how it differs from another or the live state."""
     options = call.params
     inspection = inspect.inspect_file(
