@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from tests.lab.ansible import ModuleFailed, run_module
 from tests.lab.consul import Datacenter, Lab
-from tests.lab.fill import fill, fill_kv
+from tests.lab.fill import fill, fill_kv, new_token
 from tests.lab.shapes import BODIES, Change, Replaced, ShapeServer, changes
 
 from .conftest import MakeClient
@@ -43,9 +43,19 @@ def shape_lab(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Lab]:
 
 
 @pytest.fixture(scope="module")
-def datacenter(shape_lab: Lab) -> Datacenter:
-    found = shape_lab.datacenter("shapes")
+def datacenter(shape_lab: Lab, second: Datacenter) -> Datacenter:
+    """With ACLs and a second datacenter, since both add requests to what a module does."""
+    found = shape_lab.datacenter("shapes", acl=True)
     fill(found, keys=20)
+    shape_lab.join_wan(found, second)
+    return found
+
+
+@pytest.fixture(scope="module")
+def second(shape_lab: Lab) -> Datacenter:
+    """Where keys are replicated from and to; its answers are not changed unless they come through the first."""
+    found = shape_lab.datacenter("second")
+    fill_kv(found, 20, prefix="app/")
     return found
 
 
@@ -53,14 +63,6 @@ def datacenter(shape_lab: Lab) -> Datacenter:
 def server(shape_lab: Lab, datacenter: Datacenter) -> t.Iterator[ShapeServer]:
     with ShapeServer(datacenter.url, shape_lab.address()) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def second(shape_lab: Lab) -> Datacenter:
-    """Where keys are replicated from."""
-    found = shape_lab.datacenter("second")
-    fill_kv(found, 20, prefix="app/")
-    return found
 
 
 def is_a_sentence(text: str) -> bool:
@@ -116,8 +118,10 @@ FUNCTIONS: dict[str, t.Callable[[Client], object]] = {
 
 @pytest.mark.client_library
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_gives_a_result_or_a_typed_error(server: ShapeServer, make_client: MakeClient, name: str) -> None:
-    client = make_client(url=server.url, timeout=5)
+def test_a_function_gives_a_result_or_a_typed_error(
+    server: ShapeServer, datacenter: Datacenter, make_client: MakeClient, name: str
+) -> None:
+    client = make_client(url=server.url, token=datacenter.token)
     function = FUNCTIONS[name]
     server.begin(-1, lambda body: body)
     function(client)
@@ -138,9 +142,9 @@ def test_a_function_gives_a_result_or_a_typed_error(server: ShapeServer, make_cl
 
 
 def test_an_answer_that_is_not_consuls_never_passes_for_an_empty_store(
-    server: ShapeServer, make_client: MakeClient
+    server: ShapeServer, datacenter: Datacenter, make_client: MakeClient
 ) -> None:
-    client = make_client(url=server.url)
+    client = make_client(url=server.url, token=datacenter.token)
     for body in BODIES:
         server.begin(None, Replaced(body))
         with pytest.raises(errors.InvalidResponse):
@@ -154,88 +158,80 @@ def test_an_answer_that_is_not_consuls_never_passes_for_an_empty_store(
 # Modules
 
 
-class Run(t.NamedTuple):
-    """One way to run a module; ``path`` is a file or directory of the run's own."""
+class Setting(t.NamedTuple):
+    """What a run is made of: connection options, and a directory with the snapshot ``base.snap``."""
 
-    module: str
-    options: t.Callable[[ShapeServer, Datacenter, Path], dict[str, t.Any]]
+    at: dict[str, t.Any]
+    narrow: dict[str, t.Any]  # with a token that may not read the agent
+    second: dict[str, t.Any]
+    directory: Path
 
 
-RUNS = {
-    "saved": Run("consul_snapshot", lambda server, second, path: {"path": path / "saved.snap", "url": server.url}),
-    "restored": Run(
-        "consul_snapshot",
-        lambda server, second, path: {
-            "path": path / "base.snap",
-            "state": "restored",
-            "url": server.url,
-            "leader_timeout": 3,
-            "force": True,
-        },
-    ),
-    "restored prefixes": Run(
-        "consul_snapshot",
-        lambda server, second, path: {
-            "path": path / "base.snap",
-            "state": "restored",
-            "url": server.url,
-            "prefixes": ["app/"],
-            "prune": True,
-        },
-    ),
-    "compared live": Run(
+def _restore(setting: Setting, **options: t.Any) -> dict[str, t.Any]:
+    base = setting.directory / "base.snap"
+    return {"path": base, "state": "restored", "leader_timeout": 3, **setting.at, **options}
+
+
+def _replicate(source: dict[str, t.Any], destination: dict[str, t.Any]) -> dict[str, t.Any]:
+    return {
+        "source": source,
+        "destination": destination,
+        "prefixes": [{"source": "app/", "destination": f"copy{next(_numbers)}/"}],
+        "name": "shapes",
+        "retry_timeout": 1,
+        "lock_wait": 1,
+    }
+
+
+RUNS: dict[str, tuple[str, t.Callable[[Setting], dict[str, t.Any]]]] = {
+    "saved": ("consul_snapshot", lambda setting: {"path": setting.directory / "saved.snap", **setting.at}),
+    "restored": ("consul_snapshot", lambda setting: _restore(setting, force=True)),
+    "restored prefixes": ("consul_snapshot", lambda setting: _restore(setting, prefixes=["app/"], prune=True)),
+    "compared live": (
         "consul_snapshot_info",
-        lambda server, second, path: {"path": path / "base.snap", "compare_live": True, "url": server.url},
+        lambda setting: {"path": setting.directory / "base.snap", "compare_live": True, **setting.at},
     ),
-    "replicated from": Run(
+    "replicated from": ("consul_kv_replicate", lambda setting: _replicate(setting.at, setting.second)),
+    "replicated to": ("consul_kv_replicate", lambda setting: _replicate(setting.second, setting.at)),
+    "replicated through": (
         "consul_kv_replicate",
-        lambda server, second, path: {
-            "source": {"url": server.url},
-            "destination": {"url": second.url},
-            "prefixes": [{"source": "app/", "destination": f"copy{next(_numbers)}/"}],
-            "retry_timeout": 1,
-            "lock_wait": 1,
-        },
+        lambda setting: _replicate(setting.at, {**setting.at, "datacenter": "second"}),
     ),
-    "replicated to": Run(
-        "consul_kv_replicate",
-        lambda server, second, path: {
-            "source": {"url": second.url},
-            "destination": {"url": server.url},
-            "prefixes": [{"source": "app/", "destination": f"copy{next(_numbers)}/"}],
-            "retry_timeout": 1,
-            "lock_wait": 1,
-        },
-    ),
-    "checked": Run(
-        "consul_alert_check", lambda server, second, path: {"url": server.url, "wait": 0, "fail_on": "critical"}
-    ),
+    "checked": ("consul_alert_check", lambda setting: setting.at),
+    "checked with a narrow token": ("consul_alert_check", lambda setting: setting.narrow),
 }
+
+
+@pytest.fixture(scope="module")
+def narrow_token(datacenter: Datacenter) -> str:
+    rules = 'node_prefix "" { policy = "read" } service_prefix "" { policy = "read" }'
+    return new_token(datacenter, rules, "shapes-narrow")
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_module_ends_with_a_result_or_one_sentence(
-    server: ShapeServer, datacenter: Datacenter, second: Datacenter, tmp_path: Path, name: str
+    server: ShapeServer, datacenter: Datacenter, second: Datacenter, narrow_token: str, tmp_path: Path, name: str
 ) -> None:
-    run = RUNS[name]
     (tmp_path / "base.snap").write_bytes(datacenter.snapshot())
-    server.begin(-1, lambda body: body)
-    _run(run, server, second, tmp_path)
+    url = {"url": server.url, "timeout": 5}
+    setting = Setting({**url, "token": datacenter.token}, {**url, "token": narrow_token}, {"url": second.url}, tmp_path)
+
+    def run(number: int, position: int | None, change: Change) -> None:
+        datacenter.put("/v1/kv/app/changing", str(number))  # or a restore would have nothing to do
+        server.begin(position, change)
+        module, options = RUNS[name]
+        try:
+            run_module(module, **options(setting))
+        except ModuleFailed as failure:
+            assert is_a_sentence(failure.result["msg"]), failure.result
+            assert failure.result.get("exception") is None
+
+    run(0, -1, lambda body: body)
     count = len(server.requests)
 
     @settings(SETTINGS, max_examples=MODULE_EXAMPLES)
-    @given(position=st.integers(0, count - 1) | st.none(), change=changes, number=st.integers(0, 99))
+    @given(position=st.integers(0, count - 1) | st.none(), change=changes, number=st.integers(1, 99))
     def check(position: int | None, change: Change, number: int) -> None:
-        datacenter.put("/v1/kv/app/changing", str(number))
-        server.begin(position, change)
-        _run(run, server, second, tmp_path)
+        run(number, position, change)
 
     check()
-
-
-def _run(run: Run, server: ShapeServer, second: Datacenter, path: Path) -> None:
-    try:
-        run_module(run.module, timeout=5, **run.options(server, second, path))
-    except ModuleFailed as failure:
-        assert is_a_sentence(failure.result["msg"]), failure.result
-        assert failure.result.get("exception") is None
