@@ -100,31 +100,36 @@ def touch_tables(client: Client, warnings: list[str]) -> tuple[str, ...]:
     name = f"{TOUCH_PREFIX}{secrets.token_hex(4)}"
     touched = []
     for table in _TABLES:
+        written: list[str] = []
         try:
-            client.put(table.write_path, body=json.dumps(table.body(name)).encode())
+            answer = client.put(table.write_path, body=json.dumps(table.body(name)).encode())
+            written = [name if table.id_field == "Name" else answer.parse(functools.partial(_id_of, table))]
             touched.append(table.name)
         except errors.ConsulError as error:
             if "acl support disabled" in error.consul_message.lower():
                 continue
             warnings.append(f"{table.name} could not be touched, so secondary datacenters may notice late ({error})")
         # Also after an error: the object may have been written and the answer lost.
-        _delete_objects(client, table, warnings)
+        _delete_objects(client, table, written, warnings)
     log.debug("touched %s as %s", touched, name)
     return tuple(touched)
 
 
-def _delete_objects(client: Client, table: _Table, warnings: list[str]) -> None:
-    """Delete every consulops-touch object of a table, this run's and those that earlier runs left behind."""
+def _delete_objects(client: Client, table: _Table, written: list[str], warnings: list[str]) -> None:
+    """Delete every consulops-touch object of a table: those that this run has written and those that are listed.
+
+    A config entry can be written and not listed: an agent of another datacenter writes it to that one's primary.
+    """
     retry = RetryPolicy(DELETE_WITHIN_S)
     try:
-        names = retry.run(functools.partial(_listed, client, table))
+        listed = retry.run(functools.partial(_listed, client, table))
     except errors.ConsulError as error:
         warnings.append(
             f"{table.name} objects called {TOUCH_PREFIX}... may be left ({error}): the next restore with touch_replicated "
             "deletes them"
         )
-        return
-    for object_id in names:
+        listed = []
+    for object_id in dict.fromkeys([*written, *listed]):
         try:
             retry.run(functools.partial(_delete, client, table, object_id))
         except errors.ConsulError as error:
@@ -150,5 +155,10 @@ def _delete(client: Client, table: _Table, object_id: str) -> None:
     try:
         client.delete(f"{table.delete_path}/{object_id}")
     except errors.ConsulError:
-        if object_id in _listed(client, table):
+        # Consul accepts the deletion of a config entry that is gone, so for those every error counts.
+        if table.name == "ConfigEntry" or object_id in _listed(client, table):
             raise
+
+
+def _id_of(table: _Table, made: t.Any) -> str:
+    return str(made[table.id_field])
