@@ -38,6 +38,8 @@ def matches(pattern: str, name: str, at_start: bool = True) -> bool:
         return name.startswith("/")
     if pattern.startswith("**"):
         rest = pattern.lstrip("*")
+        if at_start and rest == "/":
+            return True  # any folder, also none, and everything below it
         if at_start and rest.startswith("/"):
             starts = [0, *(place + 1 for place, letter in enumerate(name) if letter == "/")]
             return any(matches(rest[1:], name[start:], True) for start in starts)
@@ -68,6 +70,8 @@ def test_globs_agree_with_a_slow_matcher(pattern: str, name: str) -> None:
         ("a[b", ["a[b"], ["ab"]),
         ("a.c", ["a.c"], ["abc"]),
         ("**", ["anything", "at/all", ""], []),
+        ("**/", ["anything", "at/all", ""], []),
+        ("a/**/", ["a/", "a/b", "a/b/c"], ["a", "ab", "b/a/c"]),
     ],
 )
 def test_globs_have_boundaries(pattern: str, yes: list[str], no: list[str]) -> None:
