@@ -41,7 +41,7 @@ options:
   force:
     description:
       - Restore again although this snapshot was restored before and the datacenter was written to since.
-      - Without it such a drift is reported and nothing is sent: running a play twice does not undo what was written in
+      - Without it such a drift is reported and nothing is sent, so running a play twice does not undo what was written in
         between.
     type: bool
     default: false
