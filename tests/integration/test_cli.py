@@ -371,7 +371,7 @@ def test_an_interrupted_restore_reports_what_may_have_happened(
         eventually(lambda: ("PUT", "/v1/snapshot") in slow.requests, what="the restore is sent")
         process.send_signal(signal.SIGINT)
         _stdout, stderr = process.communicate(timeout=20)
-    assert process.returncode != 0 and "interrupted by a person" in stderr and "The state before is in" in stderr
+    assert process.returncode != 0 and "interrupted by the user" in stderr and "The state before is in" in stderr
     again = run("snapshot", "restore", tmp_path / "one.snap", "--yes", "--safety-path", tmp_path, at=datacenter)
     assert again.returncode == 3 and "attempted_before" in again.stderr, "the restore request is not sent a second time"
 

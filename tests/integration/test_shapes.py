@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from tests.lab.ansible import ModuleFailed, run_module
 from tests.lab.consul import Datacenter, Lab
 from tests.lab.fill import fill, fill_kv, new_token
-from tests.lab.shapes import BODIES, Change, Replaced, ShapeServer, changes
+from tests.lab.shapes import BODIES, Change, Replaced, ShapeProxy, changes
 
 from .conftest import MakeClient
 
@@ -60,8 +60,8 @@ def second(shape_lab: Lab) -> Datacenter:
 
 
 @pytest.fixture(scope="module")
-def server(shape_lab: Lab, datacenter: Datacenter) -> t.Iterator[ShapeServer]:
-    with ShapeServer(datacenter.url, shape_lab.address()) as found:
+def server(shape_lab: Lab, datacenter: Datacenter) -> t.Iterator[ShapeProxy]:
+    with ShapeProxy(datacenter.url, shape_lab.address()) as found:
         yield found
 
 
@@ -119,7 +119,7 @@ FUNCTIONS: dict[str, t.Callable[[Client], object]] = {
 @pytest.mark.client_library
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_gives_a_result_or_a_typed_error(
-    server: ShapeServer, datacenter: Datacenter, make_client: MakeClient, name: str
+    server: ShapeProxy, datacenter: Datacenter, make_client: MakeClient, name: str
 ) -> None:
     client = make_client(url=server.url, token=datacenter.token)
     function = FUNCTIONS[name]
@@ -142,7 +142,7 @@ def test_a_function_gives_a_result_or_a_typed_error(
 
 
 def test_an_answer_that_is_not_consuls_never_passes_for_an_empty_store(
-    server: ShapeServer, datacenter: Datacenter, make_client: MakeClient
+    server: ShapeProxy, datacenter: Datacenter, make_client: MakeClient
 ) -> None:
     client = make_client(url=server.url, token=datacenter.token)
     for body in BODIES:
@@ -210,7 +210,7 @@ def narrow_token(datacenter: Datacenter) -> str:
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_module_ends_with_a_result_or_one_sentence(
-    server: ShapeServer, datacenter: Datacenter, second: Datacenter, narrow_token: str, tmp_path: Path, name: str
+    server: ShapeProxy, datacenter: Datacenter, second: Datacenter, narrow_token: str, tmp_path: Path, name: str
 ) -> None:
     base = datacenter.snapshot()
     url = {"url": server.url, "timeout": 5}

@@ -27,7 +27,8 @@ class Proxy:
     as the body), ``trickle`` (one byte at a time), ``endless`` (500 and a body without end), ``json`` (200 and ``body``),
     ``cookie`` (sets a cookie).
     ``arriving`` is called with each request and may set the fault; ``before_forward`` and ``after_forward`` are called
-    around each request that is forwarded.
+    around each request that is forwarded. ``change_answer`` gets the status and body of each real answer and returns
+    those that the client gets.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Proxy:
         self.arriving: t.Callable[[str, str], object] = lambda method, path: None
         self.before_forward: t.Callable[[str, str], object] = lambda method, path: None
         self.after_forward: t.Callable[[str, str], object] = lambda method, path: None
+        self.change_answer: t.Callable[[int, bytes], tuple[int, bytes]] = lambda status, body: (status, body)
         self.fault = fault
         self.path = path
         self.requests: list[tuple[str, str]] = []
@@ -135,7 +137,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         url = proxy.target + proxy.rewrite(self.path)
         proxy.before_forward(self.command, self.path)
         answer = session.request(self.command, url, headers=headers, data=body, timeout=60, stream=True)
-        content = answer.raw.read()
+        status, content = proxy.change_answer(answer.status_code, answer.raw.read())
         proxy.after_forward(self.command, self.path)
         kept = {name: value for name, value in answer.headers.items() if name.startswith(("X-Consul", "Content-Type"))}
         if fault == "lose":
@@ -143,10 +145,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
             return
         if not fault:
-            self._answer(answer.status_code, kept, content)
+            self._answer(status, kept, content)
             return
         half = content[: int(len(content) * HALF)]
-        self.send_response(answer.status_code)
+        self.send_response(status)
         for name, value in kept.items():
             self.send_header(name, value)
         self.close_connection = True

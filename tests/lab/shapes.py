@@ -2,18 +2,18 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Answers of another shape than Consul's: whole bodies, real ones with one part replaced, and a server that gives them."""
+"""Answers of another shape than Consul's: whole bodies, real ones with one part replaced, and a proxy that gives them."""
 
 from __future__ import annotations
 
-import http.server
 import json
 import threading
 import typing as t
 from dataclasses import dataclass
 
-import requests
 from hypothesis import strategies as st
+
+from .faults import Proxy
 
 Change = t.Callable[[bytes], bytes]
 
@@ -96,85 +96,26 @@ changes: st.SearchStrategy[Change] = bodies.map(Replaced) | st.builds(
 )
 
 
-class ShapeServer:
-    """Forwards to a real Consul and changes bodies: of request number ``position`` (from 0), or of all when it is None."""
+class ShapeProxy(Proxy):
+    """Forwards to a real Consul and changes answers: of request number ``position`` (from 0), or of all when it is None."""
 
     def __init__(self, target: str, address: str) -> None:
-        self.target = target
-        self.change: Change = lambda body: body
-        self.position: int | None = None
-        self.requests: list[str] = []
+        super().__init__(target, address)
+        self._change: Change = lambda body: body
+        self._position: int | None = -1
+        self._count = 0
         self._counting = threading.Lock()
-        self._server = _Server((address, 0), _Handler)
-        self._server.shapes = self
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        host, port = self._server.server_address[:2]
-        return f"http://{host!s}:{port}"
+        self.change_answer = self._changed
 
     def begin(self, position: int | None, change: Change) -> None:
-        """Count requests from 0 again and change what is said."""
+        """Count requests from 0 again, and change answers like this."""
         with self._counting:
-            self.position, self.change, self.requests = position, change, []
+            self._position, self._change, self._count = position, change, 0
+            self.requests.clear()
 
-    def is_changed(self, request: str) -> bool:
-        """Note a request; return whether its answer is to be changed."""
+    def _changed(self, status: int, body: bytes) -> tuple[int, bytes]:
         with self._counting:
-            self.requests.append(request)
-            return self.position is None or self.position == len(self.requests) - 1
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-    def __enter__(self) -> ShapeServer:
-        return self
-
-    def __exit__(self, *_args: object) -> None:
-        self.close()
-
-
-class _Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    shapes: ShapeServer
-
-    def handle_error(self, request: t.Any, client_address: t.Any) -> None:
-        """A client that closes its connection is part of the test."""
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    server: _Server
-    protocol_version = "HTTP/1.1"
-
-    def _serve(self) -> None:
-        shapes = self.server.shapes
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        is_changed = shapes.is_changed(f"{self.command} {self.path}")
-        change = shapes.change
-        headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
-        with requests.Session() as session:
-            session.trust_env = False
-            answer = session.request(
-                self.command, shapes.target + self.path, headers=headers, data=body, timeout=60, stream=True
-            )
-            content = answer.raw.read()
-        status = answer.status_code
-        if is_changed:
-            content, status = change(content), 200 if status == 404 else status
-        self.send_response(status)
-        for name, value in answer.headers.items():
-            if name.startswith(("X-Consul", "Content-Type")):
-                self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    do_GET = do_PUT = do_POST = do_DELETE = _serve
-
-    def log_message(self, *_args: t.Any) -> None:
-        """Write nothing."""
+            number, self._count = self._count, self._count + 1
+            if self._position not in (None, number):
+                return status, body
+        return (200 if status == 404 else status), self._change(body)

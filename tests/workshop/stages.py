@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 BIN = Path(sys.executable).parent
-PYTEST = ("-m", "pytest", "-q", "--durations=0", "--durations-min=2")
+PYTEST = ("-m", "pytest", "-q")
 # Tests against servers wait most of the time, so several processes share a processor.
 WORKERS = str(max(7, os.cpu_count() or 1))
 # Processors: on two of them, integration and hosts, which measure times, do not run beside each other, and one stage of
