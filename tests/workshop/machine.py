@@ -26,7 +26,7 @@ OLDEST_PYTHON = (3, 11)  # ansible-core 2.19 needs it on the controller
 # Program on PATH -> Debian package that has it.
 BASE_PROGRAMS = {"git": "git"}
 HOST_PROGRAMS = {
-    "debootstrap": "debootstrap",
+    "mmdebstrap": "mmdebstrap",
     "systemd-nspawn": "systemd-container",
     "ip": "iproute2",
     "bridge": "iproute2",

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -59,7 +58,7 @@ def rootfs() -> Path:
         scratch = CACHE / f".{home.name}.part"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
-        _debootstrap(scratch)
+        _unpack_debian(scratch)
         for unit in MASKED:
             (scratch / "etc/systemd/system" / unit).symlink_to("/dev/null")
         for unwanted in ("var/cache/apt", "var/lib/apt/lists"):
@@ -70,24 +69,18 @@ def rootfs() -> Path:
     return home
 
 
-def _debootstrap(target: Path) -> None:
-    print("-- making the file system of the test hosts (a minute and a half, once)", file=sys.stderr)
-    log = CACHE / "debootstrap.log"
+def _unpack_debian(target: Path) -> None:
+    print("-- making the file system of the test hosts (a minute, once)", file=sys.stderr)
+    log = CACHE / "mmdebstrap.log"
     keys = [f"--keyring={KEYRING}"] if Path(KEYRING).exists() else []
-    command = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", *keys, RELEASE]
+    command = ["mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(PACKAGES)}", *keys]
+    # A half-made tree is thrown away, so nothing needs to reach the disk at once.
+    command += ["--dpkgopt=force-unsafe-io", RELEASE, str(target), archive()]
     with log.open("wb") as output:
-        done = subprocess.run(
-            [*command, str(target), archive()],
-            # A half-made tree is thrown away, so nothing needs to reach the disk at once.
-            env={**os.environ, "DPKG_FORCE": "unsafe-io"},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False)
     if done.returncode != 0:
         last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-        raise CannotMake(f"debootstrap failed ({' '.join(last)}); see {log}")
+        raise CannotMake(f"mmdebstrap failed ({' '.join(last)}); see {log}")
 
 
 if __name__ == "__main__":

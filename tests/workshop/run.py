@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -35,13 +36,17 @@ SLOWEST = 10
 
 @dataclass
 class Outcome:
-    """How a stage ended. ``problem`` is empty if it passed; ``failed`` names the tests that deserve a second attempt."""
+    """How a stage ended. ``problem`` is empty if it passed; ``failed`` names the tests that deserve a second attempt.
+
+    ``cpu_s`` is the processor time of its processes, without those that went on without it.
+    """
 
     stage: Stage
     duration_s: float
     problem: str = ""
     tests: list[TestResult] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    cpu_s: float = 0.0
 
 
 @dataclass
@@ -171,16 +176,20 @@ class Scheduler:
     def _collect(self, run: Run) -> None:
         """Wait until at least one stage has ended, and take its outcome."""
         ended: list[_Running] = []
+        cpu_s: dict[str, float] = {}
         while self._running and not ended:
             time.sleep(0.1)  # there is no call that waits for any of several processes and for a time limit
             for one in self._running:
+                before_s = _cpu_of_ended_children()
                 if one.process.poll() is None and time.monotonic() - one.started > LIMIT_S:
                     self._stop(one)
                 if one.process.poll() is not None:
                     ended.append(one)
+                    cpu_s[one.stage.name] = _cpu_of_ended_children() - before_s
         for one in ended:
             self._running.remove(one)
             outcome = self._judge(one)
+            outcome.cpu_s = cpu_s[one.stage.name]
             run.outcomes.append(outcome)
             words = outcome.problem or "passed"
             self._say(
@@ -259,13 +268,13 @@ class Scheduler:
 
 def table(run: Run, seconds: float) -> str:
     """Return what ``make test`` ends with: seconds a stage, the slowest tests, flaky and failed ones, the verdict."""
-    lines = ["", "seconds  stage"]
+    lines = ["", "seconds    CPU  stage"]
     for outcome in sorted(run.outcomes, key=lambda outcome: -outcome.duration_s):
         executed = sum(test.outcome != "skipped" for test in outcome.tests)
         skipped = len(outcome.tests) - executed
         count = f"{executed} tests" + (f", {skipped} skipped" if skipped else "") if outcome.tests else ""
         said = "; ".join(filter(None, (count, outcome.problem)))
-        lines.append(f"{outcome.duration_s:7.1f}  {outcome.stage.name:<18} {said}".rstrip())
+        lines.append(f"{outcome.duration_s:7.1f} {outcome.cpu_s:6.1f}  {outcome.stage.name:<18} {said}".rstrip())
     tests = [(test, outcome.stage.name) for outcome in run.outcomes for test in outcome.tests]
     if tests:
         lines += ["", "seconds  slowest tests"]
@@ -283,6 +292,11 @@ def table(run: Run, seconds: float) -> str:
     if len(run.flaky) > FLAKY_ALLOWED:
         verdict += f": {len(run.flaky)} flaky tests, and {FLAKY_ALLOWED} are the most that is allowed"
     return "\n".join([*lines, "", verdict])
+
+
+def _cpu_of_ended_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _title(stage: Stage, name: str) -> str:
