@@ -68,7 +68,8 @@ notes:
   - "The pins are in C(plugins/plugin_utils/_wheels.py). On a machine with pip the command in the second example fills a wheelhouse.
     The wheels are for the oldest supported Python, and their hashes are verified."
   - Two dependencies of requests are replaced. certifi is replaced by the certificate store of the host, and encodings are not detected.
-  - The C version of msgpack is used if the host has it (python3-msgpack on Debian). The pure Python version in the bundle reads snapshots about ten times slower.
+  - The C version of msgpack is used if the host has it (python3-msgpack on Debian). The pure Python version in the bundle reads snapshots
+    about ten times slower.
 seealso:
   - module: consulops.failover.consul_snapshot
 """

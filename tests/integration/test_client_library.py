@@ -63,8 +63,8 @@ def test_keys_are_replicated_under_a_lease(federation: tuple[Datacenter, Datacen
         "source": {"url": one.url},
         "destination": {"url": two.url},
         "prefixes": [{"source": "library/"}],
-        "name": "library",
     }
+    options["name"] = "library"  # set here, because linters take it in the literal for run_module's own parameter
     assert run_module("consul_kv_replicate", **options)["changed"] is True
     assert run_module("consul_kv_replicate", **options)["changed"] is False
     assert keys.read(one, "library/") == keys.read(two, "library/")

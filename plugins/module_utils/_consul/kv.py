@@ -163,16 +163,11 @@ def entries_of(response: Response, decoded: Decoded | None = None) -> tuple[Entr
     return response.parse(convert)
 
 
+_ENTRY_TYPES = (str, bytes, int, int, int, int, str)
+
+
 def _is_well_typed(entry: Entry) -> bool:
-    key, _value, flags, modify_index, create_index, lock_index, session = entry
-    return (
-        type(key) is str
-        and type(flags) is int
-        and type(modify_index) is int
-        and type(create_index) is int
-        and type(lock_index) is int
-        and type(session) is str
-    )
+    return tuple(map(type, entry)) == _ENTRY_TYPES  # exact types: a bool is not a number
 
 
 def digest_of(entries: t.Iterable[Entry]) -> SetDigest:
