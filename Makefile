@@ -115,13 +115,15 @@ $(VENV)/.ready: requirements-dev.txt | machine-for-venv
 	  || { tail -n 20 $(LOGS)/pip.log; echo "pip could not install requirements-dev.txt; see $(LOGS)/pip.log"; exit 1; }
 	@touch $@
 
-# The other client libraries, each in a virtual environment: .venv-pyconsul, .venv-python-consul.
-.venv-%/.ready: requirements-%.txt requirements-dev.txt
+# The other client libraries: .venv-pyconsul and .venv-python-consul hold the library alone and find everything else in
+# $(VENV). What a virtual environment holds itself is found first.
+.venv-%/.ready: requirements-%.txt $(VENV)/.ready
 	@mkdir -p $(LOGS)
-	@$(PYTHON) -m venv --clear .venv-$*
-	@.venv-$*/bin/python -m pip install --disable-pip-version-check -q -r requirements-$*.txt \
-	  -c <(grep -v '^python-consul2' requirements-dev.txt) >$(LOGS)/pip-$*.log 2>&1 \
-	  || { tail -n 20 $(LOGS)/pip-$*.log; echo "pip could not install requirements-$*.txt"; exit 1; }
+	@$(BIN)/python -m venv --clear --without-pip .venv-$*
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  >"$$(.venv-$*/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/the-rest.pth"
+	@$(BIN)/python -m pip --disable-pip-version-check --python .venv-$*/bin/python install -q --no-deps -r requirements-$*.txt \
+	  >$(LOGS)/pip-$*.log 2>&1 || { tail -n 20 $(LOGS)/pip-$*.log; echo "pip could not install requirements-$*.txt"; exit 1; }
 	@touch $@
 
 $(COLLECTION):
