@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import subprocess
 import typing as t
 from pathlib import Path
@@ -21,10 +22,17 @@ from tests.lab.hosts import Host, Hosts
 
 TOKEN = "0b7c5a52-7a3e-4d0c-8e57-6a7a2b9d31f0"  # only this lab can reach the Consul that knows it
 NAMES = ("s1", "s2", "s3")
-ESTATE_FILES = ("test_endurance.py", "test_lease.py")
+# Tests that share hosts, and so run in one process: the estate, or one host with the role installed.
+SHARING_FILES = {"test_endurance.py": "estate", "test_lease.py": "estate", "test_role_refusals.py": "installed"}
 LEASE = {"ttl": "20s", "lock_delay": "2s"}
 POLL_S = 0.2  # a poll takes processor time from the hosts that it waits for
 TAKEOVER_S = 20 + 2 + 6  # the TTL, the lock delay, and a margin for a busy machine; tests print the measured time
+ROLE = "consulops.failover.consulops_runtime"
+# Where Ansible, systemd and users of a host leave files.
+NOT_OURS = (
+    r"/(proc|sys|run|tmp|dev|root|home|var/(log|tmp|cache|lib/(consul|systemd|private)))(/.*)?"
+    r"|/etc/(passwd|group|shadow|gshadow|subuid|subgid)-?"
+)
 
 
 class Estate:
@@ -133,7 +141,7 @@ def agent(**more: t.Any) -> dict[str, t.Any]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: t.Any) -> LoadScopeScheduling | None:
-    """Run all tests that use the estate in one process, and spread the others."""
+    """Run all tests that share hosts in one process, and spread the others."""
     # Not --dist loadgroup: with pytest 9 it ignores the groups.
     return None if config.getvalue("dist") == "no" else _Scheduling(config, log)
 
@@ -141,7 +149,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: t.Any) -> LoadScopeS
 class _Scheduling(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0].rpartition("/")[2]
-        return "estate" if file in ESTATE_FILES else nodeid
+        return SHARING_FILES.get(file, nodeid)
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -168,3 +176,63 @@ def estate(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Estate]:
     with estate_of(tmp_path_factory.mktemp("estate"), NAMES) as found:
         found.play("consulops.failover.install", consulops_install_serial="100%")
         yield found
+
+
+class Bare(t.NamedTuple):
+    """A host without anything of the role."""
+
+    estate: Estate
+    host: Host
+
+    def install(self, *options: str, **variables: t.Any) -> str:
+        return self.estate.play("consulops.failover.install", *options, **variables)
+
+    def contents(self) -> set[str]:
+        """Return every path on the host, and every user, group and unit."""
+        paths = self.host.run("find", "/", "-xdev").stdout.splitlines()
+        known = {path for path in paths if not re.fullmatch(NOT_OURS, path)}
+        for command in (("getent", "passwd"), ("getent", "group"), ("systemctl", "list-unit-files", "--no-legend")):
+            known |= set(self.host.run(*command).stdout.splitlines())
+        return known
+
+    def pid(self, name: str = "demonstration") -> str:
+        """Return the process id of an agent, "0" if it does not run."""
+        return self.host.run("systemctl", "show", "-P", "MainPID", f"consulops-{name}").stdout.strip()
+
+    def wait_active(self, port: int = 9180) -> dict[str, t.Any]:
+        """Wait until the agent holds its lease, and return its status."""
+
+        def active() -> dict[str, t.Any] | None:
+            found = self.estate.status(self.host, port)
+            return found if found.get("state") == "active" else None
+
+        return t.cast("dict[str, t.Any]", eventually(active, 40, f"the agent on port {port} is active", POLL_S))
+
+
+@pytest.fixture(scope="module")
+def lone(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Estate]:
+    with estate_of(tmp_path_factory.mktemp("lone"), ["r1"]) as found:
+        yield found
+
+
+@pytest.fixture
+def bare(lone: Estate) -> t.Iterator[Bare]:
+    """A bare host. After the test the role is removed, and the host must be as before."""
+    yield from with_removal(Bare(lone, lone.hosts["r1"]))
+
+
+def with_removal(bare: Bare, install: bool = False) -> t.Iterator[Bare]:
+    """Yield the host, with the role installed if asked for; remove the role after that, and compare with the host before."""
+    before = bare.contents()
+    if install:
+        bare.install()
+    yield bare
+    bare.install(consulops_runtime_state="absent", consulops_runtime_purge=True)
+    left = bare.contents()
+    assert left == before, left ^ before
+
+
+def two_agents(**more: t.Any) -> list[dict[str, t.Any]]:
+    """Return two agents with different ports; ``more`` is for the second."""
+    second = agent(name="second", endpoint={"port": 9181})
+    return [agent(), {**second, **more}]

@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import types
 import typing as t
 import zipfile
 from pathlib import Path
@@ -121,7 +122,9 @@ def serve(kind: str, address: str) -> None:
     for name in _to_import(kind):
         importlib.import_module(name)
     if kind == "playbooks":
-        importlib.import_module("ansible.executor.module_common").zipfile.ZipFile = _CompilingZipFile
+        packing = importlib.import_module("ansible.executor.module_common")
+        # For what Ansible packs alone: the collection makes archives of its own.
+        vars(packing)["zipfile"] = types.SimpleNamespace(**{**vars(zipfile), "ZipFile": _CompilingZipFile})
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listener, selectors.DefaultSelector() as selector:
         listener.bind(address)

@@ -18,9 +18,9 @@ BIN = Path(sys.executable).parent
 PYTEST = ("-m", "pytest", "-q")
 # Tests against servers wait most of the time, so several processes share a processor.
 WORKERS = str(max(7, os.cpu_count() or 1))
-# Processors: on two of them, integration and hosts, which measure times, do not run beside each other, and one stage of
-# the others runs beside either.
-TIMED, BESIDE = 1.2, 0.8
+# Processors that a stage keeps busy: on two of them integration and hosts, which measure times, do not run beside each
+# other; one stage of the others runs beside either, or two of those that mostly wait.
+TIMED, BUSY, WAITING = 1.2, 0.8, 0.4
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _molecule(scenario: str) -> Stage:
     command = ("env", "-u", "ANSIBLE_CONFIG", *_tool("molecule", "test", "--scenario-name", scenario))
     glob = {"MOLECULE_GLOB": f"molecule/{scenario}/molecule.yml"}
     return Stage(
-        f"molecule-{scenario}", command, BESIDE, ("prepare-hosts", "prepare-wheels"), repeatable=True, environment=glob
+        f"molecule-{scenario}", command, WAITING, ("prepare-hosts", "prepare-wheels"), repeatable=True, environment=glob
     )
 
 
@@ -91,11 +91,11 @@ def _other_library(name: str, requirements: str) -> list[Stage]:
     """
     environment = ROOT / f".venv-{requirements}"
     return [
-        Stage(f"prepare-{name}", ("make", "--no-print-directory", f"{environment.name}/.ready"), cores=BESIDE),
+        Stage(f"prepare-{name}", ("make", "--no-print-directory", f"{environment.name}/.ready"), cores=WAITING),
         Stage(
             name,
             (str(environment / "bin" / "python"), *PYTEST),
-            cores=BESIDE,
+            cores=WAITING,
             after=(f"prepare-{name}", "prepare-wheels"),
             tests=True,
             options=("-n", "3"),
@@ -105,11 +105,11 @@ def _other_library(name: str, requirements: str) -> list[Stage]:
 
 
 def _gate(name: str, command: tuple[str, ...], **more: t.Any) -> Stage:
-    return Stage(name, command, cores=BESIDE, niceness=10, **more)
+    return Stage(name, command, cores=BUSY, niceness=10, **more)
 
 
 STAGES = [
-    Stage("prepare-wheels", _python("tests/workshop/wheels.py"), cores=BESIDE),
+    Stage("prepare-wheels", _python("tests/workshop/wheels.py"), cores=BUSY),
     Stage(
         "integration",
         _python(*PYTEST),
@@ -119,20 +119,20 @@ STAGES = [
         options=("-n", WORKERS),
         selection=("tests/integration",),
     ),
-    Stage("prepare-hosts", _python("tests/workshop/rootfs.py"), cores=BESIDE),
+    Stage("prepare-hosts", _python("tests/workshop/rootfs.py"), cores=WAITING),
     Stage(
         "hosts",
         _python(*PYTEST),
         cores=TIMED,
         after=("prepare-hosts", "prepare-wheels"),
         tests=True,
-        options=("-n", "3"),
+        options=("-n", "4"),
         selection=("tests/hosts",),
     ),
     _gate("format", _tool("ruff", "format", "--check", ".")),
     _gate("ruff", _tool("ruff", "check", ".")),
     _gate("mypy", _tool("mypy")),
-    Stage("unit", _python(*PYTEST), cores=BESIDE, after=("prepare-wheels",), tests=True, selection=("tests/unit",)),
+    Stage("unit", _python(*PYTEST), cores=BUSY, after=("prepare-wheels",), tests=True, selection=("tests/unit",)),
     _gate("ansible-lint", _tool("ansible-lint", "--offline", "--profile", "production")),
     _gate(
         "docs",
@@ -146,7 +146,7 @@ STAGES = [
     Stage(
         "pythons",
         _python("tests/workshop/pythons.py"),
-        cores=BESIDE,
+        cores=BUSY,
         after=("prepare-wheels",),
         repeatable=True,
     ),
