@@ -109,7 +109,8 @@ def _gate(name: str, command: tuple[str, ...], **more: t.Any) -> Stage:
 
 
 STAGES = [
-    Stage("prepare-wheels", _python("tests/workshop/wheels.py"), cores=BUSY),
+    # Two seconds, alone: the longest stage comes next, before others take its room.
+    Stage("prepare-wheels", _python("tests/workshop/wheels.py"), cores=TIMED + BUSY),
     Stage(
         "integration",
         _python(*PYTEST),
