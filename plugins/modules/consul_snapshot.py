@@ -50,6 +50,8 @@ options:
       - Refusals to accept. The restore is then done in spite of them.
       - V(unknown_types), record types that the servers' version does not restore. The leader crashes.
       - V(unknown_kinds), config entries of kinds that the servers do not know. The leader crashes.
+      - V(incomplete_records), records that lack a field without which the servers' version cannot load them, for example a token
+        without AccessorID in Consul 1.15 and later. The leader crashes. Added in version 1.3.0.
       - V(other_datacenter), a snapshot of another datacenter.
       - V(lost_token), ACLs are on and the token in use is not in the snapshot.
       - V(low_disk), there may not be enough disk space for the safety snapshot.
@@ -59,7 +61,15 @@ options:
         after all other keys were.
     type: list
     elements: str
-    choices: [unknown_types, unknown_kinds, other_datacenter, lost_token, low_disk, attempted_before, locked_keys]
+    choices:
+      - unknown_types
+      - unknown_kinds
+      - incomplete_records
+      - other_datacenter
+      - lost_token
+      - low_disk
+      - attempted_before
+      - locked_keys
     default: []
   safety_path:
     description:

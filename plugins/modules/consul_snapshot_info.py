@@ -59,9 +59,17 @@ options:
     default: false
   limit:
     description:
-      - How many differences to list by name. All are counted.
+      - How many differences, and with O(restorable_in) how many records of each reason, to list by name. All are counted.
     type: int
     default: 100
+  restorable_in:
+    description:
+      - Versions of Consul, for example V(1.16) or V(1.19.2). The result says for each whether its servers would load the snapshot as it
+        is, and every reason why not. Servers load their own data by the same rules when they start after an upgrade.
+      - The rules of 1.8 to 1.23 are known, where the last number of a version makes no difference. Any other version is refused.
+    type: list
+    elements: str
+    version_added: 1.3.0
   verify:
     description:
       - When listing a directory, read every file again and compare its SHA-256 with its manifest.
@@ -111,6 +119,13 @@ EXAMPLES = r"""
   consulops.failover.consul_snapshot_info:
     path: /var/backups/consul/morning.snap
     key: app/db/password
+
+- name: Would the servers of these versions load this snapshot?
+  consulops.failover.consul_snapshot_info:
+    path: /var/backups/consul/morning.snap
+    restorable_in: ["1.16", "1.19"]
+  register: upgrade
+  failed_when: upgrade.restorable_in | rejectattr('restorable') | length > 0
 
 - name: Which snapshots are there, and are they still intact?
   consulops.failover.consul_snapshot_info:
@@ -245,6 +260,54 @@ comparison:
     omitted:
       description: How many differences are not listed because of O(limit).
       type: int
+restorable_in:
+  description: Whether servers of each requested version would load the snapshot as it is.
+  returned: with O(restorable_in)
+  type: list
+  elements: dict
+  contains:
+    version:
+      description: The version.
+      type: str
+    restorable:
+      description: Whether everything is loaded and keeps its meaning.
+      type: bool
+    reasons:
+      description: Why not, empty when it is restorable.
+      type: list
+      elements: dict
+      contains:
+        cause:
+          description:
+            - V(record_type) or V(config_kind), which the version does not know; V(field), a field that a record lacks;
+              V(legacy_acl), a token whose rules the version ignores.
+          type: str
+        table:
+          description: The table.
+          type: str
+        reason:
+          description: One sentence with the first record.
+          type: str
+        count:
+          description: How many records there are.
+          type: int
+        records:
+          description: The records, each with its place in the snapshot, counted from 1, and its name.
+          type: list
+          elements: dict
+        omitted:
+          description: How many records are not listed because of O(limit), or because there are more than 1,000.
+          type: int
+  sample:
+    - version: "1.19"
+      restorable: false
+      reasons:
+        - cause: field
+          table: ACLToken
+          reason: "ACLToken, record 41 (#a5f7c0de '2016 deploy'): no AccessorID; Consul 1.15 and later cannot load it"
+          count: 1
+          records: [{number: 41, name: "#a5f7c0de '2016 deploy'"}]
+          omitted: 0
 snapshots:
   description: The snapshots of the directory, newest first.
   returned: when O(path) is a directory

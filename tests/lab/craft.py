@@ -41,7 +41,7 @@ def node(name: str, *, agent: bool = False, address: str = "192.0.2.1", **check:
     """Return the Register records of one node: itself, a service and a check."""
     base = {"Node": name, "Address": address, "Datacenter": "dc1", "CreateIndex": 5, "ModifyIndex": 5}
     service: dict[str, t.Any] = {"ID": "web", "Service": "web", "Tags": None, "Meta": {}, "ModifyIndex": 6}
-    health = {"CheckID": "serfHealth" if agent else "up", "Status": "passing", "Output": "", **check}
+    health = {"Node": name, "CheckID": "serfHealth" if agent else "up", "Status": "passing", "Output": "", **check}
     return [
         record(0, {**base, "Service": None, "Check": None}),
         record(0, {**base, "Service": service, "Check": None}),

@@ -141,7 +141,7 @@ HEADER = craft.state([])
         (HEADER + b"\x02\xc1", "record 1 at byte 12 of state.bin is not msgpack"),
         (HEADER + KEY[1] + b"\x02\xc0", "a KVS record has no key, value or flags"),
         (HEADER + b"\x02\x81\xa3Key\x05", "a KVS record has no key, value or flags"),
-        (HEADER + b"\x00\x80", "a Register record names no node"),
+        (HEADER + b"\x00\x81\xa4Node\x05", "a Register record has a node whose name is no text"),
         (HEADER + b"\x16\xc4\x01\xc1", "a config entry is not msgpack inside"),
         (HEADER + b"\x16\x01", "a ConfigEntry record has not the form of one"),
         (HEADER + b"\x63\xc6\xff\xff\xff\xff", "ends in the middle of record 1"),

@@ -24,6 +24,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._snapshot impor
     restore_plan,
     save_guards,
     snapshot_directory,
+    version_rules,
 )
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.crosscheck import Count, judge
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.manifest import Manifest
@@ -285,7 +286,8 @@ def test_a_receipt_of_this_snapshot_means_drift_and_of_another_nothing() -> None
 
 
 REFUSED: dict[str, dict[str, t.Any]] = {
-    "unknown_types": {"file": summary(craft.key("a"), craft.record(65, {}), *craft.node("n"))},
+    "unknown_types": {"extra": craft.record(65, {})},
+    "incomplete_records": {"extra": craft.record(19, {"Name": "a policy without ID"})},
     "unknown_kinds": {"refused_kinds": ("api-gateway",)},
     "other_datacenter": {"datacenter": "dc9"},
     "attempted_before": {"attempted": "2026-11-22T00:00:00Z"},
@@ -296,7 +298,9 @@ REFUSED: dict[str, dict[str, t.Any]] = {
 
 @given(reasons=st.sets(st.sampled_from(sorted(REFUSED))), accepted=st.sets(st.sampled_from(sorted(REFUSED))))
 def test_every_refusal_is_independent_and_accepted_by_its_name(reasons: set[str], accepted: set[str]) -> None:
-    found = facts(**{name: value for reason in reasons for name, value in REFUSED[reason].items()})
+    extra = [REFUSED[reason]["extra"] for reason in sorted(reasons) if "extra" in REFUSED[reason]]
+    changed = {name: value for reason in reasons for name, value in REFUSED[reason].items() if name != "extra"}
+    found = facts(file=summary(craft.key("a"), *extra, *craft.node("n")), **changed)
     decision = restore_plan.decide(found, force=False, accept=accepted)
     assert {refusal.override for refusal in decision.refusals} == reasons - accepted
     assert decision.action == ("refused" if reasons - accepted else "restore")
@@ -311,6 +315,8 @@ def test_every_refusal_is_independent_and_accepted_by_its_name(reasons: set[str]
         ([42], (1, 15), (42,)),
         ([65, 69], (1, 22), (65, 69)),
         ([4], (1, 8), ()),
+        ([4, 11], (1, 14), ()),
+        ([4, 11], (1, 15), (4, 11)),
         ([4], (1, 20), (4,)),
         ([2, 31], None, (31,)),
         ([1, 8], (1, 22), (1, 8)),
@@ -319,12 +325,30 @@ def test_every_refusal_is_independent_and_accepted_by_its_name(reasons: set[str]
 def test_types_are_known_by_version(
     types: list[int], version: tuple[int, int] | None, unknown: tuple[int, ...]
 ) -> None:
-    assert restore_plan.unknown_types(types, version) == unknown
+    assert version_rules.unknown_types(types, version) == unknown
+
+
+def test_a_record_is_refused_only_by_servers_that_cannot_load_it() -> None:
+    token = craft.record(17, {"SecretID": "s", "AccessorID": ""})
+    file = summary(craft.key("a"), token, *craft.node("n"))
+    for versions, action in (
+        (("1.8.7",), "restore"),
+        (("1.14.0", "1.8.7"), "restore"),
+        (("1.15.0",), "refused"),
+        (("1.14.0", "1.15.0"), "refused"),
+        (("1.24.0",), "refused"),
+        ((), "refused"),
+    ):
+        found = facts(file=file, live=replace(summary(craft.key("b")), consul_versions=versions))
+        decision = restore_plan.decide(found, force=True, accept=())
+        assert decision.action == action, versions
+    assert decision.refusals[0].override == "incomplete_records"
+    assert "ACLToken, record 2 (#" in decision.reason and "no AccessorID" in decision.reason
 
 
 def test_the_oldest_server_decides() -> None:
-    assert restore_plan.oldest_version(["1.10.3", "1.9.1+ent"]) == (1, 9)
-    assert restore_plan.oldest_version([]) is None and restore_plan.oldest_version(["1.9.0", "?"]) is None
+    assert version_rules.oldest_version(["1.10.3", "1.9.1+ent"]) == (1, 9)
+    assert version_rules.oldest_version([]) is None and version_rules.oldest_version(["1.9.0", "?"]) is None
 
 
 keys_and_values = st.dictionaries(

@@ -45,6 +45,7 @@ HELP = {
     "kv_prefix": "count only below this prefix",
     "key": "show this key",
     "show_value": "with --key: show its value",
+    "restorable_in": "say whether servers of this version would load it, for example 1.19; may be repeated",
     "verify": "read every snapshot completely and compare it with its manifest",
     "delete": "which keys to delete in the destination",
     "max_deletes": "maximum number of deletes per run",

@@ -36,7 +36,7 @@ EXIT_CODES = f"""exit codes:
   {EXIT_USAGE}  an invalid option or configuration file; nothing was done
   {EXIT_REFUSED}  a guard refused, a check failed, or the user did not confirm; nothing was changed
   {EXIT_NOT_CONVERGED}  something was changed, but the result is not the requested one
-  {EXIT_DIFFERENT}  with --exit-code: there are differences, or a snapshot is broken
+  {EXIT_DIFFERENT}  with --exit-code: there are differences, a snapshot is broken, or a version would not load it
   {EXIT_INTERRUPTED}  interrupted before anything was changed
 """
 _SECRET_WORDS = ("token", "auth", "password", "secret")

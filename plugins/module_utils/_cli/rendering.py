@@ -78,6 +78,16 @@ def inspected(result: Result) -> list[str]:
         lines += ["", *columns([(name, str(value)) for name, value in result["key"].items()])]
     elif "key" in result:
         lines += ["", "the key is not in the snapshot"]
+    for check in result.get("restorable_in", ()):
+        lines += [
+            "",
+            f"Consul {check['version']} would {'load it' if check['restorable'] else 'NOT load it as it is:'}",
+        ]
+        for reason in check["reasons"]:
+            lines.append(f"  {reason['reason']}")
+            lines += [f"    record {record['number']}  {record['name']}" for record in reason["records"][1:]]
+            if reason["omitted"]:
+                lines.append(f"    and {count_of(reason['omitted'], 'record')} more (raise --limit to list them)")
     return lines
 
 

@@ -28,7 +28,7 @@ MAX_RECORD = 1 << 26  # a value is 512 KB at most by default; a server set to ta
 MAX_ITEMS = (
     1 << 14
 )  # entries of one list or map: msgpack allocates the number that is claimed, and they nest 1,024 deep
-SKIPPED_TYPES = frozenset({6})  # CoordinateBatchUpdate is one list with an entry per node: skipped, never decoded
+COORDINATES = 6  # CoordinateBatchUpdate: one list that may have an entry per node, more than MAX_ITEMS
 MAX_DRAIN = 1 << 29  # bytes that are read after a bad record to learn whether the checksum is wrong too
 MEMBERS = ("meta.json", "state.bin", "SHA256SUMS")
 
@@ -82,7 +82,7 @@ class Archive:
         """Yield (type number, record, size in bytes with the type byte) of every record in the file's order.
 
         Strings are bytes, lists are tuples, and a map is a list of pairs: some config entries have maps as keys.
-        The record is None for the types in SKIPPED_TYPES.
+        The record of a CoordinateBatchUpdate is the number of its entries that name no node.
         """
         while True:
             header = self._gzip.exactly(BLOCK, "a tar header")
@@ -143,11 +143,7 @@ class Archive:
                 if not kind:
                     break
                 number += 1
-                if kind[0] in SKIPPED_TYPES:
-                    unpacker.skip()
-                    record = None
-                else:
-                    record = unpack()
+                record = _unnamed_coordinates(unpacker) if kind[0] == COORDINATES else unpack()
                 end = tell()
                 yield kind[0], record, end - start
                 start = end
@@ -206,6 +202,35 @@ def unpack_values(blob: bytes) -> list[t.Any]:
     except (msgpack.UnpackException, ValueError):
         raise BadSnapshot("a config entry is not msgpack inside") from None
     return values
+
+
+def _unnamed_coordinates(unpacker: t.Any) -> int:
+    """Read the entries of a list one by one and return how many name no node. Raises what msgpack raises."""
+    unnamed = 0
+    for _entry in range(_list_length(unpacker)):
+        entry = unpacker.unpack()
+        if not isinstance(entry, list) or not any(field == b"Node" and name for field, name in entry):
+            unnamed += 1
+    return unnamed
+
+
+def _list_length(unpacker: t.Any) -> int:
+    """Read the header of a list, or nil, which Go writes for an empty one, and return the list's length."""
+    code = _exactly(unpacker, 1)[0]
+    if code == 0xC0:
+        return 0
+    if 0x90 <= code <= 0x9F:
+        return code & 0x0F
+    if code in (0xDC, 0xDD):
+        return int.from_bytes(_exactly(unpacker, 2 if code == 0xDC else 4), "big")
+    raise ValueError("not a list")
+
+
+def _exactly(unpacker: t.Any, size: int) -> bytes:
+    data: bytes = unpacker.read_bytes(size)
+    if len(data) < size:
+        raise msgpack.OutOfData
+    return data
 
 
 def _nth(number: int) -> str:

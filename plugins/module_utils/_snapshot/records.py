@@ -16,7 +16,7 @@ import typing as t
 
 from .._consul._libraries import msgpack
 from .._consul.digest import RESERVED_PREFIX, kv_bytes
-from .archive import unpack_values
+from .archive import COORDINATES, unpack_values
 from .errors import BadSnapshot
 
 REGISTER, KVS, SESSION, TOMBSTONE, PREPARED_QUERY, INTENTION = 0, 2, 3, 5, 7, 12
@@ -78,10 +78,10 @@ TYPES = {
 AGENT_TABLE = "Register (agents)"
 
 # Tables that Consul changes by itself: reported, never part of the durable digest.
-EPHEMERAL_TYPES = frozenset({SESSION, TOMBSTONE, 6, INDEX, 29, FEDERATION_STATE, SYSTEM_METADATA, 34, 44, 45})
+EPHEMERAL_TYPES = frozenset({SESSION, TOMBSTONE, COORDINATES, INDEX, 29, FEDERATION_STATE, SYSTEM_METADATA, 34, 44, 45})
 
-# Types whose outermost value is not a map: protobuf, or msgpack inside bytes.
-NOT_MAPS = frozenset({6, CONFIG_ENTRY, 35, 38, 40, 42})
+# Types whose outermost value is not a map: a list, protobuf, or msgpack inside bytes.
+NOT_MAPS = frozenset({COORDINATES, CONFIG_ENTRY, 35, 38, 40, 42})
 
 # Objects that touch_replicated.py creates and deletes are called after this; like the keys below consulops/ they are
 # never part of a digest or a comparison.
@@ -134,28 +134,33 @@ def shaped(kind: int, value: t.Any) -> t.Any:
         raise BadSnapshot(f"a {type_name(kind)} record is not a map")
     record = fields(value)
     if kind == KVS:
-        key_fields(value)
-    if kind == REGISTER and not isinstance(record.get(b"Node"), bytes):
-        raise BadSnapshot("a Register record names no node")
+        record[b"Key"] = key_fields(value)[0]
+    if kind == REGISTER and not isinstance(record.setdefault(b"Node", b""), bytes):
+        raise BadSnapshot("a Register record has a node whose name is no text")
     return record
 
 
-def key_fields(value: t.Any) -> tuple[bytes, bytes, int]:
-    """Return (key, value, flags) of a KVS record as it was decoded. Raises BadSnapshot."""
+def key_fields(value: t.Any) -> tuple[bytes, bytes, int, t.Any]:
+    """Return (key, value, flags, session) of a KVS record as it was decoded. Raises BadSnapshot.
+
+    The key is empty when the record has none, the session when nothing holds the key.
+    """
     try:
         # Go writes a struct's fields in alphabetical order: CreateIndex, Flags, Key, LockIndex, ModifyIndex, Session,
         # Value. Taking them by place halves the time of reading a large KV; any other order is looked up by name.
-        _create, (flags_field, flags), (key_field, key), _lock, _modify, _session, (value_field, content) = value
-        if flags_field != b"Flags" or key_field != b"Key" or value_field != b"Value":
+        _create, (flags_field, flags), (key_field, key), _lock, _modify, holder, (value_field, content) = value
+        session_field, session = holder
+        if flags_field != b"Flags" or key_field != b"Key" or session_field != b"Session" or value_field != b"Value":
             raise ValueError
     except (ValueError, TypeError):
         record = fields(value)
-        flags, key, content = record.get(b"Flags"), record.get(b"Key"), record.get(b"Value")
+        flags, key, content = record.get(b"Flags"), record.get(b"Key", b""), record.get(b"Value")
+        session = record.get(b"Session")
     if content is None:
         content = b""
     if not (isinstance(key, bytes) and isinstance(content, bytes) and isinstance(flags, int) and flags >= 0):
         raise BadSnapshot("a KVS record has no key, value or flags")
-    return key, content, flags
+    return key, content, flags, session
 
 
 def fields(value: t.Any) -> dict[bytes, t.Any]:

@@ -7,39 +7,20 @@
 from __future__ import annotations
 
 import json
-import re
 import typing as t
 from dataclasses import dataclass
 
-from .._consul.units import human_bytes
-from . import records
+from .._consul.units import human_bytes, some_of
+from . import records, version_rules
 from .compare import Comparison, Difference
+from .record_checks import FIELD
 from .summary import Summary
 
 RECEIPT_KEY = "consulops/restore"
 
-UNKNOWN_TYPES, UNKNOWN_KINDS = "unknown_types", "unknown_kinds"
+UNKNOWN_TYPES, UNKNOWN_KINDS, INCOMPLETE_RECORDS = "unknown_types", "unknown_kinds", "incomplete_records"
 OTHER_DATACENTER, LOST_TOKEN, LOW_DISK = "other_datacenter", "lost_token", "low_disk"
 ATTEMPTED_BEFORE = "attempted_before"
-
-Version = tuple[int, int]
-
-# Since which Consul version a server restores a record type. One type that it does not restore makes the leader panic,
-# and after a second attempt a lone server cannot start any more (seen on 1.8.7). Types without a line here were never
-# part of a snapshot, or are Enterprise's.
-_SINCE: dict[int, Version] = {
-    **dict.fromkeys((0, 2, 3, 5, 6, 7, 9, 12, 13, 14, 15, 16, 17, 19, 22, 23, 25, 27, 29, 30), (1, 8)),
-    31: (1, 9),
-    32: (1, 11),
-    33: (1, 11),
-    34: (1, 11),
-    35: (1, 13),
-    38: (1, 13),
-    40: (1, 13),
-    42: (1, 16),
-}
-# Legacy ACLs: still restored by 1.8, no longer by the newest; where in between is not known.
-_ONLY_OLD: dict[int, Version] = {4: (1, 11), 11: (1, 11)}
 
 
 @dataclass(frozen=True)
@@ -122,14 +103,21 @@ def decide(facts: RestoreFacts, *, force: bool, accept: t.Container[str]) -> Dec
 
 
 def _refusals(facts: RestoreFacts) -> t.Iterator[Refusal]:
-    version = oldest_version(facts.live.consul_versions)
-    shown = ".".join(map(str, version)) if version else "an unknown version"
-    types = unknown_types((table.type for table in facts.file.tables), version)
+    version = version_rules.oldest_version(facts.live.consul_versions)
+    newest = version_rules.newest_version(facts.live.consul_versions)
+    types = version_rules.unknown_types((table.type for table in facts.file.tables), version, newest)
     if types:
         names = ", ".join(records.type_name(kind) for kind in types)
+        shown = version_rules.shown(version) if version else "an unknown version"
         yield Refusal(
             UNKNOWN_TYPES,
             f"the snapshot holds record types that Consul {shown} does not restore ({names}): its leader would crash",
+        )
+    incomplete = [problem for problem in facts.file.problems if problem.cause == FIELD and problem.applies_to(newest)]
+    if incomplete:
+        yield Refusal(
+            INCOMPLETE_RECORDS,
+            f"the snapshot holds records on which the leader would crash ({some_of([row.sentence for row in incomplete])})",
         )
     if facts.refused_kinds:
         yield Refusal(
@@ -160,26 +148,6 @@ def _refusals(facts: RestoreFacts) -> t.Iterator[Refusal]:
             f"the safety snapshot needs some {human_bytes(facts.needed_bytes)} and there are "
             f"{human_bytes(facts.free_bytes)} free in its directory",
         )
-
-
-def oldest_version(versions: t.Iterable[str]) -> Version | None:
-    """Return the lowest of the servers' versions as (major, minor), None when one of them is not known."""
-    found = [re.match(r"(\d+)\.(\d+)", version) for version in versions]
-    if not found or None in found:
-        return None
-    return min((int(match[1]), int(match[2])) for match in found if match)
-
-
-def unknown_types(types: t.Iterable[int], version: Version | None) -> tuple[int, ...]:
-    """Return the record types that a server of that version does not restore; None counts as the oldest, 1.8."""
-    at = version or (1, 8)
-
-    def restores(kind: int) -> bool:
-        if kind in _ONLY_OLD:
-            return at < _ONLY_OLD[kind]
-        return kind in _SINCE and _SINCE[kind] <= max(at, (1, 8))
-
-    return tuple(sorted({kind for kind in types if not restores(kind)}))
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from .._consul.client import Client
 from .._consul.errors import GuardRefused, LocalFailure
 from .._consul.private_file import PrivateFile, locked, sweep_abandoned
 from .._consul.units import positive_seconds
-from . import crosscheck, live_snapshot, save_guards, snapshot_directory
+from . import crosscheck, live_snapshot, load_check, save_guards, snapshot_directory
 from .errors import BadSnapshot
 from .manifest import Manifest, manifest_path, of_summary
 from .snapshot_directory import SnapshotEntry
@@ -153,6 +153,7 @@ def save(client: Client, request: SaveRequest, decided: SavePlan, now: float) ->
             seconds["cross_check"] = time.monotonic() - started
             warnings += _refuse_or_warn(verdict.missing, request.cross_check, _LOST)
             manifest = replace(manifest, cross_checked=True, missing=verdict.missing, unchecked=verdict.unchecked)
+        warnings += load_check.upgrade_warnings(found.problems)
         path = put_in_place(data, description, decided.target, request.name if decided.is_directory else None, manifest)
     log.debug(
         "saved %s: %d bytes, digest %s, %s",

@@ -13,9 +13,11 @@ from dataclasses import asdict
 from .._consul.units import lines_of, timestamp
 from .compare import Comparison
 from .inspect import Key
+from .load_check import LoadCheck
 from .manifest import Manifest
 from .snapshot_directory import SnapshotEntry
 from .summary import Summary
+from .version_rules import shown
 
 
 def snapshot(summary: Summary, entry: SnapshotEntry) -> dict[str, t.Any]:
@@ -61,6 +63,25 @@ def key(found: Key, *, show_value: bool) -> dict[str, t.Any]:
         except UnicodeDecodeError:
             result["value"] = None
     return result
+
+
+def load_check(check: LoadCheck, limit: int) -> dict[str, t.Any]:
+    """Return whether a version loads a snapshot, and every reason why not with at most ``limit`` of its records."""
+    return {
+        "version": shown(check.version),
+        "restorable": check.restorable,
+        "reasons": [
+            {
+                "cause": problem.cause,
+                "table": problem.table,
+                "reason": problem.sentence,
+                "count": problem.count,
+                "records": [asdict(record) for record in problem.records[:limit]],
+                "omitted": max(0, problem.count - min(limit, len(problem.records))),
+            }
+            for problem in check.problems
+        ],
+    }
 
 
 def comparison(found: Comparison, limit: int) -> dict[str, t.Any]:

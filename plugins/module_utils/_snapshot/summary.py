@@ -19,6 +19,7 @@ from .archive import Archive, Meta
 from .catalog import CatalogFacts, NodeBuffer
 from .errors import BadSnapshot, DamagedArchive
 from .gunzip import Source
+from .record_checks import RecordChecks, RecordProblem
 from .tables import KeyCounter, Prefix, RecordSink, Table, TableCounters, durable_digest
 
 log = logging.getLogger("consulops")
@@ -28,7 +29,10 @@ OnRecord = t.Callable[[str, int, t.Any, int], None]
 
 @dataclass(frozen=True)
 class Summary:
-    """What one snapshot holds. ``digest`` covers the durable tables ("" when not computed)."""
+    """What one snapshot holds. ``digest`` covers the durable tables ("" when not computed).
+
+    ``problems``: records that some versions of Consul cannot load.
+    """
 
     meta: Meta
     datacenter: str
@@ -40,6 +44,7 @@ class Summary:
     config_kinds: t.Mapping[str, int] = field(default_factory=dict)
     services: int = 0
     nodes: int = 0
+    problems: tuple[RecordProblem, ...] = ()
 
     def table(self, name: str) -> Table | None:
         """Return a table by name, None when the snapshot has no record of it."""
@@ -118,7 +123,8 @@ def summarize(
 
 def _summarize(archive: Archive, options: _Options) -> Summary:
     tables = TableCounters(options.digests, options.as_of, options.sink)
-    keys = KeyCounter(options.digests, options.kv_depth, options.kv_prefix, options.sink)
+    checks = RecordChecks()
+    keys = KeyCounter(options.digests, options.kv_depth, options.kv_prefix, options.sink, checks)
     nodes, catalog = NodeBuffer(), CatalogFacts()
     config_kinds: dict[str, int] = {}
     on_record, on_keys = options.on_record, options.on_keys
@@ -128,13 +134,14 @@ def _summarize(archive: Archive, options: _Options) -> Summary:
         if on_record is not None:
             on_record(table, kind, record, size)
 
-    for kind, value, size in archive.records():
+    for number, (kind, value, size) in enumerate(archive.records(), 1):
         if kind == records.KVS:
-            key = keys.add(value, size)
+            key = keys.add(number, value, size)
             if on_record is not None and (on_keys is None or on_keys(key)):
                 on_record(records.type_name(kind), kind, records.shaped(kind, value), size)
             continue
         record = records.shaped(kind, value)
+        checks.add(number, kind, record)
         if kind == records.REGISTER:
             catalog.add(record)
             for registration in nodes.add(record, size):
@@ -159,4 +166,5 @@ def _summarize(archive: Archive, options: _Options) -> Summary:
         config_kinds=config_kinds,
         services=len(catalog.services),
         nodes=catalog.nodes,
+        problems=checks.listed(),
     )

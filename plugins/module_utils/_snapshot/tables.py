@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from .._consul.digest import RESERVED_PREFIX, SetDigest, kv_bytes
 from . import records
+from .record_checks import RecordChecks
 
 MAX_PREFIXES = 20000  # a store without folders would otherwise be listed key by key
 OTHER_KEYS = b"(other keys)"
@@ -108,20 +109,25 @@ class KeyCounter(TableCounter):
     KVS is the one table that may be huge, so one call a record does everything.
     """
 
-    __slots__ = ("_add_to_sink", "_below", "_depth", "_digests", "_found")
+    __slots__ = ("_add_to_sink", "_below", "_check", "_depth", "_digests", "_found")
 
-    def __init__(self, digests: bool, depth: int | None, below: bytes, sink: RecordSink | None) -> None:
+    def __init__(
+        self, digests: bool, depth: int | None, below: bytes, sink: RecordSink | None, checks: RecordChecks
+    ) -> None:
         super().__init__()
+        self._check = checks.add_key
         self._digests = digests
         self._depth = depth
         self._below = below
         self._add_to_sink = sink.add_key if sink is not None else None
         self._found: dict[bytes, list[int]] = {}
 
-    def add(self, value: t.Any, size: int) -> bytes:
-        """Count a record as it was decoded; return its key. Raises BadSnapshot."""
+    def add(self, number: int, value: t.Any, size: int) -> bytes:
+        """Count a record as it was decoded, the ``number``-th of the snapshot; return its key. Raises BadSnapshot."""
         key: bytes
-        key, content, flags = records.key_fields(value)
+        key, content, flags, session = records.key_fields(value)
+        if session or not key:
+            self._check(number, key, session)
         self.count += 1
         self.bytes += size
         if self._digests and not key.startswith(RESERVED_PREFIX):

@@ -37,6 +37,7 @@ SPEC: Spec = dict(
         "choices": [
             "unknown_types",
             "unknown_kinds",
+            "incomplete_records",
             "other_datacenter",
             "lost_token",
             "low_disk",

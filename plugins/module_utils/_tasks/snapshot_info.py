@@ -13,8 +13,9 @@ from .._config.connection_spec import ONE_TOKEN, Spec, connection_spec
 from .._consul.errors import InvalidOption
 from .._consul.private_file import os_errors_as
 from .._consul.units import positive_seconds
-from .._snapshot import inspect, snapshot_directory, snapshot_result
+from .._snapshot import inspect, load_check, snapshot_directory, snapshot_result
 from .._snapshot.save_guards import readable_path
+from .._snapshot.version_rules import Version
 from .task import Invocation, Result, Task
 
 SPEC: Spec = dict(
@@ -27,6 +28,7 @@ SPEC: Spec = dict(
     compare_live={"type": "bool", "default": False},
     stale={"type": "bool", "default": False},
     limit={"type": "int", "default": 100},
+    restorable_in={"type": "list", "elements": "str"},
     verify={"type": "bool", "default": False},
     stream_timeout={"type": "float", "default": 300.0},
     **connection_spec(),
@@ -43,20 +45,24 @@ def inspect_path(call: Invocation) -> Result:
             raise InvalidOption(f"{name} is {options[name]}: it cannot be negative.")
     if options["compare_with"] and options["compare_live"]:
         raise InvalidOption("compare_with and compare_live are both set: compare with one of them at a time.")
+    versions = load_check.requested_versions(options["restorable_in"] or (), "restorable_in")
     now = time.time()
     with os_errors_as(f"reading {path}"):
         is_directory = path.is_dir()
     if is_directory:
-        for name in ("key", "compare_with", "compare_live"):
+        for name in ("key", "compare_with", "compare_live", "restorable_in"):
             if options[name]:
                 raise InvalidOption(f"{name} needs a snapshot file, and path {path} is a directory.")
         entries = snapshot_directory.list_directory(path, verify=options["verify"])
         return {"changed": False, "snapshots": [snapshot_result.entry(found, now) for found in entries]}
-    return {"changed": False, **file_report(call, path, now)}
+    return {"changed": False, **file_report(call, path, now, versions)}
 
 
-def file_report(call: Invocation, path: Path, now: float) -> Result:
-    """Return what a snapshot file holds and, when requested, how it differs from another or the live state."""
+def file_report(call: Invocation, path: Path, now: float, versions: tuple[Version, ...]) -> Result:
+    """Return what a snapshot file holds and, when requested, how it differs from another or the live state.
+
+    ``versions``: the versions of Consul of which it is requested whether their servers would load it.
+    """
     options = call.params
     inspection = inspect.inspect_file(
         path,
@@ -72,6 +78,9 @@ def file_report(call: Invocation, path: Path, now: float) -> Result:
         result["kv"] = snapshot_result.prefixes(summary)
     if options["key"] is not None:
         result["key"] = snapshot_result.key(key, show_value=options["show_value"]) if key else None
+    if versions:
+        checks = load_check.load_checks(summary.problems, versions)
+        result["restorable_in"] = [snapshot_result.load_check(check, options["limit"]) for check in checks]
     comparison = None
     if index is not None and options["compare_with"]:
         other = readable_path(options["compare_with"], "compare_with")

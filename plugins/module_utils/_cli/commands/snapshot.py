@@ -63,7 +63,16 @@ def _list(options: argparse.Namespace) -> Outcome:
 def _inspect_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", type=arguments.file_name, help="a snapshot file")
     arguments.add_options(
-        parser, {name: SNAPSHOT_INFO.spec[name] for name in ("kv_depth", "kv_prefix", "key", "show_value")}
+        parser,
+        {
+            name: SNAPSHOT_INFO.spec[name]
+            for name in ("kv_depth", "kv_prefix", "key", "show_value", "restorable_in", "limit")
+        },
+    )
+    parser.add_argument(
+        "--exit-code",
+        action="store_true",
+        help="with --restorable-in: exit with 5 if one of the versions cannot load it",
     )
 
 
@@ -71,14 +80,25 @@ def _inspect(options: argparse.Namespace) -> Outcome:
     result = SNAPSHOT_INFO.run(make_invocation(SNAPSHOT_INFO, arguments.given_options(options, SNAPSHOT_INFO.spec)))
     if "snapshot" not in result:
         raise InvalidOption(f"{options.path} is a directory: use consulops snapshot list.")
-    return Outcome(result, rendering.inspected(result))
+    unloadable = any(not check["restorable"] for check in result.get("restorable_in", ()))
+    return Outcome(result, rendering.inspected(result), different=unloadable)
 
 
 def _diff_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", type=arguments.file_name, help="a snapshot file")
     parser.add_argument("compare_with", nargs="?", help="another snapshot file; by default the live state")
     add_exit_code(parser)
-    left_out = {"path", "compare_with", "compare_live", "kv_depth", "kv_prefix", "key", "show_value", "verify"}
+    left_out = {
+        "path",
+        "compare_with",
+        "compare_live",
+        "kv_depth",
+        "kv_prefix",
+        "key",
+        "show_value",
+        "verify",
+        "restorable_in",
+    }
     arguments.add_options(parser, SNAPSHOT_INFO.spec, left_out)
 
 
