@@ -18,12 +18,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import keys
+from tests.lab import craft, keys
 from tests.lab.agents import bare, run_command
 from tests.lab.ansible import run_module
 from tests.lab.consul import Datacenter, Lab, eventually
 from tests.lab.faults import Proxy
 from tests.lab.fill import fill, new_token, register_checks, set_status
+from tests.lab.tables import tables
 
 Run = t.Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -61,6 +62,51 @@ def test_snapshots_are_saved_listed_inspected_and_compared(dc1: Datacenter, run:
     keys.delete(dc1, "cli/new")
     again = run("snapshot", "save", tmp_path, "--max-age", "1h", at=dc1)
     assert again.stdout.startswith("not saved: ") and len(list(tmp_path.glob("*.snap"))) == 1
+
+
+def test_a_version_that_would_not_load_a_snapshot_is_named_with_every_record(run: Run, tmp_path: Path) -> None:
+    tokens = [craft.record(17, {"SecretID": f"s3cret-{name}", "Description": name}) for name in ("one", "two", "three")]
+    path = craft.write(tmp_path / "old.snap", craft.key("a"), *tokens)
+    done = run("snapshot", "inspect", path, "--restorable-in", "1.14", "--restorable-in", "1.19.2", "--limit", 2)
+    assert done.returncode == 0 and "Consul 1.14 would load it\n" in done.stdout
+    lines = done.stdout.partition("Consul 1.19 would NOT load it as it is:\n")[2].splitlines()
+    assert lines[0].endswith("'one'): no AccessorID; Consul 1.15 and later cannot load it (2 more records like it)")
+    assert lines[1].startswith("    record 3") and lines[1].endswith("'two'")
+    assert lines[2:] == ["    and 1 record more (raise --limit to list them)"] and "s3cret" not in done.stdout
+    assert run("snapshot", "inspect", path, "--restorable-in", "1.19", "--exit-code").returncode == 5
+    assert run("snapshot", "inspect", path, "--restorable-in", "1.14", "--exit-code").returncode == 0
+    bad = run("snapshot", "inspect", path, "--restorable-in", "latest")
+    assert (bad.returncode, bad.stdout) == (2, "") and "'latest' is not a version of Consul" in bad.stderr
+
+
+def test_the_state_of_a_killed_server_is_salvaged_and_restored_into_a_new_one(
+    lab: Lab, run: Run, tmp_path: Path
+) -> None:
+    # One new log entry is enough for Raft to take a snapshot, which it looks for every second or two.
+    dead = lab.datacenter(extra={"raft_snapshot_threshold": 1, "raft_snapshot_interval": "1s"})
+    server, snapshots = dead.servers[0], dead.servers[0].directory / "data" / "raft" / "snapshots"
+    fill(dead, keys=50)
+    last = int(server.get("/v1/agent/self")["Stats"]["raft"]["applied_index"])
+    eventually(
+        lambda: any(int(path.name.split("-")[1]) >= last for path in snapshots.glob("*-*[0-9]")), what="a Raft snapshot"
+    )
+    before = tables(dead.snapshot())
+    server.stop()
+    inspected = run("snapshot", "inspect", snapshots)
+    assert inspected.returncode == 0 and "app/web/" in inspected.stdout and str(snapshots) in inspected.stdout
+    salvaged = run("snapshot", "salvage", snapshots, tmp_path / "salvaged.snap")
+    assert salvaged.returncode == 0, salvaged.stderr
+    assert salvaged.stdout.startswith("salvaged: the state of 20")
+    assert "later entries of the server's log are not in it" in salvaged.stdout
+    assert (tmp_path / "salvaged.snap").stat().st_mode & 0o777 == 0o600
+    assert run("snapshot", "salvage", snapshots, tmp_path / "salvaged.snap").returncode == 3
+    assert "app/web/" in str(run_module("consul_snapshot_info", path=snapshots)["kv"])
+
+    with Lab(tmp_path / "another-disk") as other:
+        fresh = other.datacenter(dead.name)
+        restored = run("snapshot", "restore", tmp_path / "salvaged.snap", "--yes", at=fresh)
+        assert restored.returncode == 0 and "verified: the state equals the snapshot" in restored.stdout
+        assert tables(fresh.snapshot()) == before
 
 
 def test_the_json_is_the_result_of_the_module(dc1: Datacenter, run: Run, tmp_path: Path) -> None:

@@ -33,6 +33,23 @@ def saved(result: Result) -> list[str]:
     return lines
 
 
+def salvaged(result: Result) -> list[str]:
+    """Return what was salvaged, and up to where it reaches."""
+    snapshot, source = result["snapshot"], result["raft_snapshot"]
+    return [
+        f"salvaged: the state of {source['time']}, up to index {source['index']}; later entries of the server's log are not in it",
+        *columns(
+            [
+                ("file", result["path"]),
+                ("from", source["path"]),
+                ("datacenter", str(snapshot["datacenter"])),
+                ("size", human_bytes(int(snapshot["size"]))),
+                ("digest", str(snapshot["digest"])[:SHOWN_DIGEST_CHARACTERS]),
+            ]
+        ),
+    ]
+
+
 def snapshot_list(result: Result) -> list[str]:
     """Return a table of the snapshots in a directory."""
     rows = [
@@ -67,6 +84,7 @@ def inspected(result: Result) -> list[str]:
         ("index", str(snapshot["index"])),
         ("records", f"{snapshot['records']:,}"),
         ("digest", snapshot["digest"]),
+        *([("taken", result["raft_snapshot"]["time"])] if "raft_snapshot" in result else []),
         ("state", snapshot["problem"] or ("matches its manifest" if snapshot["manifest"] else "intact, no manifest")),
     ]
     rows = [(table["name"], f"{table['count']:,}", human_bytes(table["bytes"])) for table in snapshot["tables"]]

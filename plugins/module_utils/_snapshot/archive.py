@@ -95,7 +95,7 @@ class Archive:
             if name == "state.bin":
                 yield from self._state(member)
             elif name == "meta.json":
-                self._meta = _parse_meta(member.small())
+                self._meta = parse_meta(member.small())
             else:
                 self._sums = _parse_sums(member.small())
             self._hashes[name] = member.finish()
@@ -260,7 +260,8 @@ def _parse_header(block: bytes) -> tuple[str, int]:
     return info.name, info.size
 
 
-def _parse_meta(text: bytes) -> Meta:
+def parse_meta(text: bytes) -> Meta:
+    """Return the contents of meta.json. Raises BadSnapshot."""
     try:
         values = json.loads(text)
         servers = (values.get("Configuration") or {}).get("Servers") or []

@@ -15,6 +15,7 @@ from .._consul.digest import short_digest
 from . import live_snapshot, records
 from .compare import Comparison, compare_source
 from .index import SnapshotIndex
+from .raft_directory import RaftSnapshot, RaftSnapshotStream
 from .sources import SnapshotFile
 from .summary import Summary, summarize
 
@@ -47,7 +48,7 @@ class Inspection:
 
 
 def inspect_file(
-    path: Path,
+    file: Path | RaftSnapshot,
     *,
     as_of: float,
     digests: bool = True,
@@ -56,9 +57,10 @@ def inspect_file(
     key: str | None = None,
     with_index: bool = False,
 ) -> Inspection:
-    """Read a whole file once. ``key`` names a key to return, ``with_index`` requests the index (and needs ``digests``).
+    """Read a whole file, or a Raft snapshot on a server's disk, once.
 
-    The other parameters are those of summarize(). Raises BadSnapshot and LocalFailure.
+    ``key`` names a key to return, ``with_index`` requests the index (and needs ``digests``). The other parameters are
+    those of summarize(). Raises BadSnapshot and LocalFailure.
     """
     wanted = None if key is None else key.encode()
     found: list[Key] = []
@@ -68,10 +70,10 @@ def inspect_file(
         if kind == records.KVS:
             found.append(_key(record))
 
-    with SnapshotFile(path) as source:
+    with _opened(file) as source:
         summary = summarize(
             source,
-            str(path),
+            file.label if isinstance(file, RaftSnapshot) else str(file),
             as_of=as_of,
             digests=digests,
             kv_depth=kv_depth,
@@ -83,6 +85,10 @@ def inspect_file(
     if index is not None:
         index.finish(summary)
     return Inspection(summary, found[0] if found else None, index)
+
+
+def _opened(file: Path | RaftSnapshot) -> SnapshotFile | RaftSnapshotStream:
+    return RaftSnapshotStream(file) if isinstance(file, RaftSnapshot) else SnapshotFile(file)
 
 
 def compare_with_file(before: SnapshotIndex, after: Path, *, as_of: float) -> Comparison:

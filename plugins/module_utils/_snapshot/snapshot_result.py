@@ -15,6 +15,7 @@ from .compare import Comparison
 from .inspect import Key
 from .load_check import LoadCheck
 from .manifest import Manifest
+from .raft_directory import RaftSnapshot
 from .snapshot_directory import SnapshotEntry
 from .summary import Summary
 from .version_rules import shown
@@ -36,6 +37,17 @@ def snapshot(summary: Summary, entry: SnapshotEntry) -> dict[str, t.Any]:
         "tables": [asdict(table) for table in summary.tables],
         "manifest": entry.manifest.as_dict() if entry.manifest else None,
         "problem": entry.problem,
+    }
+
+
+def raft_snapshot(found: RaftSnapshot) -> dict[str, t.Any]:
+    """Return which Raft snapshot of a server was read, up to where it reaches, and why newer ones were not."""
+    return {
+        "path": str(found.directory),
+        "index": found.meta.index,
+        "term": found.meta.term,
+        "time": timestamp(found.taken_s),
+        "skipped": list(found.skipped),
     }
 
 

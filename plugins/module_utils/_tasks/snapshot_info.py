@@ -13,8 +13,10 @@ from .._config.connection_spec import ONE_TOKEN, Spec, connection_spec
 from .._consul.errors import InvalidOption
 from .._consul.private_file import os_errors_as
 from .._consul.units import positive_seconds
-from .._snapshot import inspect, load_check, snapshot_directory, snapshot_result
+from .._snapshot import inspect, load_check, raft_directory, snapshot_directory, snapshot_result
+from .._snapshot.raft_directory import RaftSnapshot
 from .._snapshot.save_guards import readable_path
+from .._snapshot.snapshot_directory import SnapshotEntry
 from .._snapshot.version_rules import Version
 from .task import Invocation, Result, Task
 
@@ -36,7 +38,7 @@ SPEC: Spec = dict(
 
 
 def inspect_path(call: Invocation) -> Result:
-    """Inspect a snapshot file, or list the snapshots of a directory."""
+    """Inspect a snapshot file or a Raft snapshot of a server, or list the snapshots of a directory."""
     options = call.params
     path = readable_path(options["path"], "path")
     positive_seconds(options["stream_timeout"], "stream_timeout")
@@ -49,6 +51,11 @@ def inspect_path(call: Invocation) -> Result:
     now = time.time()
     with os_errors_as(f"reading {path}"):
         is_directory = path.is_dir()
+    if is_directory and raft_directory.is_raft_directory(path):
+        found = raft_directory.find(path)
+        for sentence in found.skipped:
+            call.warn(sentence)
+        return {"changed": False, **file_report(call, found, now, versions)}
     if is_directory:
         for name in ("key", "compare_with", "compare_live", "restorable_in"):
             if options[name]:
@@ -58,14 +65,14 @@ def inspect_path(call: Invocation) -> Result:
     return {"changed": False, **file_report(call, path, now, versions)}
 
 
-def file_report(call: Invocation, path: Path, now: float, versions: tuple[Version, ...]) -> Result:
-    """Return what a snapshot file holds and, when requested, how it differs from another or the live state.
+def file_report(call: Invocation, file: Path | RaftSnapshot, now: float, versions: tuple[Version, ...]) -> Result:
+    """Return what a snapshot file or a Raft snapshot holds and, when requested, how it differs from another or the live state.
 
     ``versions``: the versions of Consul of which it is requested whether their servers would load it.
     """
     options = call.params
     inspection = inspect.inspect_file(
-        path,
+        file,
         as_of=now,
         kv_depth=options["kv_depth"] or None,
         kv_prefix=options["kv_prefix"],
@@ -73,7 +80,12 @@ def file_report(call: Invocation, path: Path, now: float, versions: tuple[Versio
         with_index=bool(options["compare_with"] or options["compare_live"]),
     )
     summary, key, index = inspection.summary, inspection.key, inspection.index
-    result: Result = {"snapshot": snapshot_result.snapshot(summary, snapshot_directory.entry(path, verify=True))}
+    if isinstance(file, RaftSnapshot):
+        entry = SnapshotEntry(file.directory, file.taken_s, file.meta.size, None, True, "")
+        result: Result = {"raft_snapshot": snapshot_result.raft_snapshot(file)}
+    else:
+        entry, result = snapshot_directory.entry(file, verify=True), {}
+    result["snapshot"] = snapshot_result.snapshot(summary, entry)
     if options["kv_depth"]:
         result["kv"] = snapshot_result.prefixes(summary)
     if options["key"] is not None:

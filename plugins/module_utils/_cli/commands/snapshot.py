@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""``consulops snapshot``: save, list, inspect, diff and restore."""
+"""``consulops snapshot``: save, list, inspect, salvage, diff and restore."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import argparse
 import sys
 
 from ..._consul.errors import GuardRefused, InvalidOption
+from ..._tasks.salvage import SALVAGE
 from ..._tasks.snapshot import SNAPSHOT
 from ..._tasks.snapshot_info import SNAPSHOT_INFO
 from .. import arguments, rendering
@@ -61,7 +62,7 @@ def _list(options: argparse.Namespace) -> Outcome:
 
 
 def _inspect_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", type=arguments.file_name, help="a snapshot file")
+    parser.add_argument("path", type=arguments.file_name, help="a snapshot file, or a Raft snapshot on a server's disk")
     arguments.add_options(
         parser,
         {
@@ -82,6 +83,18 @@ def _inspect(options: argparse.Namespace) -> Outcome:
         raise InvalidOption(f"{options.path} is a directory: use consulops snapshot list.")
     unloadable = any(not check["restorable"] for check in result.get("restorable_in", ()))
     return Outcome(result, rendering.inspected(result), different=unloadable)
+
+
+def _salvage_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "path", type=arguments.file_name, help="DATA_DIR/raft/snapshots of a server, or one of its directories"
+    )
+    parser.add_argument("destination", type=arguments.file_name, help="the file to write, or a directory for it")
+
+
+def _salvage(options: argparse.Namespace) -> Outcome:
+    result = SALVAGE.run(make_invocation(SALVAGE, arguments.given_options(options, SALVAGE.spec)))
+    return Outcome(result, rendering.salvaged(result))
 
 
 def _diff_arguments(parser: argparse.ArgumentParser) -> None:
@@ -147,6 +160,7 @@ COMMANDS = (
     Command("save", "save a snapshot", _save, _save_arguments, rendering.saved),
     Command("list", "list the snapshots of a directory", _list, _list_arguments),
     Command("inspect", "show the contents of a snapshot", _inspect, _inspect_arguments),
+    Command("salvage", "make a snapshot file of what a dead server has on its disk", _salvage, _salvage_arguments),
     Command("diff", "compare a snapshot with another or with the live state", _diff, _diff_arguments),
     Command(
         "restore",
