@@ -20,6 +20,8 @@ options:
   path:
     description:
       - Snapshot file to inspect, or directory of snapshots to list, on the host where the module runs.
+      - Also a Raft snapshot on the disk of a Consul server, C(DATA_DIR/raft/snapshots/ID), or C(DATA_DIR/raft/snapshots), of which the
+        newest usable one is read. Added in version 1.3.0.
     type: path
     required: true
   kv_depth:
@@ -137,7 +139,7 @@ RETURN = r"""
 snapshot:
   description:
     - What the file holds.
-  returned: when O(path) is a file
+  returned: when O(path) is a file or a Raft snapshot
   type: dict
   contains:
     path:
@@ -187,7 +189,7 @@ snapshot:
     records: 20631
 kv:
   description: Keys and bytes by prefix, the largest first.
-  returned: when O(path) is a file and O(kv_depth) is not V(0)
+  returned: when O(path) is a file or a Raft snapshot and O(kv_depth) is not V(0)
   type: list
   elements: dict
   sample: [{"prefix": "app/web/", "keys": 4000, "bytes": 1601200}]
@@ -260,6 +262,27 @@ comparison:
     omitted:
       description: How many differences are not listed because of O(limit).
       type: int
+raft_snapshot:
+  description: The Raft snapshot that was read. Later entries of the server's log are not in it.
+  returned: when O(path) is the directory of a Raft snapshot, or of several
+  type: dict
+  contains:
+    path:
+      description: Its directory.
+      type: str
+    index:
+      description: Raft index up to which it reaches.
+      type: int
+    term:
+      description: Raft term.
+      type: int
+    time:
+      description: When the server made it, in UTC.
+      type: str
+    skipped:
+      description: Why newer ones cannot be used, a sentence each.
+      type: list
+      elements: str
 restorable_in:
   description: Whether servers of each requested version would load the snapshot as it is.
   returned: with O(restorable_in)
@@ -310,7 +333,7 @@ restorable_in:
           omitted: 0
 snapshots:
   description: The snapshots of the directory, newest first.
-  returned: when O(path) is a directory
+  returned: when O(path) is a directory of snapshot files
   type: list
   elements: dict
   contains:

@@ -10,13 +10,14 @@ Every rule of version_rules.py that says "seen on 1.8.7" was tried like this wit
 from __future__ import annotations
 
 import json
+import subprocess
 import typing as t
 from pathlib import Path
 
 import pytest
 
 from tests.lab import craft
-from tests.lab.ansible import run_module
+from tests.lab.ansible import run_module, run_our_playbook
 from tests.lab.consul import Datacenter, Lab, consul_version, eventually
 from tests.lab.faults import Proxy
 from tests.lab.fill import fill
@@ -76,6 +77,37 @@ def test_a_state_that_an_upgrade_would_not_survive_is_saved_with_a_warning(
     assert "'of the old days'): no AccessorID" in warning and SECRET not in str(result)
     judged = run_module("consul_snapshot_info", path=tmp_path / "again.snap", restorable_in=["1.14", "1.15.1"])
     assert [(row["version"], row["restorable"]) for row in judged["restorable_in"]] == [("1.14", True), ("1.15", False)]
+
+
+def test_the_upgrade_check_fails_with_the_records_that_the_new_version_would_not_load(
+    unsecured: Datacenter, tmp_path: Path
+) -> None:
+    if consul_version(unsecured.servers[0].binary) >= (1, 15):
+        pytest.skip("only Consul before 1.15 can hold a token without AccessorID")
+    good = save(unsecured, tmp_path / "good.snap")
+    unsecured.put("/v1/snapshot", with_records(good, tmp_path / "old.snap", craft.record(17, TOKEN)).read_bytes())
+    unsecured.leader()
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+
+    def check(versions: str, *options: str) -> subprocess.CompletedProcess[str]:
+        variables = {
+            "consul_connection": {"url": unsecured.url},
+            "consul_upgrade_check_versions": versions,
+            "consul_upgrade_check_environment": {"TMPDIR": str(scratch)},
+        }
+        return run_our_playbook(tmp_path / "run", "upgrade_check", variables, *options)
+
+    failed = check("1.14,1.19", "--check")
+    output = " ".join(failed.stdout.split())
+    assert failed.returncode != 0 and "Do not upgrade dc1 to 1.19 yet. ACLToken, record " in output
+    assert "no AccessorID; Consul 1.15 and later cannot load it. Nothing was changed." in output
+    assert SECRET not in output and "changed=0" in output
+    assert list(scratch.iterdir()) == []  # the snapshots are gone
+    passed = check("1.14")
+    assert passed.returncode == 0 and "changed=0" in passed.stdout, passed.stdout
+    unnamed = check("")
+    assert unnamed.returncode != 0 and "consul_upgrade_check_versions=1.16,1.19" in unnamed.stdout
 
 
 def test_an_accepted_incomplete_record_is_sent_once_and_the_older_state_comes_back(
