@@ -103,7 +103,9 @@ def test_the_guides_name_playbooks_and_variables_that_exist() -> None:
         if guide.name == "CHANGELOG.md":
             continue
         text = guide.read_text(encoding="utf-8")
-        for variable in re.findall(r"\bconsul_(?:restore|replicate|health|upgrade_check)_[a-z_]+\b|\bconsul_connection\b", text):
+        for variable in re.findall(
+            r"\bconsul_(?:restore|replicate|health|upgrade_check)_[a-z_]+\b|\bconsul_connection\b", text
+        ):
             assert re.search(rf"\b{variable}\b", PLAYBOOK_TEXT), f"{guide.name}: no playbook has {variable}"
 
 

@@ -209,8 +209,11 @@ def _unnamed_coordinates(unpacker: t.Any) -> int:
     unnamed = 0
     for _entry in range(_list_length(unpacker)):
         entry = unpacker.unpack()
-        if not isinstance(entry, list) or not any(field == b"Node" and name for field, name in entry):
-            unnamed += 1
+        try:
+            is_named = bool(dict(entry)[b"Node"])
+        except (KeyError, TypeError, ValueError):  # without the field, or not a map
+            is_named = False
+        unnamed += not is_named
     return unnamed
 
 

@@ -32,6 +32,7 @@ from .version_rules import (
 )
 
 MAX_NAMED = 1000  # records of one problem that are named; all are counted
+MAX_NAME = 300  # characters of a name that are kept: a key may be as long as a record
 
 # Causes of problems.
 FIELD, LEGACY_ACL, RECORD_TYPE, CONFIG_KIND = "field", "legacy_acl", "record_type", "config_kind"
@@ -103,18 +104,20 @@ class RecordChecks:
 
     def __init__(self) -> None:
         self._found: dict[tuple[int, _Reason], tuple[list[int], list[NamedRecord]]] = {}
-        self._node: tuple[t.Any, t.Any] | None = None
+        self._node: t.Any = None
+        self._peer: t.Any = None
         self._services: set[bytes] = set()
 
     def add(self, number: int, kind: int, record: t.Any) -> None:
         """Check a record of any type but KVS; ``number`` is its place in state.bin, counted from 1."""
         if kind == records.REGISTER:
-            reasons: t.Iterable[_Reason] = map(_field_reason, self._registration_problems(record))
-        elif kind in _LOADED_BY_ALL:
-            reasons = _reasons(kind, record)
-        else:
-            reasons = (_type_reason(kind), *_reasons(kind, record))
-        for reason in reasons:
+            # A catalogue may have more records than any other table but KVS, so nothing is made for a complete one.
+            for what in self._registration_problems(record):
+                self._note(number, kind, record, _field_reason(what))
+            return
+        if kind not in _LOADED_BY_ALL:
+            self._note(number, kind, record, _type_reason(kind))
+        for reason in _reasons(kind, record):
             self._note(number, kind, record, reason)
 
     def add_key(self, number: int, key: bytes, session: t.Any) -> None:
@@ -144,37 +147,44 @@ class RecordChecks:
         count, named = self._found.setdefault((kind, reason), ([0], []))
         count[0] += 1
         if len(named) < MAX_NAMED:
-            named.append(NamedRecord(number, _name(kind, record)))
+            named.append(NamedRecord(number, _name(kind, record)[:MAX_NAME]))
 
-    def _registration_problems(self, record: t.Any) -> t.Iterator[str]:
+    def _registration_problems(self, record: t.Any) -> t.Sequence[str]:
         node, service, check = record[b"Node"], record.get(b"Service"), record.get(b"Check")
+        peer = record.get(b"PeerName")
+        if node != self._node or peer != self._peer:
+            self._node, self._peer = node, peer
+            self._services.clear()
+        found: list[str] = []
         if not node:
-            yield "no Node"
+            found.append("no Node")
         node_id = record.get(b"ID")
         if node_id and not _is_uuid(node_id):
-            yield "ID is not a UUID"
-        if (node, record.get(b"PeerName")) != self._node:
-            self._node = (node, record.get(b"PeerName"))
-            self._services = set()
+            found.append("ID is not a UUID")
         if service:
             service_id = records.fields(service).get(b"ID")
             if isinstance(service_id, bytes) and service_id:
                 self._services.add(service_id.lower())
             else:
-                yield "no Service.ID"
+                found.append("no Service.ID")
         if check:
             fields = records.fields(check)
             if not fields.get(b"CheckID"):
-                yield "no Check.CheckID"
+                found.append("no Check.CheckID")
             if fields.get(b"Node") != node:
-                yield "Check.Node is another node"
+                found.append("Check.Node is another node")
             service_id = fields.get(b"ServiceID")
             if service_id and not (isinstance(service_id, bytes) and service_id.lower() in self._services):
-                yield "Check.ServiceID is no service of the node"
+                found.append("Check.ServiceID is no service of the node")
+        return found
 
 
 def _reasons(kind: int, record: t.Any) -> t.Iterator[_Reason]:
     """Yield why a record of a type other than Register and KVS is not loaded by some version."""
+    if kind == records.COORDINATES:
+        if record:
+            yield _field_reason("no Node")
+        return
     for rule in FIELD_RULES.get(kind, ()):
         what = _field_problem(rule, record)
         if what:
@@ -184,8 +194,6 @@ def _reasons(kind: int, record: t.Any) -> t.Iterator[_Reason]:
             yield _LEGACY_RULES
     elif kind == records.CONFIG_ENTRY:
         yield from _config_entry_reasons(record)
-    elif kind == records.COORDINATES and record:
-        yield _field_reason("no Node")
     elif kind == _SERVICE_VIRTUAL_IP:
         # Since 1.13 the name is one level further in, beside the peer's.
         service = records.fields(record.get(b"Service"))
