@@ -146,11 +146,18 @@ def test_a_broken_manifest_is_a_problem_of_its_file_only(dc1: Datacenter, tmp_pa
         ({"path": "{directory}", "key": "x"}, "key needs a snapshot file"),
         ({"path": "{empty}", "compare_with": "x", "compare_live": True}, "compare with one of them at a time"),
         ({"path": "{empty}", "limit": -1}, "limit is -1"),
+        ({"path": "{empty}", "restorable_in": ["1.16", "latest"]}, "restorable_in 'latest' is not a version of Consul"),
+        ({"path": "{empty}", "restorable_in": [1.2]}, "restorable_in '1.2': what this version loads is not known"),
+        ({"path": "{directory}", "restorable_in": ["1.16"]}, "restorable_in needs a snapshot file"),
+        ({"path": "{raft}"}, "raft/2-10-1795378925993 is not a usable Raft snapshot: it has no meta.json"),
     ],
 )
 def test_a_bad_option_is_one_sentence(tmp_path: Path, options: dict[str, t.Any], words: str) -> None:
     (tmp_path / "empty.snap").write_bytes(b"")
-    places = {"empty": tmp_path / "empty.snap", "directory": tmp_path}
+    state = tmp_path / "raft" / "2-10-1795378925993" / "state.bin"
+    state.parent.mkdir(parents=True)
+    state.write_bytes(b"")
+    places = {"empty": tmp_path / "empty.snap", "directory": tmp_path, "raft": tmp_path / "raft"}
     filled: dict[str, t.Any] = {
         name: value.format(**places) if isinstance(value, str) else value for name, value in options.items()
     }

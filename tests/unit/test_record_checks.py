@@ -18,6 +18,7 @@ import msgpack
 import pytest
 from ansible_collections.consulops.failover.plugins.module_utils._consul.errors import InvalidOption
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot import load_check, version_rules
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot.errors import BadSnapshot
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.protobuf import strings_of
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.record_checks import (
     MAX_NAMED,
@@ -59,10 +60,12 @@ def protobuf(**strings: str) -> bytes:
     [
         (craft.key(""), "KVS: no Key"),
         (craft.record(2, {"Flags": 0, "Value": b"v"}), "KVS: no Key"),
+        (craft.record(2, {"Flags": 0, "Key": None}), "KVS: no Key"),
         (craft.key("a", Session="zzz"), "KVS: Session is not a UUID"),
         (craft.record(5, {"Key": ""}), "Tombstone: no Key"),
         (craft.record(0, {"Address": "192.0.2.1"}), "Register: no Node"),
         (registration(Node=""), "Register: no Node"),
+        (registration(Node=None), "Register: no Node"),
         (registration(ID="zzz"), "Register: ID is not a UUID"),
         (registration(Service={"ID": "", "Service": "web"}), "Register: no Service.ID"),
         (registration(Check={"Node": "n", "CheckID": "", "Status": "passing"}), "Register: no Check.CheckID"),
@@ -124,7 +127,11 @@ def test_a_record_of_a_newer_type_that_lacks_an_indexed_field_is_found(record: t
         [registration(Check={"Node": "n", "CheckID": "c", "Status": ""})],  # a server makes it critical
         [registration(Service={"ID": "Web"}), registration(Check={"Node": "n", "CheckID": "c", "ServiceID": "web"})],
         [craft.key("a", Session=ID)],
-        [craft.record(3, {"ID": ID, "Node": "unknown", "Checks": [""]})],
+        [
+            craft.record(
+                3, {"ID": ID, "Node": "unknown", "NodeChecks": ["serfHealth"], "ServiceChecks": [{"ID": "web"}]}
+            )
+        ],
         [craft.record(6, [{"Node": "n"}])],
         [craft.raw_record(6, b"\xc0")],  # an empty list, as Go writes it
         [craft.record(7, {"ID": ID, "Name": ""})],
@@ -134,6 +141,37 @@ def test_a_record_of_a_newer_type_that_lacks_an_indexed_field_is_found(record: t
 )
 def test_a_record_that_1_8_7_loads_is_no_problem(records: list[tuple[int, bytes]]) -> None:
     assert problems(*records) == ()
+
+
+FIELDS = st.sampled_from(
+    ["ID", "Node", "Name", "Key", "Kind", "Session", "Service", "Check", "CheckID", "ServiceID", "NodeChecks", "Checks"]
+    + [
+        "ServiceChecks",
+        "State",
+        "Datacenter",
+        "IP",
+        "Description",
+        "AccessorID",
+        "Policies",
+        "Rules",
+        "Flags",
+        "PeerName",
+    ]
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 2**64 - 1) | st.text(max_size=3) | st.floats(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=4),
+    max_leaves=6,
+)
+
+
+@given(kind=st.integers(0, 66), record=st.dictionaries(FIELDS, VALUES, max_size=6) | VALUES)
+def test_a_record_of_any_shape_is_a_problem_or_no_snapshot_and_never_a_traceback(kind: int, record: t.Any) -> None:
+    try:
+        found = problems(craft.record(kind, record))
+    except BadSnapshot:
+        return
+    assert all("record 1" in problem.sentence for problem in found)
 
 
 def test_a_problem_names_the_place_and_the_record_and_never_a_secret() -> None:
@@ -219,6 +257,8 @@ def test_what_a_version_loads_depends_on_types_kinds_fields_and_legacy_acls() ->
     assert versions_that_load(craft.record(17, {**token, "AccessorID": ""})) == ["1.8", "1.9", "1.14"]
     assert versions_that_load(craft.record(17, {**token, "Rules": 'key "" {}'})) == ["1.8", "1.9", "1.14"]
     assert versions_that_load(craft.record(17, {**token, "Type": "management"})) == ["1.8", "1.9", "1.14"]
+    for checks in ({"NodeChecks": ["ok", ""]}, {"ServiceChecks": [{"ID": ""}]}, {"Checks": [""]}):
+        assert versions_that_load(craft.record(3, {"ID": ID, "Node": "n", **checks})) == ["1.8", "1.9"]
     assert versions_that_load(craft.record(4, {"ID": "old"})) == ["1.8", "1.9", "1.14"]
     assert versions_that_load(craft.record(19, {"ID": ID})) == []
 

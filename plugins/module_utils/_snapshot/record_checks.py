@@ -24,6 +24,7 @@ from .version_rules import (
     NEVER,
     OLDEST,
     PROTOBUF_FIELDS,
+    SESSION_CHECKS_NAMED,
     TYPES_GONE,
     TYPES_SINCE,
     FieldRule,
@@ -192,6 +193,9 @@ def _reasons(kind: int, record: t.Any) -> t.Iterator[_Reason]:
     if kind == records.ACL_TOKEN:
         if record.get(b"Rules") or (record.get(b"Type") == b"management" and not record.get(b"Policies")):
             yield _LEGACY_RULES
+    elif kind == records.SESSION:
+        if not all(_session_checks(record)):
+            yield _field_reason("a check without name", SESSION_CHECKS_NAMED)
     elif kind == records.CONFIG_ENTRY:
         yield from _config_entry_reasons(record)
     elif kind == _SERVICE_VIRTUAL_IP:
@@ -204,6 +208,14 @@ def _reasons(kind: int, record: t.Any) -> t.Iterator[_Reason]:
         for field_number, name in PROTOBUF_FIELDS[kind].items():
             if not found.get(field_number):
                 yield _field_reason(f"no {name}")
+
+
+def _session_checks(session: t.Any) -> t.Iterator[t.Any]:
+    """Yield the names of the checks that a session depends on; versions before 1.7 have them in Checks."""
+    for field in (b"Checks", b"NodeChecks", b"ServiceChecks"):
+        checks = session.get(field)
+        for check in checks if isinstance(checks, tuple) else ():
+            yield records.fields(check).get(b"ID") if field == b"ServiceChecks" else check
 
 
 _SERVICE_VIRTUAL_IP = 32

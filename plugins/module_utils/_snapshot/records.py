@@ -135,8 +135,11 @@ def shaped(kind: int, value: t.Any) -> t.Any:
     record = fields(value)
     if kind == KVS:
         record[b"Key"] = key_fields(value)[0]
-    if kind == REGISTER and not isinstance(record.setdefault(b"Node", b""), bytes):
-        raise BadSnapshot("a Register record has a node whose name is no text")
+    if kind == REGISTER:
+        if record.get(b"Node") is None:
+            record[b"Node"] = b""
+        if not isinstance(record[b"Node"], bytes):
+            raise BadSnapshot("a Register record has a node whose name is no text")
     return record
 
 
@@ -154,10 +157,12 @@ def key_fields(value: t.Any) -> tuple[bytes, bytes, int, t.Any]:
             raise ValueError
     except (ValueError, TypeError):
         record = fields(value)
-        flags, key, content = record.get(b"Flags"), record.get(b"Key", b""), record.get(b"Value")
+        flags, key, content = record.get(b"Flags"), record.get(b"Key"), record.get(b"Value")
         session = record.get(b"Session")
     if content is None:
         content = b""
+    if key is None:
+        key = b""
     if not (isinstance(key, bytes) and isinstance(content, bytes) and isinstance(flags, int) and flags >= 0):
         raise BadSnapshot("a KVS record has no key, value or flags")
     return key, content, flags, session

@@ -137,6 +137,10 @@ FIELD_RULES: t.Mapping[int, tuple[FieldRule, ...]] = {
     records.SYSTEM_METADATA: (_text(b"Key"),),
     33: (_text(b"IP"),),
 }
+# Since which version the names of a session's checks may not be empty. 1.8.7 loads them (seen); newer: index
+# (agent/consul/state/session_ce.go), since the session tables were rewritten for 1.11.
+SESSION_CHECKS_NAMED: Version = (1, 11)
+
 # Protobuf inside bytes: the numbers of the fields. Source: proto/private/pbpeering/peering.proto; index, not seen.
 PROTOBUF_FIELDS: t.Mapping[int, t.Mapping[int, str]] = {
     35: {1: "ID", 2: "Name"},

@@ -55,7 +55,9 @@ def _list_arguments(parser: argparse.ArgumentParser) -> None:
 def _list(options: argparse.Namespace) -> Outcome:
     result = SNAPSHOT_INFO.run(make_invocation(SNAPSHOT_INFO, arguments.given_options(options, SNAPSHOT_INFO.spec)))
     if "snapshots" not in result:
-        raise InvalidOption(f"{options.path} is a snapshot, not a directory of snapshot files: use consulops snapshot inspect.")
+        raise InvalidOption(
+            f"{options.path} is a snapshot, not a directory of snapshot files: use consulops snapshot inspect."
+        )
     return Outcome(
         result, rendering.snapshot_list(result), different=any(entry["problem"] for entry in result["snapshots"])
     )
