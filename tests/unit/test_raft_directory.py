@@ -103,7 +103,6 @@ def test_the_newest_usable_snapshot_of_a_server_is_found_from_any_of_its_directo
     good = make(snapshots / "2-10-1795378925993")
     make(snapshots / "10-11-1795378926000", CRC="AAAAAAAAAAA=")
     make(snapshots / "3-12-1795378927000.tmp")
-    (snapshots.parent / "raft.db").touch()
     for path in (snapshots, snapshots.parent, snapshots.parent.parent):
         assert raft_directory.is_raft_directory(path)
         found = raft_directory.find(path)
@@ -172,7 +171,9 @@ def test_a_directory_of_another_kind_is_one_sentence(tmp_path: Path) -> None:
         with pytest.raises(InvalidOption, match=words):
             salvage.salvage(path, str(tmp_path / "out.snap"), 0)
     (tmp_path / "raft" / "snapshots").mkdir(parents=True)
-    (tmp_path / "raft" / "raft.db").touch()
+    assert not raft_directory.is_raft_directory(tmp_path)
+    (tmp_path / "raft" / "wal").mkdir()
+    assert raft_directory.is_raft_directory(tmp_path)
     with pytest.raises(BadSnapshot, match="holds no Raft snapshot: the server has not written one yet"):
         raft_directory.find(tmp_path)
 

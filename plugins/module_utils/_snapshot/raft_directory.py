@@ -28,6 +28,7 @@ from .gunzip import CHUNK
 from .sources import SnapshotFile
 
 META, STATE = "meta.json", "state.bin"
+_LOGS = ("raft.db", "wal")  # Raft's log, as a file of BoltDB or, in newer versions, a directory
 _NAME = re.compile(r"\d+-\d+-\d+")  # one that is being written ends in .tmp
 
 
@@ -150,12 +151,15 @@ def _is_snapshot(path: Path) -> bool:
 
 def _folder(path: Path) -> Path | None:
     """Return the directory of Raft snapshots that ``path`` is or, as a data directory or its ``raft``, contains."""
-    for folder in (path / "raft" / "snapshots", path / "snapshots"):
-        if folder.is_dir() and (folder.parent / "raft.db").exists():
-            return folder
-    if any(_NAME.fullmatch(found.name) and found.is_dir() for found in path.iterdir()):
-        return path
-    return path if path.name == "snapshots" and (path.parent / "raft.db").exists() else None
+    candidates = (path / "raft" / "snapshots", path / "snapshots", path)
+    return next((folder for folder in candidates if folder.is_dir() and _keeps_snapshots(folder)), None)
+
+
+def _keeps_snapshots(folder: Path) -> bool:
+    """Return whether a server keeps its Raft snapshots here: one is there, or its log is beside an empty directory."""
+    if any(_NAME.fullmatch(found.name) and found.is_dir() for found in folder.iterdir()):
+        return True
+    return folder.name == "snapshots" and any((folder.parent / log).exists() for log in _LOGS)
 
 
 def _newest_first(name: str) -> tuple[int, ...]:
