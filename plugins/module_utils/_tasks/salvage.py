@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import time
 
-from .._config.connection_spec import Spec, connection_spec
+from .._config.connection_spec import Spec
 from .._snapshot import salvage, snapshot_result
 from .._snapshot.manifest import manifest_path
 from .._snapshot.save_guards import readable_path
 from .task import Invocation, Result, Task
 
-SPEC: Spec = dict(
-    path={"type": "path", "required": True},
-    destination={"type": "path", "required": True},
-    **connection_spec(),  # not used: every command takes them
-)
+SPEC: Spec = {
+    "path": {"type": "path", "required": True},
+    "destination": {"type": "path", "required": True},
+}
 
 
 def perform(call: Invocation) -> Result:
