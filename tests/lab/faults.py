@@ -15,6 +15,7 @@ import typing as t
 import requests
 
 HALF = 0.5
+Recorded = tuple[int, t.Mapping[str, str], bytes]  # status, headers, body
 
 
 class Proxy:
@@ -28,7 +29,7 @@ class Proxy:
     ``cookie`` (sets a cookie).
     ``arriving`` is called with each request and may set the fault; ``before_forward`` and ``after_forward`` are called
     around each request that is forwarded. ``change_answer`` gets the status and body of each real answer and returns
-    those that the client gets.
+    those that the client gets. ``replay`` may give an answer that another version of Consul was seen to give.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Proxy:
         self.before_forward: t.Callable[[str, str], object] = lambda method, path: None
         self.after_forward: t.Callable[[str, str], object] = lambda method, path: None
         self.change_answer: t.Callable[[int, bytes], tuple[int, bytes]] = lambda status, body: (status, body)
+        self.replay: t.Callable[[str, str], Recorded | None] = lambda method, path: None
         self.fault = fault
         self.path = path
         self.requests: list[tuple[str, str]] = []
@@ -110,7 +112,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         proxy.arriving(self.command, self.path)
         faulty = self.path.startswith(proxy.path) and self.command == proxy.method
         fault = proxy.fault if faulty else ""
-        if fault in ("page", "error"):
+        recorded = proxy.replay(self.command, self.path)
+        if recorded is not None:
+            self._answer(*recorded)
+        elif fault in ("page", "error"):
             self._answer(200 if fault == "page" else 503, {}, b"<html><h1>Welcome to nginx!</h1></html>")
         elif fault == "redirect":
             self._answer(302, {"Location": "http://elsewhere.example/"}, b"")

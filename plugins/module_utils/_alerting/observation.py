@@ -14,6 +14,13 @@ from .finding import Unknown
 Part = t.TypeVar("Part")
 
 
+class FilteredLists(t.NamedTuple):
+    """The paths of the lists from which Consul left out what the token may not see; ``is_announced``: whether it would say so."""
+
+    paths: frozenset[str] = frozenset()
+    is_announced: bool = False
+
+
 @dataclass
 class Observation:
     """One datacenter at one moment (``time``, Unix seconds).

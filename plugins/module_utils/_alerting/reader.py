@@ -12,7 +12,7 @@ import typing as t
 
 from .._consul import errors
 from .._consul.client import Client, Response
-from .observation import Observation
+from .observation import FilteredLists, Observation
 from .rule import RuleSet
 
 if t.TYPE_CHECKING:
@@ -20,6 +20,8 @@ if t.TYPE_CHECKING:
 
 log = logging.getLogger("consulops")
 
+# Servers that send this header also say what they filter. Source: Consul 1.8.7 does not send it, 1.23-dev does.
+HEADER_OF_NEWER = "X-Consul-Default-ACL-Policy"
 FAILING = 'Status != "passing"'
 
 
@@ -28,10 +30,18 @@ def get_failing_checks(
 ) -> Response:
     """Return the rows of the checks that are not passing: a filtered request, however many checks there are.
 
-    With ``index`` it is a blocking query of at most ``wait_s`` seconds. Raises a ConsulError.
+    With ``index`` it is a blocking query of at most ``wait_s`` seconds. An answer that Consul filtered by ACLs is returned:
+    see ``Response.is_filtered``. Raises a ConsulError.
     Source: https://developer.hashicorp.com/consul/api-docs/health#list-checks-in-state
     """
-    return client.get("/v1/health/state/any", {"filter": FAILING}, consistency=consistency, index=index, wait_s=wait_s)
+    return client.get(
+        "/v1/health/state/any",
+        {"filter": FAILING},
+        consistency=consistency,
+        index=index,
+        wait_s=wait_s,
+        partial_ok=True,
+    )
 
 
 class Reader:
@@ -47,9 +57,20 @@ class Reader:
         self.is_local = is_local
 
     def get(self, path: str, params: t.Mapping[str, t.Any] | None = None) -> Response:
-        """GET with the consistency that the datacenter can give: without a leader servers answer only stale reads."""
+        """GET with the consistency that the datacenter can give: without a leader servers answer only stale reads.
+
+        What Consul filtered by ACLs is judged as far as it goes, and noted for the rule acl_token_blind.
+        """
         consistency = "default" if self.observation.leader_problem is None else "stale"
-        return self.client.get(path, params, consistency=consistency)
+        response = self.client.get(path, params, consistency=consistency, partial_ok=True)
+        self.note_filtered(response)
+        return response
+
+    def note_filtered(self, response: Response) -> None:
+        """Note whether a list was filtered by ACLs, as far as Consul says so."""
+        known = self.observation.get(FilteredLists) or FilteredLists()
+        paths = known.paths | {response.path} if response.is_filtered else known.paths
+        self.observation.add(FilteredLists(paths, known.is_announced or HEADER_OF_NEWER in response.headers))
 
     def read(self, reading: Reading) -> None:
         """Do one reading if a rule needs it; record what could not be read."""

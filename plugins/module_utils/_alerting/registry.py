@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .rule import Rule
 from .rule_group import RuleGroup
-from .rules import acl_replication, autopilot, certificates, checks, cluster, services, snapshots, wan
+from .rules import acl_replication, autopilot, certificates, checks, cluster, services, snapshots, token, wan
 
 # In the order in which they are read and judged: the cluster group finds the leader and reports dead servers, which later groups leave out.
 RULE_GROUPS: tuple[RuleGroup, ...] = (
@@ -20,5 +20,6 @@ RULE_GROUPS: tuple[RuleGroup, ...] = (
     certificates.GROUP,
     acl_replication.GROUP,
     snapshots.GROUP,
+    token.GROUP,
 )
 BUILT_IN_RULES: tuple[Rule, ...] = tuple(rule for group in RULE_GROUPS for rule in group.rules)

@@ -17,7 +17,7 @@ import time
 import typing as t
 from urllib.parse import quote, urlencode
 
-from . import errors, failures
+from . import acl_filter, errors, failures
 from ._libraries import requests, require, urllib3
 from .endpoint import Endpoint
 from .library import Library
@@ -85,12 +85,14 @@ class Client:
         index: int | None = None,
         wait_s: float | None = None,
         absent_ok: bool = False,
+        partial_ok: bool = False,
         max_bytes: int = MAX_BODY,
     ) -> Response:
         """GET ``/v1/…``; with ``index`` a blocking query of at most ``wait_s`` seconds.
 
         ``consistency`` is default, consistent or stale. With ``absent_ok`` a 404 is returned instead of raising NotFound.
-        Raises ResponseTooLarge for a body of more than ``max_bytes``.
+        With ``partial_ok`` an answer that Consul filtered by ACLs is returned (``is_filtered`` says so) instead of raising
+        Filtered. Raises ResponseTooLarge for a body of more than ``max_bytes``.
         """
         query = dict(params or {})
         if consistency != "default":
@@ -102,7 +104,13 @@ class Client:
         read_timeout_s = self.read_timeout_s(wait_s or 0.0) if index is not None else None
         ok_statuses = (200, 404) if absent_ok else (200,)
         return self.exchange(
-            "GET", path, query, read_timeout_s=read_timeout_s, ok_statuses=ok_statuses, max_bytes=max_bytes
+            "GET",
+            path,
+            query,
+            read_timeout_s=read_timeout_s,
+            ok_statuses=ok_statuses,
+            max_bytes=max_bytes,
+            partial_ok=partial_ok,
         )
 
     def put(self, path: str, params: Params | None = None, body: bytes = b"", *, conflict_ok: bool = False) -> Response:
@@ -138,7 +146,7 @@ class Client:
 
         /v1/status/leader still names a leader for seconds after it died; a consistent read does not.
         """
-        self.get(f"/v1/session/info/{NIL_SESSION}", consistency="consistent")
+        self.get(f"/v1/session/info/{NIL_SESSION}", consistency="consistent", partial_ok=True)
 
     def whoami(self) -> Agent:
         """Return the agent that answers here; what the token may not read is None.
@@ -177,9 +185,11 @@ class Client:
         read_timeout_s: float | None = None,
         ok_statuses: tuple[int, ...] = (200,),
         max_bytes: int = MAX_BODY,
+        partial_ok: bool = False,
     ) -> Response:
         """Send one request and read its response whole; a status that is not in ``ok_statuses`` becomes a typed error.
 
+        An answer that Consul filtered by ACLs raises Filtered unless ``partial_ok``.
         ``read_timeout_s`` is how long to wait for each part of the response, the endpoint's timeout by default.
         """
         request = self._request(method, path, query, body, headers, read_timeout_s)
@@ -191,7 +201,10 @@ class Client:
             _log(request, started, f"{response.status_code}, {len(content)} bytes")
         if not is_ok:
             raise failures.of_status(response.status_code, content, response.headers, request.line, self.endpoint)
-        return Response(response.status_code, response.headers, content, request.line, self.endpoint)
+        answer = Response(response.status_code, response.headers, content, request.line, self.endpoint, path)
+        if answer.is_filtered and not partial_ok:
+            raise acl_filter.filtered(request.line, path, answer.status)
+        return answer
 
     def read_timeout_s(self, wait_s: float) -> float:
         """Return how long to wait for the response of a blocking query: Consul adds up to wait/16 of jitter to its wait."""

@@ -99,6 +99,10 @@ class PermissionDenied(ConsulError):
     """The token may not do this (or Consul does not know the token)."""
 
 
+class Filtered(PermissionDenied):
+    """The answer leaves out what the token may not see, so what is not in it is unknown, not absent."""
+
+
 class NotFound(ConsulError):
     """Consul has no such object."""
 

@@ -55,14 +55,30 @@ class Shard:
     index: int
 
 
-def list_keys(client: Client, prefix: str = "", *, separator: str = "", consistency: str = "default") -> list[str]:
+# What to do with an answer that Consul filtered by ACLs: called with its prefix or key. Without it Filtered is raised.
+OnPartial = t.Callable[[str], None]
+
+
+def list_keys(
+    client: Client,
+    prefix: str = "",
+    *,
+    separator: str = "",
+    consistency: str = "default",
+    on_partial: OnPartial | None = None,
+) -> list[str]:
     """Return the names of all keys below a prefix in Consul's order; with a separator, names end at its next occurrence."""
     params = {"keys": "", **({"separator": separator} if separator else {})}
-    response = client.get(key_path(prefix), params, consistency=consistency, absent_ok=True)
+    response = client.get(
+        key_path(prefix), params, consistency=consistency, absent_ok=True, partial_ok=on_partial is not None
+    )
+    if on_partial and response.is_filtered:
+        on_partial(prefix)
     if response.status == 404:
         return []
     names = response.strings()
-    if prefix and not names:  # Consul answers 404 then; only for the root an empty list is its answer
+    # Consul answers 404 then; only for the root, or where everything was filtered, an empty list is its answer.
+    if prefix and not names and not response.is_filtered:
         raise response.invalid()
     return names
 
@@ -75,12 +91,13 @@ def read_shard(
     max_stale_s: float | None = None,
     max_bytes: int = MAX_BODY,
     decoded: Decoded | None = None,
+    on_partial: OnPartial | None = None,
 ) -> Shard:
     """Read every key below a prefix in one request. Raises ResponseTooLarge when the response has more than ``max_bytes``.
 
     When a stale response is older than ``max_stale_s``, or its server knows no leader, the leader is asked instead.
     """
-    return _read(client, prefix, {"recurse": ""}, consistency, max_stale_s, max_bytes, decoded)
+    return _read(client, prefix, {"recurse": ""}, consistency, max_stale_s, max_bytes, decoded, on_partial)
 
 
 def read_shards(
@@ -99,10 +116,15 @@ def read_shards(
 
 
 def read_key(
-    client: Client, key: str | bytes, *, consistency: str = "default", max_stale_s: float | None = None
+    client: Client,
+    key: str | bytes,
+    *,
+    consistency: str = "default",
+    max_stale_s: float | None = None,
+    on_partial: OnPartial | None = None,
 ) -> Shard:
     """Read one key by its exact name, which need not be UTF-8; the shard is empty when the key does not exist."""
-    return _read(client, key, {}, consistency, max_stale_s, MAX_BODY)
+    return _read(client, key, {}, consistency, max_stale_s, MAX_BODY, on_partial=on_partial)
 
 
 def _read(
@@ -113,14 +135,20 @@ def _read(
     max_stale_s: float | None,
     max_bytes: int,
     decoded: Decoded | None = None,
+    on_partial: OnPartial | None = None,
 ) -> Shard:
-    path = key_path(key)
-    response = client.get(path, params, consistency=consistency, absent_ok=True, max_bytes=max_bytes)
+    path, partial_ok = key_path(key), on_partial is not None
+    response = client.get(
+        path, params, consistency=consistency, absent_ok=True, partial_ok=partial_ok, max_bytes=max_bytes
+    )
     too_old = max_stale_s is not None and (response.last_contact_ms > max_stale_s * 1000 or not response.known_leader)
     if consistency == "stale" and too_old:
         log.debug("the stale answer of %s is too old, asking the leader", response.request_line)
-        response = client.get(path, params, absent_ok=True, max_bytes=max_bytes)
-    return Shard(key if isinstance(key, str) else "", entries_of(response, decoded), response.index)
+        response = client.get(path, params, absent_ok=True, partial_ok=partial_ok, max_bytes=max_bytes)
+    name = key if isinstance(key, str) else ""
+    if on_partial and response.is_filtered:
+        on_partial(name)
+    return Shard(name, entries_of(response, decoded), response.index)
 
 
 def check_readable(client: Client, prefix: str) -> None:
@@ -139,7 +167,7 @@ def entries_of(response: Response, decoded: Decoded | None = None) -> tuple[Entr
     Raises InvalidResponse for anything else than a list of keys, an empty list included: where there are no keys, Consul
     answers 404, and what was not read must not pass for absent.
     """
-    if response.status == 404:
+    if response.status == 404 or (response.is_filtered and response.body.strip() in (b"[]", b"null")):
         return ()
     value_of = binascii.a2b_base64 if decoded is None else decoded.__getitem__
 

@@ -12,7 +12,7 @@ import time
 import typing as t
 from dataclasses import dataclass
 
-from . import errors
+from . import acl_filter, errors
 from ._libraries import requests, urllib3
 from .endpoint import Endpoint
 from .failures import excerpt, root_reason
@@ -34,6 +34,7 @@ class Response:
     body: bytes
     request_line: str
     endpoint: Endpoint
+    path: str = ""
 
     @property
     def index(self) -> int:
@@ -49,6 +50,11 @@ class Response:
     def known_leader(self) -> bool:
         """Whether the responding server knew a leader."""
         return self.headers.get("X-Consul-KnownLeader") == "true"
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether Consul says that it left out what the token may not see."""
+        return acl_filter.is_filtered(self.path, self.headers, self.body)
 
     def json(self) -> t.Any:
         """Return the decoded body. Raises InvalidResponse when it is not JSON."""

@@ -34,7 +34,7 @@ class KeyDeleter:
     def delete(self) -> None:
         """Delete what is confirmed to be gone from the source. Keys that others wrote to are decided again."""
         plan, outcome = self._plan, self._outcome
-        confirm(self._context.sides.source, plan)
+        confirm(self._context.sides, plan)
         if plan.unconfirmed:
             outcome.deferred_deletes += [Problem(deletion.key, plan.unconfirmed) for deletion in plan.to_delete]
             return

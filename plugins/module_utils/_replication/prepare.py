@@ -10,8 +10,10 @@ import logging
 import time
 
 from .._consul import errors
+from .._consul.acl_filter import needed_rights
 from .._consul.client import Client
 from .._consul.errors import GuardRefused
+from .._consul.key_path import key_path
 from . import preflight
 from .checkpoint import read_checkpoint
 from .delete_guards import PlannedDeletes, deferral_reason, refusals
@@ -21,7 +23,7 @@ from .plan import DiffLine, digest_text, plan_shard, value_text
 from .prepared import MappingPlan, PreparedReplication
 from .request import ReplicationRequest
 from .shard_reader import Reader
-from .sides import Side, Sides
+from .sides import Sides
 
 HELD_BYTES = 6_000_000  # of values that plans keep in memory; further shards are planned again when they are written
 CHANGE_BYTES = 300  # what a change takes in memory beside its value
@@ -39,10 +41,14 @@ def prepare(source: Client, destination: Client, request: ReplicationRequest) ->
     name = request.name or direction[0]
     checkpoint = read_checkpoint(destination, name)
     checked = preflight.check_direction(source, name, direction, checkpoint.state, request)
-    planner = _Planner(Reader(Sides.of(source, destination, request)), request, checkpoint.ledger)
+    planner = _Planner(Sides.of(source, destination, request), request, checkpoint.ledger)
     plans = [planner.plan(mapping) for mapping in request.mappings]
     checkpoint.ledger.forget_unseen(prefix_ids(mapping.destination for mapping in request.mappings))
-    refused = refusals([PlannedDeletes(plan.mapping, plan.counts, plan.to_delete) for plan in plans], request.limits)
+    for plan in plans:
+        if plan.unconfirmed and not plan.counts.source_keys:
+            raise errors.Filtered(f"{plan.unconfirmed}. There is nothing to copy, and nothing was changed.")
+    deletes = [PlannedDeletes(plan.mapping, plan.counts, [] if plan.unconfirmed else plan.to_delete) for plan in plans]
+    refused = refusals(deletes, request.limits)
     if refused:
         raise GuardRefused(f"{'; '.join(refused)}. Nothing was changed")
     deferral = deferral_reason(plans, request.policy)
@@ -57,8 +63,9 @@ def prepare(source: Client, destination: Client, request: ReplicationRequest) ->
 class _Planner:
     """Plans one mapping after the other, within one limit of memory and one of lines of the diff."""
 
-    def __init__(self, reader: Reader, request: ReplicationRequest, ledger: Ledger) -> None:
-        self._reader = reader
+    def __init__(self, sides: Sides, request: ReplicationRequest, ledger: Ledger) -> None:
+        self._sides = sides
+        self._reader = Reader(sides)
         self._request = request
         self._ledger = ledger
         self._room = HELD_BYTES
@@ -84,6 +91,7 @@ class _Planner:
             plan.add(shard, pair.ref, keep_changes=fits)
             self._room -= size if fits else 0
         plan.seconds = time.monotonic() - started
+        plan.unconfirmed = _partial_source(self._sides, mapping)
         log.debug(
             "planned %s: %s, %d to delete, %d conflicts, %d unwritable; %d shards in %.3f s",
             mapping,
@@ -97,14 +105,28 @@ class _Planner:
         return plan
 
 
-def confirm(source: Side, plan: MappingPlan) -> None:
+def _partial_source(sides: Sides, mapping: PrefixMapping) -> str:
+    """Return why nothing of a mapping may be deleted: Consul filtered what was read of the source. "" if it did not."""
+    if sides.sees_all(mapping.source):
+        return ""
+    return (
+        f"the source's token sees only a part of the keys below {mapping.source!r}, so absent cannot be told from hidden: "
+        f"it needs {needed_rights(key_path(mapping.source))}"
+    )
+
+
+def confirm(sides: Sides, plan: MappingPlan) -> None:
     """Confirm each deletion at the source's leader by the key's own name. A key that exists again is not deleted.
 
-    When the token may not read one of the keys, none is confirmed, and ``plan.unconfirmed`` says so. Raises a ConsulError.
+    When the token sees only a part of them, or may not read one of the keys, none is confirmed, and ``plan.unconfirmed`` says
+    so. Raises a ConsulError.
     """
+    plan.unconfirmed = plan.unconfirmed or _partial_source(sides, plan.mapping)
+    if plan.unconfirmed:
+        return
     deletions = {plan.mapping.to_source(deletion.key): deletion for deletion in plan.to_delete}
     try:
-        existing = source.existing_of(list(deletions))
+        existing = sides.source.existing_of(list(deletions))
     except errors.PermissionDenied as error:
         plan.unconfirmed = f"the source's token may not read every key, so absent cannot be told from denied: {error}"
         return

@@ -53,7 +53,7 @@ def _session_node(destination: Client) -> str | None:
     datacenter = destination.endpoint.datacenter
     if datacenter is None or destination.whoami().datacenter == datacenter:
         return None
-    names = destination.get("/v1/health/service/consul", {"passing": ""}).parse(_node_names)
+    names = destination.get("/v1/health/service/consul", {"passing": ""}, partial_ok=True).parse(_node_names)
     return names[0] if names else None
 
 

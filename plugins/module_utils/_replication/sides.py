@@ -18,16 +18,23 @@ from .request import ReplicationRequest
 
 @dataclass(frozen=True)
 class Side:
-    """One side. ``consistency`` is default, consistent or stale; ``max_stale_s`` bounds the age of stale answers."""
+    """One side. ``consistency`` is default, consistent or stale; ``max_stale_s`` bounds the age of stale answers.
+
+    ``on_partial`` is called with the prefix or key of each answer that Consul filtered by ACLs; without it such an answer raises
+    Filtered.
+    """
 
     client: Client
     retry: RetryPolicy
     consistency: str = "default"
     max_stale_s: float | None = None
+    on_partial: kv.OnPartial | None = None
 
     def list_keys(self, prefix: str) -> list[str]:
         """Return the names of all keys below a prefix. Raises a ConsulError."""
-        return self.retry.run(lambda: kv.list_keys(self.client, prefix, consistency=self.consistency))
+        return self.retry.run(
+            lambda: kv.list_keys(self.client, prefix, consistency=self.consistency, on_partial=self.on_partial)
+        )
 
     def read(
         self, spec: shard_plan.ShardSpec, max_bytes: int | None = None, decoded: kv.Decoded | None = None
@@ -46,6 +53,7 @@ class Side:
                 consistency=self.consistency,
                 max_stale_s=self.max_stale_s,
                 decoded=decoded,
+                on_partial=self.on_partial,
                 **limit,
             )
         )
@@ -53,7 +61,13 @@ class Side:
     def read_key(self, key: str) -> Shard:
         """Read one key by its name. The shard is empty when it does not exist. Raises a ConsulError."""
         return self.retry.run(
-            lambda: kv.read_key(self.client, key, consistency=self.consistency, max_stale_s=self.max_stale_s)
+            lambda: kv.read_key(
+                self.client,
+                key,
+                consistency=self.consistency,
+                max_stale_s=self.max_stale_s,
+                on_partial=self.on_partial,
+            )
         )
 
     def existing_of(self, keys: t.Sequence[str]) -> set[str]:
@@ -66,9 +80,16 @@ class Sides(t.NamedTuple):
 
     source: Side
     destination: Side
+    partial: set[str]  # prefixes and keys of the source of which the token sees only a part: nothing in them is deleted
 
     @classmethod
     def of(cls, source: Client, destination: Client, request: ReplicationRequest) -> Sides:
         """Return the sides of a request. Its consistency is for the source; the destination is read by its leader."""
         retry = RetryPolicy(request.retry_s)
-        return cls(Side(source, retry, request.consistency, request.max_stale_s), Side(destination, retry))
+        partial: set[str] = set()
+        at_source = Side(source, retry, request.consistency, request.max_stale_s, on_partial=partial.add)
+        return cls(at_source, Side(destination, retry), partial)
+
+    def sees_all(self, prefix: str) -> bool:
+        """Return whether nothing below a prefix of the source was filtered in what was read so far."""
+        return not any(part.startswith(prefix) or prefix.startswith(part) for part in self.partial)

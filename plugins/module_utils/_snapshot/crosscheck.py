@@ -16,7 +16,7 @@ import time
 import typing as t
 from dataclasses import dataclass
 
-from .._consul import errors
+from .._consul import acl_filter, errors
 from .._consul.client import Client
 from .summary import Summary
 
@@ -132,6 +132,8 @@ def _count(client: Client, path: str, query: t.Mapping[str, str], absent: int | 
         if query:  # ?keys may be megabytes long: count the strings without building them
             return Count(sum(1 for _string in _JSON_STRING.finditer(response.body)), response.index)
         return Count(response.parse(_length), response.index)
+    except errors.Filtered:
+        return Count(None, why=f"the token sees a part; to see all it needs {acl_filter.needed_rights(path)}")
     except errors.PermissionDenied as error:
         return (
             None

@@ -170,7 +170,7 @@ def _refused_kinds(client: Client, in_file: Summary, live: Summary) -> tuple[str
     refused = []
     for kind in sorted(set(in_file.config_kinds) - set(live.config_kinds)):
         try:
-            client.get(f"/v1/config/{kind}", absent_ok=True)
+            client.get(f"/v1/config/{kind}", absent_ok=True, partial_ok=True)
         except (errors.Rejected, errors.ServerFailed) as error:
             if "invalid config entry kind" not in error.consul_message.lower():
                 raise

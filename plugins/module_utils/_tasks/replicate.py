@@ -134,10 +134,13 @@ def replicate(call: Invocation) -> Result:
     request = _request(call)
     with _clients(call, request) as (source, destination):
         prepared = prepare(source, destination, request)
+        for plan in prepared.plans:
+            if plan.unconfirmed:
+                call.warn(f"{plan.mapping}: nothing is deleted, because {plan.unconfirmed}")
         if call.check_mode:
             sides = Sides.of(source, destination, request)
             for plan in prepared.plans:
-                confirm(sides.source, plan)
+                confirm(sides, plan)
         outcomes = planned_outcomes(prepared)
         result = planned_result(prepared, outcomes, request.limit)
         if (prepared.changed or prepared.ledger_outdated) and not call.check_mode:

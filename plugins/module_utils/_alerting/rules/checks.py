@@ -109,7 +109,9 @@ def _check(row: Row) -> Check:
 
 
 def _read_checks(reader: Reader) -> None:
-    reader.observation.add(get_failing_checks(reader.client).parse(parse_checks))
+    response = get_failing_checks(reader.client)
+    reader.note_filtered(response)
+    reader.observation.add(response.parse(parse_checks))
 
 
 def _read_metadata(reader: Reader) -> None:

@@ -1,0 +1,75 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A token that does not see everything that is judged: what Consul left out is unknown, not ok.
+
+Consul says so since 1.11 (see _consul/acl_filter.py). An older one is asked for the token's rights instead, which is only a
+hint: rules that take the right to single nodes or services away do not show in it.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..._consul.acl_filter import needed_rights
+from ..judging import Judging
+from ..observation import FilteredLists
+from ..reader import Reader
+from ..rule_group import Reading, RuleGroup
+from .cluster import VisibleServers
+
+RULE = "acl_token_blind"  # cluster.py has it, and reports a token that sees nothing at all
+SEVERITY = "warning"  # what is hidden may be fine; the verdict is unknown
+
+_RIGHTS = (("node", "read"), ("service", "read"))
+
+
+class MissingRights(t.NamedTuple):
+    """The rights that the token lacks to see every node and service, for example ``service_prefix "" read``."""
+
+    rights: tuple[str, ...]
+
+
+def _read_rights(reader: Reader) -> None:
+    """Ask an older Consul for the token's rights."""
+    lists, visible = reader.observation.get(FilteredLists), reader.observation.get(VisibleServers)
+    if (lists is not None and lists.is_announced) or (visible is not None and visible.in_catalog == 0):
+        return
+    missing = []
+    for resource, access in _RIGHTS:
+        allowed = reader.client.may(resource, access)
+        if allowed is None:
+            return  # without ACLs everything is seen
+        if not allowed:
+            missing.append(f'{resource}_prefix "" {access}')
+    if missing:
+        reader.observation.add(MissingRights(tuple(missing)))
+
+
+def judge(judging: Judging) -> None:
+    """Report each list that was filtered, as unknown too; or that the token lacks rights, where Consul does not say more."""
+    if judging.rules.get(RULE) is None:
+        return
+    filtered = judging.observation.get(FilteredLists)
+    for path in sorted(filtered.paths if filtered else ()):
+        judging.add(
+            RULE,
+            SEVERITY,
+            f"the token sees only a part of {path} of {judging.datacenter}, so what is hidden from it is not judged",
+            check=path,
+            advice=f"It needs {needed_rights(path)}.",
+        )
+        judging.add_unknown(path, "the token sees only a part of it")
+    missing = judging.observation.get(MissingRights)
+    if missing is not None:
+        judging.add(
+            RULE,
+            SEVERITY,
+            f"the token may not see every node and service of {judging.datacenter}: it lacks {' and '.join(missing.rights)}, and "
+            "this version of Consul does not say what it leaves out",
+            advice=f"It needs {needed_rights('/v1/health/')}, or turn this rule off if it is meant to see a part.",
+        )
+
+
+GROUP = RuleGroup((), judge, (Reading("the token's rights", _read_rights, (RULE,)),), needs_leader=True)
