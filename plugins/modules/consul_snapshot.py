@@ -265,6 +265,13 @@ wrong:
   returned: when a restore was sent
   type: list
   elements: dict
+migrated:
+  description:
+    - How many records of each table servers of another version than the snapshot's wrote in their own form. They mean the same, and
+      are no difference.
+  returned: when a restore was sent
+  type: dict
+  version_added: 1.3.0
 written_since:
   description: Records that other clients wrote after the restore.
   returned: when a restore was sent

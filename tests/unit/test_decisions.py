@@ -268,6 +268,18 @@ def facts(**changed: t.Any) -> restore_plan.RestoreFacts:
     return restore_plan.RestoreFacts(**{**made, **changed})
 
 
+def test_what_another_version_made_of_the_snapshot_is_not_restored() -> None:
+    migrated = restore_plan.decide(facts(is_migrated=True), force=True, accept=())
+    assert migrated.action == "unchanged" and "another version" in migrated.reason
+
+
+def test_a_snapshot_of_a_newer_version_than_the_servers_warns() -> None:
+    of = lambda *versions: replace(facts().file, consul_versions=versions)  # noqa: E731
+    assert "1.16 and the servers run 1.8" in restore_plan.downgrade_warnings(of("1.16.4"), of("1.8.7", "1.16.4"))[0]
+    assert restore_plan.downgrade_warnings(of("1.8.7"), of("1.23.0")) == ()
+    assert restore_plan.downgrade_warnings(of(), of("1.23.0")) == ()
+
+
 def test_equal_contents_are_not_restored_even_with_force() -> None:
     same = facts(live=facts().file)
     assert restore_plan.decide(same, force=True, accept=()).action == "unchanged"

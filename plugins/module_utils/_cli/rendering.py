@@ -112,13 +112,17 @@ def inspected(result: Result) -> list[str]:
 def compared(result: Result) -> list[str]:
     """Return the differences of two states: + added, - removed, ~ changed."""
     comparison = result["comparison"]
-    if comparison["equal"]:
+    migrated = sum(table["migrated"] for table in comparison["tables"] if table["durable"])
+    if comparison["equal"] and not migrated:
         return ["equal: the same records, the same digest"]
+    of_version = f"{count_of(migrated, 'record')} in the form of another version of Consul, with the same meaning"
+    if comparison["equal"]:
+        return [f"equal: {of_version}"]
     signs = {"added": "+", "removed": "-", "changed": "~"}
     lines = [f"{signs[row['change']]} {row['table']} {row['name']}" for row in comparison["differences"]]
     if comparison["omitted"]:
         lines.append(f"and {count_of(comparison['omitted'], 'difference')} more (raise --limit to list them)")
-    return lines
+    return [*lines, of_version] if migrated else lines
 
 
 def restored(result: Result) -> list[str]:
@@ -134,6 +138,9 @@ def restored(result: Result) -> list[str]:
             if result["verified"]
             else "NOT VERIFIED: the state differs from the snapshot"
         )
+        migrated = sum(result["migrated"].values())
+        if migrated:
+            lines.append(f"{count_of(migrated, 'record')} in the form of the servers' version, with the same meaning")
     if "safety" in result:
         lines.append(f"safety snapshot: {result['safety']}")
     return lines

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .._consul.units import human_bytes, some_of
 from . import records, version_rules
@@ -54,7 +54,8 @@ class RestoreFacts:
     ``file_sha256`` identifies the file. ``datacenter`` is the one that would be restored. ``attempted``: when this
     file was sent before without its outcome becoming known, None when it was not.
     ``refused_kinds``: kinds of config entries in the snapshot that the target's servers reject as unknown.
-    ``needed_bytes``: room for the safety snapshot, of which the disk has ``free_bytes``.
+    ``needed_bytes``: room for the safety snapshot, of which the disk has ``free_bytes``. ``is_migrated``: whether the live state is
+    what servers of another version make of the snapshot.
     """
 
     file: Summary
@@ -67,6 +68,7 @@ class RestoreFacts:
     refused_kinds: tuple[str, ...]
     free_bytes: int
     needed_bytes: int
+    is_migrated: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ def decide(facts: RestoreFacts, *, force: bool, accept: t.Container[str]) -> Dec
     """Decide by comparing contents; a restore that was done already is not repeated unless ``force`` is set."""
     if facts.file.digest == facts.live.digest:
         return Decision("unchanged", "the live state is what the snapshot holds")
+    if facts.is_migrated:
+        return Decision("unchanged", "the live state is what servers of another version make of the snapshot")
     if not force and facts.receipt is not None and facts.receipt.sha256 == facts.file_sha256:
         return Decision(
             "drifted",
@@ -154,11 +158,13 @@ def _refusals(facts: RestoreFacts) -> t.Iterator[Refusal]:
 class Verification:
     """How the live state after a restore compares with the snapshot.
 
-    ``wrong``: differences that the restore should not have left. ``since``: what was written after it, by others.
+    ``wrong``: differences that the restore should not have left. ``since``: what was written after it, by others. ``migrated``: how
+    many records of each table the servers' version made different, which is as it should be.
     """
 
     wrong: tuple[Difference, ...]
     since: tuple[Difference, ...]
+    migrated: t.Mapping[str, int] = field(default_factory=dict)
 
 
 def verify(comparison: Comparison) -> Verification:
@@ -180,7 +186,19 @@ def verify(comparison: Comparison) -> Verification:
             else bool(written.intersection(_INDEX_OF.get(difference.table, ())))
         )
         (since if difference.index > restored or deleted_since else wrong).append(difference)
-    return Verification(tuple(wrong), tuple(since))
+    return Verification(tuple(wrong), tuple(since), comparison.migrated)
+
+
+def downgrade_warnings(in_file: Summary, live: Summary) -> tuple[str, ...]:
+    """Return a warning when servers of an older version than the snapshot's would load it: nobody tests that direction."""
+    written_by = version_rules.newest_version(in_file.consul_versions)
+    servers = version_rules.oldest_version(live.consul_versions)
+    if written_by is None or servers is None or written_by <= servers:
+        return ()
+    return (
+        f"the snapshot is of Consul {version_rules.shown(written_by)} and the servers run {version_rules.shown(servers)}: "
+        "fields that they do not know are lost",
+    )
 
 
 # Which of Consul's own table indexes move when a record of a table is deleted.

@@ -113,6 +113,7 @@ def prepare(client: Client, request: RestoreRequest, now: float, *, check: bool)
         agent = client.whoami()
         uses_acl = client.endpoint.token is not None and live_side.has_tokens
         is_equal = index.summary.digest == live.digest
+        is_migrated = not is_equal and comparer.is_of_another_version and comparer.result(live).equal
         facts = RestoreFacts(
             file=index.summary,
             file_sha256=file_source.sha256,
@@ -121,9 +122,10 @@ def prepare(client: Client, request: RestoreRequest, now: float, *, check: bool)
             attempted=restore_attempt.attempted_at(request.path, request.safety_path, file_source.sha256),
             receipt=live_side.receipt,
             token_in_file=file_side.has_our_token if uses_acl else None,
-            refused_kinds=() if is_equal else _refused_kinds(client, index.summary, live),
+            refused_kinds=() if is_equal or is_migrated else _refused_kinds(client, index.summary, live),
             free_bytes=free_bytes,
             needed_bytes=ROOM_FACTOR * live_source.size,
+            is_migrated=is_migrated,
         )
         decision = restore_plan.decide(facts, force=request.force, accept=request.accept)
         log.debug("restore of %s to %s: %s (%s)", request.path, client.endpoint, decision.action, decision.reason)

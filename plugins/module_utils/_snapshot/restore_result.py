@@ -91,6 +91,7 @@ def restored(found: Restored, limit: int) -> dict[str, t.Any]:
         "verified": not found.verification.wrong,
         "wrong": differences(found.verification.wrong, limit),
         "written_since": differences(found.verification.since, limit),
+        "migrated": dict(found.verification.migrated),
         "destroyed_sessions": list(found.post.destroyed_sessions),
         "ghost_nodes": list(found.post.ghost_nodes),
         "ghost_commands": [

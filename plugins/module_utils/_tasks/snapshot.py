@@ -12,7 +12,7 @@ from pathlib import Path
 from .._config.connection_spec import ONE_TOKEN, Spec, connection_spec
 from .._consul.errors import PermissionDenied
 from .._consul.units import parse_duration
-from .._snapshot import live_snapshot, restore_prefixes, restore_prepare, restore_result, snapshot_result
+from .._snapshot import live_snapshot, restore_plan, restore_prefixes, restore_prepare, restore_result, snapshot_result
 from .._snapshot import restore as restoring
 from .._snapshot import save as saving
 from .._snapshot.manifest import manifest_path
@@ -136,6 +136,8 @@ def restore(call: Invocation) -> Result:
             raise restore_result.refused(decision, result)
         if decision.action == "restore":
             result["changed"] = True
+            for warning in restore_plan.downgrade_warnings(prepared.facts.file, prepared.facts.live):
+                call.warn(warning)
             if not call.check_mode:
                 restored = restoring.perform(client, request, prepared, now)
                 result.update(restore_result.restored(restored, options["limit"]), action="restored")
