@@ -54,7 +54,7 @@ options:
         without AccessorID in Consul 1.15 and later. The leader crashes. Added in version 1.3.0.
       - V(other_datacenter), a snapshot of another datacenter.
       - V(lost_token), ACLs are on and the token in use is not in the snapshot.
-      - V(low_disk), there may not be enough disk space for the safety snapshot.
+      - V(low_disk), there may not be enough disk space for the safety snapshot or the undo file.
       - V(attempted_before), this file was sent before and the outcome is not known. A note of that is kept beside the file and in
         O(safety_path).
       - V(locked_keys), with O(prefixes), keys that a session holds. Without it they are not written, and the task fails
@@ -73,7 +73,8 @@ options:
     default: []
   safety_path:
     description:
-      - Directory for the snapshot that is taken before anything is restored. Without it, the directory of O(path).
+      - Directory for the snapshot that is taken before anything is restored; with O(prefixes), for the undo file. Without
+        it, the directory of O(path).
     type: path
   leader_timeout:
     description:
@@ -100,13 +101,24 @@ options:
     description:
       - Restore only the keys below these prefixes, by compare-and-set, and leave everything else as it is. V("") is the whole
         store. Needs only the right to read and write those keys.
+      - Before the first key is written, what will be overwritten, deleted and created is in an undo file, a snapshot file that
+        holds only that. To go back, restore the undo file with the same prefixes.
     type: list
     elements: str
   prune:
     description:
       - With O(prefixes), delete keys that the snapshot does not have.
+      - Restoring an undo file deletes the keys that the restore created, and no others, with or without this.
     type: bool
     default: false
+  plan_digest:
+    description:
+      - Restore only if the plan is still the one with this digest, which a run in check mode returned. It stands for the
+        snapshot file and the datacenter; with O(prefixes), for the keys that are written, with value and flags, and the
+        keys that are deleted.
+      - A restore of another plan is refused and changes nothing.
+    type: str
+    version_added: 1.3.0
   limit:
     description:
       - How many records to list by name in C(loss) and in the diff. All are counted.
@@ -217,6 +229,13 @@ EXAMPLES = r"""
     state: restored
     path: /var/backups/consul/before-upgrade.snap
     prefixes: [app/web/]
+  register: restored_keys
+
+- name: Take that back
+  consulops.failover.consul_snapshot:
+    state: restored
+    path: "{{ restored_keys.undo }}"
+    prefixes: [app/web/]
 """
 
 RETURN = r"""
@@ -256,6 +275,19 @@ safety:
   description: The snapshot of the state before the restore.
   returned: when a restore was sent
   type: str
+undo:
+  description: >-
+    The undo file, which holds what the restore of O(prefixes) overwrote, deleted and created. Restored with the same prefixes
+    it brings back the values, flags and absences from before the restore, not the locks.
+  returned: with O(prefixes), when keys were written
+  type: str
+  version_added: 1.3.0
+  sample: /var/backups/consul/undo-restore-dc1-20261122T030000Z-4711.snap
+plan_digest:
+  description: Digest of the plan, as O(plan_digest) takes it.
+  returned: with O(state=restored)
+  type: str
+  version_added: 1.3.0
 verified:
   description: Whether the live state was read again and is what the snapshot holds.
   returned: when a restore was sent

@@ -141,7 +141,13 @@ def test_a_restore_needs_confirmation(lab: Lab, run: Run, tmp_path: Path) -> Non
     assert again.returncode == 0 and "verified" not in again.stdout
 
 
-def at_a_terminal(bundle: Path, datacenter: Datacenter, typed: str, *arguments: object) -> tuple[int, str]:
+def at_a_terminal(
+    bundle: Path,
+    datacenter: Datacenter,
+    typed: str,
+    *arguments: object,
+    before_typing: t.Callable[[], object] = lambda: None,
+) -> tuple[int, str]:
     """Run a command at a terminal, type one line, and return the exit code and the text on the screen."""
     controller, terminal = pty.openpty()
     process = subprocess.Popen(
@@ -161,6 +167,7 @@ def at_a_terminal(bundle: Path, datacenter: Datacenter, typed: str, *arguments: 
             except OSError:  # on Linux: the last process has closed the terminal
                 return process.wait(30), screen
             if screen.endswith("to continue: "):
+                before_typing()
                 os.write(controller, f"{typed}\n".encode())
     finally:
         process.kill()
@@ -182,6 +189,22 @@ def test_a_restore_is_confirmed_by_typing_the_datacenters_name(
     code, screen = at_a_terminal(bundle, datacenter, "yes", *command)
     assert code == 3 and "the restore was not confirmed, nothing was changed." in screen
     assert set(keys.read(datacenter)) == {"app/a", "app/b"} and not list(safety.iterdir())
+    other = tmp_path / "other.snap"
+    assert run("snapshot", "save", other, at=datacenter).returncode == 0
+    kept = path.read_bytes()
+    code, screen = at_a_terminal(bundle, datacenter, "dc1", *command, before_typing=lambda: other.replace(path))
+    assert code == 0, "the other snapshot is the live state: there is nothing to restore"
+    assert set(keys.read(datacenter)) == {"app/a", "app/b"}
+
+    def replace_and_damage() -> None:
+        path.replace(other)
+        path.write_bytes(kept)
+        keys.write(datacenter, {"app/c": "1"})
+
+    keys.write(datacenter, {"app/d": "1"})
+    code, screen = at_a_terminal(bundle, datacenter, "dc1", *command, before_typing=replace_and_damage)
+    assert code == 3 and "What would be restored is not what was confirmed" in screen
+    assert set(keys.read(datacenter)) == {"app/a", "app/b", "app/c", "app/d"} and not list(safety.iterdir())
     code, screen = at_a_terminal(bundle, datacenter, "dc1", *command)
     assert code == 0 and "LOST" in screen and set(keys.read(datacenter)) == {"app/a"}
 

@@ -24,7 +24,12 @@ def test_a_restore_that_a_newer_leader_wrote_in_its_form_is_verified_and_leaves_
     path = shutil.copy(FIXTURES / "1.8.7.snap", tmp_path / "old.snap")
     newer = (FIXTURES / "1.8.7-restored-into-1.23-dev.snap").read_bytes()
     with Proxy(datacenter.url, datacenter.servers[0].address) as proxy:
-        options: dict[str, t.Any] = {"url": proxy.url, "state": "restored", "path": str(path), "touch_replicated": False}
+        options: dict[str, t.Any] = {
+            "url": proxy.url,
+            "state": "restored",
+            "path": str(path),
+            "touch_replicated": False,
+        }
 
         def sent(method: str, path: str) -> None:
             if method == "PUT" and path.startswith("/v1/snapshot"):

@@ -372,7 +372,7 @@ keys_and_values = st.dictionaries(
 def test_a_partial_restore_makes_the_live_keys_what_the_snapshot_holds(
     wanted: dict[str, tuple[bytes, int]], live: dict[str, tuple[bytes, int]], prune: bool
 ) -> None:
-    contents = {key.encode(): content for key, content in wanted.items()}
+    contents = prefix_plan.Contents({key.encode(): content for key, content in wanted.items()})
     entries = [Entry(key, value, flags, 7) for key, (value, flags) in live.items()]
     plan = prefix_plan.plan("", contents, entries, {}, prefix_plan.PrefixOptions(prune=prune))
     after = dict(live)

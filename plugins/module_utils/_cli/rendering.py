@@ -143,6 +143,8 @@ def restored(result: Result) -> list[str]:
             lines.append(f"{count_of(migrated, 'record')} in the form of the servers' version, with the same meaning")
     if "safety" in result:
         lines.append(f"safety snapshot: {result['safety']}")
+    if "undo" in result:
+        lines.append(f"undo file: {result['undo']} (restore it with the same prefixes to go back)")
     return lines
 
 

@@ -50,14 +50,18 @@ class BackOff:
 
 
 class RetryPolicy:
-    """Repeats work that failed for at most ``within_s`` seconds after its first failure, with growing pauses and jitter."""
+    """Repeats work that failed for at most ``within_s`` seconds after its first failure, with growing pauses and jitter.
 
-    def __init__(self, within_s: float) -> None:
+    No pause is longer than ``longest_pause_s``.
+    """
+
+    def __init__(self, within_s: float, longest_pause_s: float = LONGEST_PAUSE_S) -> None:
         self._within_s = within_s
+        self._longest_pause_s = longest_pause_s
 
     def run(self, work: t.Callable[[], Result]) -> Result:
         """Return the result of ``work``, which must be safe to repeat. Raises its error when time is up or it is not transient."""
-        deadline, back_off = 0.0, BackOff()
+        deadline, back_off = 0.0, BackOff(longest_s=self._longest_pause_s)
         while True:
             try:
                 return work()

@@ -272,3 +272,8 @@ def write_raw(client: Client, key: bytes, value: bytes, flags: int, index: int) 
     ``index`` 0 creates. Returns whether it was written.
     """
     return client.put(key_path(key), {"flags": flags, "cas": index}, value).boolean()
+
+
+def delete_raw(client: Client, key: bytes, index: int) -> bool:
+    """Delete one key whose name need not be UTF-8 if it still has that index. Returns whether it was deleted."""
+    return client.delete(key_path(key), {"cas": index}).boolean()

@@ -14,7 +14,16 @@ from .._consul.digest import RESERVED_PREFIX, short_digest
 from .._consul.kv import Entry
 from .._consul.txn import Operation
 
-Contents = t.Mapping[bytes, tuple[bytes, int]]  # key: value and flags
+
+@dataclass(frozen=True)
+class Contents:
+    """What a prefix should hold: ``keys`` with value and flags, and ``absent``, keys that must not be there.
+
+    A snapshot says of no key that it must not be there; an undo file (undo_file.py) names those that a restore created.
+    """
+
+    keys: t.Mapping[bytes, tuple[bytes, int]]
+    absent: frozenset[bytes] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -27,23 +36,39 @@ class PrefixOptions:
 
 @dataclass(frozen=True)
 class Change:
-    """One key that is not as the snapshot holds it. ``change``: created, updated or deleted; digests, no values."""
+    """One key that is not as it should be. ``change``: created, updated or deleted; digests, no values.
+
+    ``live`` is the key as it is now, None when there is none.
+    """
 
     key: str
     change: str
     before: str | None
     after: str | None
+    live: Entry | None
     operation: Operation = field(repr=False)
 
 
 @dataclass(frozen=True)
 class RawChange:
-    """One key that is not UTF-8, as it should be; ``index`` is that of the live key, 0 when there is none."""
+    """One key that is not UTF-8, as it should be. ``value`` None deletes it; ``live`` is the key as it is now, or None."""
 
     key: bytes
-    value: bytes = field(repr=False)
+    value: bytes | None = field(repr=False)
     flags: int
-    index: int
+    live: Entry | None
+
+    @property
+    def index(self) -> int:
+        """The Raft index of the live key, 0 when there is none."""
+        return self.live.modify_index if self.live else 0
+
+    @property
+    def change(self) -> str:
+        """What is done: created, updated or deleted."""
+        if self.value is None:
+            return "deleted"
+        return "updated" if self.live else "created"
 
 
 @dataclass(frozen=True)
@@ -77,36 +102,43 @@ def plan(
     changes: list[Change] = []
     locked: list[str] = []
     unchanged = kept = 0
-    left = {key: content for key, content in contents.items() if is_text(key)}
+    left = {key: content for key, content in contents.keys.items() if is_text(key)}
     for entry in live:
-        if key_path.REPLACEMENT in entry.key and entry.key.encode() not in left:
+        key = entry.key.encode()
+        if key_path.REPLACEMENT in entry.key and key not in left and key not in contents.absent:
             continue  # a key that is not UTF-8: this name does not say which
-        content = left.pop(entry.key.encode(), None)
+        content = left.pop(key, None)
+        goes = content is None and (key in contents.absent or (options.prune and not key.startswith(RESERVED_PREFIX)))
         before = short_digest(entry.value)
         if content == (entry.value, entry.flags):
             unchanged += 1
-        elif entry.session and not options.break_locks and (content is not None or options.prune):
+        elif entry.session and not options.break_locks and (content is not None or goes):
             locked.append(entry.key)
         elif content is not None:
             operation = Operation("cas", entry.key, content[0], content[1], index=entry.modify_index)
-            changes.append(Change(entry.key, "updated", before, short_digest(content[0]), operation))
-        elif options.prune and not entry.key.encode().startswith(RESERVED_PREFIX):
+            changes.append(Change(entry.key, "updated", before, short_digest(content[0]), entry, operation))
+        elif goes:
             operation = Operation("delete-cas", entry.key, index=entry.modify_index)
-            changes.append(Change(entry.key, "deleted", before, None, operation))
+            changes.append(Change(entry.key, "deleted", before, None, entry, operation))
         else:
             kept += 1
     for key, (value, flags) in sorted(left.items()):
         operation = Operation("cas", key.decode(), value, flags, index=0)
-        changes.append(Change(key.decode(), "created", None, short_digest(value), operation))
+        changes.append(Change(key.decode(), "created", None, short_digest(value), None, operation))
     raw = []
-    for key, (value, flags) in sorted(contents.items()):
+    for key, (value, flags) in sorted(contents.keys.items()):
         if is_text(key):
             continue
         now = raw_live.get(key)
         if now is not None and (now.value, now.flags) == (value, flags):
             unchanged += 1
         else:
-            raw.append(RawChange(key, value, flags, now.modify_index if now else 0))
+            raw.append(RawChange(key, value, flags, now))
+    raw += [
+        RawChange(key, None, 0, raw_live[key])
+        for key in sorted(contents.absent)
+        if not is_text(key) and key in raw_live
+    ]
     changes.sort(key=lambda change: change.change == "deleted")  # deletes last
     return PrefixPlan(prefix, tuple(changes), unchanged, kept, tuple(locked), tuple(raw))
 

@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import typing as t
 from dataclasses import dataclass, field
 
+from .._consul.errors import GuardRefused
 from .._consul.units import human_bytes, some_of
 from . import records, version_rules
 from .compare import Comparison, Difference
@@ -69,6 +71,20 @@ class RestoreFacts:
     free_bytes: int
     needed_bytes: int
     is_migrated: bool = False
+
+
+def plan_digest(facts: RestoreFacts) -> str:
+    """Return a digest of what a restore sends, and where to: the file and the datacenter."""
+    return hashlib.sha256(f"{facts.datacenter}\n{facts.file_sha256}".encode()).hexdigest()
+
+
+def check_plan(planned: str, confirmed: str | None) -> None:
+    """Raise GuardRefused when a plan was confirmed and this is another one."""
+    if confirmed is not None and planned != confirmed:
+        raise GuardRefused(
+            "What would be restored is not what was confirmed: the snapshot file, the datacenter or the keys changed since. "
+            "Nothing was changed. Review the plan again"
+        )
 
 
 @dataclass(frozen=True)

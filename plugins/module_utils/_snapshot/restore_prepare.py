@@ -21,6 +21,7 @@ from pathlib import Path
 from .._consul import errors
 from .._consul._libraries import require
 from .._consul.client import Client
+from .._consul.retry import RetryPolicy
 from .._consul.units import positive_seconds
 from . import live_snapshot, records, restore_attempt, restore_plan
 from .compare import Comparer, Comparison
@@ -30,10 +31,11 @@ from .restore_plan import RECEIPT_KEY, Decision, Receipt, RestoreFacts
 from .safety_copy import SafetyCopy
 from .sources import HashingSource, SnapshotFile
 from .summary import Summary, summarize
+from .undo_file import UNDO_KEY, is_undo_file, read_undoable
 
 log = logging.getLogger("consulops")
 
-LEADER_POLL_S = 0.2
+LEADER_PAUSE_S = 0.25  # a restore is verified as soon as there is a leader
 ROOM_FACTOR = 2  # times the size of the live snapshot must be free for the safety snapshot
 
 
@@ -94,7 +96,13 @@ def prepare(client: Client, request: RestoreRequest, now: float, *, check: bool)
     file_side, live_side = _SideFacts(client.endpoint.token), _SideFacts(client.endpoint.token)
     with SnapshotFile(request.path) as stream_of_file:
         file_source = HashingSource(stream_of_file)
-        index = index_snapshot(file_source, str(request.path), as_of=now, on_record=file_side.add, on_keys=_is_receipt)
+        index = index_snapshot(file_source, str(request.path), as_of=now, on_record=file_side.add, on_keys=_is_noted)
+    if is_undo_file(index.summary.meta):
+        names = ", ".join(map(repr, read_undoable(file_side.undo).prefixes))
+        raise errors.GuardRefused(
+            f"{request.path} is the undo file of a restore of keys and not a whole snapshot. Nothing was changed. Name its "
+            f"prefixes: {names}"
+        )
     wait_for_leader(client, request.leader_timeout_s)
     comparer = Comparer(index, as_of=now)
     free_bytes = shutil.disk_usage(request.safety_path).free
@@ -107,7 +115,7 @@ def prepare(client: Client, request: RestoreRequest, now: float, *, check: bool)
                 live_snapshot.name_of(client),
                 as_of=now,
                 on_record=live_side.add,
-                on_keys=_is_receipt,
+                on_keys=_is_noted,
                 sink=comparer,
             )
         agent = client.whoami()
@@ -155,16 +163,8 @@ def prepare(client: Client, request: RestoreRequest, now: float, *, check: bool)
 def wait_for_leader(client: Client, timeout_s: float) -> None:
     """Wait until a consistent read is answered. Raises the last ConsulError when the time is up."""
     started = time.monotonic()
-    while True:
-        try:
-            client.check_leader()
-        except (errors.Unreachable, errors.NoLeader, errors.ServerFailed):
-            if time.monotonic() - started >= timeout_s:
-                raise
-            time.sleep(LEADER_POLL_S)
-        else:
-            log.debug("a leader of %s answered after %.3f s", client.endpoint, time.monotonic() - started)
-            return
+    RetryPolicy(timeout_s, longest_pause_s=LEADER_PAUSE_S).run(client.check_leader)
+    log.debug("a leader of %s answered after %.3f s", client.endpoint, time.monotonic() - started)
 
 
 def _refused_kinds(client: Client, in_file: Summary, live: Summary) -> tuple[str, ...]:
@@ -191,8 +191,8 @@ def _gone_sessions(in_file: _SideFacts, live: _SideFacts) -> tuple[str, ...]:
     return tuple(sorted(in_file.sessions - live.sessions - in_file.deleting_sessions))
 
 
-def _is_receipt(key: bytes) -> bool:
-    return key == RECEIPT_KEY.encode()
+def _is_noted(key: bytes) -> bool:
+    return key in (RECEIPT_KEY.encode(), UNDO_KEY)
 
 
 class _SideFacts:
@@ -204,12 +204,15 @@ class _SideFacts:
         self.node_ids: set[str] = set()
         self.agent_nodes: set[str] = set()
         self.receipt: Receipt | None = None
+        self.undo = b""
         self.has_tokens = False
         self.has_our_token = False
         self._token = token.encode() if token else None
 
     def add(self, table: str, kind: int, record: t.Any, _size: int) -> None:
-        if kind == records.KVS:
+        if kind == records.KVS and record[b"Key"] == UNDO_KEY:
+            self.undo = record.get(b"Value") or b""
+        elif kind == records.KVS:
             self.receipt = restore_plan.read_receipt(record.get(b"Value") or b"")
         elif kind == records.SESSION:
             self.sessions.add(records.text(record.get(b"ID")))

@@ -66,7 +66,7 @@ def prefix_plan(plan: PrefixPlan) -> dict[str, t.Any]:
     """Return how many keys of a prefix would be written."""
     counts = {change: sum(found.change == change for found in plan.changes) for change in _PREFIX_CHANGES}
     for raw in plan.raw:
-        counts["updated" if raw.index else "created"] += 1
+        counts[raw.change] += 1
     return {
         "prefix": plan.prefix,
         **counts,

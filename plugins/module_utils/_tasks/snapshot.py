@@ -10,14 +10,23 @@ import time
 from pathlib import Path
 
 from .._config.connection_spec import ONE_TOKEN, Spec, connection_spec
-from .._consul.errors import PermissionDenied
+from .._consul.errors import NotConverged, PermissionDenied
 from .._consul.units import parse_duration
-from .._snapshot import live_snapshot, restore_plan, restore_prefixes, restore_prepare, restore_result, snapshot_result
+from .._snapshot import (
+    live_snapshot,
+    restore_plan,
+    restore_prefixes,
+    restore_prepare,
+    restore_result,
+    snapshot_keys,
+    snapshot_result,
+)
 from .._snapshot import restore as restoring
 from .._snapshot import save as saving
 from .._snapshot.manifest import manifest_path
 from .._snapshot.prefix_plan import PrefixOptions
 from .._snapshot.save_guards import readable_path
+from .._snapshot.undo_file import Undoable, UndoFile
 from .task import Invocation, Result, Task
 
 SPEC: Spec = dict(
@@ -52,6 +61,7 @@ SPEC: Spec = dict(
     touch_replicated={"type": "bool", "default": True},
     prefixes={"type": "list", "elements": "str", "no_log": False},
     prune={"type": "bool", "default": False},
+    plan_digest={"type": "str"},
     limit={"type": "int", "default": 100},
     **connection_spec(),
 )
@@ -128,6 +138,7 @@ def restore(call: Invocation) -> Result:
             result["loss"] = restore_result.loss(prepared.comparison, options["limit"])
             result["diff"] = restore_result.loss_diff(prepared.comparison, options["limit"])
         result["datacenter"] = prepared.facts.datacenter
+        result["plan_digest"] = restore_plan.plan_digest(prepared.facts)
         if decision.action == "drifted":
             call.warn(f"Nothing was restored: {decision.reason}.")
         if decision.action == "unchanged" and not call.check_mode:
@@ -136,6 +147,7 @@ def restore(call: Invocation) -> Result:
             raise restore_result.refused(decision, result)
         if decision.action == "restore":
             result["changed"] = True
+            restore_plan.check_plan(result["plan_digest"], options["plan_digest"])
             for warning in restore_plan.downgrade_warnings(prepared.facts.file, prepared.facts.live):
                 call.warn(warning)
             if not call.check_mode:
@@ -152,26 +164,44 @@ def restore_keys(call: Invocation) -> Result:
     """Restore only the keys below some prefixes."""
     options = call.params
     path, prefixes = readable_path(options["path"], "path"), options["prefixes"]
+    directory = Path(options["safety_path"] or path.parent)
+    now = time.time()
     restore_prefixes.check_prefixes(prefixes)
     with call.client() as client:
-        datacenter, contents = restore_prefixes.read_contents(path, prefixes, time.time())
+        keys = snapshot_keys.read_keys(path, prefixes, now)
+        restore_prefixes.check_directory(directory)
+        here = restore_prefixes.datacenter_of(client)
         if "other_datacenter" not in options["accept"]:
-            restore_prefixes.check_datacenter(client, datacenter)
-        how = PrefixOptions(prune=options["prune"], break_locks="locked_keys" in options["accept"])
-        plans = [restore_prefixes.read_plan(client, prefix, contents[prefix], how) for prefix in prefixes]
+            restore_prefixes.check_datacenter(here, keys.datacenter)
+        # An undo file names the keys that it deletes, and holds only some of those that it does not.
+        how = PrefixOptions(
+            prune=options["prune"] and keys.undo is None, break_locks="locked_keys" in options["accept"]
+        )
+        plans = [restore_prefixes.read_plan(client, prefix, keys.below[prefix], how) for prefix in prefixes]
         changed = any(plan.changes or plan.raw for plan in plans)
+        if "low_disk" not in options["accept"]:
+            restore_prefixes.check_room(directory, plans)
         result: Result = {
             "changed": changed,
             "action": "restore" if changed else "unchanged",
             "reason": "keys differ from the snapshot" if changed else "the keys are what the snapshot holds",
             "path": str(path),
             "diff": restore_result.prefix_diff(plans, options["limit"]),
+            "plan_digest": restore_prefixes.plan_digest(here, plans),
             "prefixes": [restore_result.prefix_plan(plan) for plan in plans],
         }
+        if changed:
+            restore_plan.check_plan(result["plan_digest"], options["plan_digest"])
         if changed and not call.check_mode:
-            done = [restore_prefixes.apply(client, plan, contents[plan.prefix], how) for plan in plans]
-            result.update(action="restored", prefixes=[restore_result.prefix_result(found) for found in done])
-            if any(found.conflicts or found.locked for found in done):
+            undo = UndoFile(directory, Undoable(here or keys.datacenter, tuple(prefixes)), now)
+            try:
+                done = restore_prefixes.apply_all(client, plans, keys, how, undo)
+            except NotConverged as error:
+                error.details = {**result, "undo": str(undo.path)}
+                raise
+            found = [restore_result.prefix_result(row) for row in done]
+            result.update(action="restored", undo=str(undo.path), prefixes=found)
+            if any(row.conflicts or row.locked for row in done):
                 raise restore_result.conflicted(done, result)
     return result
 

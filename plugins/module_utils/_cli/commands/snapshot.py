@@ -30,6 +30,7 @@ _RESTORE_OPTIONS = (
     "destroy_gone_sessions",
     "touch_replicated",
     "prune",
+    "plan_digest",
 )
 _SNAPSHOT_OPTIONS = {*_SAVE_OPTIONS, *_RESTORE_OPTIONS, "path", "state", "prefixes", "limit"}
 
@@ -144,6 +145,7 @@ def _restore(options: argparse.Namespace) -> Outcome:
         if options.check or not plan["changed"]:
             return Outcome(plan, rendering.restored(plan))
         _confirm(plan)
+        params.setdefault("plan_digest", plan["plan_digest"])
     result = SNAPSHOT.run(make_invocation(SNAPSHOT, params))
     return Outcome(result, rendering.restored(result))
 
@@ -153,7 +155,8 @@ def _confirm(plan: Result) -> None:
     for line in rendering.restored(plan):
         print_message(line)
     expected = plan.get("datacenter") or "yes"
-    print_message(f"Only the safety snapshot can undo this. Type {expected!r} to continue: ", end="")
+    way_back = "undo file" if "prefixes" in plan else "safety snapshot"
+    print_message(f"Only the {way_back} can undo this. Type {expected!r} to continue: ", end="")
     if sys.stdin.readline().strip() != expected:
         raise Declined("the restore was not confirmed, nothing was changed.")
 
