@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.consulops.failover.plugins.module_utils._consul import kv
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.summary import Summary, summarize
 
-from tests.lab.consul import Datacenter, Lab, eventually
+from tests.lab.consul import Datacenter, Lab, consul_binary, consul_version, eventually
 from tests.lab.fill import auth_method, fill, register_external
 from tests.lab.tls import Authority
 
@@ -112,6 +112,7 @@ def _rotate_ca(datacenter: Datacenter) -> None:
     datacenter.put("/v1/connect/ca/configuration", config)
 
 
+VERSION = consul_version(consul_binary())
 CHANGES: list[tuple[str, t.Callable[[Datacenter], t.Any], set[str]]] = [
     ("a key's value", lambda dc: dc.put("/v1/kv/app/web/000000", "new"), {"KVS"}),
     ("a key's flags", lambda dc: dc.put("/v1/kv/app/api/000001?flags=99", "same"), {"KVS"}),
@@ -126,7 +127,7 @@ CHANGES: list[tuple[str, t.Callable[[Datacenter], t.Any], set[str]]] = [
     ("an auth method", lambda dc: dc.put("/v1/acl/auth-method/jwt-one", _described()), {"ACLAuthMethod"}),
     ("a binding rule", _edit_binding_rule, {"ACLBindingRule"}),
     ("a prepared query", _edit_query, {"PreparedQuery"}),
-    ("an intention", _edit_intention, {"Intention"}),
+    ("an intention", _edit_intention, {"Intention" if VERSION < (1, 9) else "ConfigEntry"}),
     (
         "a config entry",
         lambda dc: dc.put("/v1/config", {"Kind": "service-defaults", "Name": "web", "Protocol": "grpc"}),

@@ -13,14 +13,14 @@ import json
 import typing as t
 
 import pytest
-from ansible_collections.consulops.failover.plugins.module_utils._consul import errors, kv
+from ansible_collections.consulops.failover.plugins.module_utils._consul import errors, kv, txn
 
 from tests.lab import keys
 from tests.lab.ansible import ModuleFailed, run_module
 from tests.lab.consul import Datacenter
 from tests.lab.faults import Proxy
 from tests.lab.fill import new_token, register_checks, set_status
-from tests.lab.recorded import NEW, recorded
+from tests.lab.recorded import NEW, OLD, recorded
 
 from .conftest import MakeClient
 
@@ -65,6 +65,19 @@ def test_a_transaction_that_left_keys_out_is_an_error(
     newer.replay = lambda method, path: recorded(NEW, "txn_get_b.half_rights")
     with pytest.raises(errors.Filtered, match="PUT /v1/txn"):
         make_client(url=newer.url, token=secured.token).put("/v1/txn", body=b"[]")
+
+
+@pytest.mark.parametrize("version", [OLD, NEW])
+def test_a_denied_operation_of_a_transaction_is_refused_without_the_accessor_id(
+    newer: Proxy, secured: Datacenter, make_client: MakeClient, version: str
+) -> None:
+    newer.replay = lambda method, path: recorded(version, "txn_set_b.half_rights")
+    client = make_client(url=newer.url, token=secured.token)
+    refused = txn.Writer(client, skip_denied=True).commit([txn.Operation("set", "app/b", b"1")]).refused
+    assert [one.reason.partition(":")[0] for one in refused] == ["Permission denied"]
+    assert "AccessorID" not in refused[0].reason
+    with pytest.raises(errors.PermissionDenied, match="Permission denied for the key 'app/b'"):
+        txn.present_of(client, ["app/b"])
 
 
 def test_an_alert_check_that_sees_a_part_is_unknown_and_closes_the_gate(newer: Proxy, secured: Datacenter) -> None:

@@ -179,7 +179,8 @@ def test_intents_of_an_interrupted_run_do_not_count_as_deleted_keys(
     task.write(task.one, **numbered(200))
     broken = proxy(task.two.url)
     interrupt_at(broken, number)
-    found = task.fails(destination={"url": broken.url}, retry_timeout=0)
+    # Newer servers take more operations in a transaction, and would not need as many.
+    found = task.fails(destination={"url": broken.url}, retry_timeout=0, batch_ops="64")
     written = len(task.read(task.two))
     assert found["changed"] is (found["prefixes"][0]["created"] > 0)
     row = task.row(on_conflict="keep")

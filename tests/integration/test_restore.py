@@ -18,7 +18,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._snapshot impor
 
 from tests.lab import craft
 from tests.lab.ansible import run_module
-from tests.lab.consul import Datacenter, Lab, eventually
+from tests.lab.consul import Datacenter, Lab, consul_binary, consul_version, eventually
 from tests.lab.faults import Proxy
 from tests.lab.fill import fill, new_token
 from tests.lab.restoring import (
@@ -138,7 +138,11 @@ def test_a_snapshot_that_would_crash_the_leader_is_refused(lab: Lab, tmp_path: P
     with Proxy(datacenter.url, lab.address()) as proxy:
         result = refused(proxy.url, poison)
         assert result["refusals"] == ["unknown_types"]
-        assert "record types that Consul 1.8 does not restore (Unknown(65)): its leader would crash" in result["msg"]
+        version = ".".join(map(str, consul_version(consul_binary())[:2]))
+        assert (
+            f"record types that Consul {version} does not restore (Unknown(65)): its leader would crash"
+            in result["msg"]
+        )
         result = refused(proxy.url, kind)
         assert result["refusals"] == ["unknown_kinds"]
         assert "(api-gateway)" in result["msg"]

@@ -234,8 +234,9 @@ def test_a_release_during_a_renewal_is_not_a_loss(contender: Contender) -> None:
 
     def release(method: str, path: str) -> None:
         if method == "GET" and "consistent" in path and not threads:
-            threads.append(threading.Thread(target=lock.release))
-            threads[0].start()
+            thread = threading.Thread(target=lock.release)
+            thread.start()
+            threads.append(thread)
             eventually(lambda: lock.session is None)
 
     proxy.after_forward = release

@@ -81,10 +81,10 @@ class Reader:
         try:
             reading.collect(self)
         except errors.ConsulError as error:
-            hint = ""
             if isinstance(error, errors.PermissionDenied) and "/operator/" in str(error):
-                hint = ' The token needs operator = "read".'
-            self.observation.add_unknown(reading.what, f"{error}{hint}")
+                self.observation.add_unknown(reading.what, error.explained(after='The token needs operator = "read".'))
+            else:
+                self.observation.add_unknown(reading.what, error)
             outcome = f"unknown: {type(error).__name__}"
         elapsed_ms = 1000 * (time.monotonic() - started)
         log.debug("alert check: %s of %s %s in %.0f ms", reading.what, self.observation.datacenter, outcome, elapsed_ms)

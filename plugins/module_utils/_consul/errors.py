@@ -96,7 +96,31 @@ class UnknownDatacenter(ConsulError):
 
 
 class PermissionDenied(ConsulError):
-    """The token may not do this (or Consul does not know the token)."""
+    """The token may not do this (or Consul does not know the token).
+
+    ``missing`` is the permission that the token lacks, "" where Consul does not say it; the sentence ends with it. The accessor ID
+    of the token, where Consul says it, is in ``details`` only.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        status: int | None = None,
+        consul_message: str = "",
+        missing: str = "",
+        accessor_id: str = "",
+    ) -> None:
+        super().__init__(f"{message} The token lacks {missing}." if missing else message, status, consul_message)
+        self._message = message
+        self.details = {"token_accessor_id": accessor_id} if accessor_id else {}
+
+    def explained(self, before: str = "", after: str = "") -> PermissionDenied:
+        """Return the error between other words, which say what the token needs, so what Consul says of it is left out."""
+        error = PermissionDenied(
+            " ".join(filter(None, (before, self._message, after))), self.status, self.consul_message
+        )
+        error.details = self.details
+        return error
 
 
 class Filtered(PermissionDenied):

@@ -99,13 +99,44 @@ def of_status(
     status: int, body: bytes, headers: t.Mapping[str, str], request_line: str, endpoint: Endpoint
 ) -> errors.ConsulError:
     """Return the typed error for a response whose status was not expected."""
-    consul_message = excerpt(body, endpoint)
-    error_type, advice = _classified(status, consul_message, headers, endpoint)
-    return error_type(
-        f"{request_line}: {status} {consul_message or '(no text)'}. {advice}".replace(".. ", ". ").rstrip(),
-        status,
-        consul_message,
-    )
+    text = excerpt(body, endpoint)
+    error_type, advice = _classified(status, text, headers, endpoint)
+    found = denial(text)
+    if found is not None and error_type is errors.PermissionDenied:
+        sentence = f"{request_line}: {status} {DENIED}. {advice}".rstrip()
+        return errors.PermissionDenied(sentence, status, found.reason, found.missing, found.accessor_id)
+    sentence = f"{request_line}: {status} {text or '(no text)'}. {advice}".replace(".. ", ". ").rstrip()
+    return error_type(sentence, status, text)
+
+
+DENIED = "Permission denied"
+# Newer versions say whose permission is missing, and which. Seen on 1.23-dev.
+_DENIAL = re.compile(
+    r"permission denied: (?:token with AccessorID '(?P<accessor>[^']*)'|anonymous token) lacks permission "
+    r"'(?P<permission>[^']*)'(?: on (?P<resource>\"[^\"]*\"))?",
+    re.IGNORECASE,
+)
+
+
+class Denial(t.NamedTuple):
+    """What a newer Consul says of a denied request: the permission, for example ``key:write on "app/b"``, and the token's accessor ID."""
+
+    missing: str
+    accessor_id: str
+
+    @property
+    def reason(self) -> str:
+        """The reason in a few words, without the accessor ID."""
+        return f"{DENIED}: the token lacks {self.missing}"
+
+
+def denial(consul_message: str) -> Denial | None:
+    """Return what Consul says of a denied request, None where it says no more than that it is denied."""
+    match = _DENIAL.search(consul_message)
+    if match is None:
+        return None
+    resource = f" on {match['resource']}" if match["resource"] else ""
+    return Denial(match["permission"] + resource, match["accessor"] or "")
 
 
 def _classified(
@@ -139,7 +170,8 @@ def _classified(
         )
     if status in (401, 403) or "permission denied" in lowered:
         return errors.PermissionDenied, "" if endpoint.token else "No token was given."
-    if status == 404:
+    # Of a check or service of an agent; 1.8.7 says it with 500.
+    if status == 404 or re.match(r"unknown (check|service)\b", lowered):
         return errors.NotFound, ""
     if status == 409:
         return errors.Conflict, "Nothing was written."

@@ -17,7 +17,7 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
-from . import errors
+from . import errors, failures
 from .client import Client
 from .key_path import is_addressable, key_path
 from .response import Response
@@ -226,10 +226,16 @@ def _check_applied(response: Response) -> None:
 
 def _failures(response: Response, keys: t.Sequence[str]) -> dict[int, str]:
     """Return which operations of a transaction failed, and why. Raises InvalidResponse when the response names none."""
-    failed = response.parse(lambda body: {int(item["OpIndex"]): str(item["What"]) for item in body["Errors"]})
+    failed = response.parse(lambda body: {int(item["OpIndex"]): _reason(str(item["What"])) for item in body["Errors"]})
     if not failed or not all(0 <= number < len(keys) for number in failed):
         raise response.invalid()
     return failed
+
+
+def _reason(consul_message: str) -> str:
+    """Return why an operation failed, without the token's accessor ID that newer versions name."""
+    found = failures.denial(consul_message)
+    return consul_message if found is None else found.reason
 
 
 def _check_denied(response: Response, failed: t.Mapping[int, str], keys: t.Sequence[str], rest: str) -> None:
@@ -238,7 +244,7 @@ def _check_denied(response: Response, failed: t.Mapping[int, str], keys: t.Seque
     if denied:
         more = f" (and {len(denied) - 1} more)" if len(denied) > 1 else ""
         raise errors.PermissionDenied(
-            f"{response.request_line}: {failed[denied[0]]} for the key {keys[denied[0]]!r}{more}. {rest}",
+            f"{response.request_line}: {failures.DENIED} for the key {keys[denied[0]]!r}{more}. {rest}",
             403,
             failed[denied[0]],
         )

@@ -51,11 +51,8 @@ def read_checkpoint(destination: Client, name: str) -> Checkpoint:
         kv.check_readable(destination, folder(name))
         entries = kv.read_shard(destination, folder(name)).entries
     except errors.PermissionDenied as error:
-        raise errors.PermissionDenied(
-            f'{error} The destination\'s token needs key_prefix "{ROOT}" {{ policy = "write" }}, where {folder(name)} is stored.',
-            error.status,
-            error.consul_message,
-        ) from None
+        needed = f'The destination\'s token needs key_prefix "{ROOT}" {{ policy = "write" }}, where {folder(name)} is stored.'
+        raise error.explained(after=needed) from None
     buckets, state = {}, None
     digest = SetDigest()
     for entry in entries:

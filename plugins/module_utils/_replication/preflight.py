@@ -58,11 +58,9 @@ def check_readable(source: Client, destination: Client, request: ReplicationRequ
             try:
                 kv.check_readable(client, prefix)
             except errors.PermissionDenied as error:
-                raise errors.PermissionDenied(
-                    f'The {side}\'s token may not read below {prefix!r}: {error} It needs key_prefix "{prefix}" '
-                    f'{{ policy = "{policy}" }}. Nothing was changed.',
-                    error.status,
-                    error.consul_message,
+                raise error.explained(
+                    f"The {side}'s token may not read below {prefix!r}:",
+                    f'It needs key_prefix "{prefix}" {{ policy = "{policy}" }}. Nothing was changed.',
                 ) from None
 
 

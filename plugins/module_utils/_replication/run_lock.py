@@ -71,12 +71,9 @@ def _acquire(lock: Lock, destination: Client, name: str, wait_s: float) -> None:
     try:
         held = lock.acquire(wait_s)
     except errors.PermissionDenied as error:
-        raise errors.PermissionDenied(
-            f"The destination's token may not take the lock that keeps two runs apart: {error} It needs "
-            'session_prefix "" { policy = "write" } and '
-            f'key_prefix "{ROOT}" {{ policy = "write" }}. Nothing was changed.',
-            error.status,
-            error.consul_message,
+        raise error.explained(
+            "The destination's token may not take the lock that keeps two runs apart:",
+            f'It needs session_prefix "" {{ policy = "write" }} and key_prefix "{ROOT}" {{ policy = "write" }}. Nothing was changed.',
         ) from None
     except errors.ServerFailed as error:
         if "node" in error.consul_message.lower() and destination.endpoint.datacenter is not None:
