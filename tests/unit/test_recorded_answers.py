@@ -41,7 +41,7 @@ def test_the_same_error_is_made_of_both_answers(name: str) -> None:
         assert str(new).startswith(str(old))
         assert len(re.findall(r"(key|acl|operator):(read|write)", str(new))) <= 1
         assert isinstance(old, errors.PermissionDenied)
-        assert str(new.explained("Before:", "After.")) == str(old.explained("Before:", "After."))
+        assert str(new.with_advice("Before:", "After.")) == str(old.with_advice("Before:", "After."))
 
 
 def test_the_accessor_id_is_in_the_details() -> None:
@@ -49,7 +49,7 @@ def test_the_accessor_id_is_in_the_details() -> None:
     assert str(error).endswith('403 Permission denied. The token lacks key:write on "app/b".')
     assert error.details == {"token_accessor_id": "6622e998-21de-dcb3-223b-33f216b8b0f3"}
     assert isinstance(error, errors.PermissionDenied)
-    assert error.explained(after="It needs more.").details == error.details
+    assert error.with_advice(after="It needs more.").details == error.details
     assert error_of(NEW, "kv_put.anonymous").details == {}
 
 

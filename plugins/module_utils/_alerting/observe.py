@@ -73,7 +73,9 @@ def _read(client: Client, rules: RuleSet, observation: Observation) -> None:
         failing = retry.run(lambda: get_failing_checks(client, consistency="stale"))
         observation.add(AnsweringServer(knows_leader=failing.headers.get("X-Consul-KnownLeader") != "false"))
     except errors.PermissionDenied as error:
-        observation.add_unknown("checks", error.explained(after="The token needs node_prefix and service_prefix read."))
+        observation.add_unknown(
+            "checks", error.with_advice(after="The token needs node_prefix and service_prefix read.")
+        )
         return
     except errors.NoLeader as error:
         # Every server answers that, with a leader or without one: of a remote datacenter no server can be reached.

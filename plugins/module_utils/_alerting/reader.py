@@ -82,7 +82,9 @@ class Reader:
             reading.collect(self)
         except errors.ConsulError as error:
             if isinstance(error, errors.PermissionDenied) and "/operator/" in str(error):
-                self.observation.add_unknown(reading.what, error.explained(after='The token needs operator = "read".'))
+                self.observation.add_unknown(
+                    reading.what, error.with_advice(after='The token needs operator = "read".')
+                )
             else:
                 self.observation.add_unknown(reading.what, error)
             outcome = f"unknown: {type(error).__name__}"

@@ -114,8 +114,8 @@ class PermissionDenied(ConsulError):
         self._message = message
         self.details = {"token_accessor_id": accessor_id} if accessor_id else {}
 
-    def explained(self, before: str = "", after: str = "") -> PermissionDenied:
-        """Return the error between other words, which say what the token needs, so what Consul says of it is left out."""
+    def with_advice(self, before: str = "", after: str = "") -> PermissionDenied:
+        """Return the error between other words that say what the token needs; what Consul says is missing is left out."""
         error = PermissionDenied(
             " ".join(filter(None, (before, self._message, after))), self.status, self.consul_message
         )

@@ -52,7 +52,7 @@ def read_checkpoint(destination: Client, name: str) -> Checkpoint:
         entries = kv.read_shard(destination, folder(name)).entries
     except errors.PermissionDenied as error:
         needed = f'The destination\'s token needs key_prefix "{ROOT}" {{ policy = "write" }}, where {folder(name)} is stored.'
-        raise error.explained(after=needed) from None
+        raise error.with_advice(after=needed) from None
     buckets, state = {}, None
     digest = SetDigest()
     for entry in entries:

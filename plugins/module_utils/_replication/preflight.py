@@ -58,7 +58,7 @@ def check_readable(source: Client, destination: Client, request: ReplicationRequ
             try:
                 kv.check_readable(client, prefix)
             except errors.PermissionDenied as error:
-                raise error.explained(
+                raise error.with_advice(
                     f"The {side}'s token may not read below {prefix!r}:",
                     f'It needs key_prefix "{prefix}" {{ policy = "{policy}" }}. Nothing was changed.',
                 ) from None

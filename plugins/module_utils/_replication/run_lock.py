@@ -71,7 +71,7 @@ def _acquire(lock: Lock, destination: Client, name: str, wait_s: float) -> None:
     try:
         held = lock.acquire(wait_s)
     except errors.PermissionDenied as error:
-        raise error.explained(
+        raise error.with_advice(
             "The destination's token may not take the lock that keeps two runs apart:",
             f'It needs session_prefix "" {{ policy = "write" }} and key_prefix "{ROOT}" {{ policy = "write" }}. Nothing was changed.',
         ) from None

@@ -35,7 +35,7 @@ def open_stream(client: Client, *, stale: bool, timeout_s: float) -> Stream:
 
 def permission_denied(error: errors.PermissionDenied) -> errors.PermissionDenied:
     """Return the error of a snapshot request that was denied, with the policy that is needed."""
-    return error.explained(after=f"{NEEDED_POLICY}.")
+    return error.with_advice(after=f"{NEEDED_POLICY}.")
 
 
 def name_of(client: Client) -> str:
