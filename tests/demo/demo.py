@@ -16,13 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.lab.ansible import run_task
-from tests.lab.consul import Datacenter, Lab, eventually
+from tests.lab.consul import ROOT, Datacenter, Lab, eventually
 from tests.lab.fill import fill, new_token
 
 SAVE = "consulops.failover.consul_snapshot"
 INFO = "consulops.failover.consul_snapshot_info"
 CHECK = "consulops.failover.consul_alert_check"
 REPLICATE = "consulops.failover.consul_kv_replicate"
+VERSIONS = ROOT / "tests" / "fixtures" / "consul-versions"
 WIDTH = 88
 ALIVE = 1  # status of a member in /v1/agent/members
 
@@ -137,6 +138,10 @@ def run(demo: Demo, lab: Lab) -> None:
         row = result["prefixes"][0]
         kept = datacenter.request("GET", "/v1/kv/app/precious?raw").text
         say(f"changed={result['changed']}; {row['created']} keys created below app/api/; app/precious: {kept!r}")
+    with demo.step("take that back") as say:
+        undo = {**connection, "path": result["undo"], "state": "restored", "prefixes": ["app/api/"]}
+        row = demo.task(SAVE, undo)["prefixes"][0]
+        say(f"from {Path(result['undo']).name}: {row['deleted']} keys deleted again below app/api/")
     with demo.step("the same in a second datacenter") as say:
         lab.join_wan(datacenter, second)
         fill(second, keys=50)
@@ -145,6 +150,20 @@ def run(demo: Demo, lab: Lab) -> None:
         back = {**through, "state": "restored"}
         result = demo.task(SAVE, back, before=[{SAVE: through}, {"ansible.builtin.uri": edit}])
         say(f"saved and restored through an agent of dc1: changed={result['changed']}, verified={result['verified']}")
+    with demo.step("snapshots of other versions") as say:
+        result = demo.task(INFO, {"path": VERSIONS / "1.23-dev.snap", "restorable_in": ["1.8", "1.23"]})
+        loads = {row["version"]: row for row in result["restorable_in"]}
+        say(f"written by 1.23-dev: loads in 1.23: {loads['1.23']['restorable']}, in 1.8: {loads['1.8']['restorable']}")
+        say(f"({len(loads['1.8']['reasons'])} reasons, the first: {loads['1.8']['reasons'][0]['reason']});")
+        result = demo.task(
+            INFO, {"path": VERSIONS / "1.8.7.snap", "compare_with": VERSIONS / "1.8.7-restored-into-1.23-dev.snap"}
+        )
+        tables = [table for table in result["comparison"]["tables"] if table["durable"]]
+        changes = sum(table["added"] + table["removed"] + table["changed"] for table in tables)
+        say(
+            f"of 1.8.7, restored into 1.23-dev: {sum(table['migrated'] for table in tables)} records in the newer form,"
+        )
+        say(f"{changes} difference (the token of its configuration)")
     copy = {
         "source": {**connection, "datacenter": "dc1"},
         "destination": {"url": second.url, "datacenter": "dc2"},
@@ -183,6 +202,14 @@ def run(demo: Demo, lab: Lab) -> None:
         follower.start()
         result = demo.task(CHECK, {**expected, "rules": ignore, "wait": 60})
         say(f"verdict {result['verdict']} after {result['attempts']} attempts in {result['seconds']:.1f} s")
+    with demo.step("kill dc1, read its server's disk") as say:
+        dead = datacenter.servers[0]
+        dead.stop()
+        result = demo.task(INFO, {"path": dead.directory / "data" / "raft" / "snapshots"})
+        say(f"Raft's own snapshot, up to index {result['raft_snapshot']['index']}: {result['snapshot']['datacenter']},")
+        say(
+            f"{sum(table['count'] for table in result['snapshot']['tables']):,} records; consulops snapshot salvage makes a file of it"
+        )
     with demo.step("damage one bit of the file") as say:
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 1
