@@ -4,21 +4,20 @@
 
 """Compares a snapshot that was indexed with another one, or with the live state, while that one is read.
 
-By table and record, by hashes only. Memory beyond the index grows with the number of differences. Records that a server of
-another version wrote are compared by their meaning (migration.py).
+By table and record, by hashes. What differs by its hash and was written by another version of Consul is compared by
+meaning (migration.py). Memory beyond the index grows with the number of differences.
 """
 
 from __future__ import annotations
 
 import logging
 import typing as t
-from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from . import records
+from . import migration, records
 from .gunzip import Source
 from .index import ABSENT, HASH_BYTES, SnapshotIndex, TableIndex, combined, index_snapshot
-from .migration import BUILT_IN_POLICIES, CA_PROVIDER_STATE, DERIVED_TABLES, FieldNames, Intentions, meaning
+from .kept_records import KeptRecord, KeptRecords
 from .summary import OnRecord, Summary, summarize
 
 log = logging.getLogger("consulops")
@@ -28,7 +27,7 @@ log = logging.getLogger("consulops")
 class TableComparison:
     """How the records of one table differ. ``durable``: a restore would bring the table back.
 
-    ``migrated``: records that only another version of Consul made different; they are no differences.
+    ``migrated``: records that differ only because another version of Consul stored them. They are in no other count.
     """
 
     table: str
@@ -67,8 +66,10 @@ class PrefixComparison:
 
 @dataclass(frozen=True)
 class Comparison:
-    """``equal``: the durable tables are the same, or mean the same in the two versions. ``differences`` are in order of table and
-    name.
+    """``equal``: the durable tables are the same. ``differences`` are in order of table and name.
+
+    ``migrated_records`` differ only because another version of Consul stored them; they are no differences.
+    ``other_version``: the two sides were written by different versions.
     """
 
     equal: bool
@@ -77,10 +78,12 @@ class Comparison:
     tables: tuple[TableComparison, ...]
     kv: tuple[PrefixComparison, ...]
     differences: tuple[Difference, ...]
+    migrated_records: tuple[Difference, ...] = ()
+    other_version: bool = False
 
     @property
     def migrated(self) -> dict[str, int]:
-        """How many records of each durable table only another version of Consul made different."""
+        """How many records of each durable table differ only because another version of Consul stored them."""
         return {table.table: table.migrated for table in self.tables if table.durable and table.migrated}
 
 
@@ -88,68 +91,85 @@ class Comparer:
     """Compares the records of the after side with an index of the before side: a RecordSink for summarize().
 
     ``as_of``: tokens of the before side that have expired by then (seconds since 1970) are left out, as summarize()
-    leaves out those of the after side.
+    leaves out those of the after side. ``versions``: what the servers of the after side are known to run, besides what
+    it says itself: right after a restore the catalog names the version of the snapshot.
     """
 
-    def __init__(self, before: SnapshotIndex, *, as_of: float) -> None:
+    def __init__(self, before: SnapshotIndex, *, as_of: float, versions: t.Iterable[str] = ()) -> None:
         self._before = before
         self._as_of = as_of
+        self._versions = frozenset(versions)
+        self._differing = KeptRecords()
+        self._found: Comparison | None = None
         self._tables = {table: _TableComparer(index) for table, index in before.tables.items()}
         # Called for each of possibly millions of keys, so without a method in between.
         self.add_key = self._table(records.type_name(records.KVS), records.KVS).add
-        self._field_names = FieldNames()
-        self._intentions = Intentions()
 
-    def add(self, table: str, kind: int, record: t.Any, record_hash: bytes) -> None:
-        self._table(table, kind).add(records.name_bytes(kind, record), record_hash, record, meaning(kind, record))
-        self._field_names.add(kind, record)
-        self._intentions.add(kind, record)
-
-    @property
-    def is_of_another_version(self) -> bool:
-        """Whether the after side was written by another version of Consul, as far as it was read."""
-        return self._before.field_names.differ_from(self._field_names)
+    def add(self, table: str, kind: int, record: t.Any, record_hash: bytes, content: bytes) -> None:
+        name = records.name_bytes(kind, record)
+        if not self._table(table, kind).add(name, record_hash, record):
+            self._differing.add(KeptRecord(table, kind, name, records.modify_index(kind, record), content))
 
     def result(self, after: Summary) -> Comparison:
         """Return the comparison, once the after side was read to its end; ``after`` is its summary."""
+        if self._found is None:
+            self._found = self._compared(after)
+        return self._found
+
+    def _compared(self, after: Summary) -> Comparison:
         expired = frozenset(name for name, expires in self._before.expiry.items() if expires <= self._as_of)
         kv_table, token_table = records.type_name(records.KVS), records.type_name(records.ACL_TOKEN)
-        excused = _Excused.none() if not self.is_of_another_version else self._excused()
         tables: list[TableComparison] = []
         differences: list[Difference] = []
         for table, comparer in sorted(self._tables.items()):
             if not comparer.is_empty:
-                counted, listed = comparer.result(table, expired if table == token_table else frozenset(), excused)
+                counted, listed = comparer.result(table, expired if table == token_table else frozenset())
                 tables.append(counted)
                 differences += listed
         before = self._before.summary
-        different = any(table.durable and (table.added or table.removed or table.changed) for table in tables)
+        is_other_version = _differ(before.consul_versions, {*after.consul_versions, *self._versions})
+        migrated = self._migrated(differences, is_other_version)
+        if migrated:
+            differences = [row for row in differences if (row.table, row.name) not in migrated]
+            tables = [_without_migrated(table, migrated) for table in tables]
+        durable = {table.table for table in tables if table.durable}
         found = Comparison(
-            equal=before.digest == after.digest or (excused.other_version and not different),
+            equal=before.digest == after.digest
+            or bool(migrated and not any(difference.table in durable for difference in differences)),
             before=before,
             after=after,
             tables=tuple(tables),
             kv=_by_prefix(difference for difference in differences if difference.table == kv_table),
             differences=tuple(differences),
+            migrated_records=tuple(migrated.values()),
+            other_version=is_other_version or bool(migrated),
         )
         log.debug(
-            "compared index %d with index %d: equal=%s, %d differences",
+            "compared index %d with index %d: equal=%s, %d differences, %d records migrated",
             before.meta.index,
             after.meta.index,
             found.equal,
             len(found.differences),
+            len(found.migrated_records),
         )
         return found
 
-    def _excused(self) -> _Excused:
-        """Return which records a leader of another version added or removed."""
-        ids, entries = self._before.intentions.migrated_to(self._intentions)
-        back_ids, back_entries = self._intentions.migrated_to(self._before.intentions)
-        intentions, config = records.type_name(records.INTENTION), records.type_name(records.CONFIG_ENTRY)
-        names = {intentions: ids | back_ids, config: entries | back_entries}
-        names[records.type_name(records.ACL_POLICY)] = BUILT_IN_POLICIES
-        is_new = frozenset(table for table in DERIVED_TABLES if table not in self._before.tables)
-        return _Excused(True, names, is_new)
+    def _migrated(self, differences: list[Difference], other_version: bool) -> dict[tuple[str, str], Difference]:
+        """Return the differences that are none but for the versions of Consul, by table and name."""
+        kv_table = records.type_name(records.KVS)
+        rows = {(row.table, row.name): row for row in differences if row.table != kv_table}
+        for table, comparer in self._tables.items():
+            for name in comparer.repeated:
+                rows.pop((table, records.text(name)), None)
+        if not rows:
+            return {}
+        found = migration.migrated(
+            _of_rows(self._before.kept, {name for name, row in rows.items() if row.before is not None}),
+            _of_rows(self._differing, {name for name, row in rows.items() if row.after is not None}),
+            before_index=self._before.summary.meta.index,
+            other_version=other_version,
+        )
+        return {name: row for name, row in rows.items() if name in found}
 
     def _table(self, table: str, kind: int) -> _TableComparer:
         comparer = self._tables.get(table)
@@ -159,10 +179,19 @@ class Comparer:
 
 
 def compare_source(
-    before: SnapshotIndex, after: Source, name: str, *, as_of: float, on_record: OnRecord | None = None
+    before: SnapshotIndex,
+    after: Source,
+    name: str,
+    *,
+    as_of: float,
+    on_record: OnRecord | None = None,
+    versions: t.Iterable[str] = (),
 ) -> Comparison:
-    """Read a snapshot, called ``name`` in errors, and compare an indexed one with it. Raises what summarize() raises."""
-    comparer = Comparer(before, as_of=as_of)
+    """Read a snapshot, called ``name`` in errors, and compare an indexed one with it.
+
+    ``versions`` is that of Comparer. Raises what summarize() raises.
+    """
+    comparer = Comparer(before, as_of=as_of, versions=versions)
     return comparer.result(summarize(after, name, as_of=as_of, on_record=on_record, sink=comparer))
 
 
@@ -180,27 +209,25 @@ def _by_prefix(differences: t.Iterable[Difference]) -> tuple[PrefixComparison, .
     return tuple(PrefixComparison(prefix, **counter) for prefix, counter in sorted(counts.items()))
 
 
-@dataclass(frozen=True)
-class _Excused:
-    """What a leader of another version made different: records by table and name, and whole tables that the before side does not
-    have.
-    """
+def _differ(before: t.Collection[str], after: t.Collection[str]) -> bool:
+    """Return whether two sides are known to be of different versions of Consul."""
+    return bool(before and after) and set(before) != set(after)
 
-    other_version: bool
-    names: t.Mapping[str, t.AbstractSet[str]]
-    new_tables: t.AbstractSet[str]
 
-    @classmethod
-    def none(cls) -> _Excused:
-        return cls(False, {}, frozenset())
+def _of_rows(kept: t.Iterable[KeptRecord], names: t.Container[tuple[str, str]]) -> t.Iterator[KeptRecord]:
+    return (record for record in kept if (record.table, records.text(record.name)) in names)
 
-    def covers(self, difference: Difference) -> bool:
-        """Return whether an added or removed record is no difference."""
-        if difference.change == "added" and difference.table in self.new_tables:
-            return True
-        if difference.table == records.type_name(records.ACL_POLICY) and difference.change != "added":
-            return False  # no version removes a built-in policy
-        return difference.name in self.names.get(difference.table, ())
+
+def _without_migrated(table: TableComparison, migrated: t.Mapping[tuple[str, str], Difference]) -> TableComparison:
+    rows = [row for (name, _record), row in migrated.items() if name == table.table]
+    counts = {change: sum(row.change == change for row in rows) for change in ("added", "removed", "changed")}
+    return replace(
+        table,
+        added=table.added - counts["added"],
+        removed=table.removed - counts["removed"],
+        changed=table.changed - counts["changed"],
+        migrated=len(rows),
+    )
 
 
 class _TableComparer:
@@ -214,14 +241,14 @@ class _TableComparer:
         self._next, self._next_start = 0, 0  # position and start of the name that is expected next
         self._changed: dict[int, tuple[int, int]] = {}  # position: hash and Raft index of the after side
         self._added: dict[bytes, tuple[int, int]] = {}  # name: the same
-        self._meanings = array("Q", bytes(8 * len(before.meanings)))  # by position: of the after side
-        self._added_meanings: dict[bytes, int] = {}
+        self.repeated: set[bytes] = set()  # names of which one record is on both sides and others are not
 
     @property
     def is_empty(self) -> bool:
         return not self._hashes and not self._added
 
-    def add(self, name: bytes, record_hash: bytes, record: t.Any, meant: int | None = None) -> None:
+    def add(self, name: bytes, record_hash: bytes, record: t.Any) -> bool:
+        """Take a record of the after side; return whether the before side has the same."""
         short = int.from_bytes(record_hash[:HASH_BYTES], "big")
         position, end = self._next, self._next_start + len(name)
         # Both sides usually come in the same order, so the next name is the one after the last.
@@ -231,17 +258,16 @@ class _TableComparer:
             position = self._before.find(name)
             if position == ABSENT:
                 self._add_absent(name, short, record)
-                if meant is not None:
-                    self._added_meanings[name] = combined(self._added_meanings.get(name, 0), meant)
-                return
+                return False
             end = self._ends[position]
         self._next, self._next_start = position + 1, end
-        if meant is not None:
-            self._meanings[position] = combined(self._meanings[position], meant)
         if short == self._hashes[position] and not self._is_found[position]:
             self._is_found[position] = 1
-        else:
-            self._add_changed(position, short, record)
+            return True
+        if self._is_found[position] and position not in self._changed:
+            self.repeated.add(name)
+        self._add_changed(position, short, record)
+        return False
 
     def _add_absent(self, name: bytes, short: int, record: t.Any) -> None:
         if name in self._added:
@@ -259,13 +285,10 @@ class _TableComparer:
         else:
             self._changed[position] = (short, self._written_at(record))
 
-    def result(
-        self, table: str, expired: t.Container[bytes], excused: _Excused
-    ) -> tuple[TableComparison, list[Difference]]:
+    def result(self, table: str, expired: t.Container[bytes]) -> tuple[TableComparison, list[Difference]]:
         """Return the counts and the differences by name; records named in ``expired`` are absent before."""
         listed: list[Difference] = []
-        unchanged = migrated = 0
-        is_renamed = self._before.kind == CA_PROVIDER_STATE and excused.other_version and self._has_same_meanings()
+        unchanged = 0
         for position, before in enumerate(self._hashes):
             is_found = self._is_found[position]
             after, index = self._changed.get(position, (before, 0))
@@ -276,32 +299,16 @@ class _TableComparer:
                 name = self._before[position]
                 listed.append(Difference(table, records.text(name), "removed", _hex(before), None))
             elif position in self._changed:
-                if (
-                    excused.other_version
-                    and self._meanings
-                    and self._meanings[position] == self._before.meanings[position]
-                ):
-                    migrated += 1
-                    continue
                 name = self._before[position]
                 listed.append(Difference(table, records.text(name), "changed", _hex(before), _hex(after), index))
             else:
                 unchanged += 1
         for name, (after, index) in self._added.items():
             listed.append(Difference(table, records.text(name), "added", None, _hex(after), index))
-        if excused.other_version:
-            kept = [found for found in listed if not (is_renamed or excused.covers(found))]
-            migrated += len(listed) - len(kept)
-            listed = kept
         listed.sort(key=lambda difference: difference.name)
         counts = {change: sum(found.change == change for found in listed) for change in ("added", "removed", "changed")}
         durable = records.is_durable(table, self._before.kind)
-        return TableComparison(table, durable, unchanged=unchanged, migrated=migrated, **counts), listed
-
-    def _has_same_meanings(self) -> bool:
-        """Return whether both sides hold the same records under whatever names."""
-        after = [self._meanings[position] for position in range(self._size) if self._is_found[position]]
-        return sorted(self._before.meanings) == sorted([*after, *self._added_meanings.values()])
+        return TableComparison(table, durable, unchanged=unchanged, **counts), listed
 
     def _written_at(self, record: t.Any) -> int:
         return records.modify_index(self._before.kind, record)

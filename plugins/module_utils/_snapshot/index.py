@@ -4,8 +4,9 @@
 
 """A compact index of a snapshot that was read once: each record's name and the first 8 bytes of its hash.
 
-compare.py compares any number of later readings with it, so the file need not be decoded again. A key takes
-its name and 16 bytes, packed: 200,000 keys of 20 bytes take 7 MB; any other record takes 8 bytes more.
+compare.py compares any number of later readings with it, so the file need not be decoded again. A record takes
+its name and 16 bytes, packed: 200,000 keys of 20 bytes take 7 MB. Records of all tables but KVS are kept too, compressed:
+where another version of Consul wrote the other side, they are compared by their fields.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from array import array
 
 from . import records
 from .gunzip import Source
-from .migration import FieldNames, Intentions, meaning
+from .kept_records import KeptRecord, KeptRecords
 from .summary import OnRecord, Summary, summarize
 
 HASH_BYTES = 8  # of the 64 of a record's BLAKE2b hash: what is kept, compared and shown
@@ -38,14 +39,12 @@ class TableIndex:
     """The records of one table by name, in ascending order once freeze() was called.
 
     Several records of one name (some tables have no names) become one whose hash is the sum of theirs.
-    ``names`` holds all names, one after the other; ``ends`` where each ends. ``meanings`` are those of migration.py, none for
-    KVS, whose records are the same in every version.
+    ``names`` holds all names, one after the other; ``ends`` where each ends.
     """
 
     def __init__(self, kind: int) -> None:
         self.kind = kind
         self.hashes = array("Q")
-        self.meanings = array("Q")
         self.names = bytearray()
         self.ends = array("Q")
         self._last = b""
@@ -59,10 +58,8 @@ class TableIndex:
         start = self.ends[position - 1] if position else 0
         return bytes(self.names[start : self.ends[position]])
 
-    def add(self, name: bytes, short: int, meant: int | None = None) -> None:
-        """Add a record; ``meant``, its meaning, is None for KVS."""
-        if meant is not None:
-            self.meanings.append(meant)
+    def add(self, name: bytes, short: int) -> None:
+        """Add a record."""
         if name <= self._last and self.hashes:
             self._is_ascending = False
         self._last = name
@@ -74,23 +71,17 @@ class TableIndex:
         """Bring the names into ascending order; Consul already writes KVS, the one huge table, like that."""
         if self._is_ascending:
             return
-        meanings = self.meanings or array("Q", bytes(self.hashes.itemsize * len(self)))
-        unordered = sorted((self[position], self.hashes[position], meanings[position]) for position in range(len(self)))
-        has_meanings = bool(self.meanings)
-        self.hashes, self.meanings, self.names, self.ends = array("Q"), array("Q"), bytearray(), array("Q")
+        unordered = sorted((self[position], short) for position, short in enumerate(self.hashes))
+        self.hashes, self.names, self.ends = array("Q"), bytearray(), array("Q")
         last = None
-        for name, short, meant in unordered:
+        for name, short in unordered:
             if name == last:
                 self.hashes[-1] = combined(self.hashes[-1], short)
-                if has_meanings:
-                    self.meanings[-1] = combined(self.meanings[-1], meant)
                 continue
             last = name
             self.names += name
             self.ends.append(len(self.names))
             self.hashes.append(short)
-            if has_meanings:
-                self.meanings.append(meant)
         self._is_ascending = True
 
     def find(self, name: bytes) -> int:
@@ -103,15 +94,15 @@ class TableIndex:
 class SnapshotIndex:
     """A snapshot's tables by name: a RecordSink for summarize(). ``summary`` is what the same reading found.
 
+    ``kept``: its records, but for keys, whose contents no version of Consul stores differently.
     ``expiry`` says when the ACL tokens expire that do (seconds since 1970), by name: a later comparison leaves out
-    those that have expired by then. ``field_names`` and ``intentions`` are for comparing with another version.
+    those that have expired by then.
     """
 
     def __init__(self) -> None:
         self.tables: dict[str, TableIndex] = {}
         self.expiry: dict[bytes, float] = {}
-        self.field_names = FieldNames()
-        self.intentions = Intentions()
+        self.kept = KeptRecords()
         self._summary: Summary | None = None
         self._keys: TableIndex | None = None
 
@@ -121,14 +112,13 @@ class SnapshotIndex:
             raise ValueError("the snapshot was not read to its end")
         return self._summary
 
-    def add(self, table: str, kind: int, record: t.Any, record_hash: bytes) -> None:
+    def add(self, table: str, kind: int, record: t.Any, record_hash: bytes, content: bytes) -> None:
         found = self.tables.get(table)
         if found is None:
             found = self.tables[table] = TableIndex(kind)
         name = records.name_bytes(kind, record)
-        found.add(name, short_hash(record_hash), meaning(kind, record))
-        self.field_names.add(kind, record)
-        self.intentions.add(kind, record)
+        found.add(name, short_hash(record_hash))
+        self.kept.add(KeptRecord(table, kind, name, 0, content))
         if kind == records.ACL_TOKEN:
             expires = records.expires_at(record)
             if expires is not None:

@@ -2,194 +2,277 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a leader of another version makes of the records of a snapshot, so that it is not taken for a difference.
+"""Recognizes what another version of Consul made of the same records; everything else stays a difference.
 
-A server writes every record again with the fields that its version has. A newer leader also turns some records into others.
-Each rule here was seen on 1.8.7 and 1.16.4 restored into 1.23-dev (tests/fixtures/consul-versions); nothing else is excused.
-The rules apply only when the two sides are of different versions: see FieldNames.
+Each rule names what Consul does. Seen means in the snapshots of tests/fixtures/consul-versions: those of 1.8.7 and 1.16.4,
+and what 1.23-dev made of them after a restore. A change that no rule describes exactly is not excused. Pure.
 """
 
 from __future__ import annotations
 
-import hashlib
+import re
 import typing as t
-from dataclasses import dataclass, field
 
 from . import records
+from .kept_records import KeptRecord
+from .unset_fields import decoded, equal_but_unset
 
-MEANING_BYTES = 8  # of the hash of a record's meaning: what is kept and compared
+CA_PROVIDER_STATE, VIRTUAL_IP, FREE_VIRTUAL_IP = 14, 32, 33
+SERVICE_INTENTIONS = b"service-intentions"
+MANAGEMENT_POLICY = b"00000000-0000-0000-0000-000000000001"
+READ_ONLY_POLICY = b"00000000-0000-0000-0000-000000000002"
 
-INTENTION, CONFIG_ENTRY = records.INTENTION, records.CONFIG_ENTRY
-CA_PROVIDER_STATE, SERVICE_VIRTUAL_IP, FREE_VIRTUAL_IP = 14, 32, 33
+Name = tuple[str, str]  # table and name of a record
 
-# Policies whose text is that of the server's version; Consul refuses to change them.
-BUILT_IN_POLICIES = frozenset({"00000000-0000-0000-0000-000000000001", "00000000-0000-0000-0000-000000000002"})
-# Tables that versions before 1.11 do not have; a newer leader fills them from the other tables.
-DERIVED_TABLES = frozenset(map(records.type_name, (SERVICE_VIRTUAL_IP, FREE_VIRTUAL_IP)))
+# One grant in a line, or the lines of a block that grants something below the empty prefix.
+_FULL_GRANT = re.compile(rb'[a-z_]+ = "write"\Z')
+_READ_GRANTS = re.compile(rb'(\s*([a-z_]+ = "read"|[a-z_]+ "" \{(\s*[a-z_]+ = "read")+\s*\}))+\s*\Z')
 
-# Maps with names that users choose: an empty value is one of theirs.
-_USERS_MAPS = frozenset({b"Meta", b"NodeMeta", b"Config", b"Opaque", b"TaggedAddresses", b"Header"})
-_INTENTIONS_KIND = b"service-intentions"
-
-
-class FieldNames:
-    """The names of the fields that the records of each type have. Other names mean another version: Consul writes all of them."""
-
-    def __init__(self) -> None:
-        self._names: dict[int, set[t.Any]] = {}
-
-    def add(self, kind: int, record: t.Any) -> None:
-        """Note the fields of a record, if it is the first of its type: a server writes all records of a snapshot alike."""
-        if kind in self._names:
-            return
-        if kind == CONFIG_ENTRY:
-            entry_kind, entry = records.config_entry(record)
-            if entry_kind == b"service-defaults":  # other kinds are not in every snapshot, and have other fields
-                self._names[kind] = set(records.fields(entry))
-        elif isinstance(record, dict):
-            self._names[kind] = set(record)
-
-    def differ_from(self, other: FieldNames) -> bool:
-        """Return whether some type of record has other fields on the other side."""
-        return any(other._names.get(kind, names) != names for kind, names in self._names.items())
+# Fields of a service-intentions entry and its sources that a migrated intention does not set.
+_ENTRY_FIELDS = {b"Kind", b"Name", b"Sources", b"Hash"}
+_SOURCE_FIELDS = {
+    b"Action": b"Action",
+    b"Description": b"Description",
+    b"LegacyCreateTime": b"CreatedAt",
+    b"LegacyID": b"ID",
+    b"LegacyMeta": b"Meta",
+    b"LegacyUpdateTime": b"UpdatedAt",
+    b"Name": b"SourceName",
+    b"Precedence": b"Precedence",
+    b"Type": b"SourceType",
+}
+_INTENTION_FIELDS = {*_SOURCE_FIELDS.values(), b"DestinationName", b"DestinationNS", b"SourceNS", b"Hash"}
 
 
-def meaning(kind: int, record: t.Any) -> int:
-    """Return a number that is equal for records of one type and name that mean the same in every version. Raises BadSnapshot."""
-    content: t.Any
-    if kind == CONFIG_ENTRY:
-        entry_kind, entry = records.config_entry(record)
-        content = (entry_kind, _config_entry(entry))
-    elif isinstance(record, dict):
-        content = _record(kind, record)
-    else:
-        content = record
-    digest = hashlib.blake2b(bytes([kind % 256]) + records.canonical_value(content), digest_size=MEANING_BYTES)
-    return int.from_bytes(digest.digest(), "big")
+def migrated(
+    before: t.Iterable[KeptRecord], after: t.Iterable[KeptRecord], *, before_index: int, other_version: bool
+) -> set[Name]:
+    """Return the records that differ only because another version of Consul stored them.
+
+    ``before`` and ``after`` hold the records that differ, each side's; ``before_index`` is the Raft index up to which the
+    before side reaches. ``other_version``: the sides are known to be of different versions. Without that, a record with
+    fields that the other side lacks, and nothing else, must show it before any other rule applies.
+    """
+    sides = _Sides(before, after)
+    same = {name for name in sides.in_both if sides.has_equal_fields(name)}
+    if not (same or other_version):
+        return set()
+    same |= {name for name in sides.in_both - same if sides.is_rewritten(name)}
+    same |= _ca_states(sides) | _intentions(sides) | _virtual_ips(sides, before_index)
+    return same | _read_only_policy(sides, before_index)
 
 
-def _record(kind: int, record: t.Mapping[bytes, t.Any]) -> t.Any:
-    kept = {name: value for name, value in record.items() if name not in records.INDEX_FIELDS}
-    if kind == records.ACL_POLICY and records.text(record.get(b"ID")) in BUILT_IN_POLICIES:
-        return (record.get(b"ID"),)
-    if kind == records.ACL_TOKEN and record.get(b"Policies") and not record.get(b"Rules"):
-        kept.pop(b"Type", None)  # of the legacy ACL system; Consul derived the policies from it
-    if kind == CA_PROVIDER_STATE:
-        kept.pop(b"ID", None)  # computed from the certificate, in another way since 1.9
-    if kind == records.REGISTER:
-        kept = {name: _without_indexes(value) for name, value in records.without_check_state(kept).items()}
-    return _without_defaults(kept)
+class _Sides:
+    """The records that differ, by table and name. A record that cannot be decoded is the same as no other."""
+
+    def __init__(self, before: t.Iterable[KeptRecord], after: t.Iterable[KeptRecord]) -> None:
+        self.before, self.after = _by_name(before), _by_name(after)
+        self.in_both = self.before.keys() & self.after.keys()
+
+    def has_equal_fields(self, name: Name) -> bool:
+        """Return whether a record is equal but for fields of one side that hold no value."""
+        before, after = self.before[name], self.after[name]
+        return _is_equal([row.value for row in before], [row.value for row in after], before[0].kind)
+
+    def is_rewritten(self, name: Name) -> bool:
+        """Return whether a record is equal but for what another version computes or drops."""
+        before, after = self.before[name], self.after[name]
+        if len(before) != 1 or len(after) != 1:
+            return False
+        rewrite = _REWRITES.get(before[0].kind)
+        if rewrite is None:
+            return False
+        one, other = rewrite(before[0].value, after[0].value)
+        return _is_equal([one], [other], before[0].kind)
+
+    def removed(self, kind: int) -> dict[Name, _Record]:
+        """Return the records of a type that only the before side has, where their name is theirs alone."""
+        return self._only(self.before, kind)
+
+    def added(self, kind: int) -> dict[Name, _Record]:
+        """Return the records of a type that only the after side has, where their name is theirs alone."""
+        return self._only(self.after, kind)
+
+    def _only(self, side: dict[Name, list[_Record]], kind: int) -> dict[Name, _Record]:
+        return {
+            name: rows[0]
+            for name, rows in side.items()
+            if name not in self.in_both and len(rows) == 1 and rows[0].kind == kind
+        }
 
 
-def _config_entry(entry: t.Any) -> t.Any:
-    kept = {
-        name: value
-        for name, value in records.fields(entry).items()
-        if name not in records.INDEX_FIELDS and name != b"Hash"  # of the contents, and of the version's fields
-    }
-    return _without_defaults(kept)
+class _Record(t.NamedTuple):
+    kind: int
+    written_at: int
+    value: t.Any
+
+    @property
+    def fields(self) -> dict[bytes, t.Any]:
+        """The fields of a record that is a map, those of the entry of a config entry."""
+        value = self.value
+        if self.kind == records.CONFIG_ENTRY and isinstance(value, tuple) and len(value) == 2:
+            value = value[1]
+        return value if isinstance(value, dict) else {}
 
 
-def _without_indexes(value: t.Any) -> t.Any:
-    """Return a service or check of a node without the Raft indexes of its own."""
-    return [pair for pair in value if pair[0] not in records.INDEX_FIELDS] if isinstance(value, list) else value
+def _by_name(side: t.Iterable[KeptRecord]) -> dict[Name, list[_Record]]:
+    found: dict[Name, list[_Record]] = {}
+    for row in side:
+        try:
+            value = decoded(row.content)
+        except (ValueError, RecursionError):
+            value = object()  # is equal to nothing
+        found.setdefault((row.table, records.text(row.name)), []).append(_Record(row.kind, row.written_at, value))
+    return found
 
 
-def _without_defaults(value: t.Any, of_user: bool = False) -> t.Any:
-    """Return a value without the fields that are empty or at their default, whichever version has them."""
-    if isinstance(value, (dict, list)):
-        pairs = value.items() if isinstance(value, dict) else value
-        kept = [(name, _without_defaults(inner, of_user or name in _USERS_MAPS)) for name, inner in pairs]
-        return [(name, inner) for name, inner in kept if of_user or not _is_default(inner)]
-    if isinstance(value, tuple):
-        return tuple(_without_defaults(item, of_user) for item in value)
+def _is_equal(before: list[t.Any], after: list[t.Any], kind: int) -> bool:
+    try:
+        return equal_but_unset(before, after, kind)
+    except (TypeError, ValueError, RecursionError):  # a value that could not be decoded, or that is nested too deeply
+        return False
+
+
+# One record on both sides: what is computed or dropped is taken out of both, the rest must be equal.
+
+
+def _rewritten_entry(before: t.Any, after: t.Any) -> tuple[t.Any, t.Any]:
+    """Newer versions store a hash of a config entry's fields in it, which changes with the fields that they know (seen)."""
+    return _without_hash_of_entry(before), _without_hash_of_entry(after)
+
+
+def _without_hash_of_entry(value: t.Any) -> t.Any:
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], dict):
+        return value[0], _without(value[1], b"Hash")
     return value
 
 
-def _is_default(value: t.Any) -> bool:
-    return value is None or value in (b"", "", 0, False) or (isinstance(value, (list, tuple, dict)) and not value)
+def _rewritten_token(before: t.Any, after: t.Any) -> tuple[t.Any, t.Any]:
+    """The legacy type "management" is dropped from a token whose policies hold global-management (seen)."""
+    if not (isinstance(before, dict) and isinstance(after, dict)):
+        return before, after
+    if b"Type" in after or before.get(b"Type") != b"management":
+        return before, after
+    links = before.get(b"Policies")
+    ids = [link.get(b"ID") for link in links if isinstance(link, dict)] if isinstance(links, tuple) else []
+    return (_without(before, b"Type") if MANAGEMENT_POLICY in ids else before), after
 
 
-# -----------------------------------------------------------------------------------------------------------------------------
-# Records that become others
+def _rewritten_policy(before: t.Any, after: t.Any) -> tuple[t.Any, t.Any]:
+    """The leader brings global-management up to date: it also grants what newer versions know (seen: mesh, peering).
+
+    Only further lines that grant everything are recognized, in a policy that nobody can edit and that grants everything.
+    """
+    if not (isinstance(before, dict) and isinstance(after, dict)):
+        return before, after
+    if before.get(b"ID") != MANAGEMENT_POLICY or not _grants_more(before.get(b"Rules"), after.get(b"Rules")):
+        return before, after
+    return _without(before, b"Rules", b"Hash"), _without(after, b"Rules", b"Hash")
 
 
-class _Source(t.NamedTuple):
-    """Who may connect to a service, or may not, as both forms of an intention say it."""
-
-    name: t.Any
-    action: t.Any
-    description: t.Any
-    meta: t.Any
-    legacy_id: t.Any
-
-
-@dataclass
-class Intentions:
-    """The intentions of one side, in the form of before 1.9 by ID and of since then by destination."""
-
-    legacy: dict[str, tuple[str, _Source]] = field(default_factory=dict)
-    entries: dict[str, frozenset[_Source] | None] = field(default_factory=dict)
-
-    def add(self, kind: int, record: t.Any) -> None:
-        """Note a record if it is an intention."""
-        if kind == INTENTION:
-            self.legacy[records.name(kind, record)] = _legacy(record)
-        elif kind == CONFIG_ENTRY:
-            entry_kind, entry = records.config_entry(record)
-            if entry_kind == _INTENTIONS_KIND:
-                inner = records.fields(entry)
-                self.entries[records.text(inner.get(b"Name"))] = _sources(inner)
-
-    def migrated_to(self, other: Intentions) -> tuple[frozenset[str], frozenset[str]]:
-        """Return the IDs of the intentions that the other side holds as config entries, and the names of these entries.
-
-        A destination counts only when its entry holds all of its intentions and nothing else.
-        """
-        by_destination: dict[str, dict[str, _Source]] = {}
-        for identity, (destination, source) in self.legacy.items():
-            by_destination.setdefault(destination, {})[identity] = source
-        ids: set[str] = set()
-        names: set[str] = set()
-        for destination, sources in by_destination.items():
-            if other.entries.get(destination) == frozenset(sources.values()):
-                ids |= set(sources)
-                names.add(f"{records.text(_INTENTIONS_KIND)}/{destination}")
-        return frozenset(ids), frozenset(names)
+def _grants_more(before: t.Any, after: t.Any) -> bool:
+    """Return whether the rules ``after`` are those ``before`` with further lines between them that grant write access."""
+    if not (isinstance(before, bytes) and isinstance(after, bytes)):
+        return False
+    expected = before.split(b"\n")
+    position = 0
+    for line in after.split(b"\n"):
+        if position < len(expected) and line == expected[position]:
+            position += 1
+        elif not _FULL_GRANT.match(line):
+            return False
+    return position == len(expected)
 
 
-def _legacy(record: t.Mapping[bytes, t.Any]) -> tuple[str, _Source]:
-    source = _Source(
-        record.get(b"SourceName"),
-        record.get(b"Action"),
-        record.get(b"Description") or b"",
-        _meta(record.get(b"Meta")),
-        record.get(b"ID"),
-    )
-    return records.text(record.get(b"DestinationName")), source
+_REWRITES: dict[int, t.Callable[[t.Any, t.Any], tuple[t.Any, t.Any]]] = {
+    records.CONFIG_ENTRY: _rewritten_entry,
+    records.ACL_TOKEN: _rewritten_token,
+    records.ACL_POLICY: _rewritten_policy,
+}
 
 
-def _sources(entry: t.Mapping[bytes, t.Any]) -> frozenset[_Source] | None:
-    """Return the sources of an entry, None when it says more than intentions of before 1.9 can."""
-    if _without_defaults({name: entry.get(name) for name in (b"JWT", b"Meta")}):
-        return None
-    found = set()
+# Records that are on one side only.
+
+
+def _ca_states(sides: _Sides) -> set[Name]:
+    """The built-in CA's state gets another ID, a newer digest of its key; the key and certificates are the same (seen)."""
+    removed, added = sides.removed(CA_PROVIDER_STATE), sides.added(CA_PROVIDER_STATE)
+    if len(removed) != 1 or len(added) != 1:
+        return set()
+    ((old, before),), ((new, after),) = removed.items(), added.items()
+    same = _is_equal([_without(before.fields, b"ID")], [_without(after.fields, b"ID")], CA_PROVIDER_STATE)
+    return {old, new} if same else set()
+
+
+def _intentions(sides: _Sides) -> set[Name]:
+    """Since 1.9 the leader replaces intentions by one service-intentions entry for each destination (seen).
+
+    All intentions of a destination must be sources of its entry, unchanged, and the entry must have no other.
+    """
+    by_destination: dict[bytes, list[tuple[Name, dict[bytes, t.Any]]]] = {}
+    for name, record in sides.removed(records.INTENTION).items():
+        destination = record.fields.get(b"DestinationName")
+        if isinstance(destination, bytes):
+            by_destination.setdefault(destination, []).append((name, record.fields))
+    found: set[Name] = set()
+    for name, record in sides.added(records.CONFIG_ENTRY).items():
+        entry = record.fields
+        if entry.get(b"Kind") != SERVICE_INTENTIONS or not isinstance(entry.get(b"Name"), bytes):
+            continue
+        intentions = by_destination.get(entry[b"Name"], [])
+        if intentions and _is_entry_of(entry, [fields for _name, fields in intentions]):
+            found |= {name, *(intention for intention, _fields in intentions)}
+    return found
+
+
+def _is_entry_of(entry: dict[bytes, t.Any], intentions: list[dict[bytes, t.Any]]) -> bool:
     sources = entry.get(b"Sources")
-    for value in sources if isinstance(sources, tuple) else ():
-        source = records.fields(value)
-        if _without_defaults({name: source.get(name) for name in (b"Permissions", b"Peer", b"SamenessGroup")}):
-            return None
-        found.add(
-            _Source(
-                source.get(b"Name"),
-                source.get(b"Action"),
-                source.get(b"Description") or b"",
-                _meta(source.get(b"LegacyMeta")),
-                source.get(b"LegacyID"),
-            )
-        )
-    return frozenset(found)
+    if not isinstance(sources, tuple) or not all(isinstance(source, dict) for source in sources):
+        return False
+    if any(entry[field] for field in entry.keys() - _ENTRY_FIELDS):
+        return False
+    for fields in intentions:
+        namespaces = {fields.get(b"SourceNS"), fields.get(b"DestinationNS")}
+        if namespaces != {b"default"} or any(fields[field] for field in fields.keys() - _INTENTION_FIELDS):
+            return False
+    expected = [{field: fields.get(old) for field, old in _SOURCE_FIELDS.items()} for fields in intentions]
+    return _is_equal(expected, list(sources), records.CONFIG_ENTRY)
 
 
-def _meta(value: t.Any) -> t.Any:
-    return frozenset(records.fields(value).items())
+def _virtual_ips(sides: _Sides, before_index: int) -> set[Name]:
+    """Since 1.11 the leader gives services of the mesh virtual addresses, and keeps a counter of the free ones (seen).
+
+    Only where the before side has none at all, and no address that a user chose.
+    """
+    found: set[Name] = set()
+    for name, rows in sides.after.items():
+        if name in sides.in_both:
+            continue
+        values = [row.value for row in rows if isinstance(row.value, dict)]
+        if len(values) != len(rows):
+            continue
+        if rows[0].kind == VIRTUAL_IP:
+            if all(row.written_at > before_index for row in rows) and not any(
+                value.get(b"ManualIPs") for value in values
+            ):
+                found.add(name)
+        elif rows[0].kind == FREE_VIRTUAL_IP and all(value.get(b"IsCounter") is True for value in values):
+            found.add(name)
+    return found
+
+
+def _read_only_policy(sides: _Sides, before_index: int) -> set[Name]:
+    """A newer leader adds the built-in policy global-read-only, which nobody can edit and which grants only reading (seen)."""
+    return {
+        name
+        for name, record in sides.added(records.ACL_POLICY).items()
+        if record.written_at > before_index
+        and record.fields.get(b"ID") == READ_ONLY_POLICY
+        and not record.fields.get(b"Datacenters")
+        and isinstance(record.fields.get(b"Rules"), bytes)
+        and _READ_GRANTS.match(record.fields[b"Rules"])
+    }
+
+
+def _without(fields: dict[bytes, t.Any], *names: bytes) -> dict[bytes, t.Any]:
+    return {field: value for field, value in fields.items() if field not in names}

@@ -88,7 +88,7 @@ NOT_MAPS = frozenset({COORDINATES, CONFIG_ENTRY, 35, 38, 40, 42})
 TOUCH_PREFIX = "consulops-touch-"
 
 SERF_CHECK = b"serfHealth"
-INDEX_FIELDS = frozenset({b"CreateIndex", b"ModifyIndex", b"LockIndex"})
+_INDEXES = frozenset({b"CreateIndex", b"ModifyIndex", b"LockIndex"})
 _CHECK_STATE = frozenset({b"Output", b"Status"})
 
 # The field that names a record within its table. ACLToken never falls back to its SecretID.
@@ -199,13 +199,8 @@ def canonical(kind: int, record: t.Any) -> bytes:
         record = config_entry(record)
     elif kind == REGISTER:
         # The node's indexes, and those of its service or check one level down.
-        return bytes([kind]) + _pack(_sorted(without_check_state(record), index_levels=2))
+        return bytes([kind]) + _pack(_sorted(_without_check_state(record), index_levels=2))
     return bytes([kind]) + _pack(_sorted(record, index_levels=1))
-
-
-def canonical_value(value: t.Any) -> bytes:
-    """Return bytes that are equal exactly when two decoded values are, whatever the order of their maps."""
-    return _pack(_sorted(value))
 
 
 def config_entry(blob: t.Any) -> tuple[bytes, t.Any]:
@@ -291,8 +286,7 @@ def _registration_name(record: t.Any) -> str:
     return label
 
 
-def without_check_state(record: dict[bytes, t.Any]) -> dict[bytes, t.Any]:
-    """Return a registration without what its check says at the moment."""
+def _without_check_state(record: dict[bytes, t.Any]) -> dict[bytes, t.Any]:
     check = record.get(b"Check")
     if not isinstance(check, list):
         return record
@@ -309,7 +303,7 @@ def _sorted(value: t.Any, index_levels: int = 0) -> t.Any:
         kept = (
             (_pack(_sorted(field)), _sorted(inner, index_levels - 1))
             for field, inner in pairs
-            if not (index_levels > 0 and isinstance(field, bytes) and field in INDEX_FIELDS)
+            if not (index_levels > 0 and isinstance(field, bytes) and field in _INDEXES)
         )
         return ["map", *sorted(kept, key=_first)]
     if isinstance(value, tuple):

@@ -126,7 +126,13 @@ def _verify_and_finish(restore: _Restore, safety: Path, lost: Comparison) -> Res
         wait_for_leader(client, request.leader_timeout_s)
     with _timed(restore, "verify"):
         with live_snapshot.open_stream(client, stale=False, timeout_s=request.stream_timeout_s) as stream:
-            after = compare_source(prepared.index, stream, live_snapshot.name_of(client), as_of=time.time())
+            after = compare_source(
+                prepared.index,
+                stream,
+                live_snapshot.name_of(client),
+                as_of=time.time(),
+                versions=prepared.facts.live.consul_versions,
+            )
         verification = restore_plan.verify(after)
     with _timed(restore, "post_restore"):
         if not verification.wrong:

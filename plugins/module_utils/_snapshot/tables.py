@@ -45,11 +45,11 @@ class Prefix:
 class RecordSink(t.Protocol):
     """Receives every record that is part of a digest, with the BLAKE2b hash (64 bytes) of its canonical bytes."""
 
-    def add(self, table: str, kind: int, record: t.Any, record_hash: bytes) -> None:
-        """Take a record of any table but KVS."""
+    def add(self, table: str, kind: int, record: t.Any, record_hash: bytes, content: bytes) -> None:
+        """Take a record of any table but KVS, and its canonical bytes."""
 
-    def add_key(self, key: bytes, record_hash: bytes, value: t.Any) -> None:
-        """Take a KVS record as it was decoded (a list of pairs)."""
+    def add_key(self, key: bytes, record_hash: bytes, value: t.Any) -> object:
+        """Take a KVS record as it was decoded (a list of pairs). What comes back is not used."""
 
 
 class TableCounter:
@@ -78,9 +78,10 @@ class TableCounters:
         counter.count += 1
         counter.bytes += size
         if self._digests and counts_in_digest(kind, record, self._as_of):
-            record_hash = counter.digest.add(records.canonical(kind, record))
+            content = records.canonical(kind, record)
+            record_hash = counter.digest.add(content)
             if self._sink is not None:
-                self._sink.add(table, kind, record, record_hash)
+                self._sink.add(table, kind, record, record_hash, content)
 
     def put(self, kind: int, counter: TableCounter) -> None:
         """Add a table that was counted elsewhere."""
