@@ -24,6 +24,7 @@ from tests.lab.ansible import run_module
 from tests.lab.consul import Datacenter, Lab, eventually
 from tests.lab.faults import Proxy
 from tests.lab.fill import fill, new_token, register_checks, set_status
+from tests.lab.recorded import NEW, recorded
 from tests.lab.tables import tables
 
 Run = t.Callable[..., "subprocess.CompletedProcess[str]"]
@@ -461,3 +462,13 @@ def test_an_interrupt_prints_no_traceback(bundle: Path) -> None:
             process.send_signal(signal.SIGINT)
             _stdout, stderr = process.communicate(timeout=20)
     assert process.returncode == 130 and stderr == "consulops: interrupted\n"
+
+
+def test_a_denied_request_of_a_newer_consul_is_one_sentence(secured: Datacenter, run: Run, tmp_path: Path) -> None:
+    """The token's accessor ID, which it names, is no result of the command."""
+    with Proxy(secured.url, secured.servers[0].address) as proxy:
+        proxy.replay = lambda method, path: recorded(NEW, "snapshot.half_rights") if "/v1/snapshot" in path else None
+        environment = {"CONSUL_HTTP_ADDR": proxy.url, "CONSUL_HTTP_TOKEN": secured.token or ""}
+        done = run("snapshot", "save", tmp_path, environment=environment)
+    assert done.returncode == 1 and "Traceback" not in done.stderr and "AccessorID" not in done.stderr
+    assert "403 Permission denied." in done.stderr and done.stderr.count("acl") == 1

@@ -25,12 +25,16 @@ from tests.lab.recorded import NEW, OLD, recorded
 from .conftest import MakeClient
 
 
+def replicate(task: dict[str, t.Any], **options: t.Any) -> dict[str, t.Any]:
+    return run_module("consul_kv_replicate", **{**task, **options})
+
+
 @pytest.fixture
 def newer(secured: Datacenter) -> t.Iterator[Proxy]:
     """A datacenter that answers reads of checks and of app/ as 1.23-dev answered a token with half of the rights."""
 
     def answer(method: str, path: str) -> t.Any:
-        path, _, query = path.partition("?")
+        path, _mark, query = path.partition("?")
         if method == "GET" and path == "/v1/health/state/any":
             return recorded(NEW, "health_state_any.half_rights")
         if method == "GET" and path == "/v1/kv/app/":
@@ -115,13 +119,13 @@ def test_a_replication_that_sees_a_part_of_the_source_deletes_nothing_and_says_s
         "prefixes": [{"source": "app/", "destination": "copy/"}],
         "name": "filtered",
     }
-    copied = run_module("consul_kv_replicate", **task)["prefixes"][0]["created"]
+    copied = replicate(task)["prefixes"][0]["created"]
     before = keys.read(secured, "copy/")
     assert copied == len(before) >= 2
     task["source"] = {"url": newer.url, "token": secured.token}
     for check in (True, False):
         with pytest.raises(ModuleFailed) as failure:
-            run_module("consul_kv_replicate", check=check, **task)
+            replicate(task, check=check)
         result = failure.value.result
         assert "copy/b" in [row["key"] for row in result["prefixes"][0]["deferred_deletes"]]
         assert "sees only a part of the keys below 'app/'" in result["msg"] and 'key_prefix "app/"' in result["msg"]
@@ -129,7 +133,7 @@ def test_a_replication_that_sees_a_part_of_the_source_deletes_nothing_and_says_s
         assert keys.read(secured, "copy/") == before
     newer.replay = lambda method, path: recorded(NEW, "kv_keys.no_rights") if path.startswith("/v1/kv/app/?") else None
     with pytest.raises(ModuleFailed, match="There is nothing to copy, and nothing was changed"):
-        run_module("consul_kv_replicate", **task)
+        replicate(task)
     keys.delete(secured, "app/a", "app/b")
 
 

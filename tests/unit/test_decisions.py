@@ -273,11 +273,15 @@ def test_what_another_version_made_of_the_snapshot_is_not_restored() -> None:
     assert migrated.action == "unchanged" and "another version" in migrated.reason
 
 
+def of_versions(*versions: str) -> Summary:
+    return replace(facts().file, consul_versions=versions)
+
+
 def test_a_snapshot_of_a_newer_version_than_the_servers_warns() -> None:
-    of = lambda *versions: replace(facts().file, consul_versions=versions)  # noqa: E731
-    assert "1.16 and the servers run 1.8" in restore_plan.downgrade_warnings(of("1.16.4"), of("1.8.7", "1.16.4"))[0]
-    assert restore_plan.downgrade_warnings(of("1.8.7"), of("1.23.0")) == ()
-    assert restore_plan.downgrade_warnings(of(), of("1.23.0")) == ()
+    warnings = restore_plan.downgrade_warnings(of_versions("1.16.4"), of_versions("1.8.7", "1.16.4"))
+    assert "1.16 and the servers run 1.8" in warnings[0]
+    assert restore_plan.downgrade_warnings(of_versions("1.8.7"), of_versions("1.23.0")) == ()
+    assert restore_plan.downgrade_warnings(of_versions(), of_versions("1.23.0")) == ()
 
 
 def test_equal_contents_are_not_restored_even_with_force() -> None:

@@ -362,3 +362,12 @@ def test_a_record_of_a_name_that_the_other_side_has_twice_is_not_recognized() ->
     after = rewritten(content(name), dropping(ROLE), craft.record(ROLE, one), craft.record(ROLE, other))
     found = with_state(name, after)
     assert durable(found) == {f"ACLRole {one['ID'].decode()}": "changed"} and not found.equal
+
+
+def test_a_datacenter_without_acls_and_config_entries_shows_its_version_too() -> None:
+    before, after = (
+        rewritten(content(name), lambda kind, row: row if kind in (REGISTER, KVS) else None)
+        for name in (PAIRS[1].before, PAIRS[1].after)
+    )
+    found = compare_source(index_snapshot(io.BytesIO(before), "before", as_of=0), io.BytesIO(after), "after", as_of=0)
+    assert found.equal and found.migrated == {"Register": 10}

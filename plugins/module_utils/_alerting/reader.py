@@ -20,7 +20,8 @@ if t.TYPE_CHECKING:
 
 log = logging.getLogger("consulops")
 
-# Servers that send this header also say what they filter. Source: Consul 1.8.7 does not send it, 1.23-dev does.
+# Servers that send this header also say what they filter: 1.23-dev does, 1.8.7 does neither. (Versions 1.9 and 1.10, which were not
+# seen, send this header only, and then nothing is known of what they left out.)
 HEADER_OF_NEWER = "X-Consul-Default-ACL-Policy"
 FAILING = 'Status != "passing"'
 

@@ -145,7 +145,8 @@ def _failed(command: Command, error: errors.Error, *, as_json: bool) -> _Complet
     output = ""
     if as_json:
         output = _text(Outcome({**error.details, "failed": True, "msg": str(error)}), as_json=True)
-    elif error.details and command.render_details:
+    # The details of a failed exchange with Consul are not those of a result.
+    elif error.details and command.render_details and not isinstance(error, errors.ConsulError):
         output = _text(Outcome({}, command.render_details(error.details)), as_json=False)
     return _Completed(exit_code(error), output, f"consulops: {error}")
 

@@ -110,15 +110,14 @@ class PermissionDenied(ConsulError):
         missing: str = "",
         accessor_id: str = "",
     ) -> None:
-        super().__init__(f"{message} The token lacks {missing}." if missing else message, status, consul_message)
+        who = "The token" if accessor_id else "The anonymous token"
+        super().__init__(f"{message} {who} lacks {missing}." if missing else message, status, consul_message)
         self._message = message
         self.details = {"token_accessor_id": accessor_id} if accessor_id else {}
 
     def with_advice(self, before: str = "", after: str = "") -> PermissionDenied:
         """Return the error between other words that say what the token needs; what Consul says is missing is left out."""
-        error = PermissionDenied(
-            " ".join(filter(None, (before, self._message, after))), self.status, self.consul_message
-        )
+        error = type(self)(" ".join(filter(None, (before, self._message, after))), self.status, self.consul_message)
         error.details = self.details
         return error
 

@@ -99,21 +99,23 @@ def of_status(
     status: int, body: bytes, headers: t.Mapping[str, str], request_line: str, endpoint: Endpoint
 ) -> errors.ConsulError:
     """Return the typed error for a response whose status was not expected."""
-    text = excerpt(body, endpoint)
+    text = _VERSIONS_WORDS.sub("", excerpt(body, endpoint))
     error_type, advice = _classified(status, text, headers, endpoint)
     found = denial(text)
     if found is not None and error_type is errors.PermissionDenied:
-        sentence = f"{request_line}: {status} {DENIED}. {advice}".rstrip()
+        sentence = f"{request_line}: {status} {DENIED}."
         return errors.PermissionDenied(sentence, status, found.reason, found.missing, found.accessor_id)
     sentence = f"{request_line}: {status} {text or '(no text)'}. {advice}".replace(".. ", ". ").rstrip()
     return error_type(sentence, status, text)
 
 
+# What only some versions put around the same words.
+_VERSIONS_WORDS = re.compile(r"^apply failed: | See https?://\S+$")
 DENIED = "Permission denied"
 # Newer versions say whose permission is missing, and which. Seen on 1.23-dev.
 _DENIAL = re.compile(
     r"permission denied: (?:token with AccessorID '(?P<accessor>[^']*)'|anonymous token) lacks permission "
-    r"'(?P<permission>[^']*)'(?: on (?P<resource>\"[^\"]*\"))?",
+    r"'(?P<permission>[^']*)'(?: on (?P<resource>\"(?:[^\"\\]|\\.)*\"))?",
     re.IGNORECASE,
 )
 
@@ -126,8 +128,8 @@ class Denial(t.NamedTuple):
 
     @property
     def reason(self) -> str:
-        """The reason in a few words, without the accessor ID."""
-        return f"{DENIED}: the token lacks {self.missing}"
+        """The reason in a few words: without the accessor ID, and without the key, which the reader knows."""
+        return f"{DENIED}: the token lacks {self.missing.partition(' ')[0]}"
 
 
 def denial(consul_message: str) -> Denial | None:
@@ -170,6 +172,8 @@ def _classified(
         )
     if status in (401, 403) or "permission denied" in lowered:
         return errors.PermissionDenied, "" if endpoint.token else "No token was given."
+    if "invalid session ttl" in lowered:
+        return errors.Rejected, "The servers' session_ttl_min and session_ttl_max allow no other."
     # Of a check or service of an agent; 1.8.7 says it with 500.
     if status == 404 or re.match(r"unknown (check|service)\b", lowered):
         return errors.NotFound, ""

@@ -34,7 +34,9 @@ class MissingRights(t.NamedTuple):
 def _read_rights(reader: Reader) -> None:
     """Ask an older Consul for the token's rights."""
     lists, visible = reader.observation.get(FilteredLists), reader.observation.get(VisibleServers)
-    if (lists is not None and lists.is_announced) or (visible is not None and visible.in_catalog == 0):
+    # Consul never says to the anonymous token what it left out.
+    is_announced = lists is not None and lists.is_announced and reader.client.endpoint.token is not None
+    if is_announced or (visible is not None and visible.in_catalog == 0):
         return
     missing = []
     for resource, access in _RIGHTS:
