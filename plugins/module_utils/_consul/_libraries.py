@@ -23,8 +23,8 @@ if t.TYPE_CHECKING:
     import requests
     import urllib3
     from requests.adapters import HTTPAdapter
-    from urllib3.connection import HTTPConnection
-    from urllib3.connectionpool import HTTPConnectionPool
+    from urllib3.connection import HTTPConnection, HTTPSConnection
+    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
     LibraryConsul = consul.Consul
     LibraryBase = consul.base.Consul
@@ -37,11 +37,11 @@ else:
         import requests
         import urllib3
         from requests.adapters import HTTPAdapter
-        from urllib3.connection import HTTPConnection
-        from urllib3.connectionpool import HTTPConnectionPool
+        from urllib3.connection import HTTPConnection, HTTPSConnection
+        from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
     except ImportError:
         requests = urllib3 = None
-        HTTPAdapter = HTTPConnection = HTTPConnectionPool = object
+        HTTPAdapter = HTTPConnection = HTTPSConnection = HTTPConnectionPool = HTTPSConnectionPool = object
         REQUESTS_IMPORT_ERROR = traceback.format_exc()
     else:
         REQUESTS_IMPORT_ERROR = None

@@ -19,6 +19,7 @@ from urllib.parse import quote, urlencode
 
 from . import acl_filter, errors, failures
 from ._libraries import requests, require, urllib3
+from .abort import Aborter
 from .endpoint import Endpoint
 from .library import Library
 from .response import MAX_BODY, MAX_ERROR_BODY, Response, Stream, read_body
@@ -53,6 +54,27 @@ class _Request(t.NamedTuple):
     line: str
 
 
+Sent = t.TypeVar("Sent", bound=t.Callable[..., t.Any])
+
+
+def _abortable(send: Sent) -> Sent:
+    """Wrap a method that sends a request: after an abort its failures are Aborted, and nothing is sent any more."""
+
+    @functools.wraps(send)
+    def wrapper(client: Client, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        try:
+            if not client._aborter.is_aborted:
+                result = send(client, *args, **kwargs)
+                if not client._aborter.is_aborted:
+                    return result
+        except errors.Unreachable:
+            if not client._aborter.is_aborted:
+                raise
+        raise errors.Aborted(f"A request to {client.endpoint} was cut, because the work was stopped.") from None
+
+    return t.cast("Sent", wrapper)
+
+
 class Client:
     """Speaks to one endpoint. ``consul`` is the library's client over the same session, with typed errors.
 
@@ -63,12 +85,17 @@ class Client:
     def __init__(self, endpoint: Endpoint) -> None:
         require("requests", "python-consul2")
         self.endpoint = endpoint
-        self._session = make_session(endpoint)
+        self._aborter = Aborter()
+        self._session = make_session(endpoint, self._aborter)
         self.consul = Library(self)
 
     def close(self) -> None:
         """Drop the connections."""
         self._session.close()
+
+    def abort(self) -> None:
+        """Cut every request in flight, from any thread: it raises Aborted within milliseconds, and so does every later one."""
+        self._aborter.abort()
 
     def __enter__(self) -> Client:
         return self
@@ -129,6 +156,7 @@ class Client:
         """PUT a file-like body of known length, once; the response must begin within ``timeout_s``."""
         return self.exchange("PUT", path, {}, body, read_timeout_s=timeout_s)
 
+    @_abortable
     def stream(self, path: str, params: Params | None = None, *, timeout_s: float | None = None) -> Stream:
         """GET ``/v1/…`` as a stream; each part must arrive within ``timeout_s``, the endpoint's timeout by default."""
         request = self._request("GET", path, params or {}, read_timeout_s=timeout_s)
@@ -175,6 +203,7 @@ class Client:
         except errors.ConsulError:
             return None
 
+    @_abortable
     def exchange(
         self,
         method: str,

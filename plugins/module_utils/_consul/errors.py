@@ -87,6 +87,10 @@ class TLSFailed(Unreachable):
     """The TLS handshake failed: certificate, name, authority or protocol."""
 
 
+class Aborted(ConsulError):
+    """The request was cut from this side, because the work that it belongs to was stopped. What Consul did with it is unknown."""
+
+
 class NoLeader(ConsulError):
     """The datacenter has no leader at the moment."""
 

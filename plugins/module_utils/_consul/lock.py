@@ -127,8 +127,12 @@ class Lock:
             self._lose(term, "the key was deleted, rewritten or taken away")
         return self.held
 
-    def release(self) -> None:
-        """Give the lock up and end the session. Never raises: when Consul does not answer, the TTL ends the session."""
+    def release(self, client: Client | None = None) -> None:
+        """Give the lock up and end the session. Never raises: when Consul does not answer, the TTL ends the session.
+
+        ``client`` replaces the lock's own client, when that was aborted.
+        """
+        client = client or self._client
         with self._mutex:
             term, self._term = self._term, None
             self._releases += 1
@@ -139,8 +143,8 @@ class Lock:
         term.over.set()
         try:
             with contextlib.suppress(errors.ServerFailed):  # Consul has ended the session already
-                self._client.consul.kv.put(self.key, self._value, release=term.session)
-            self._client.consul.session.destroy(term.session)
+                client.consul.kv.put(self.key, self._value, release=term.session)
+            client.consul.session.destroy(term.session)
             log.debug("lock %s: released session %s", self.key, term.session)
         except errors.ConsulError as error:
             log.debug("lock %s: not released, its session %s ends by its TTL: %s", self.key, term.session, error)

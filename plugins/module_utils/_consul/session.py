@@ -14,14 +14,26 @@ import ssl
 import typing as t
 from pathlib import Path
 
-from ._libraries import HTTPAdapter, HTTPConnection, HTTPConnectionPool, requests, urllib3
+from ._libraries import (
+    HTTPAdapter,
+    HTTPConnection,
+    HTTPConnectionPool,
+    HTTPSConnection,
+    HTTPSConnectionPool,
+    requests,
+    urllib3,
+)
+from .abort import AbortableConnection, Aborter
 from .endpoint import Endpoint
 from .errors import InvalidOption
 from .version import COLLECTION, VERSION
 
 
-def make_session(endpoint: Endpoint) -> requests.Session:
-    """Return a session for one endpoint. Raises InvalidOption when a certificate file cannot be used."""
+def make_session(endpoint: Endpoint, aborter: Aborter) -> requests.Session:
+    """Return a session for one endpoint, whose requests ``aborter`` can cut.
+
+    Raises InvalidOption when a certificate file cannot be used.
+    """
     session = requests.Session()
     session.trust_env = False  # no proxies, no .netrc, no REQUESTS_CA_BUNDLE
     session.headers["User-Agent"] = f"{COLLECTION}/{VERSION}"
@@ -35,12 +47,14 @@ def make_session(endpoint: Endpoint) -> requests.Session:
             user.encode(), password.encode()
         )  # as text they would be sent as Latin-1
     if endpoint.socket_path:
-        session.mount("http://", _UnixAdapter(endpoint.socket_path))
+        session.mount("http://", _UnixAdapter(aborter, endpoint.socket_path))
     elif endpoint.base_url.startswith("https:"):
         session.verify = endpoint.validate_certs
-        session.mount("https://", _TLSAdapter(tls_context(endpoint), endpoint.tls_server_name))
+        session.mount("https://", _TLSAdapter(aborter, tls_context(endpoint), endpoint.tls_server_name))
         if not endpoint.validate_certs:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+    else:
+        session.mount("http://", _Adapter(aborter))
     return session
 
 
@@ -90,13 +104,38 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-class _TLSAdapter(HTTPAdapter):
+class _Adapter(HTTPAdapter):
+    """Makes connections that ``aborter`` can cut."""
+
+    connection: type = HTTPConnection
+
+    def __init__(self, aborter: Aborter) -> None:
+        self._aborter = aborter
+        super().__init__()
+
+    def init_poolmanager(self, *args: t.Any, **kwargs: t.Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {
+            "http": self._pool_class(HTTPConnectionPool, self.connection),
+            "https": self._pool_class(HTTPSConnectionPool, HTTPSConnection),
+        }
+
+    def _pool_class(self, pool: type, connection: type) -> t.Any:
+        bound = type("Connection", (AbortableConnection, connection), {"aborter": self._aborter, **self._attributes()})
+        return type("Pool", (pool,), {"ConnectionCls": bound})
+
+    def _attributes(self) -> dict[str, t.Any]:
+        """Return further attributes of the class of connections."""
+        return {}
+
+
+class _TLSAdapter(_Adapter):
     """Uses our TLS context unchanged, without the certificates of requests, and checks the certificate for a given server name."""
 
-    def __init__(self, context: ssl.SSLContext, server_name: str | None) -> None:
+    def __init__(self, aborter: Aborter, context: ssl.SSLContext, server_name: str | None) -> None:
         self._context = context
         self._server_name = server_name
-        super().__init__()
+        super().__init__(aborter)
 
     def init_poolmanager(self, *args: t.Any, **kwargs: t.Any) -> None:
         kwargs["ssl_context"] = self._context
@@ -108,42 +147,23 @@ class _TLSAdapter(HTTPAdapter):
         conn.cert_reqs = "CERT_REQUIRED" if verify else "CERT_NONE"
 
 
-class _UnixAdapter(HTTPAdapter):
+class _UnixAdapter(_Adapter):
     """Sends every request to one unix socket."""
 
-    def __init__(self, socket_path: str) -> None:
+    def __init__(self, aborter: Aborter, socket_path: str) -> None:
         self._socket_path = socket_path
-        super().__init__()
+        super().__init__(aborter)
 
-    def init_poolmanager(self, *args: t.Any, **kwargs: t.Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
+    def _attributes(self) -> dict[str, t.Any]:
         path = self._socket_path
 
-        class Pool(_UnixPool):
-            socket_path = path
+        def _new_conn(connection: t.Any) -> socket.socket:
+            try:
+                connected: socket.socket = connection._connected(
+                    socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), path
+                )
+            except OSError as error:
+                raise urllib3.exceptions.NewConnectionError(connection, f"{path}: {_reason(error)}") from error
+            return connected
 
-        self.poolmanager.pool_classes_by_scheme = {"http": Pool}
-
-
-class _UnixConnection(HTTPConnection):
-    socket_path = ""
-
-    def _new_conn(self) -> socket.socket:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        timeout = self.timeout
-        connection.settimeout(timeout if isinstance(timeout, (int, float)) else None)
-        try:
-            connection.connect(self.socket_path)
-        except OSError as error:
-            connection.close()
-            raise urllib3.exceptions.NewConnectionError(self, f"{self.socket_path}: {_reason(error)}") from error
-        return connection
-
-
-class _UnixPool(HTTPConnectionPool):
-    socket_path = ""
-
-    def _new_conn(self) -> t.Any:
-        connection = _UnixConnection(self.host, self.port, timeout=self.timeout.connect_timeout)
-        connection.socket_path = self.socket_path
-        return connection
+        return {"_new_conn": _new_conn, "socket_options": ()}
