@@ -36,12 +36,56 @@ class Pinned:
 
 
 PINNED = (
+    # What agents serve their endpoint with: framework, server, templates, metrics, and what those need.
+    Pinned(
+        "bottle",
+        "0.13.4",
+        "bottle-0.13.4-py2.py3-none-any.whl",
+        "045684fbd2764eac9cdeb824861d1551d113e8b683d8d26e296898d3dd99a12e",
+        ("bottle.py",),
+    ),
+    Pinned(
+        "cheroot",
+        "11.1.2",
+        "cheroot-11.1.2-py3-none-any.whl",
+        "0f6c0ba05c00fbc869fb46b1de4ec2384e1d85418ae963d3bc10ae83b688dbfa",
+        ("cheroot/",),
+    ),
     Pinned(
         "idna",
         "3.10",
         "idna-3.10-py3-none-any.whl",
         "946d195a0d259cbba61165e88e65941f16e9b36ea6ddb97f00452bae8b1287d3",
         ("idna/",),
+    ),
+    Pinned(
+        "jaraco.functools",
+        "4.4.0",
+        "jaraco_functools-4.4.0-py3-none-any.whl",
+        "9eec1e36f45c818d9bf307c8948eb03b2b56cd44087b3cdc989abca1f20b9176",
+        ("jaraco/",),
+    ),
+    Pinned(
+        "Jinja2",
+        "3.1.6",
+        "jinja2-3.1.6-py3-none-any.whl",
+        "85ece4451f492d0c13c5dd7c13a64681a86afae63a5f347908daf103ce6d2f67",
+        ("jinja2/",),
+    ),
+    # A platform wheel, as for msgpack below. Without the compiled part its Python one is used.
+    Pinned(
+        "MarkupSafe",
+        "3.0.4",
+        "markupsafe-3.0.4-cp39-cp39-manylinux2014_x86_64.manylinux_2_17_x86_64.manylinux_2_28_x86_64.whl",
+        "5e8b3d0b18fd623afa12ecb2ce8d8becef69f9b5440c6330c7972200e0bb84b0",
+        ("markupsafe/",),
+    ),
+    Pinned(
+        "more-itertools",
+        "10.8.0",
+        "more_itertools-10.8.0-py3-none-any.whl",
+        "52d4362373dcf7c52546bc4af9a86ee7c4579df9a8dc268be0a2f949d376cc9b",
+        ("more_itertools/",),
     ),
     # A platform wheel, because there is no other: the Python files are the same on all platforms, and the compiled part
     # is left out. Because of the prefix a C version of msgpack on the host takes precedence.
@@ -52,6 +96,13 @@ PINNED = (
         "94fd7dc7d8cb0a54432f296f2246bc39474e017204ca6f4ff345941d4ed285a7",
         ("msgpack/",),
         prefix="consulops_pure/",
+    ),
+    Pinned(
+        "prometheus_client",
+        "0.26.0",
+        "prometheus_client-0.26.0-py3-none-any.whl",
+        "fa93d06737aa02bacd05794768508bb97d2fbee28cb3bca04eaae92f0ca953d6",
+        ("prometheus_client/",),
     ),
     Pinned(
         "python-consul2",

@@ -89,12 +89,12 @@ def test_other_files_have_no_manifest(content: bytes) -> None:
 def test_an_incomplete_wheelhouse_is_refused_with_the_missing_file(tmp_path: Path, wheels: dict[str, bytes]) -> None:
     for one in _wheels.PINNED[1:]:
         (tmp_path / one.filename).write_bytes(wheels[one.name])
-    with pytest.raises(_wheels.CannotCollect, match=r"lacks idna-3\.10-py3-none-any\.whl"):
+    with pytest.raises(_wheels.CannotCollect, match=r"lacks bottle-0\.13\.4-py2\.py3-none-any\.whl"):
         _wheels.collect(tmp_path, WHEELS)
     (tmp_path / _wheels.PINNED[0].filename).write_bytes(b"another file")
-    with pytest.raises(_wheels.CannotCollect, match=r"lacks idna-3\.10-py3-none-any\.whl"):
+    with pytest.raises(_wheels.CannotCollect, match=r"lacks bottle-0\.13\.4-py2\.py3-none-any\.whl"):
         _wheels.collect(tmp_path, WHEELS)
-    (tmp_path / _wheels.PINNED[0].filename).write_bytes(wheels["idna"])
+    (tmp_path / _wheels.PINNED[0].filename).write_bytes(wheels["bottle"])
     assert _wheels.collect(tmp_path, Path("/nonexistent")) == wheels
 
 
@@ -114,7 +114,7 @@ def test_without_a_package_index_the_error_names_the_wheelhouse(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    with pytest.raises(_wheels.CannotCollect, match="pip could not download idna.*name it as wheelhouse") as caught:
+    with pytest.raises(_wheels.CannotCollect, match="pip could not download bottle.*name it as wheelhouse") as caught:
         _wheels.collect(None, tmp_path / "cache")
     assert "\n" not in str(caught.value)
 

@@ -11,6 +11,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible_collections.consulops.failover.plugins.module_utils._agents.registry import AGENT_TYPES
 from ansible_collections.consulops.failover.plugins.module_utils._config import credentials, json_file
 from ansible_collections.consulops.failover.plugins.module_utils._config.validation import validated
 from ansible_collections.consulops.failover.plugins.module_utils._consul import errors
@@ -32,7 +33,7 @@ SPECS = {"agent": agent_config.SPEC, "snapshot": SNAPSHOT.spec, "replicate": REP
 
 def refusal(given: t.Mapping[str, t.Any], environ: t.Mapping[str, str] | None = None) -> str:
     with pytest.raises(errors.InvalidOption) as caught:
-        agent_config.make_config(given, environ or {})
+        agent_config.make_config(given, environ or {}, AGENT_TYPES)
     return str(caught.value)
 
 
@@ -71,6 +72,18 @@ def refusal(given: t.Mapping[str, t.Any], environ: t.Mapping[str, str] | None = 
             {**AGENT, "connection": {"token": "s3cret"}},
             "connection.token: secrets are not allowed in this file. Name a",
         ),
+        (
+            {**AGENT, "endpoint": {"address": "0.0.0.0"}},
+            "endpoint.address: 0.0.0.0 can be reached from other hosts: set endpoint.tls_cert",
+        ),
+        (
+            {**AGENT, "endpoint": {"address": "::", "plain_http": True}},
+            "endpoint.address: :: can be reached from other hosts: set endpoint.token_file",
+        ),
+        ({**AGENT, "endpoint": {"token_file": "/does/not/exist"}}, "endpoint.token_file: /does/not/exist cannot be"),
+        ({**AGENT, "endpoint": {"token_file": "/dev/null"}}, "endpoint.token_file: /dev/null must hold one word"),
+        ({**AGENT, "endpoint": {"tls_cert": "/dev/null"}}, "endpoint.tls_cert: /dev/null cannot be used"),
+        ({**AGENT, "endpoint": {"tls_key": "/dev/null"}}, "endpoint.tls_key: a key without endpoint.tls_cert"),
         ({**AGENT, "connection": {"url": "ftp://a"}}, "connection: "),
         (
             {**AGENT, "connection": {"token_file": "credential:t"}},
@@ -89,11 +102,26 @@ def test_an_invalid_configuration_is_refused_with_the_path_of_the_key(given: dic
 
 
 def test_a_configuration_needs_only_the_agent_type() -> None:
-    config = agent_config.make_config(AGENT, {})
+    config = agent_config.make_config(AGENT, {}, AGENT_TYPES)
     assert (config.name, config.lease.key) == ("demonstration", "consulops/agents/demonstration/lease")
     assert config.service.name == "consulops-demonstration" and config.listen.address == "127.0.0.1"
     # Consul ends a session after up to twice its TTL, and lease.ttl is the time after which the lease is free.
     assert config.lease.session_ttl_s * agent_config.SESSION_TTL_MULTIPLIER == 20
+
+
+def test_an_endpoint_beyond_loopback_needs_both_waivers_or_tls_and_a_token() -> None:
+    waived = {"address": "0.0.0.0", "anonymous_reads": True, "plain_http": True}
+    assert not agent_config.make_config({**AGENT, "endpoint": waived}, {}, AGENT_TYPES).access.reads_need_token
+    assert not agent_config.make_config(AGENT, {}, AGENT_TYPES).access.reads_need_token
+    off = {"address": "0.0.0.0", "enabled": False}
+    assert agent_config.make_config({**AGENT, "endpoint": off}, {}, AGENT_TYPES).access.reads_need_token
+
+
+def test_the_token_of_the_endpoint_never_shows(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("0123456789abcdef\n", encoding="ascii")
+    endpoint = {"token_file": str(tmp_path / "token")}
+    config = agent_config.make_config({**AGENT, "endpoint": endpoint}, {}, AGENT_TYPES)
+    assert config.access.token == "0123456789abcdef" and config.access.token not in repr(config)
 
 
 @given(spec=st.sampled_from(sorted(SPECS)), data=st.dictionaries(st.text(max_size=12), JSON, max_size=4))

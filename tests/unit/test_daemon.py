@@ -2,118 +2,294 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The daemon without Consul: status, what its endpoint shows, sleeping, and notifications to systemd."""
+"""The daemon without Consul: status and its views, waiting, restarting jobs, the state directory, and notifications to systemd."""
 
 from __future__ import annotations
 
 import json
 import re
+import threading
 import time
-from dataclasses import replace
+import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.consulops.failover.plugins.module_utils._daemon import agent_config, run_loop, systemd
-from ansible_collections.consulops.failover.plugins.module_utils._daemon.agent_type import CycleResult
-from ansible_collections.consulops.failover.plugins.module_utils._daemon.http_endpoint import respond
+from ansible_collections.consulops.failover.plugins.module_utils._consul import endpoint, errors
+from ansible_collections.consulops.failover.plugins.module_utils._daemon import job as job_module
+from ansible_collections.consulops.failover.plugins.module_utils._daemon import systemd
+from ansible_collections.consulops.failover.plugins.module_utils._daemon.agent_type import Plan
+from ansible_collections.consulops.failover.plugins.module_utils._daemon.job import Context, Job
+from ansible_collections.consulops.failover.plugins.module_utils._daemon.lease import Pace
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.metrics import exposition
-from ansible_collections.consulops.failover.plugins.module_utils._daemon.status import AgentStatus, StatusTracker
-from ansible_collections.consulops.failover.plugins.module_utils._daemon.status_page import page
-
-HOSTILE = AgentStatus(
-    'a"g\\e\nnt', "<script>alert(1)</script>", "n&1", started=0.0, state="active", lease_key='<b>"', problem="<i>no"
+from ansible_collections.consulops.failover.plugins.module_utils._daemon.pages import page
+from ansible_collections.consulops.failover.plugins.module_utils._daemon.state_directory import StateDirectory
+from ansible_collections.consulops.failover.plugins.module_utils._daemon.status import (
+    PREFERRED,
+    REQUIRED,
+    AgentStatus,
+    JobStatus,
+    LeaseStatus,
+    Sample,
 )
+from ansible_collections.consulops.failover.plugins.module_utils._daemon.status_board import StatusBoard
+from ansible_collections.consulops.failover.plugins.module_utils._daemon.supervisor import Limits, Supervisor
+from ansible_collections.consulops.failover.plugins.module_utils._daemon.web_app import respond
+
+LIMITS = Limits(grace_s=5, cut_s=5, release_s=5)
+PLAIN = {"consul": endpoint.resolve({}, {})}
+
+
+def make_status(
+    jobs: t.Sequence[JobStatus] = (JobStatus("work", state="running"),),
+    leases: t.Sequence[LeaseStatus] = (),
+    **more: t.Any,
+) -> AgentStatus:
+    return AgentStatus(
+        **{"agent": "a", "name": "n", "node": "node", "started": 0.0, **more},
+        jobs={job.name: job for job in jobs},
+        leases={lease.name: lease for lease in leases},
+    )
+
+
+HOSTILE = make_status(
+    [JobStatus('<b>"', state="running", problem="<i>no", numbers=(Sample("x y", 1.0, (("to", 'a"g\\e\nt<u>'),)),))],
+    [LeaseStatus("lease", '<b>"', REQUIRED, "holder")],
+    agent='a"g\\e\nnt',
+    name="<script>alert(1)</script>",
+    node="n&1",
+    section={"<s>": {"<k>": "<v>"}},
+)
+
+
+def answer(path: str, status: AgentStatus) -> tuple[int, str]:
+    response = respond(path, status)
+    assert response is not None
+    return response.status, response.text
 
 
 def test_values_are_escaped_in_the_page_and_in_the_metrics() -> None:
     text = page(HOSTILE, now=100.0)
-    assert "<script>" not in text and "<i>no" not in text and "<b>" not in text and "&lt;i&gt;no" in text
+    for tag in ("<script>", "<i>", "<b>", "<u>", "<s>", "<k>", "<v>"):
+        assert tag not in text
+    assert "&lt;i&gt;no" in text and "&lt;v&gt;" in text
     for line in exposition(HOSTILE).splitlines():
         assert line.startswith("# ") or re.fullmatch(r'consulops_[a-z_]+\{(\w+="([^"\\]|\\.)*",?)+\} -?[0-9.e+]+', line)
 
 
-def test_status_and_metrics_use_the_same_names_for_cycles_and_lease_terms() -> None:
-    counted = replace(HOSTILE, agent="a", name="n", cycles=3, lease_terms=2, last_cycle_s=0.5)
-    shown = json.loads(respond("/status", counted)[2])
-    assert (shown["cycles"], shown["lease_terms"], shown["last_cycle_seconds"]) == (3, 2, 0.5)
-    samples = exposition(counted).splitlines()
-    for sample in ("cycles_total{} 3", "lease_terms_total{} 2", "last_cycle_seconds{} 0.5"):
-        assert "consulops_" + sample.replace("{}", '{agent="a",name="n"}') in samples
-    assert "<th scope=row>Cycles, failures<td>3, 0" in page(counted)
+def test_page_status_and_metrics_agree() -> None:
+    job = JobStatus(
+        "work", "lease", "running", cycles=3, failures=1, last_cycle_s=0.5, numbers=(Sample("entries", 7.0),)
+    )
+    shown = make_status([job], [LeaseStatus("lease", "key", REQUIRED, "holder", fence=9, terms=2)])
+    document = json.loads(answer("/status", shown)[1])
+    assert (document["cycles"], document["lease_terms"], document["last_cycle_seconds"]) == (3, 2, 0.5)
+    assert (document["state"], document["jobs"]["work"]["failures"], document["numbers"]) == (
+        "active",
+        1,
+        {"entries": 7},
+    )
+    samples = exposition(shown).splitlines()
+    for name, label, value in (
+        ("cycles_total", 'job="work"', 3.0),
+        ("failures_total", 'job="work"', 1.0),
+        ("last_cycle_seconds", 'job="work"', 0.5),
+        ("entries", 'job="work"', 7.0),
+        ("lease_terms_total", 'lease="lease"', 2.0),
+        ("lease_fence", 'lease="lease"', 9.0),
+        ("state", 'state="active"', 1.0),
+    ):
+        labels = ",".join(sorted(['agent="a"', 'name="n"', label]))
+        assert f"consulops_{name}{{{labels}}} {value}" in samples, name
+    text = page(shown)
+    assert "<th scope=row>Cycles, failures<td>3, 1" in text and "held, fence 9" in text and "entries<td>7.0" in text
 
 
-@pytest.mark.parametrize("state", ["starting", "standby", "active", "failing", "stopping"])
 @pytest.mark.parametrize("problem", ["", "no leader"])
-def test_health_follows_the_state_and_the_problem(state: str, problem: str) -> None:
-    agent_status = replace(HOSTILE, state=state, problem=problem)
-    status, _type, text = respond("/healthz", agent_status)
-    assert (status == 200) is (state in ("standby", "active") and not problem)
-    assert text.startswith(state) and problem in text
-    assert json.loads(respond("/status", agent_status)[2])["state"] == state
-    assert f'state="{state}"}} 1' in respond("/metrics", agent_status)[2]
+@pytest.mark.parametrize(("standing", "state"), [("holder", "active"), ("standby", "standby"), ("unknown", "starting")])
+def test_with_a_required_lease_the_state_follows_the_lease(standing: t.Any, state: str, problem: str) -> None:
+    lease = LeaseStatus("lease", "key", REQUIRED, standing, problem=problem)
+    status = make_status(leases=[lease])
+    expected = "failing" if problem and standing != "holder" else state
+    assert status.state == expected
+    code, text = answer("/readyz", status)
+    assert (code == 200) is (expected in ("standby", "active") and not problem)
+    assert text.startswith(expected) and problem in text
+    assert json.loads(answer("/status", status)[1])["state"] == expected
+    assert f'state="{expected}"}} 1.0' in answer("/metrics", status)[1]
+    assert answer("/healthz", status) == (200, "alive\n"), "the process lives"
+
+
+@pytest.mark.parametrize(("standing", "state"), [("holder", "active"), ("standby", "standby"), ("unknown", "active")])
+def test_with_a_preferred_lease_an_agent_works_while_consul_cannot_tell(standing: t.Any, state: str) -> None:
+    status = make_status(leases=[LeaseStatus("lease", "key", PREFERRED, standing)])
+    assert status.state == state and status.is_primary is (standing == "holder")
+
+
+def test_an_agent_without_a_lease_fails_only_when_all_its_jobs_do() -> None:
+    good, bad = JobStatus("good", state="running"), JobStatus("bad", state="failing", problem="403")
+    assert make_status([good]).state == "active" and make_status([good]).is_primary
+    both = make_status([good, bad])
+    assert (both.state, both.problem, both.healthy) == ("active", "bad: 403", False)
+    assert make_status([bad]).state == "failing"
+    assert make_status([good], is_stopping=True).state == "stopping"
+
+
+def test_a_job_without_a_sign_of_life_fails_healthz() -> None:
+    code, text = answer("/healthz", make_status(stalled=("work",)))
+    assert (code, text) == (503, "no sign of life from work\n")
 
 
 def test_only_new_states_and_problems_are_published_and_a_success_clears_the_problem() -> None:
     moments = iter(range(1000))
     published: list[str] = []
-    tracker = StatusTracker("a", "n", "node", lambda new: published.append(new.sentence), lambda: float(next(moments)))
-    reporter = tracker.configured("a", "n", "key")
-    reporter.standby()
-    reporter.standby()
-    reporter.active(7, "s")
-    reporter.cycle_succeeded(CycleResult(1.0, "wrote 1", {"entries": 1}), 0.1, 5.0)
-    reporter.failed("no leader", holding=True)
-    reporter.failed("no leader", holding=True)
-    reporter.cycle_succeeded(CycleResult(1.0, "wrote 2", {"entries": 2}), 0.1, 6.0)
-    reporter.failed("gone", holding=False)
-    reporter.standby()
+    board = StatusBoard(
+        "a", "n", "node", lambda _old, new: published.append(new.sentence), lambda: float(next(moments))
+    )
+    lease = board.add_lease("lease", "key", REQUIRED)
+    job = board.add_job("work", "lease")
+    lease.succeeded(standing="standby")
+    lease.succeeded(standing="standby")
+    lease.count("terms", standing="holder", fence=7)
+    job.count("cycles", state="running", summary="wrote 1", problem="", failures_in_row=0)
+    job.failed("no leader")
+    job.failed("no leader")
+    assert board.current.failures_in_row == 2
+    job.count("cycles", summary="wrote 2", problem="", failures_in_row=0)
+    lease.failed("gone", standing="unknown", fence=0)
+    lease.succeeded(standing="standby")
     assert published == ["standby", "active", "active: no leader", "active: wrote 2", "failing: gone", "standby"]
-    current = tracker.current
-    assert (current.failures, current.failures_in_row, current.cycles, current.lease_terms, current.fence) == (
-        3,
-        0,
-        2,
-        1,
-        0,
-    )
+    current = board.current
+    assert (current.failures, current.failures_in_row, current.cycles) == (3, 0, 2)
+    assert current.main_lease is not None and (current.main_lease.terms, current.main_lease.fence) == (1, 0)
 
 
-def test_reports_of_a_replaced_run_loop_are_ignored() -> None:
-    tracker = StatusTracker("a", "n", "node", lambda _status: None)
-    old = tracker.configured("a", "n", "key")
-    old.active(7, "s")
-    new = tracker.configured("a", "n", "other")
-    assert (tracker.current.state, tracker.current.fence) == ("starting", 0), (
-        "the report of the old run loop is cleared"
-    )
-    new.active(9, "t")
-    for late in (lambda: old.failed("timed out", holding=False), old.standby, lambda: old.active(7, "s")):
+def test_reports_of_a_replaced_or_removed_job_are_ignored() -> None:
+    board = StatusBoard("a", "n", "node", lambda _old, _new: None)
+    old = board.add_lease("lease", "key", REQUIRED)
+    old.count("terms", standing="holder", fence=7)
+    new = board.add_lease("lease", "other", REQUIRED)
+    lease = board.current.leases["lease"]
+    assert (lease.fence, lease.terms, board.current.state) == (0, 1, "starting"), "the terms go on, the rest is cleared"
+    new.count("terms", standing="holder", fence=9)
+    for late in (lambda: old.failed("timed out", standing="unknown"), old.remove, lambda: old.report(fence=7)):
         late()
-        assert (tracker.current.state, tracker.current.fence, tracker.current.problem) == ("active", 9, "")
-    new.failed("no leader", holding=False)
-    new.cycle_succeeded(CycleResult(1.0, "", {}), 0.1, 1.0)
-    assert tracker.current.state == "active", "a successful cycle means active"
+        lease = board.current.leases["lease"]
+        assert (board.current.state, lease.fence, lease.problem) == ("active", 9, "")
+    new.remove()
+    new.report(fence=5)
+    assert not board.current.leases
 
 
-def test_sleeping_on_schedule_counts_as_alive(monkeypatch: pytest.MonkeyPatch) -> None:
-    """systemd must not restart an agent whose interval is one hour."""
-    monkeypatch.setattr(run_loop, "HEARTBEAT_S", 0.01)
-    loop = run_loop.RunLoop(
-        agent_config.make_config({"agent": "demonstration"}, {}),
-        StatusTracker("a", "n", "node", lambda _status: None),
-    )
-    before = loop.last_heartbeat
-    loop._sleep(0.1)
-    assert loop.last_heartbeat - before >= 0.09
-    loop._wake.set()
+class Running:
+    """A supervisor with jobs, without Consul."""
+
+    def __init__(self, *jobs: Job) -> None:
+        self.board = StatusBoard("a", "n", "node", lambda _old, _new: None)
+        self.ended = threading.Event()
+        self.supervisor = Supervisor(self.board, {}, Pace(0.01, 0.02, 5), self.ended.set)
+        self.apply(*jobs)
+
+    def apply(self, *jobs: Job) -> None:
+        self.supervisor.apply("a", "n", Plan(PLAIN, jobs), LIMITS)
+
+    def wait(self, holds: t.Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 10
+        while not holds():
+            assert time.monotonic() < deadline
+            time.sleep(0.005)  # the board has no event
+
+
+def working(context: Context) -> None:
+    while not context.stopping.is_set():
+        context.report("worked")
+        context.pause(0.01)
+
+
+def test_a_job_that_fails_is_run_again_and_leaves_the_others_alone() -> None:
+    def failing(_context: Context) -> None:
+        raise errors.PermissionDenied("403 Permission denied")
+
+    running = Running(Job("good", working), Job("bad", failing))
+    running.wait(lambda: running.board.current.jobs["bad"].failures >= 3)
+    before = running.board.current.jobs["good"].cycles
+    running.wait(lambda: running.board.current.jobs["good"].cycles > before + 3)
+    current = running.board.current
+    assert (current.jobs["good"].state, current.jobs["good"].problem) == ("running", "")
+    assert (current.jobs["bad"].state, current.jobs["bad"].problem) == ("failing", "403 Permission denied")
+    assert not running.supervisor.is_broken
+    assert running.supervisor.stop(LIMITS) and not running.board.current.jobs
+
+
+def test_a_job_that_returns_by_itself_is_a_failure_with_a_name() -> None:
+    running = Running(Job("short", lambda _context: None))
+    running.wait(lambda: running.board.current.jobs["short"].failures >= 2)
+    assert running.board.current.problem == "The job short ended by itself."
+    running.supervisor.stop(LIMITS)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_error_without_a_type_ends_the_supervisor() -> None:
+    def wrong(_context: Context) -> None:
+        raise KeyError("a bug")
+
+    running = Running(Job("wrong", wrong))
+    assert running.ended.wait(10)
+    running.wait(lambda: running.supervisor.is_broken)
+
+
+def test_a_new_plan_touches_only_what_it_changes() -> None:
+    threads: dict[str, list[int]] = {}
+
+    def noting(context: Context) -> None:
+        threads.setdefault(threading.current_thread().name, []).append(threading.get_ident())
+        working(context)
+
+    running = Running(Job("kept", noting, settings=1), Job("changed", noting, settings=1), Job("gone", noting))
+    running.wait(lambda: len(threads) == 3)
+    cycles = running.board.current.jobs["kept"].cycles
+    running.apply(Job("kept", noting, settings=1), Job("changed", noting, settings=2), Job("new", noting))
+    running.wait(lambda: len(threads) == 4 and len(threads["job changed"]) == 2)
+    assert len(threads["job kept"]) == 1 and len(threads["job gone"]) == 1
+    assert set(running.board.current.jobs) == {"kept", "changed", "new"}
+    assert running.board.current.jobs["kept"].cycles >= cycles
+    running.supervisor.stop(LIMITS)
+
+
+def test_a_job_that_gives_no_sign_of_life_is_named_and_one_that_waits_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """systemd must not restart an agent whose interval is one hour, but must restart one that hangs."""
+    monkeypatch.setattr(job_module, "HEARTBEAT_EVERY_S", 0.02)
+    entered = threading.Event()
+
+    def waiting(context: Context) -> None:
+        context.pause(3600)
+
+    def hanging(context: Context) -> None:
+        entered.set()
+        context.stopping.wait(3600)
+
+    running = Running(Job("waits", waiting, heartbeat_limit_s=0.5), Job("hangs", hanging, heartbeat_limit_s=0.2))
+    assert entered.wait(5)
+    running.wait(lambda: running.supervisor.stalled() == ("hangs",))
     started = time.monotonic()
-    loop._sleep(60)
-    assert time.monotonic() - started < 5, "waking it ends the sleep at once"
+    running.supervisor.stop(LIMITS)
+    assert time.monotonic() - started < 4, "a stop ends both at once"
 
 
 def test_the_page_works_with_any_wall_clock() -> None:
+    job = JobStatus("work", state="running", since=time.time(), last_success=time.time())
     for now in (-1e9, 0.0, time.time() + 1e9):
-        assert page(replace(HOSTILE, since=time.time(), last_success=time.time()), now=now)
+        assert page(make_status([job], since=time.time()), now=now)
+
+
+def test_state_outlives_the_process_and_is_written_whole(tmp_path: Path) -> None:
+    state = StateDirectory({"STATE_DIRECTORY": f"{tmp_path}:/elsewhere"})
+    assert state.read("a.json") is None
+    state.write("a.json", b"1")
+    state.write("a.json", b"22")
+    assert StateDirectory({"STATE_DIRECTORY": str(tmp_path)}).read("a.json") == b"22"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"] and (tmp_path / "a.json").stat().st_mode & 0o77 == 0
+    with pytest.raises(errors.LocalFailure, match="set STATE_DIRECTORY"):
+        StateDirectory({}).read("a.json")
 
 
 def test_a_notification_that_systemd_does_not_receive_is_not_an_error(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ class AbortableConnection:
         """Return the socket when it is connected. Raises OSError."""
         noted = self.aborter.add(sock)
         try:
-            for option in self.socket_options or ():
+            for option in self.socket_options or () if sock.family != socket.AF_UNIX else ():
                 sock.setsockopt(*option)
             sock.settimeout(self.timeout if isinstance(self.timeout, (int, float)) else None)
             sock.connect(address)

@@ -63,12 +63,12 @@ def _abortable(send: Sent) -> Sent:
     @functools.wraps(send)
     def wrapper(client: Client, *args: t.Any, **kwargs: t.Any) -> t.Any:
         try:
-            if not client._aborter.is_aborted:
+            if not client.is_aborted:
                 result = send(client, *args, **kwargs)
-                if not client._aborter.is_aborted:
+                if not client.is_aborted:
                     return result
         except errors.Unreachable:
-            if not client._aborter.is_aborted:
+            if not client.is_aborted:
                 raise
         raise errors.Aborted(f"A request to {client.endpoint} was cut, because the work was stopped.") from None
 
@@ -96,6 +96,11 @@ class Client:
     def abort(self) -> None:
         """Cut every request in flight, from any thread: it raises Aborted within milliseconds, and so does every later one."""
         self._aborter.abort()
+
+    @property
+    def is_aborted(self) -> bool:
+        """Whether ``abort`` was called."""
+        return self._aborter.is_aborted
 
     def __enter__(self) -> Client:
         return self

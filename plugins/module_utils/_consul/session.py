@@ -166,4 +166,4 @@ class _UnixAdapter(_Adapter):
                 raise urllib3.exceptions.NewConnectionError(connection, f"{path}: {_reason(error)}") from error
             return connected
 
-        return {"_new_conn": _new_conn, "socket_options": ()}
+        return {"_new_conn": _new_conn}

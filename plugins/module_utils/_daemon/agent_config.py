@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-import ipaddress
+import json
 import re
+import socket
 import typing as t
 from dataclasses import dataclass
 
@@ -20,8 +21,10 @@ from .._consul.errors import InvalidOption
 from .._consul.key_path import is_addressable
 from .._consul.lock import MIN_TTL_S
 from .._consul.units import parse_duration
-from .agent_registry import AGENT_TYPES
-from .agent_type import AgentType
+from . import listen_config
+from .agent_type import AgentType, Plan, Setup
+from .lease import LeaseSpec
+from .listen_config import AccessConfig, ListenConfig
 
 SERVICE_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 # The name becomes part of keys, services, systemd units and paths.
@@ -32,7 +35,7 @@ AGENT_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?")
 SESSION_TTL_MULTIPLIER = 2
 
 SPEC: Spec = {
-    "agent": {"type": "str", "required": True, "choices": sorted(AGENT_TYPES)},
+    "agent": {"type": "str", "required": True},
     "name": {"type": "str"},
     "connection": {
         "type": "dict",
@@ -60,15 +63,7 @@ SPEC: Spec = {
             "deregister_after": {"type": "str", "default": "72h"},
         },
     },
-    "endpoint": {
-        "type": "dict",
-        "apply_defaults": True,
-        "options": {
-            "enabled": {"type": "bool", "default": True},
-            "address": {"type": "str", "default": "127.0.0.1"},
-            "port": {"type": "int", "default": 9180},
-        },
-    },
+    "endpoint": {"type": "dict", "apply_defaults": True, "options": listen_config.SPEC},
     "back_off": {
         "type": "dict",
         "apply_defaults": True,
@@ -84,15 +79,6 @@ SPEC: Spec = {
 
 
 @dataclass(frozen=True)
-class LeaseConfig:
-    """The lock that elects the active instance. ``session_ttl_s`` is the TTL of the Consul session: half of ``lease.ttl``."""
-
-    key: str
-    session_ttl_s: int
-    lock_delay_s: int
-
-
-@dataclass(frozen=True)
 class ServiceConfig:
     """The agent's entry in Consul's catalog; times in seconds."""
 
@@ -104,50 +90,44 @@ class ServiceConfig:
 
 
 @dataclass(frozen=True)
-class ListenConfig:
-    """The address and port of the HTTP endpoint."""
-
-    enabled: bool
-    address: str
-    port: int
-
-
-@dataclass(frozen=True)
 class AgentConfig:
-    """The configuration of one agent; times in seconds. ``options`` are those of its agent type."""
+    """The configuration of one agent; times in seconds. ``lease`` is the one that the plan may use, ``plan`` is what runs."""
 
     agent: str
     name: str
     connection: endpoint.Endpoint
-    lease: LeaseConfig
+    lease: LeaseSpec
     service: ServiceConfig
     listen: ListenConfig
+    access: AccessConfig
     first_pause_s: float
     longest_pause_s: float
     step_down_after_failures: int
     log_level: str
     options: t.Mapping[str, t.Any]
-
-    @property
-    def agent_type(self) -> AgentType:
-        """The registered agent type."""
-        return AGENT_TYPES[self.agent]
+    plan: Plan
 
 
-def read_config(path: str, environ: t.Mapping[str, str]) -> AgentConfig:
+AgentTypes = t.Mapping[str, AgentType]
+
+
+def read_config(path: str, environ: t.Mapping[str, str], agent_types: AgentTypes) -> AgentConfig:
     """Return the configuration in a file. Raises InvalidOption with the name of the file and the path of the key at fault."""
     try:
-        return make_config(json_file.read_json(path), environ)
+        return make_config(json_file.read_json(path), environ, agent_types)
     except InvalidOption as error:
         raise error if str(error).startswith(path) else InvalidOption(f"{path}: {error}") from None
 
 
-def make_config(given: t.Mapping[str, t.Any], environ: t.Mapping[str, str]) -> AgentConfig:
-    """Return the configuration in decoded JSON. Raises InvalidOption that begins with the path of the key at fault."""
-    values = validated(SPEC, credentials.resolve_credentials(dict(given), environ))
-    agent_type = AGENT_TYPES[values["agent"]]
+def make_config(given: t.Mapping[str, t.Any], environ: t.Mapping[str, str], agent_types: AgentTypes) -> AgentConfig:
+    """Return the configuration in decoded JSON. Raises InvalidOption that begins with the path of the key at fault.
+
+    ``agent_types`` are those that the key ``agent`` can name.
+    """
+    spec = {**SPEC, "agent": {**SPEC["agent"], "choices": sorted(agent_types)}}
+    values = validated(spec, credentials.resolve_credentials(dict(given), environ))
+    agent_type = agent_types[values["agent"]]
     options = validated(agent_type.spec, values["options"], "options", agent_type.mutually_exclusive)
-    agent_type.check(options)
     name = values["name"] or values["agent"]
     if not AGENT_NAME.fullmatch(name):
         raise InvalidOption(
@@ -156,22 +136,26 @@ def make_config(given: t.Mapping[str, t.Any], environ: t.Mapping[str, str]) -> A
     connection = _at("connection", lambda: endpoint.resolve(values["connection"], environ))
     with _at("connection", lambda: Client(connection)):
         pass  # reports a certificate file that cannot be used before the agent starts
+    lease = _lease(values["lease"], values["agent"], name, connection)
+    listen, access = listen_config.make_listen(values["endpoint"])
     return AgentConfig(
         agent=values["agent"],
         name=name,
         connection=connection,
-        lease=_lease(values["lease"], name),
+        lease=lease,
         service=_service(values["service"], name),
-        listen=_listen(values["endpoint"]),
+        listen=listen,
+        access=access,
         first_pause_s=_seconds(values["back_off"]["first"], "back_off.first", 0.01),
         longest_pause_s=_seconds(values["back_off"]["longest"], "back_off.longest", 0.01),
         step_down_after_failures=_at_least(values["step_down_after_failures"], 1, "step_down_after_failures"),
         log_level=values["log_level"],
         options=options,
+        plan=agent_type.plan(Setup(name, options, connection, lease, environ)),
     )
 
 
-def _lease(values: dict[str, t.Any], name: str) -> LeaseConfig:
+def _lease(values: dict[str, t.Any], agent: str, name: str, connection: endpoint.Endpoint) -> LeaseSpec:
     key = f"consulops/agents/{name}/lease" if values["key"] is None else values["key"]
     if not key:
         raise InvalidOption("lease.key: the key is empty. Leave the option out to use the default key.")
@@ -184,7 +168,15 @@ def _lease(values: dict[str, t.Any], name: str) -> LeaseConfig:
     delay_s = _seconds(values["lock_delay"], "lease.lock_delay", 0, 60)
     if delay_s != int(delay_s):
         raise InvalidOption(f"lease.lock_delay: {values['lock_delay']} is not a whole number of seconds.")
-    return LeaseConfig(key, int(ttl_s / SESSION_TTL_MULTIPLIER), int(delay_s))
+    holder = {"agent": agent, "name": name, "node": socket.gethostname()}
+    return LeaseSpec(
+        key=key,
+        endpoint=connection,
+        session_name=f"consulops {name}",
+        value=json.dumps(holder).encode(),
+        session_ttl_s=int(ttl_s / SESSION_TTL_MULTIPLIER),
+        lock_delay_s=int(delay_s),
+    )
 
 
 def _service(values: dict[str, t.Any], name: str) -> ServiceConfig:
@@ -200,16 +192,6 @@ def _service(values: dict[str, t.Any], name: str) -> ServiceConfig:
         check_ttl_s=_seconds(values["check_ttl"], "service.check_ttl", 3),
         deregister_after_s=_seconds(values["deregister_after"], "service.deregister_after", 60, 1e7),
     )
-
-
-def _listen(values: dict[str, t.Any]) -> ListenConfig:
-    if not 1 <= values["port"] <= 65535:
-        raise InvalidOption(f"endpoint.port: {values['port']} is not a port number between 1 and 65535.")
-    try:
-        ipaddress.ip_address("127.0.0.1" if values["address"] == "localhost" else values["address"])
-    except ValueError:
-        raise InvalidOption(f"endpoint.address: {values['address']!r} is not an IP address.") from None
-    return ListenConfig(values["enabled"], values["address"], values["port"])
 
 
 def _seconds(text: str, path: str, least: float, most: float = 86400.0) -> float:

@@ -2,44 +2,53 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an agent type provides: its options, and a job that is created for each lease term and run in cycles."""
+"""What an agent type provides: its options, and a plan of what runs under a configuration."""
 
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .._config.validation import Spec
-from .._consul.client import Client
-from .._consul.lock import Lock
+from .._consul import endpoint
+from .job import Job
+from .lease import LeaseSpec
+from .routes import Route
 
 
 @dataclass(frozen=True)
-class CycleResult:
-    """The result of one cycle: seconds until the next cycle starts, a summary for the user, and numbers for the metrics."""
+class Setup:
+    """A checked configuration, from which an agent type makes its plan.
 
-    pause_s: float
-    summary: str
-    numbers: t.Mapping[str, float]
+    ``lease`` is made from the frame's ``lease`` options on the frame's connection; an agent takes it as it is, with another
+    policy, or not at all. ``environ`` has the variables of Consul's tools, for connections among the options.
+    """
+
+    name: str
+    options: t.Mapping[str, t.Any]
+    connection: endpoint.Endpoint
+    lease: LeaseSpec
+    environ: t.Mapping[str, str]
 
 
-class Job(t.Protocol):
-    """The work of one lease term. It keeps nothing from an earlier term, so its first cycle compares everything."""
+@dataclass(frozen=True)
+class Plan:
+    """What runs: connections by name, leases, jobs, and what the endpoint serves besides the frame's own paths."""
 
-    def run_cycle(self) -> CycleResult:
-        """Run one cycle. Raises an Error; the run loop then waits and tries again while the lease is held."""
+    connections: t.Mapping[str, endpoint.Endpoint]
+    jobs: tuple[Job, ...]
+    leases: tuple[LeaseSpec, ...] = ()
+    routes: tuple[Route, ...] = ()
 
 
 @dataclass(frozen=True)
 class AgentType:
     """One type of agent.
 
-    ``spec`` and ``mutually_exclusive`` describe its options, ``check`` raises InvalidOption for values that the spec
-    cannot exclude. ``start`` gets a client, the lease (whose guard fences every write), the agent's name and its
-    options, and returns the job of this lease term.
+    ``spec`` and ``mutually_exclusive`` describe its options. ``plan`` checks their values and returns what runs; it may read
+    files but sends nothing, because ``check-config`` calls it too. It raises InvalidOption that begins with the path of the option.
     """
 
     spec: Spec
-    start: t.Callable[[Client, Lock, str, t.Mapping[str, t.Any]], Job]
-    check: t.Callable[[t.Mapping[str, t.Any]], None]
-    mutually_exclusive: tuple[tuple[str, ...], ...] = ()
+    plan: t.Callable[[Setup], Plan]
+    mutually_exclusive: tuple[tuple[str, ...], ...] = field(default=())

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The status of an agent in the text format of Prometheus.
+"""The status of an agent as metrics for Prometheus.
 
 Source: https://prometheus.io/docs/instrumenting/exposition_formats/
 """
@@ -13,50 +13,102 @@ import re
 import typing as t
 
 from .._consul.version import VERSION
-from .status import ACTIVE, STATES, AgentStatus
+from ._libraries import prometheus_client, prometheus_core
+from .status import JOB_STATES, STATES, AgentStatus
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+Rows = t.Iterable[tuple[t.Mapping[str, str], float]]
 
 
 def exposition(status: AgentStatus) -> str:
     """Return every metric with its help text and type."""
-    labels = {"agent": status.agent, "name": status.name}
-    rows: list[tuple[str, str, str, t.Sequence[tuple[t.Mapping[str, str], float]]]] = [
-        ("build_info", "gauge", "Version and node.", [({"version": VERSION, "node": status.node}, 1)]),
-        ("state", "gauge", "1 for the current state.", [({"state": s}, s == status.state) for s in STATES]),
-        ("healthy", "gauge", "1 if the agent is active or on standby without a problem.", [({}, status.healthy)]),
-        ("lease_held", "gauge", "1 if this instance holds the lease.", [({}, status.state == ACTIVE)]),
-        ("lease_fence", "gauge", "Index at which the lease was acquired, 0 if it is not held.", [({}, status.fence)]),
-        ("lease_terms_total", "counter", "Number of times the lease was acquired.", [({}, status.lease_terms)]),
-        ("cycles_total", "counter", "Successful cycles.", [({}, status.cycles)]),
-        ("failures_total", "counter", "Failed attempts.", [({}, status.failures)]),
-        ("failures_in_row", "gauge", "Failures since the last success.", [({}, status.failures_in_row)]),
-        ("reloads_total", "counter", "Successful reloads of the configuration.", [({}, status.reloads)]),
-        ("reload_failed", "gauge", "1 if the last reload failed.", [({}, bool(status.reload_problem))]),
-        ("last_cycle_seconds", "gauge", "Duration of the last cycle.", [({}, status.last_cycle_s)]),
-        ("last_success_timestamp_seconds", "gauge", "End of the last successful cycle.", [({}, status.last_success)]),
-        ("start_timestamp_seconds", "gauge", "Start of the process.", [({}, status.started)]),
-    ]
-    for name, value in sorted(status.numbers.items()):
-        rows.append((_metric_name(name), "gauge", "Reported by the last cycle.", [({}, value)]))
-    lines = []
-    for name, metric_type, text, samples in rows:
-        lines += [f"# HELP consulops_{name} {text}", f"# TYPE consulops_{name} {metric_type}"]
-        lines += [f"consulops_{name}{_labels({**labels, **more})} {_number(value)}" for more, value in samples]
-    return "\n".join(lines) + "\n"
+    registry = prometheus_client.CollectorRegistry(auto_describe=False)
+    registry.register(_Collector(status))
+    text: bytes = prometheus_client.generate_latest(registry)
+    return text.decode()
+
+
+class _Collector:
+    def __init__(self, status: AgentStatus) -> None:
+        self._status = status
+        self._labels = {"agent": status.agent, "name": status.name}
+
+    def collect(self) -> t.Iterator[t.Any]:
+        status = self._status
+        yield self._gauge("build_info", "Version and node.", [({"version": VERSION, "node": status.node}, 1)])
+        yield self._gauge("state", "1 for the current state.", [({"state": s}, s == status.state) for s in STATES])
+        yield self._gauge(
+            "healthy", "1 if the agent is active or on standby without a problem.", [({}, status.healthy)]
+        )
+        yield self._gauge("alive", "1 if every job gives signs of life.", [({}, status.is_alive)])
+        yield self._counter("reloads", "Successful reloads of the configuration.", [({}, status.reloads)])
+        yield self._gauge("reload_failed", "1 if the last reload failed.", [({}, bool(status.reload_problem))])
+        yield self._gauge("start_timestamp_seconds", "Start of the process.", [({}, status.started)])
+        yield from self._leases()
+        yield from self._jobs()
+        yield from self._numbers()
+
+    def _leases(self) -> t.Iterator[t.Any]:
+        leases = [({"lease": lease.name}, lease) for lease in self._status.leases.values()]
+        yield self._gauge("lease_held", "1 if this instance holds the lease.", [(k, one.is_held) for k, one in leases])
+        yield self._gauge(
+            "lease_unknown", "1 while Consul cannot tell.", [(k, one.standing == "unknown") for k, one in leases]
+        )
+        yield self._gauge(
+            "lease_fence",
+            "Index at which the lease was acquired, 0 if it is not held.",
+            [(k, one.fence) for k, one in leases],
+        )
+        yield self._counter(
+            "lease_terms", "Number of times the lease was acquired.", [(k, one.terms) for k, one in leases]
+        )
+        yield self._counter(
+            "lease_failures", "Failed attempts to contend for the lease.", [(k, one.failures) for k, one in leases]
+        )
+
+    def _jobs(self) -> t.Iterator[t.Any]:
+        jobs = [({"job": job.name}, job) for job in self._status.jobs.values()]
+        yield self._gauge(
+            "job_state",
+            "1 for the current state of the job.",
+            [({**k, "state": s}, s == job.state) for k, job in jobs for s in JOB_STATES],
+        )
+        yield self._counter("cycles", "Successful cycles.", [(k, job.cycles) for k, job in jobs])
+        yield self._counter("failures", "Failed attempts.", [(k, job.failures) for k, job in jobs])
+        yield self._gauge(
+            "failures_in_row", "Failures since the last success.", [(k, job.failures_in_row) for k, job in jobs]
+        )
+        yield self._gauge(
+            "last_cycle_seconds", "Duration of the last cycle.", [(k, job.last_cycle_s) for k, job in jobs]
+        )
+        yield self._gauge(
+            "last_success_timestamp_seconds",
+            "End of the last successful cycle.",
+            [(k, job.last_success) for k, job in jobs],
+        )
+
+    def _numbers(self) -> t.Iterator[t.Any]:
+        found: dict[str, list[tuple[dict[str, str], float]]] = {}
+        for job in self._status.jobs.values():
+            for one in job.numbers:
+                labels = {"job": job.name, **dict(one.labels)}
+                found.setdefault(_metric_name(one.name), []).append((labels, one.value))
+        for name, rows in sorted(found.items()):
+            yield self._gauge(name, "Reported by the last cycle.", rows)
+
+    def _gauge(self, name: str, text: str, rows: Rows) -> t.Any:
+        return self._metric("gauge", f"consulops_{name}", text, "", rows)
+
+    def _counter(self, name: str, text: str, rows: Rows) -> t.Any:
+        return self._metric("counter", f"consulops_{name}", text, "_total", rows)
+
+    def _metric(self, metric_type: str, name: str, text: str, suffix: str, rows: Rows) -> t.Any:
+        metric = prometheus_core.Metric(name, text, metric_type)
+        for labels, value in rows:
+            metric.add_sample(name + suffix, {**self._labels, **labels}, float(value))
+        return metric
 
 
 def _metric_name(name: str) -> str:
     return re.sub(r"[^a-z0-9_]", "_", name.lower())
-
-
-def _labels(labels: t.Mapping[str, str]) -> str:
-    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}"
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if float(value).is_integer() else repr(float(value))

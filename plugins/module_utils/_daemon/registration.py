@@ -14,78 +14,114 @@ import json
 import logging
 import threading
 import typing as t
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from .._consul import errors
+from .._consul import endpoint, errors
 from .._consul.client import Client
 from .._consul.version import VERSION
-from .agent_config import AgentConfig
-from .status import ACTIVE, FAILING, AgentStatus, StatusTracker
+from .agent_config import AgentConfig, ServiceConfig
+from .status import FAILING, AgentStatus
+from .status_board import StatusBoard
 
 log = logging.getLogger("consulops")
 
 UPDATES_PER_TTL = 3
 MAX_OUTPUT_CHARACTERS = 1000
-DEREGISTER_TIMEOUT_S = 0.5
+DEREGISTER_TIMEOUT_S = 0.3  # what a Consul that hangs has received by then, it does when it goes on
+
+
+@dataclass(frozen=True)
+class RegistrationSpec:
+    """What is registered, and with which Consul. Equal specs are the same registration: a reload leaves it alone."""
+
+    agent: str
+    name: str
+    service: ServiceConfig
+    connection: endpoint.Endpoint
+    port: int | None
+
+    @classmethod
+    def of(cls, config: AgentConfig) -> RegistrationSpec | None:
+        """Return what a configuration registers, None if nothing."""
+        port = config.listen.port if config.listen.enabled else None
+        return (
+            cls(config.agent, config.name, config.service, config.connection, port) if config.service.register else None
+        )
+
+    def is_same_service(self, other: RegistrationSpec | None) -> bool:
+        """Return whether another spec continues with the same entry of the same catalog."""
+        return other is not None and (self.name, self.connection) == (other.name, other.connection)
 
 
 class Registration:
     """Keeps the service registered, from a thread of its own, until ``stop``."""
 
-    def __init__(self, config: AgentConfig, tracker: StatusTracker) -> None:
-        self._config = config
-        self._tracker = tracker
+    def __init__(self, spec: RegistrationSpec, board: StatusBoard, on_end: t.Callable[[], None]) -> None:
+        self.spec = spec
+        self._board = board
+        self._on_end = on_end
         # From the agent's name, not the service's: two agents of a host may share a service name.
-        self._id = f"consulops-{config.name}-{tracker.current.node}"
-        self._every_s = config.service.check_ttl_s / UPDATES_PER_TTL
+        self._id = f"consulops-{spec.name}-{board.current.node}"
+        self._every_s = spec.service.check_ttl_s / UPDATES_PER_TTL
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._registered_tags: tuple[str, ...] | None = None
         self._deregister = True
+        self._client: Client | None = None
         self._thread = threading.Thread(target=self._run, name="registration", daemon=True)
-
-    @staticmethod
-    def is_same(one: AgentConfig, other: AgentConfig) -> bool:
-        """Return whether two configurations register the same service with the same Consul."""
-        return (one.service, one.name, one.connection) == (other.service, other.name, other.connection)
 
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
 
     @property
-    def is_running(self) -> bool:
-        """Whether the thread runs: it ends when it is stopped, or by a bug."""
-        return self._thread.is_alive()
+    def is_broken(self) -> bool:
+        """Whether the thread ended by a bug."""
+        return not self._thread.is_alive() and not self._stopping.is_set()
 
     def publish(self) -> None:
         """Send the current status to Consul now, because it has changed."""
         self._wake.set()
 
-    def stop(self, within_s: float, *, deregister: bool = True) -> None:
-        """Stop the thread; with ``deregister`` the service is deregistered, if Consul answers within ``within_s``."""
+    def request_stop(self, *, deregister: bool = True) -> None:
+        """Begin to stop: the request in flight is cut, and with ``deregister`` the service is deregistered."""
         self._deregister = deregister
         self._stopping.set()
         self._wake.set()
+        client = self._client
+        if client is not None:
+            client.abort()
+
+    def join(self, within_s: float) -> None:
+        """Wait for the end of the thread: of deregistering, if Consul answers."""
         self._thread.join(within_s)
 
     def _run(self) -> None:
-        endpoint = self._config.connection
+        try:
+            self._keep_registered()
+        finally:
+            self._on_end()
+
+    def _keep_registered(self) -> None:
+        connection = self.spec.connection
         # A service belongs to the node of the agent that registers it, so the datacenter option does not apply.
-        local = replace(endpoint, datacenter=None, timeout_s=min(endpoint.timeout_s, self._every_s))
+        local = replace(connection, datacenter=None, timeout_s=min(connection.timeout_s, self._every_s))
         was_failing = False
         while not self._stopping.is_set():
             self._wake.clear()
             try:
                 with Client(local) as client:
-                    self._publish(client)
+                    self._client = client
+                    if not self._stopping.is_set():
+                        self._publish(client)
                 was_failing = False
             except errors.Error as error:
                 self._registered_tags = None
-                if not was_failing:
+                if not was_failing and not self._stopping.is_set():
                     log.warning("Consul does not accept the registration of %s: %s", self._id, error)
                 was_failing = True
-            self._wake.wait(self._every_s)
+            if not self._stopping.is_set():
+                self._wake.wait(self._every_s)
         if not self._deregister:  # the registration of the next configuration continues with the same service
             return
         with contextlib.suppress(errors.Error), Client(replace(local, timeout_s=DEREGISTER_TIMEOUT_S)) as client:
@@ -93,8 +129,8 @@ class Registration:
             log.debug("deregistered %s", self._id)
 
     def _publish(self, client: Client) -> None:
-        status = self._tracker.current
-        tags = (*self._config.service.tags, "active" if status.state == ACTIVE else "standby")
+        status = self._board.current
+        tags = (*self.spec.service.tags, "active" if status.is_primary else "standby")
         if tags != self._registered_tags:
             self._register(client, status, tags)
             self._registered_tags = tags
@@ -118,7 +154,7 @@ class Registration:
             client.put(f"/v1/agent/check/update/{self._id}:{check}", body=json.dumps(update).encode())
 
     def _service(self, status: AgentStatus, tags: tuple[str, ...]) -> bytes:
-        listen, service = self._config.listen, self._config.service
+        service = self.spec.service
         definition: dict[str, t.Any] = {
             "ID": self._id,
             "Name": service.name,
@@ -129,12 +165,12 @@ class Registration:
                 self._check("work", f"{service.name} does its work", _work_health(status)),
             ],
         }
-        if listen.enabled:
-            definition["Port"] = listen.port
+        if self.spec.port is not None:
+            definition["Port"] = self.spec.port
         return json.dumps(definition).encode()
 
     def _check(self, name: str, title: str, health: str) -> dict[str, t.Any]:
-        service = self._config.service
+        service = self.spec.service
         return {
             "CheckID": f"{self._id}:{name}",
             "Name": title,

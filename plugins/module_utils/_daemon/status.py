@@ -2,48 +2,160 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The status of an agent, shared by its threads: read by the endpoint, Consul's checks, systemd and the log."""
+"""The status of an agent as plain data: the process, its jobs, its leases, and what follows from them.
+
+The page, /status, the metrics, Consul's checks and systemd's status line are views of one AgentStatus.
+"""
 
 from __future__ import annotations
 
-import threading
-import time
 import typing as t
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from .._consul.units import timestamp
-from .._consul.version import VERSION
-from .agent_type import CycleResult
-
+# States of an agent.
 STARTING, STANDBY, ACTIVE, FAILING, STOPPING = "starting", "standby", "active", "failing", "stopping"
 STATES = (STARTING, STANDBY, ACTIVE, FAILING, STOPPING)
-_NO_LEASE: dict[str, t.Any] = {"fence": 0, "session": "", "problem": "", "summary": "", "numbers": {}}
+
+# States of a job, besides starting and failing: waiting for its lease, running.
+WAITING, RUNNING = "waiting", "running"
+JOB_STATES = (STARTING, WAITING, RUNNING, FAILING)
+
+# What an instance knows of a lease: it holds it, another instance holds it, or Consul cannot tell.
+Standing = t.Literal["holder", "standby", "unknown"]
+REQUIRED, PREFERRED = "required", "preferred"
+
+
+class Sample(t.NamedTuple):
+    """One number that a job reports, for the metrics and the page. ``labels`` tell samples of one name apart."""
+
+    name: str
+    value: float
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+Numbers = t.Union[t.Mapping[str, float], t.Sequence[Sample]]
+
+
+def samples_of(numbers: Numbers) -> tuple[Sample, ...]:
+    """Return numbers as samples, sorted; a mapping gives samples without labels."""
+    if isinstance(numbers, t.Mapping):
+        return tuple(Sample(name, value) for name, value in sorted(numbers.items()))
+    return tuple(sorted(numbers))
+
+
+@dataclass(frozen=True)
+class LeaseStatus:
+    """One lease. ``fence``, ``session`` are those of the current term; times in seconds since 1970."""
+
+    name: str
+    key: str
+    policy: str
+    standing: Standing = "unknown"
+    since: float = 0.0
+    fence: int = 0
+    session: str = ""
+    terms: int = 0
+    failures: int = 0
+    failures_in_row: int = 0
+    problem: str = ""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this instance holds it."""
+        return self.standing == "holder"
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """One job. ``lease`` is the name of the lease that it requires, "" if it runs on every instance.
+
+    ``problem`` is the last failure, "" after a success.
+    """
+
+    name: str
+    lease: str = ""
+    state: str = STARTING
+    since: float = 0.0
+    cycles: int = 0
+    failures: int = 0
+    failures_in_row: int = 0
+    last_success: float = 0.0
+    last_cycle_s: float = 0.0
+    summary: str = ""
+    problem: str = ""
+    numbers: tuple[Sample, ...] = ()
 
 
 @dataclass(frozen=True)
 class AgentStatus:
-    """The status at one moment; times in seconds since 1970. ``problem`` is the last failure, "" after a success."""
+    """The status of an agent at one moment; times in seconds since 1970.
+
+    ``stalled`` names the jobs that gave no sign of life for longer than their limit. ``section`` is what the agent itself shows.
+    """
 
     agent: str
     name: str
     node: str
     started: float
-    state: str = STARTING
     since: float = 0.0
-    lease_key: str = ""
-    fence: int = 0
-    session: str = ""
-    lease_terms: int = 0
-    cycles: int = 0
-    failures: int = 0
-    failures_in_row: int = 0
+    jobs: t.Mapping[str, JobStatus] = field(default_factory=dict)
+    leases: t.Mapping[str, LeaseStatus] = field(default_factory=dict)
+    is_stopping: bool = False
     reloads: int = 0
     reload_problem: str = ""
-    last_success: float = 0.0
-    last_cycle_s: float = 0.0
-    summary: str = ""
-    problem: str = ""
-    numbers: t.Mapping[str, float] = field(default_factory=dict)
+    stalled: tuple[str, ...] = ()
+    section: t.Mapping[str, t.Any] = field(default_factory=dict)
+
+    @property
+    def state(self) -> str:
+        """The state of the whole.
+
+        With a required lease it follows that lease. With none, the agent works on every instance: it is active unless all its
+        jobs fail, and standby only while another instance holds the preferred lease.
+        """
+        if self.is_stopping:
+            return STOPPING
+        required = [lease for lease in self.leases.values() if lease.policy == REQUIRED]
+        if required:
+            return _state_of_leases(required)
+        states = {job.state for job in self.jobs.values()}
+        if states == {FAILING}:
+            return FAILING
+        if STARTING in states or not states:
+            return STARTING
+        is_standby = any(lease.standing == "standby" for lease in self.leases.values())
+        return STANDBY if is_standby and not self.holds_lease else ACTIVE
+
+    @property
+    def holds_lease(self) -> bool:
+        """Whether this instance holds one of its leases."""
+        return any(lease.is_held for lease in self.leases.values())
+
+    @property
+    def is_primary(self) -> bool:
+        """Whether this is the instance of its name that holds the lease, or needs none."""
+        return self.holds_lease or (not self.leases and self.state == ACTIVE)
+
+    @property
+    def problem(self) -> str:
+        """The first current problem of a lease or job; with several jobs it begins with the name of the one concerned."""
+        problems = [lease.problem for lease in self.leases.values() if lease.problem]
+        several = len(self.jobs) > 1
+        problems += [
+            f"{job.name}: {job.problem}" if several else job.problem for job in self.jobs.values() if job.problem
+        ]
+        return problems[0] if problems else ""
+
+    @property
+    def summary(self) -> str:
+        """What the jobs report."""
+        parts = [job.summary for job in self.jobs.values() if job.summary]
+        return "; ".join(parts)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether every job gives signs of life. Consul has no part in this."""
+        return not self.stalled
 
     @property
     def healthy(self) -> bool:
@@ -52,145 +164,56 @@ class AgentStatus:
 
     @property
     def sentence(self) -> str:
-        """The state, followed by the current problem or by the summary of the last cycle."""
+        """The state, followed by the current problem or by what the jobs report."""
+        state = self.state
         if self.problem:
-            return f"{self.state}: {self.problem}"
-        return f"{self.state}: {self.summary}" if self.summary and self.state == ACTIVE else self.state
-
-
-class StatusTracker:
-    """Holds the current AgentStatus and replaces it as a whole, from any thread.
-
-    ``on_change`` is called, in the thread that made the change, when the state or the problem has changed.
-    """
-
-    def __init__(
-        self,
-        agent: str,
-        name: str,
-        node: str,
-        on_change: t.Callable[[AgentStatus], None],
-        clock: t.Callable[[], float] = time.time,
-    ) -> None:
-        now = clock()
-        self._current = AgentStatus(agent, name, node, started=now, since=now)
-        self._lock = threading.Lock()
-        self._on_change = on_change
-        self._clock = clock
-        self._reporter: StatusReporter | None = None
+            return f"{state}: {self.problem}"
+        return f"{state}: {self.summary}" if self.summary and state == ACTIVE else state
 
     @property
-    def current(self) -> AgentStatus:
-        """The current status."""
-        return self._current
+    def main_lease(self) -> LeaseStatus | None:
+        """The first lease, None if there is none."""
+        return next(iter(self.leases.values()), None)
 
-    def configured(self, agent: str, name: str, lease_key: str) -> StatusReporter:
-        """Begin with a configuration, the first or a new one, and return the reporter for its run loop.
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The numbers of all jobs that have no labels, by name."""
+        return {one.name: one.value for job in self.jobs.values() for one in job.numbers if not one.labels}
 
-        Reporters that were returned before are ignored from now on.
-        """
-        reporter = StatusReporter(self)
-        self._change(STARTING, reporter, agent=agent, name=name, lease_key=lease_key, **_NO_LEASE)
-        return reporter
+    @property
+    def cycles(self) -> int:
+        """Successful cycles of all jobs."""
+        return sum(job.cycles for job in self.jobs.values())
 
-    def reloaded(self) -> None:
-        """Count a reload that succeeded."""
-        self._change(None, reloads=self._current.reloads + 1, reload_problem="")
+    @property
+    def failures(self) -> int:
+        """Failures of all jobs and leases."""
+        return sum(one.failures for one in self._entries)
 
-    def not_reloaded(self, problem: str) -> None:
-        """Record why a reload failed."""
-        self._change(None, reload_problem=problem)
+    @property
+    def failures_in_row(self) -> int:
+        """The longest current row of failures of a job or lease."""
+        return max((one.failures_in_row for one in self._entries), default=0)
 
-    def stopping(self) -> None:
-        """Record that the process is stopping."""
-        self._change(STOPPING)
+    @property
+    def _entries(self) -> list[JobStatus | LeaseStatus]:
+        return [*self.jobs.values(), *self.leases.values()]
 
-    def report(self, reporter: StatusReporter, state: str, change: t.Callable[[AgentStatus], dict[str, t.Any]]) -> None:
-        """Apply the report of a run loop, unless another run loop has replaced it."""
-        with self._lock:
-            if reporter is not self._reporter:
-                return
-            before, after = self._replaced(state, change(self._current))
-        self._notify(before, after)
+    @property
+    def last_success(self) -> float:
+        """End of the last successful cycle of any job, 0 before the first."""
+        return max((job.last_success for job in self.jobs.values()), default=0.0)
 
-    def _change(self, state: str | None, reporter: StatusReporter | None = None, **changes: t.Any) -> None:
-        with self._lock:
-            self._reporter = reporter or self._reporter
-            before, after = self._replaced(state or self._current.state, changes)
-        self._notify(before, after)
-
-    def _replaced(self, state: str, changes: t.Mapping[str, t.Any]) -> tuple[AgentStatus, AgentStatus]:
-        before = self._current
-        since = self._clock() if state != before.state else before.since
-        self._current = replace(before, state=state, since=since, **changes)
-        return before, self._current
-
-    def _notify(self, before: AgentStatus, after: AgentStatus) -> None:
-        if (before.state, before.problem) != (after.state, after.problem):
-            self._on_change(after)
+    @property
+    def last_cycle_s(self) -> float:
+        """Duration of the last cycle of the job that finished last."""
+        jobs = sorted(self.jobs.values(), key=lambda job: job.last_success)
+        return jobs[-1].last_cycle_s if jobs else 0.0
 
 
-class StatusReporter:
-    """Reports the status of one run loop.
-
-    A run loop that hangs while it is replaced may return much later; the tracker ignores its reporter by then.
-    """
-
-    def __init__(self, tracker: StatusTracker) -> None:
-        self._tracker = tracker
-
-    def standby(self) -> None:
-        """Report that another instance holds the lease."""
-        self._tracker.report(self, STANDBY, lambda _current: {**_NO_LEASE, "failures_in_row": 0})
-
-    def active(self, fence: int, session: str) -> None:
-        """Report that the lease was acquired: a new lease term."""
-        changes = {"fence": fence, "session": session, "problem": "", "failures_in_row": 0}
-        self._tracker.report(self, ACTIVE, lambda current: {**changes, "lease_terms": current.lease_terms + 1})
-
-    def cycle_succeeded(self, result: CycleResult, seconds: float, now: float) -> None:
-        """Report a successful cycle, how many seconds it took and when it ended."""
-        changes = {
-            "last_success": now,
-            "last_cycle_s": seconds,
-            "summary": result.summary,
-            "numbers": dict(result.numbers),
-            "problem": "",
-            "failures_in_row": 0,
-        }
-        self._tracker.report(self, ACTIVE, lambda current: {**changes, "cycles": current.cycles + 1})
-
-    def failed(self, problem: str, *, holding: bool) -> None:
-        """Report a failure; while the lease is held (``holding``) the agent stays active."""
-
-        def changes(current: AgentStatus) -> dict[str, t.Any]:
-            counts = {"failures": current.failures + 1, "failures_in_row": current.failures_in_row + 1}
-            return {"problem": problem, **counts, **({} if holding else {"fence": 0, "session": ""})}
-
-        self._tracker.report(self, ACTIVE if holding else FAILING, changes)
-
-
-def as_json(status: AgentStatus) -> dict[str, t.Any]:
-    """Return the status as ``/status`` shows it."""
-    return {
-        "agent": status.agent,
-        "name": status.name,
-        "node": status.node,
-        "version": VERSION,
-        "state": status.state,
-        "healthy": status.healthy,
-        "since": timestamp(status.since),
-        "started": timestamp(status.started),
-        "lease": {"key": status.lease_key, "held": status.state == ACTIVE, "fence": status.fence},
-        "lease_terms": status.lease_terms,
-        "cycles": status.cycles,
-        "failures": status.failures,
-        "failures_in_row": status.failures_in_row,
-        "reloads": status.reloads,
-        "reload_problem": status.reload_problem,
-        "last_success": timestamp(status.last_success) if status.last_success else None,
-        "last_cycle_seconds": round(status.last_cycle_s, 3),
-        "summary": status.summary,
-        "problem": status.problem,
-        "numbers": dict(status.numbers),
-    }
+def _state_of_leases(leases: t.Sequence[LeaseStatus]) -> str:
+    if any(lease.is_held for lease in leases):
+        return ACTIVE
+    if any(lease.problem for lease in leases):
+        return FAILING
+    return STANDBY if any(lease.standing == "standby" for lease in leases) else STARTING

@@ -81,9 +81,10 @@ def _check_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _check_config(options: argparse.Namespace) -> Outcome:
     if options.file_type == "agent":
+        from ..._agents.registry import AGENT_TYPES
         from ..._daemon import agent_config
 
-        config = agent_config.read_config(options.path, credentials.with_credentials(os.environ))
+        config = agent_config.read_config(options.path, credentials.with_credentials(os.environ), AGENT_TYPES)
         result: Result = {"path": options.path, "agent": config.agent, "name": config.name, "valid": True}
         return Outcome(result, [f"{options.path}: a valid configuration of the {config.agent} agent {config.name}"])
     task = _task(options.file_type)
@@ -101,9 +102,10 @@ def _agent_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _agent(options: argparse.Namespace) -> Outcome:
+    from ..._agents.registry import AGENT_TYPES
     from ..._daemon import process
 
-    return Outcome({}, code=process.run(options.config))
+    return Outcome({}, code=process.run(options.config, AGENT_TYPES))
 
 
 COMMANDS = (

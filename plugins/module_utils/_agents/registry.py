@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from . import demonstration
-from .agent_type import AgentType
+from .._daemon.agent_type import AgentType
+from .demonstration.agent import DEMONSTRATION
 
-AGENT_TYPES: dict[str, AgentType] = {"demonstration": demonstration.AGENT_TYPE}
+AGENT_TYPES: dict[str, AgentType] = {"demonstration": DEMONSTRATION}
