@@ -77,7 +77,7 @@ runpy.run_path(bundle, run_name="__main__")
 class AgentProcess:
     """The process of an agent, started as by systemd: with a notification socket, credentials and a watchdog.
 
-    With ``clock`` the process has its own wall clock, which ``set_clock`` shifts.
+    With ``clock`` the process has its own wall clock, which ``set_clock`` shifts. ``program`` replaces the bundle.
     """
 
     def __init__(
@@ -90,6 +90,7 @@ class AgentProcess:
         *,
         clock: bool = False,
         python: t.Sequence[str] = (sys.executable,),
+        program: t.Sequence[str] = (),
     ) -> None:
         directory.mkdir(parents=True)
         self.directory = directory
@@ -107,8 +108,15 @@ class AgentProcess:
         self._notifications: list[str] = []
         self._clock = directory / "clock"
         self.set_clock(0.0)
-        program = ["-c", _WITH_CLOCK, str(self._clock), str(bundle)] if clock else [str(bundle)]
-        environment = {"NOTIFY_SOCKET": str(directory / "notify"), "CREDENTIALS_DIRECTORY": str(credentials)}
+        if not program:
+            program = ["-c", _WITH_CLOCK, str(self._clock), str(bundle)] if clock else [str(bundle)]
+        state = directory / "state"
+        state.mkdir(mode=0o700)
+        environment = {
+            "NOTIFY_SOCKET": str(directory / "notify"),
+            "CREDENTIALS_DIRECTORY": str(credentials),
+            "STATE_DIRECTORY": str(state),
+        }
         with (directory / "log").open("wb") as log:
             self.process = subprocess.Popen(
                 [*python, "-I", *program, "agent", "--config", str(self.path)],
@@ -119,9 +127,9 @@ class AgentProcess:
             )
 
     def configure(self, config: dict[str, t.Any] | str) -> None:
-        """Write a configuration, without reloading it."""
+        """Write a configuration, without reloading it. Without an address its endpoint listens where ``url`` says."""
         if isinstance(config, dict):
-            config = json.dumps({"endpoint": self._listen, **config})
+            config = json.dumps({**config, "endpoint": {**self._listen, **config.get("endpoint", {})}})
         self.path.write_text(config, encoding="utf-8")
 
     def set_clock(self, seconds: float) -> None:

@@ -124,7 +124,10 @@ class Context:
                 return False
 
     def report(self, summary: str, numbers: Numbers = (), *, took_s: float = 0.0) -> None:
-        """Report a successful cycle: one sentence, numbers for the metrics, and the seconds that it took. It ends a problem."""
+        """Report a successful cycle: one sentence, numbers for the metrics, and the seconds that it took.
+
+        It ends a problem: after a failure a job counts as failing until its next success.
+        """
         self.heartbeat()
         self._log_problem("")
         board, shown = self._surroundings.board, samples_of(numbers)

@@ -115,7 +115,7 @@ class JobRunner:
         if self._stopping.is_set():
             return
         self._signs.give()
-        self._status.report(state=RUNNING)
+        self._status.change(lambda entry: {"state": FAILING if entry.problem else RUNNING})
         try:
             self.job.run(context)
             if not context.stopping.is_set():
@@ -137,7 +137,7 @@ class JobRunner:
         if context.stopping.is_set():
             return
         context.report_problem(str(error))
-        self._status.failed(str(error), state=RUNNING if self._required else FAILING)
+        self._status.failed(str(error), state=FAILING)
         if self._required is not None:
             # Only for a cause in this host: what every other instance would meet too moves no lease.
             self._local_failures = self._local_failures + 1 if context.is_local(error) else 0

@@ -10,7 +10,9 @@ import logging
 import os
 import signal
 import socket
+import sys
 import time
+import typing as t
 
 from .._config import credentials
 from .._consul import errors
@@ -37,24 +39,33 @@ TICK_S = 5.0
 READY_AFTER_S = 10.0  # an unreachable Consul must not block the boot of the host
 
 
-def run(path: str, agent_types: AgentTypes) -> int:
-    """Run the agent of a configuration file until SIGTERM or SIGINT, and return the exit code.
+def run(path: str, agent_types: AgentTypes) -> t.NoReturn:
+    """Run the agent of a configuration file until SIGTERM or SIGINT, and end the process.
 
     Raises InvalidOption or LocalFailure at the start only; later errors are logged and retried.
     """
+    # Before anything else: until then a signal ends the process without a word.
+    waker = Waker()
+    waker.listen_to(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     environ = dict(os.environ)
     config = agent_config.read_config(path, credentials.with_credentials(environ), agent_types)
     log_to_journal(config.log_level)
-    return _AgentProcess(path, environ, config, agent_types).run()
+    code = _AgentProcess(path, environ, config, agent_types, waker).run()
+    # Taking the interpreter down would take longer than stopping the agent, and its threads may hang in a request.
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
 
 
 class _AgentProcess:
-    def __init__(self, path: str, environ: dict[str, str], config: AgentConfig, agent_types: AgentTypes) -> None:
+    def __init__(
+        self, path: str, environ: dict[str, str], config: AgentConfig, agent_types: AgentTypes, waker: Waker
+    ) -> None:
         self._path = path
         self._environ = environ
         self._agent_types = agent_types
         self._config = config
-        self._waker = Waker()
+        self._waker = waker
         self._ready = False
         self._last_notified = ""
         self._started_at = time.monotonic()
@@ -67,7 +78,6 @@ class _AgentProcess:
 
     def run(self) -> int:
         """Handle signals and notify systemd until the process is asked to end. Returns the exit code."""
-        self._waker.listen_to(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         watchdog = watchdog_s(self._environ)
         tick_s = TICK_S if watchdog is None else min(TICK_S, watchdog / 3)
         while True:

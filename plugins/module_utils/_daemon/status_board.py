@@ -119,6 +119,10 @@ class Reporter(t.Generic[Entry]):
         """Replace fields of the entry."""
         self._board.report(self, lambda _entry: changes)
 
+    def change(self, changes: t.Callable[[Entry], t.Mapping[str, t.Any]]) -> None:
+        """Replace fields of the entry, depending on what they are."""
+        self._board.report(self, changes)
+
     def succeeded(self, **changes: t.Any) -> None:
         """Replace fields of the entry, and note that its problem is over."""
         self.report(problem="", failures_in_row=0, **changes)

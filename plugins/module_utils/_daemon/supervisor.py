@@ -55,39 +55,41 @@ class Supervisor:
         self._pace = pace
         self._on_end = on_end
         self._leases: dict[str, Lease] = {}
-        self._runners: dict[_Identity, JobRunner] = {}
+        self._runners: list[tuple[_Identity, JobRunner]] = []  # settings need not be hashable
 
     @property
     def is_broken(self) -> bool:
         """Whether a thread ended by a bug."""
-        runners, leases = self._runners.values(), self._leases.values()
-        return any(one.is_broken for one in runners) or any(one.is_broken for one in leases)
+        return any(one.is_broken for _identity, one in self._runners) or any(
+            one.is_broken for one in self._leases.values()
+        )
 
     def stalled(self) -> tuple[str, ...]:
         """Return the names of the jobs that give no sign of life."""
-        return tuple(sorted(runner.job.name for runner in self._runners.values() if runner.is_stalled))
+        return tuple(sorted(runner.job.name for _identity, runner in self._runners if runner.is_stalled))
 
     def apply(self, agent: str, name: str, plan: Plan, limits: Limits) -> None:
         """Make what runs equal to a plan: stop what it no longer has, leave alone what is the same, start the rest."""
         surroundings = Surroundings(agent, name, self._board.current.node, self._state, self._board, plan.connections)
         specs = {spec.name: spec for spec in plan.leases}
-        wanted = {self._identity(agent, name, job, plan, specs): job for job in plan.jobs}
-        old_runners = [runner for identity, runner in self._runners.items() if identity not in wanted]
+        wanted = [self._identity(agent, name, job, plan, specs) for job in plan.jobs]
+        old_runners = [runner for identity, runner in self._runners if identity not in wanted]
         old_leases = [lease for key, lease in self._leases.items() if specs.get(key) != lease.spec]
         _stop(old_runners, old_leases, limits)
-        self._runners = {identity: runner for identity, runner in self._runners.items() if identity in wanted}
+        self._runners = [(identity, runner) for identity, runner in self._runners if identity in wanted]
         self._leases = {key: lease for key, lease in self._leases.items() if lease not in old_leases}
         new_leases = []
         for spec in plan.leases:
             if spec.name not in self._leases:
                 self._leases[spec.name] = Lease(spec, self._board, self._pace, self._on_end)
                 new_leases.append(self._leases[spec.name])
+        kept = [identity for identity, _runner in self._runners]
         new_runners = []
-        for identity, job in wanted.items():
-            if identity not in self._runners:
+        for identity, job in zip(wanted, plan.jobs):
+            if identity not in kept:
                 lease = self._leases[job.lease] if job.lease else None
-                self._runners[identity] = JobRunner(job, surroundings, lease, self._pace, self._on_end)
-                new_runners.append(self._runners[identity])
+                new_runners.append(JobRunner(job, surroundings, lease, self._pace, self._on_end))
+                self._runners.append((identity, new_runners[-1]))
         for new_lease in new_leases:
             new_lease.start()
         for new_runner in new_runners:
@@ -95,7 +97,7 @@ class Supervisor:
 
     def stop(self, limits: Limits) -> bool:
         """Stop everything. Returns whether every lease was released; if not, Consul does not answer and the TTL ends it."""
-        return _stop(list(self._runners.values()), list(self._leases.values()), limits)
+        return _stop([runner for _identity, runner in self._runners], list(self._leases.values()), limits)
 
     @staticmethod
     def _identity(agent: str, name: str, job: Job, plan: Plan, leases: t.Mapping[str, LeaseSpec]) -> _Identity:

@@ -105,7 +105,7 @@ def _agent(options: argparse.Namespace) -> Outcome:
     from ..._agents.registry import AGENT_TYPES
     from ..._daemon import process
 
-    return Outcome({}, code=process.run(options.config, AGENT_TYPES))
+    process.run(options.config, AGENT_TYPES)
 
 
 COMMANDS = (
