@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.lab.agents import AgentProcess, Journal, run_command, writers_in_turn
+from tests.lab.agents import AgentProcess, Journal, free_port, run_command, writers_in_turn
 from tests.lab.consul import Datacenter, Lab, eventually, freeze
 from tests.lab.faults import Proxy
 from tests.lab.fill import new_token
@@ -255,12 +255,6 @@ def test_only_a_valid_configuration_is_reloaded(lab: Lab, agents: Agents) -> Non
 
 # What an endpoint beyond loopback needs to do without TLS and without a token.
 WAIVED = {"plain_http": True, "anonymous_reads": True}
-
-
-def free_port() -> int:
-    """Return a port that is free on every address: 9180 is in use by the agents of other tests."""
-    with socket.create_server(("0.0.0.0", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def test_a_reload_can_widen_and_narrow_the_address_on_the_same_port(lab: Lab, agents: Agents) -> None:

@@ -20,7 +20,7 @@ import pytest
 import requests
 
 from tests.lab import probe_agent
-from tests.lab.agents import AgentProcess
+from tests.lab.agents import AgentProcess, free_port
 from tests.lab.consul import Lab, eventually
 from tests.lab.tls import Authority
 from tests.unit.test_web_access import SMUGGLED
@@ -33,17 +33,17 @@ MOST_THREADS = 40
 class Attacked:
     """An agent without Consul, whose endpoint needs a token."""
 
-    def __init__(self, directory: Path, address: str, **endpoint: t.Any) -> None:
+    def __init__(self, directory: Path, host: str, **endpoint: t.Any) -> None:
         directory.mkdir()
         (directory / "token").write_text(TOKEN, encoding="ascii")
-        self.host, self.port = address, 9180
+        self.host, self.port = host, int(endpoint.get("port", 9180))
         self.config = {
             "agent": "probe",
             "service": {"register": False},
             "options": {"policy": "none", "jobs": {"keeps": "keep file"}},
             "endpoint": {"token_file": str(directory / "token"), **endpoint},
         }
-        self.agent = AgentProcess(directory, directory / "agent", address, self.config, program=[probe_agent.__file__])
+        self.agent = AgentProcess(directory, directory / "agent", host, self.config, program=[probe_agent.__file__])
 
     def cycles(self, **options: t.Any) -> int:
         return int(requests.get(f"{self.agent.url}/status", timeout=20, **options).json()["cycles"])
@@ -247,9 +247,14 @@ def test_tls_with_a_token_for_reads_and_a_renewed_certificate(
     pair = authority.issue(tmp_path / "first", "agent.example", [address])
     for path, name in ((pair.certificate, "cert.pem"), (pair.key, "key.pem")):
         shutil.copy(path, tmp_path / name)
-    tls = {"tls_cert": str(tmp_path / "cert.pem"), "tls_key": str(tmp_path / "key.pem"), "address": "0.0.0.0"}
+    tls = {
+        "tls_cert": str(tmp_path / "cert.pem"),
+        "tls_key": str(tmp_path / "key.pem"),
+        "address": "0.0.0.0",
+        "port": free_port(),
+    }
     secure = Attacked(tmp_path / "tls", address, **tls)
-    secure.agent.url = f"https://{address}:9180"
+    secure.agent.url = f"https://{address}:{secure.port}"
     options: dict[str, t.Any] = {"verify": str(authority.ca_path)}
     try:
 
@@ -264,7 +269,7 @@ def test_tls_with_a_token_for_reads_and_a_renewed_certificate(
             assert silent.fileno() >= 0
 
         def serial() -> str:
-            return ssl.get_server_certificate((address, 9180))
+            return ssl.get_server_certificate((address, secure.port))
 
         before = serial()
         pair = authority.issue(tmp_path / "second", "agent.example", [address])

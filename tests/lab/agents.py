@@ -33,6 +33,12 @@ def make_bundle(directory: Path) -> Path:
     return path
 
 
+def free_port() -> int:
+    """Return a port that is free on every address; the usual one is in use by the agents of other tests."""
+    with socket.create_server(("0.0.0.0", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
 def bare(environment: t.Mapping[str, str] | None = None) -> dict[str, str]:
     """Return an environment without variables of Ansible, Consul or this collection."""
     return {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", **(environment or {})}

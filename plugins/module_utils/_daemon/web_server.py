@@ -86,6 +86,9 @@ class _Connection(HTTPConnectionBase):
         try:
             keep: bool = super().communicate()
             return keep
+        except OSError as error:
+            log.debug("the endpoint: a client broke off: %s", error)  # as every one that speaks no TLS does
+            return False
         finally:
             self.server.busy.pop(self, None)
 
