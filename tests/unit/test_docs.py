@@ -13,7 +13,9 @@ import typing as t
 from pathlib import Path
 
 import yaml
+from ansible_collections.consulops.failover.plugins.module_utils._agents.registry import AGENT_TYPES
 from ansible_collections.consulops.failover.plugins.module_utils._cli import main as cli
+from ansible_collections.consulops.failover.plugins.module_utils._daemon.agent_config import make_config
 from ansible_collections.consulops.failover.plugins.module_utils._tasks import (
     alert_check,
     replicate,
@@ -85,7 +87,10 @@ def test_the_configuration_files_of_the_guides_can_be_used() -> None:
     found = [json.loads(block) for _guide, block in blocks("json")]
     assert found
     for options in found:
-        check_options(replicate.REPLICATE.spec, options, "replicate.json")
+        if "agent" in options:
+            make_config(options, {}, AGENT_TYPES)
+        else:
+            check_options(replicate.REPLICATE.spec, options, "replicate.json")
 
 
 def test_the_command_lines_of_the_guides_are_understood() -> None:
