@@ -152,7 +152,7 @@ class JobRunner:
             context.pause(pause_s)
 
     def _on_success(self) -> None:
-        self._back_off.reset()
+        self._back_off = self._pace.back_off()
         self._local_failures = 0
 
     def _on_lease(self) -> None:

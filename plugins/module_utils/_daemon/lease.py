@@ -195,7 +195,7 @@ class Lease:
                 if not lock.acquire(0):
                     self._change("standby")
                     self._status.succeeded(standing="standby", fence=0, session="")
-                    self._back_off.reset()
+                    self._back_off = self._pace.back_off()
                     if not lock.acquire(CONTEND_S):
                         continue
                 self._hold(lock)
@@ -215,7 +215,7 @@ class Lease:
         if self._stopping.is_set():
             return
         self._lock = lock
-        self._back_off.reset()
+        self._back_off = self._pace.back_off()
         fence, session = lock.fence, lock.session or ""
         self._status.count("terms", standing="holder", fence=fence, session=session, problem="", failures_in_row=0)
         self._change("holder")
@@ -224,6 +224,7 @@ class Lease:
             self._wake.clear()
         if not self._stopping.is_set() and not self._gives_up:
             log.warning("the lease %s is lost", self.spec.key)
+            self._status.report(standing="unknown", fence=0, session="", problem=f"The lease {self.spec.key} is lost.")
             self._change("unknown")
 
     def _release(self, lock: Lock) -> None:

@@ -152,9 +152,9 @@ class _AgentProcess:
     def _stop(self) -> None:
         started = time.monotonic()
         notify(self._environ, STOPPING="1", STATUS="stopping")
-        self._board.change(is_stopping=True)
         if self._registration is not None:
             self._registration.request_stop()
+        self._board.change(is_stopping=True)
         released = self._supervisor.stop(STOP_LIMITS)
         if self._registration is not None:
             self._registration.join(max(0.0, DEREGISTER_WITHIN_S - (time.monotonic() - started)))
