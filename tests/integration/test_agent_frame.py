@@ -264,11 +264,12 @@ def test_page_status_metrics_and_catalog_agree(probes: Probes, datacenter: Datac
     assert eventually(work, what="the check says the same")["Status"] == "passing"
 
 
-def test_a_bug_in_a_job_ends_the_process_with_its_place_in_the_log(probes: Probes) -> None:
-    agent = probes.start("bug", {"wrong": "go_wrong"}, options={"policy": "none"})
+def test_a_bug_in_a_job_ends_the_process_with_its_place_in_the_log(probes: Probes, datacenter: Datacenter) -> None:
+    agent = probes.start("bug", {"wrong": "go_wrong"})
     assert agent.process.wait(20) == 1
     assert "KeyError: 'a bug of the probe'" in agent.log() and "go_wrong" in agent.log()
     assert "a thread ended because of a bug" in agent.log()
+    assert datacenter.get("/v1/kv/consulops/agents/bug/lease")[0].get("Session") is None, "the lease was released"
 
 
 def test_a_job_without_signs_of_life_is_named_and_starves_the_watchdog(probes: Probes) -> None:

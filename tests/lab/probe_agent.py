@@ -77,7 +77,7 @@ def go_wrong(_context: Context, _what: str) -> None:
 
 
 DOES = {"watch": watch, "read": read, "keep": keep, "speak": speak, "hang": hang, "go_wrong": go_wrong}
-UNDER_LEASE = {"watch", "speak"}
+UNDER_LEASE = {"watch", "speak", "go_wrong"}
 
 
 def plan(setup: Setup) -> Plan:

@@ -21,7 +21,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._daemon.agent_t
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.job import Context, Job
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.lease import Pace
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.metrics import exposition
-from ansible_collections.consulops.failover.plugins.module_utils._daemon.pages import page
+from ansible_collections.consulops.failover.plugins.module_utils._daemon.pages import page, with_templates
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.state_directory import StateDirectory
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.status import (
     PREFERRED,
@@ -273,6 +273,12 @@ def test_a_job_that_gives_no_sign_of_life_is_named_and_one_that_waits_is_not(mon
     started = time.monotonic()
     running.supervisor.stop(LIMITS)
     assert time.monotonic() - started < 4, "a stop ends both at once"
+
+
+def test_a_page_of_an_agent_has_the_frame_and_escapes_what_it_shows() -> None:
+    templates = {"own": '{% extends "frame" %}{% block content %}<p>{{ text }}{% endblock %}'}
+    text = with_templates(templates).get_template("own").render(status=HOSTILE, now=0.0, text="<i>")
+    assert "<p>&lt;i&gt;" in text and "<script>" not in text and text.startswith("<!doctype html>")
 
 
 def test_the_page_works_with_any_wall_clock() -> None:

@@ -35,7 +35,6 @@ footer { margin-top: 1.5rem; opacity: .7; font-size: .9rem }
 """
 
 _TEMPLATES = {
-    # Pages of agents begin with {% extends "frame" %}.
     "frame": """<!doctype html>
 <html lang=en>
 <meta charset=utf-8>
@@ -74,6 +73,14 @@ def environment() -> jinja2.Environment:
     made.filters.update(timestamp=timestamp, age=human_age)
     made.globals.update(version=VERSION, style=STYLE, refresh_s=REFRESH_S)
     return made
+
+
+def with_templates(templates: t.Mapping[str, str]) -> jinja2.Environment:
+    """Return an environment that has an agent's own templates too.
+
+    They begin with ``{% extends "frame" %}``, fill the block ``content``, and are rendered with ``status`` and ``now``.
+    """
+    return environment().overlay(loader=jinja2.DictLoader({**_TEMPLATES, **templates}))
 
 
 def page(status: AgentStatus, now: float | None = None) -> str:

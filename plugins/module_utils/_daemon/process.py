@@ -91,6 +91,7 @@ class _AgentProcess:
                 self._reload()
             if self._supervisor.is_broken or (self._registration is not None and self._registration.is_broken):
                 log.error("a thread ended because of a bug (the traceback is above); systemd restarts the agent")
+                self._stop()  # another instance need not wait for the TTL of the lease
                 return 1
 
     def _application(self, config: AgentConfig) -> Application:
