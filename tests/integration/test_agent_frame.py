@@ -168,7 +168,6 @@ def test_a_reload_touches_only_what_it_changes(probes: Probes, datacenter: Datac
             else None
         )
     )
-    before = agent.status()["jobs"]
 
     def reload(count: int, jobs: dict[str, str], **more: t.Any) -> dict[str, t.Any]:
         agent.configure(probes.settings("reload", jobs, **more))
@@ -178,6 +177,11 @@ def test_a_reload_touches_only_what_it_changes(probes: Probes, datacenter: Datac
         assert (status["lease"]["fence"], status["state"], status["lease_terms"]) == (fence, "active", 1)
         return status
 
+    def kept_by() -> int:
+        return int(requests.get(f"{agent.url}/kept", timeout=5).json())
+
+    kept = eventually(lambda: count if (count := kept_by()) > 20 else None, what="there is something to remember")
+    before = agent.status()["jobs"]
     # A job, the log and the pauses change.
     status = reload(1, {**jobs, "keeps": "keep two"}, options=options, log_level="debug", back_off={"first": "1s"})
     assert (
@@ -185,6 +189,7 @@ def test_a_reload_touches_only_what_it_changes(probes: Probes, datacenter: Datac
         and status["jobs"]["keeps"]["cycles"] < before["keeps"]["cycles"] + 5
     )
     eventually(lambda: (agent.directory / "state/two").exists(), what="the changed job works")
+    assert kept_by() >= kept, "the memory of the agent outlives the reload, for jobs and routes"
     # A connection changes, another job is gone.
     options = {"connections": {"other": {"url": datacenter.url, "timeout": 7}}}
     del jobs["keeps"]

@@ -51,6 +51,7 @@ def read(context: Context, connection: str) -> None:
 def keep(context: Context, name: str) -> None:
     """Write a file of the state directory, again and again."""
     while context.pause(0.05):
+        context.memory["kept"] = context.memory.get("kept", 0) + 1
         context.state.write(name, str(time.time()).encode())
         context.report("keeps")
 
@@ -91,30 +92,38 @@ def plan(setup: Setup) -> Plan:
         run = _runner(what, argument)
         jobs.append(Job(name, run, text, used, lease, setup.options["heartbeat_limit_s"]))
     leases = (replace(setup.lease, policy=setup.options["policy"]),) if setup.options["policy"] != "none" else ()
-    return Plan({CONNECTION: setup.connection, **connections}, tuple(jobs), leases, routes())
+    return Plan({CONNECTION: setup.connection, **connections}, tuple(jobs), leases, ROUTES)
 
 
 def _runner(what: str, argument: str) -> t.Callable[[Context], None]:
     return lambda context: DOES[what](context, argument)
 
 
-def routes() -> tuple[Route, ...]:
-    """Return paths that count what they were asked to change."""
-    changes: list[t.Any] = []
-
-    def change(request: WebRequest) -> WebResponse:
-        if request.body == "refuse":
-            raise errors.InvalidOption("The body is refused.")
-        changes.append(request.body)
-        return WebResponse.json({"id": request.arguments.get("id"), "changes": len(changes)})
-
-    def show(_request: WebRequest) -> WebResponse:
-        return WebResponse.json(len(changes))
-
-    return (Route("GET", "/changes", show), Route("POST", "/changes", change), Route("DELETE", "/changes/<id>", change))
+def change(request: WebRequest) -> WebResponse:
+    """Count what was asked to be changed."""
+    if request.body == "refuse":
+        raise errors.InvalidOption("The body is refused.")
+    request.memory.setdefault("changes", []).append(request.body)
+    return WebResponse.json({"id": request.arguments.get("id"), "changes": len(request.memory["changes"])})
 
 
-PROBE = AgentType(SPEC, plan)
+def show(request: WebRequest) -> WebResponse:
+    """Return how often something was changed."""
+    return WebResponse.json(len(request.memory.get("changes", [])))
+
+
+def show_kept(request: WebRequest) -> WebResponse:
+    """Return what the job that keeps has counted."""
+    return WebResponse.json(request.memory.get("kept", 0))
+
+
+ROUTES = (
+    Route("GET", "/changes", show),
+    Route("GET", "/kept", show_kept),
+    Route("POST", "/changes", change),
+    Route("DELETE", "/changes/<id>", change),
+)
+PROBE = AgentType(SPEC, plan, memory=dict)
 
 if __name__ == "__main__":
     try:

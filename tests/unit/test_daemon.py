@@ -18,7 +18,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._consul import 
 from ansible_collections.consulops.failover.plugins.module_utils._daemon import job as job_module
 from ansible_collections.consulops.failover.plugins.module_utils._daemon import systemd
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.agent_type import Plan
-from ansible_collections.consulops.failover.plugins.module_utils._daemon.job import Context, Job
+from ansible_collections.consulops.failover.plugins.module_utils._daemon.job import Context, Job, Surroundings
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.lease import Pace
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.metrics import exposition
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.pages import page, with_templates
@@ -186,11 +186,12 @@ class Running:
     def __init__(self, *jobs: Job) -> None:
         self.board = StatusBoard("a", "n", "node", lambda _old, _new: None)
         self.ended = threading.Event()
-        self.supervisor = Supervisor(self.board, {}, Pace(0.01, 0.02, 5), self.ended.set)
+        self.supervisor = Supervisor(Pace(0.01, 0.02, 5), self.ended.set)
+        self.surroundings = Surroundings("a", "n", "node", StateDirectory({}), self.board, PLAIN)
         self.apply(*jobs)
 
     def apply(self, *jobs: Job) -> None:
-        self.supervisor.apply("a", "n", Plan(PLAIN, jobs), LIMITS)
+        self.supervisor.apply(self.surroundings, Plan(PLAIN, jobs), LIMITS)
 
     def wait(self, holds: t.Callable[[], bool]) -> None:
         deadline = time.monotonic() + 10

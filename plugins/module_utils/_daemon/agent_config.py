@@ -105,6 +105,7 @@ class AgentConfig:
     step_down_after_failures: int
     log_level: str
     options: t.Mapping[str, t.Any]
+    agent_type: AgentType
     plan: Plan
 
 
@@ -151,6 +152,7 @@ def make_config(given: t.Mapping[str, t.Any], environ: t.Mapping[str, str], agen
         step_down_after_failures=_at_least(values["step_down_after_failures"], 1, "step_down_after_failures"),
         log_level=values["log_level"],
         options=options,
+        agent_type=agent_type,
         plan=agent_type.plan(Setup(name, options, connection, lease, environ)),
     )
 

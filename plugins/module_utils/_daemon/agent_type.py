@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .._config.validation import Spec
 from .._consul import endpoint
@@ -47,8 +47,10 @@ class AgentType:
 
     ``spec`` and ``mutually_exclusive`` describe its options. ``plan`` checks their values and returns what runs; it may read
     files but sends nothing, because ``check-config`` calls it too. It raises InvalidOption that begins with the path of the option.
+    ``memory`` makes the object that jobs and routes share; it is kept through reloads, unless they change the agent or its name.
     """
 
     spec: Spec
     plan: t.Callable[[Setup], Plan]
-    mutually_exclusive: tuple[tuple[str, ...], ...] = field(default=())
+    mutually_exclusive: tuple[tuple[str, ...], ...] = ()
+    memory: t.Callable[[], t.Any] = lambda: None

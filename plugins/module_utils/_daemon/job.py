@@ -35,8 +35,8 @@ class Job:
     is restarted by the watchdog.
 
     ``run`` works until ``context.stopping`` is set and then returns. It raises an Error when it cannot go on; after a pause it is
-    called again, with a new context. What must outlive that belongs to the object behind ``run``, what must outlive the process
-    into ``context.state``.
+    called again, with a new context. What must outlive that belongs into ``context.memory``, what must outlive the process into
+    ``context.state``.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Signs:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What the jobs of an agent have in common. ``node`` is the name of the host."""
+    """What the jobs of an agent have in common. ``node`` is the name of the host, ``memory`` what AgentType.memory made."""
 
     agent: str
     name: str
@@ -68,12 +68,14 @@ class Surroundings:
     state: StateDirectory
     board: StatusBoard
     connections: t.Mapping[str, endpoint.Endpoint]
+    memory: t.Any = None
 
 
 class Context:
     """What a job gets for one run. A job with a required lease gets a new one for every term.
 
     ``stopping`` is set when the job must return: the agent stops, the job's configuration changed, or its required lease is gone.
+    ``memory`` is shared by all jobs and routes of the agent, and outlives reloads; ``state`` outlives the process.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Context:
         self.name = surroundings.name
         self.node = surroundings.node
         self.state = surroundings.state
+        self.memory = surroundings.memory
         self._surroundings = surroundings
         self._job = job
         self._lease = lease

@@ -20,15 +20,17 @@ from .._consul.version import VERSION
 from . import agent_config
 from .agent_config import AgentConfig, AgentTypes
 from .http_endpoint import HttpEndpoint
+from .job import Surroundings
 from .journal_log import log_to_journal
 from .lease import Pace
 from .registration import Registration, RegistrationSpec
+from .state_directory import StateDirectory
 from .status import ACTIVE, STARTING, STOPPING, AgentStatus
 from .status_board import StatusBoard
 from .supervisor import Limits, Supervisor
 from .systemd import notify, watchdog_s
 from .waker import Waker
-from .web_app import Application, make_application
+from .web_app import Application, Served, make_application
 
 log = logging.getLogger("consulops")
 
@@ -44,7 +46,7 @@ def run(path: str, agent_types: AgentTypes) -> t.NoReturn:
 
     Raises InvalidOption or LocalFailure at the start only; later errors are logged and retried.
     """
-    # Before anything else: until then a signal ends the process without a word.
+    # Before anything else: until then SIGHUP ends the process instead of reloading it.
     waker = Waker()
     waker.listen_to(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     environ = dict(os.environ)
@@ -63,6 +65,7 @@ class _AgentProcess:
     ) -> None:
         self._path = path
         self._environ = environ
+        self._state = StateDirectory(environ)
         self._agent_types = agent_types
         self._config = config
         self._waker = waker
@@ -72,9 +75,12 @@ class _AgentProcess:
         self._registration: Registration | None = None
         self._board = StatusBoard(config.agent, config.name, socket.gethostname(), self._on_change)
         self._pace = Pace(config.first_pause_s, config.longest_pause_s, config.step_down_after_failures)
-        self._supervisor = Supervisor(self._board, environ, self._pace, self._waker.wake)
-        self._endpoint = HttpEndpoint(config.listen, self._application(config)) if config.listen.enabled else None
-        self._apply(config)
+        self._supervisor = Supervisor(self._pace, self._waker.wake)
+        self._memory = config.agent_type.memory()
+        self._endpoint = (
+            HttpEndpoint(config.listen, self._application(config, self._memory)) if config.listen.enabled else None
+        )
+        self._apply(config, self._memory)
 
     def run(self) -> int:
         """Handle signals and notify systemd until the process is asked to end. Returns the exit code."""
@@ -94,11 +100,18 @@ class _AgentProcess:
                 self._stop()  # another instance need not wait for the TTL of the lease
                 return 1
 
-    def _application(self, config: AgentConfig) -> Application:
-        node = self._board.current.node
-        return make_application(lambda: self._board.current, config.access, config.plan.routes, {node})
+    def _application(self, config: AgentConfig, memory: t.Any) -> Application:
+        own_names = {self._board.current.node}
+        return make_application(
+            Served(lambda: self._board.current, config.access, config.plan.routes, own_names, memory)
+        )
 
-    def _apply(self, config: AgentConfig) -> None:
+    def _memory_of(self, config: AgentConfig) -> t.Any:
+        """Return what jobs and routes share under a configuration: what they shared before, unless it is another agent."""
+        is_same = (config.agent, config.name) == (self._config.agent, self._config.name)
+        return self._memory if is_same else config.agent_type.memory()
+
+    def _apply(self, config: AgentConfig, memory: t.Any) -> None:
         """Make what runs equal to a configuration; what it does not change is not touched."""
         self._pace.first_pause_s = config.first_pause_s
         self._pace.longest_pause_s = config.longest_pause_s
@@ -106,9 +119,18 @@ class _AgentProcess:
         self._board.change(agent=config.agent, name=config.name)
         for lease in config.plan.leases:
             log.info("%s %s: agent %s, lease %s of %s", config.name, VERSION, config.agent, lease.key, lease.endpoint)
-        self._supervisor.apply(config.agent, config.name, config.plan, RELOAD_LIMITS)
+        surroundings = Surroundings(
+            config.agent,
+            config.name,
+            self._board.current.node,
+            self._state,
+            self._board,
+            config.plan.connections,
+            memory,
+        )
+        self._supervisor.apply(surroundings, config.plan, RELOAD_LIMITS)
         self._register(RegistrationSpec.of(config))
-        self._config = config
+        self._config, self._memory = config, memory
 
     def _register(self, spec: RegistrationSpec | None) -> None:
         old = self._registration
@@ -128,7 +150,8 @@ class _AgentProcess:
         try:
             environ = credentials.with_credentials(self._environ)
             config = agent_config.read_config(self._path, environ, self._agent_types)
-            application = self._application(config)
+            memory = self._memory_of(config)
+            application = self._application(config, memory)
             new = None
             if old is not None and old.listen == config.listen:
                 old.reload(application)
@@ -145,7 +168,7 @@ class _AgentProcess:
         self._endpoint = new
         if old is not None and new is not old:
             old.stop()
-        self._apply(config)
+        self._apply(config, memory)
         self._board.change(reloads=self._board.current.reloads + 1, reload_problem="")
         notify(self._environ, READY="1")
         self._last_notified = ""  # systemd may still show the problem of an earlier reload

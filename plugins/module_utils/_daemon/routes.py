@@ -17,11 +17,16 @@ JSON = "application/json"
 
 @dataclass(frozen=True)
 class WebRequest:
-    """A request that was let in. ``arguments`` are the parts of the path with a name, ``body`` is the decoded JSON, None without a body."""
+    """A request that was let in.
+
+    ``arguments`` are the parts of the path with a name, ``body`` is the decoded JSON, None without a body. ``memory`` is what the
+    agent's jobs know as ``context.memory``.
+    """
 
     arguments: t.Mapping[str, str]
     query: t.Mapping[str, str]
     body: t.Any = None
+    memory: t.Any = None
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,6 @@ from .agent_type import Plan
 from .job import Job, Surroundings
 from .job_runner import JobRunner
 from .lease import Lease, LeaseSpec, Pace
-from .state_directory import StateDirectory
-from .status_board import StatusBoard
 
 log = logging.getLogger("consulops")
 
@@ -47,11 +45,7 @@ class _Identity(t.NamedTuple):
 class Supervisor:
     """The leases and jobs that run now. ``on_end`` is called, from any thread, when a thread has ended."""
 
-    def __init__(
-        self, board: StatusBoard, environ: t.Mapping[str, str], pace: Pace, on_end: t.Callable[[], None]
-    ) -> None:
-        self._board = board
-        self._state = StateDirectory(environ)
+    def __init__(self, pace: Pace, on_end: t.Callable[[], None]) -> None:
         self._pace = pace
         self._on_end = on_end
         self._leases: dict[str, Lease] = {}
@@ -68,11 +62,10 @@ class Supervisor:
         """Return the names of the jobs that give no sign of life."""
         return tuple(sorted(runner.job.name for _identity, runner in self._runners if runner.is_stalled))
 
-    def apply(self, agent: str, name: str, plan: Plan, limits: Limits) -> None:
+    def apply(self, surroundings: Surroundings, plan: Plan, limits: Limits) -> None:
         """Make what runs equal to a plan: stop what it no longer has, leave alone what is the same, start the rest."""
-        surroundings = Surroundings(agent, name, self._board.current.node, self._state, self._board, plan.connections)
         specs = {spec.name: spec for spec in plan.leases}
-        wanted = [self._identity(agent, name, job, plan, specs) for job in plan.jobs]
+        wanted = [_identity(surroundings, job, specs) for job in plan.jobs]
         old_runners = [runner for identity, runner in self._runners if identity not in wanted]
         old_leases = [lease for key, lease in self._leases.items() if specs.get(key) != lease.spec]
         _stop(old_runners, old_leases, limits)
@@ -81,7 +74,7 @@ class Supervisor:
         new_leases = []
         for spec in plan.leases:
             if spec.name not in self._leases:
-                self._leases[spec.name] = Lease(spec, self._board, self._pace, self._on_end)
+                self._leases[spec.name] = Lease(spec, surroundings.board, self._pace, self._on_end)
                 new_leases.append(self._leases[spec.name])
         kept = [identity for identity, _runner in self._runners]
         new_runners = []
@@ -99,10 +92,11 @@ class Supervisor:
         """Stop everything. Returns whether every lease was released; if not, Consul does not answer and the TTL ends it."""
         return _stop([runner for _identity, runner in self._runners], list(self._leases.values()), limits)
 
-    @staticmethod
-    def _identity(agent: str, name: str, job: Job, plan: Plan, leases: t.Mapping[str, LeaseSpec]) -> _Identity:
-        connections = tuple(plan.connections[one] for one in job.connections)
-        return _Identity(agent, name, job, connections, leases[job.lease] if job.lease else None)
+
+def _identity(surroundings: Surroundings, job: Job, leases: t.Mapping[str, LeaseSpec]) -> _Identity:
+    connections = tuple(surroundings.connections[one] for one in job.connections)
+    lease = leases[job.lease] if job.lease else None
+    return _Identity(surroundings.agent, surroundings.name, job, connections, lease)
 
 
 def _stop(runners: t.Sequence[JobRunner], leases: t.Sequence[Lease], limits: Limits) -> bool:

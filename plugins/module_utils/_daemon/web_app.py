@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import typing as t
+from dataclasses import dataclass
 
 from .._consul import errors
 from ._libraries import bottle
@@ -49,23 +50,35 @@ def respond(path: str, status: AgentStatus) -> WebResponse | None:
 PATHS = ("/", "/healthz", "/readyz", "/metrics", "/status")
 
 
-def make_application(
-    status: t.Callable[[], AgentStatus], access: AccessConfig, routes: t.Sequence[Route], own_names: t.Collection[str]
-) -> Application:
-    """Return the application. ``own_names`` are the names of this host."""
+@dataclass(frozen=True)
+class Served:
+    """What the application serves: the status, the routes of the agent with the memory that they share with its jobs, to whom.
+
+    ``own_names`` are the names of this host.
+    """
+
+    status: t.Callable[[], AgentStatus]
+    access: AccessConfig
+    routes: t.Sequence[Route]
+    own_names: t.Collection[str]
+    memory: t.Any = None
+
+
+def make_application(served: Served) -> Application:
+    """Return the application."""
     app = bottle.Bottle()
 
     def shown(path: str) -> t.Any:
-        return _response(t.cast("WebResponse", respond(path, status())))
+        return _response(t.cast("WebResponse", respond(path, served.status())))
 
     for path in PATHS:
         app.route(path, "GET", functools.partial(shown, path))
-    for route in routes:
-        app.route(route.path, route.method, functools.partial(_call, route))
-    app.default_error_handler = functools.partial(_error, [*PATHS, *(route.path for route in routes)])
+    for route in served.routes:
+        app.route(route.path, route.method, functools.partial(_call, route, served.memory))
+    app.default_error_handler = functools.partial(_error, [*PATHS, *(route.path for route in served.routes)])
 
     def guarded(environ: dict[str, t.Any], start_response: t.Any) -> t.Any:
-        refused = refusal(_asked(environ), access, own_names)
+        refused = refusal(_asked(environ), served.access, served.own_names)
         if refused is None:
             return app(environ, start_response)
         body = f"{refused.sentence}\n".encode()
@@ -88,9 +101,10 @@ def _asked(environ: t.Mapping[str, t.Any]) -> Asked:
     )
 
 
-def _call(route: Route, **arguments: str) -> t.Any:
+def _call(route: Route, memory: t.Any, **arguments: str) -> t.Any:
     try:
-        return _response(route.handler(WebRequest(arguments, dict(bottle.request.query), _body(route.method))))
+        request = WebRequest(arguments, dict(bottle.request.query), _body(route.method), memory)
+        return _response(route.handler(request))
     except errors.InvalidOption as error:
         return _response(WebResponse(400, TEXT, f"{error}\n"))
     except errors.Error as error:

@@ -174,7 +174,7 @@ class WebServer(WSGIServerBase):
         prepared.wait(10)
 
     def stop_soon(self) -> None:
-        """Close the listening socket, and end the threads behind the caller's back."""
+        """Close the listening socket, and end the threads without waiting for those that still serve a client."""
         self._is_stopped.set()
         threading.Thread(target=self.stop, name="endpoint stop", daemon=True).start()
         until = time.monotonic() + 4 * TICK_S
