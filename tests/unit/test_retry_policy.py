@@ -7,7 +7,12 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.consulops.failover.plugins.module_utils._consul import errors, retry
+from ansible_collections.consulops.failover.plugins.module_utils._consul import (
+    endpoint,
+    errors,
+    failures,
+    retry,
+)
 
 
 @pytest.mark.parametrize(
@@ -16,6 +21,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._consul import 
         (errors.NoLeader("x"), True),
         (errors.TimedOut("x"), True),
         (errors.ServerFailed("x"), True),
+        (errors.Aborted("x"), False),
         (errors.TLSFailed("x"), False),
         (errors.PermissionDenied("x"), False),
         (errors.InvalidResponse("x"), False),
@@ -39,3 +45,11 @@ def test_only_transient_failures_are_reattempts(error: errors.ConsulError, trans
         with pytest.raises(type(error)):
             retry.RetryPolicy(5).run(work)
         assert len(attempts) == 1
+
+
+@pytest.mark.parametrize("reason", ["write: broken pipe", "read: connection reset by peer", "EOF", "i/o timeout"])
+def test_a_server_that_died_under_a_forwarded_request_counts_as_no_leader(reason: str) -> None:
+    """The text is that of Consul 1.8.7 in the moments after its leader was killed."""
+    text = f"rpc error making call: write tcp 127.0.0.1:46529->127.0.0.3:8300: {reason}"
+    error = failures.of_status(500, text.encode(), {}, "GET /v1/kv/a", endpoint.resolve({}, {}))
+    assert isinstance(error, errors.NoLeader)

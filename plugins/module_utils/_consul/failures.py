@@ -159,7 +159,8 @@ def _classified(
     if "no cluster leader" in lowered or "no leader" in lowered:
         return errors.NoLeader, "Consul has no leader now: check with consul operator raft list-peers."
     if re.search(
-        r"rpc error.*(failed to get conn|connection refused|no route|i/o timeout|eof|connection reset)", lowered
+        r"rpc error.*(failed to get conn|connection refused|no route|i/o timeout|eof|connection reset|broken pipe)",
+        lowered,
     ):
         return (
             errors.NoLeader,
