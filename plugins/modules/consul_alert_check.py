@@ -24,7 +24,9 @@ options:
     elements: str
   expect:
     description:
-      - The servers that there should be. For each datacenter a dictionary with C(servers), the node names of its servers or their number.
+      - What there should be. For each datacenter a dictionary with C(servers), the node names of its servers or their number.
+      - Since 1.3.0 it also takes C(nodes), the names of nodes that must be registered or their number, and C(services), a dictionary from the
+        names of services to the number of healthy instances that each needs. Rules C(node_left) and C(service_missing) judge them.
     type: dict
   rules:
     description:
@@ -37,7 +39,7 @@ options:
       - C(service_min_healthy) needs C(match) with C(service), and C(warning) or C(critical) as a number or as a percentage.
       - The rules are C(consul_unreachable), C(no_leader), C(acl_token_blind), C(quorum_margin), C(server_missing),
         C(server_unexpected), C(autopilot_unhealthy), C(raft_last_contact), C(raft_trailing_logs), C(version_skew), C(node_down),
-        C(check_status), C(service_min_healthy), C(wan_member_failed), C(wan_dc_missing), C(tls_cert_expiry),
+        C(check_status), C(node_left), C(service_min_healthy), C(service_missing), C(wan_member_failed), C(wan_dc_missing), C(tls_cert_expiry),
         C(connect_ca_expiry), C(acl_replication_lag), C(snapshot_age) and C(snapshot_unverified).
     type: list
     elements: dict
@@ -101,6 +103,14 @@ EXAMPLES = r"""
     expect:
       dc1:
         servers: [consul1, consul2, consul3]
+
+- name: Report nodes and services that are gone, which Consul itself forgets
+  consulops.failover.consul_alert_check:
+    expect:
+      dc1:
+        servers: 3
+        nodes: [consul1, consul2, consul3, db1, db2]
+        services: {web: 2}
 
 - name: Wait up to two minutes until nothing is wrong for ten seconds
   consulops.failover.consul_alert_check:

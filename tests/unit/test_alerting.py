@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import typing as t
+from dataclasses import replace
 
 import pytest
 from ansible_collections.consulops.failover.plugins.module_utils._alerting import (
@@ -16,10 +17,16 @@ from ansible_collections.consulops.failover.plugins.module_utils._alerting impor
     tls_certificate,
 )
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.expectation import make_expected
-from ansible_collections.consulops.failover.plugins.module_utils._alerting.finding import Finding, Judgement, Unknown
+from ansible_collections.consulops.failover.plugins.module_utils._alerting.finding import (
+    Finding,
+    InMaintenance,
+    Judgement,
+    Unknown,
+)
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.judge import judge
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.match import Matcher, Subject
-from ansible_collections.consulops.failover.plugins.module_utils._alerting.observation import Observation
+from ansible_collections.consulops.failover.plugins.module_utils._alerting.observation import FilteredLists, Observation
+from ansible_collections.consulops.failover.plugins.module_utils._alerting.registry import BUILT_IN_RULES
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.rule_options import make_rules
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules.acl_replication import AclReplication
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules.autopilot import Autopilot, RaftServer
@@ -38,6 +45,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules
     VisibleServers,
     Voters,
 )
+from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules.expected_nodes import RegisteredNodes
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules.services import Instance, Services
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules.snapshots import Snapshot, Snapshots
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules.wan import Wan, WanMember
@@ -576,6 +584,11 @@ def test_invalid_rules_are_refused(rules: list[dict[str, t.Any]], said: str) -> 
         {"dc1": {"servers": []}},
         {"dc1": {"servers": ["a", "a"]}},
         {"dc1": {"server": 3}},
+        {"dc1": {"servers": 3, "nodes": []}},
+        {"dc1": {"nodes": "many"}},
+        {"dc1": {"services": ["web"]}},
+        {"dc1": {"services": {"web": 0}}},
+        {"dc1": {"services": {}}},
     ],
 )
 def test_invalid_expectations_are_refused(expect: dict[str, t.Any]) -> None:
@@ -638,3 +651,115 @@ def test_the_expiry_of_any_certificate_is_what_the_cryptography_library_reads(
 def test_bytes_that_are_not_a_certificate_are_refused(data: bytes) -> None:
     with pytest.raises(InvalidResponse):
         tls_certificate.not_after(data)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Expected nodes and services, and what a judgement says about itself
+
+
+def registered(names: str) -> RegisteredNodes:
+    return RegisteredNodes(frozenset(names.split()))
+
+
+def test_an_expected_node_that_consul_no_longer_lists_is_reported() -> None:
+    expect = {"dc1": {"nodes": ["n1", "n2"]}}
+    judgement = judgement_of(expect, parts=[registered("n1 s1")])
+    assert [(one.rule, one.node, one.severity) for one in judgement.findings] == [("node_left", "n2", "critical")]
+    assert rule_severities(expect, parts=[registered("n1 n2 s1")]) == []
+    assert rule_severities(expect, rules=[{"rule": "node_left", "enabled": False}], parts=[registered("n1")]) == []
+    assert rule_severities(expect) == []  # the nodes could not be read
+
+
+def test_expected_nodes_can_be_a_number() -> None:
+    (finding,) = judgement_of({"dc1": {"nodes": 3}}, parts=[registered("n1 n2")]).findings
+    assert finding.summary == "2 of 3 expected nodes in dc1 registered"
+    assert rule_severities({"dc1": {"nodes": 2}}, parts=[registered("n1 n2 n3")]) == []
+
+
+def test_a_missing_server_is_not_reported_as_a_node_that_left_too() -> None:
+    expect = {"dc1": {"servers": ["s1", "s2", "s3"], "nodes": ["s3"]}}
+    rules = rule_severities(expect, parts=[servers("s1 s2"), voters("s1 s2"), registered("s1 s2")])
+    assert rules == [("quorum_margin", "critical"), ("server_missing", "critical")]
+
+
+def test_servers_are_not_judged_against_a_declaration_of_nodes() -> None:
+    parts = [servers("s1 s2", "s3"), voters("s1 s2 s3"), registered("s1 s2 s3")]
+    assert rule_severities({"dc1": {"nodes": 3}}, parts=parts) == rule_severities(None, parts=parts)
+
+
+def test_an_expected_service_needs_its_number_of_healthy_instances() -> None:
+    expect = {"dc1": {"services": {"web": 3, "db": 1}}}
+    parts = [Services({"web": instances(2, failing=1), "db": ()})]
+    summaries = {one.service: one.summary for one in judgement_of(expect, parts=parts).findings}
+    assert summaries == {
+        "web": "2 of 3 expected instances of web in dc1 healthy",
+        "db": "0 of 1 expected instance of db in dc1 healthy",
+    }
+    assert rule_severities(expect, parts=[Services({"web": instances(3), "db": instances(1)})]) == []
+
+
+def test_a_judgement_says_which_rules_could_not_be_judged() -> None:
+    def not_judged(what: str = "", **more: t.Any) -> set[str]:
+        observation = Observation("dc1", NOW, **more)
+        if what:
+            observation.add_unknown(what, "denied")
+        return {rule for _datacenter, rule in judge(observation, make_rules([]), {}).not_judged}
+
+    everything = {rule.name for rule in BUILT_IN_RULES}
+    assert not_judged() == set()
+    assert not_judged("raft peers") == {"quorum_margin"}
+    assert not_judged("services") == {"service_min_healthy", "service_missing"}
+    assert not_judged("servers") == not_judged("the leader") == everything
+    assert not_judged("what no reading is called") == everything
+    assert not_judged(unreachable="refused") == everything
+    assert "check_status" in not_judged(leader_problem="none") and "no_leader" not in not_judged(leader_problem="none")
+
+
+def test_a_token_that_is_blind_judges_nothing() -> None:
+    judgement = judgement_of(parts=[VisibleServers(0)])
+    assert ("dc1", "check_status") in judgement.not_judged
+
+
+def test_a_judgement_says_which_nodes_hide_what_else_is_wrong_with_them() -> None:
+    down = failing_check("serfHealth", node="n1", service="")
+    judgement = judgement_of(parts=[failing_checks(down, failing_check("web", node="n1"))])
+    assert judgement.hidden_nodes == {("dc1", "n1")}
+    assert judgement_of(EXPECT, parts=[servers("s1 s2", "s3")]).hidden_nodes == {("dc1", "s3")}
+
+
+def test_what_is_in_maintenance_is_also_data() -> None:
+    node = failing_check("_node_maintenance", node="n1", service="")
+    service = failing_check("_service_maintenance:web-1", node="n2", service="web-1")
+    assert judgement_of(parts=[failing_checks(node, service)]).in_maintenance == {
+        InMaintenance("dc1", "n1"),
+        InMaintenance("dc1", "n2", "web-1"),
+    }
+
+
+def test_a_finding_carries_what_routes_match_by_and_results_do_not_show_it() -> None:
+    failing = failing_checks(
+        replace(failing_check("web"), service_id="web-1", tags=("v1",)),
+        node_meta={"n1": {"team": "dba"}},
+        service_meta={("n1", "web-1"): {"tier": "1"}},
+    )
+    judgement = judgement_of(parts=[failing])
+    (finding,) = judgement.findings
+    assert (finding.service_name, finding.tags) == ("web", ("v1",))
+    assert (finding.node_meta, finding.service_meta) == ((("team", "dba"),), (("tier", "1"),))
+    (shown,) = judgement_result.result(gate.GateOutcome(judgement, 1, 0.0))["findings"]
+    assert list(shown) == [
+        *("rule", "severity", "datacenter", "summary", "node", "service", "check"),
+        *("since_index", "output", "detail", "advice"),
+    ]
+
+
+def test_what_consul_filtered_is_not_judged() -> None:
+    def not_judged(*paths: str) -> set[str]:
+        parts = [FilteredLists(frozenset(paths), True)]
+        return {rule for _datacenter, rule in judgement_of(parts=parts).not_judged}
+
+    assert not_judged() == set()
+    assert not_judged("/v1/health/state/any") == {"check_status", "node_down"}
+    assert not_judged("/v1/health/service/web") == {"service_min_healthy", "service_missing"}
+    assert not_judged("/v1/catalog/nodes") == {"check_status", "node_down", "node_left"}
+    assert not_judged("/v1/agent/members") == {rule.name for rule in BUILT_IN_RULES}

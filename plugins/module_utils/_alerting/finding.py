@@ -18,6 +18,9 @@ class Finding(t.NamedTuple):
 
     ``since_index`` is the Raft index of the state in which it was seen, 0 where there is none. ``output`` is the first line that
     the check reported, shortened and printable; ``detail`` has more of it.
+
+    The fields from ``service_name`` on are for the routes and silences of an agent; metadata is in pairs, and empty where it was
+    not read.
     """
 
     rule: str
@@ -31,11 +34,27 @@ class Finding(t.NamedTuple):
     output: str = ""
     detail: str = ""
     advice: str = ""
+    service_name: str = ""
+    check_name: str = ""
+    tags: tuple[str, ...] = ()
+    node_meta: tuple[tuple[str, str], ...] = ()
+    service_meta: tuple[tuple[str, str], ...] = ()
 
     @property
     def sentence(self) -> str:
         """The summary, with the check's output if there is any."""
         return f'{self.summary} (output: "{self.output}")' if self.output else self.summary
+
+
+RESULT_FIELDS = Finding._fields[: Finding._fields.index("service_name")]  # what modules return of a finding
+
+
+class InMaintenance(t.NamedTuple):
+    """A node in maintenance, or one service (ID) on a node."""
+
+    datacenter: str
+    node: str
+    service: str = ""
 
 
 class Unknown(t.NamedTuple):
@@ -50,18 +69,28 @@ class Unknown(t.NamedTuple):
 class Judgement:
     """The findings of one attempt in one datacenter or several.
 
-    ``maintenance`` names what is in maintenance and was not judged.
+    ``maintenance`` names what is in maintenance and was not judged; ``in_maintenance`` is the same as data.
+
+    The absence of a finding means that all is well, with two exceptions. ``not_judged`` has the rules (datacenter, name) that could
+    not be judged completely, or not at all. ``hidden_nodes`` (datacenter, node) are down, and what else is wrong with them is not
+    listed.
     """
 
     findings: list[Finding] = field(default_factory=list)
     unknown: list[Unknown] = field(default_factory=list)
     maintenance: list[str] = field(default_factory=list)
+    in_maintenance: set[InMaintenance] = field(default_factory=set)
+    not_judged: set[tuple[str, str]] = field(default_factory=set)
+    hidden_nodes: set[tuple[str, str]] = field(default_factory=set)
 
     def extend(self, other: Judgement) -> None:
         """Add the findings of another datacenter."""
         self.findings += other.findings
         self.unknown += other.unknown
         self.maintenance += other.maintenance
+        self.in_maintenance |= other.in_maintenance
+        self.not_judged |= other.not_judged
+        self.hidden_nodes |= other.hidden_nodes
 
     def sort(self) -> None:
         """Remove duplicates and sort: by severity, then by datacenter, rule and place. The order is the same in every run."""

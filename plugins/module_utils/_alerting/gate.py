@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .._consul import errors
 from .._consul.client import Client
@@ -62,6 +62,7 @@ class GateOutcome:
 
 def judge_all(clients: t.Sequence[Client], options: ObserveOptions, expected: t.Mapping[str, Expected]) -> Judgement:
     """Observe and judge every datacenter once."""
+    options = replace(options, expected=expected)
     total = Judgement()
     for client in clients:
         judgement = judge(observe(client, options, time.time()), options.rules, expected)

@@ -15,9 +15,20 @@ import typing as t
 from .expectation import Expected
 from .finding import Judgement
 from .judging import Judging
-from .observation import Observation
-from .registry import RULE_GROUPS
+from .observation import FilteredLists, Observation
+from .registry import BUILT_IN_RULES, RULE_GROUPS
 from .rule import RuleSet
+from .rules.cluster import VisibleServers
+
+# What a list that Consul filtered by ACLs leaves open.
+_RULES_OF_LISTS = {
+    "/v1/health/state/": {"check_status", "node_down"},
+    "/v1/health/service/consul": {rule.name for rule in BUILT_IN_RULES},  # the servers
+    "/v1/health/service/": {"service_min_healthy", "service_missing"},
+    "/v1/catalog/services": {"service_min_healthy"},
+    "/v1/catalog/service/": {"check_status", "node_down"},  # metadata
+    "/v1/catalog/nodes": {"check_status", "node_down", "node_left"},
+}
 
 
 def judge(observation: Observation, rules: RuleSet, expected: t.Mapping[str, Expected]) -> Judgement:
@@ -26,4 +37,24 @@ def judge(observation: Observation, rules: RuleSet, expected: t.Mapping[str, Exp
     for group in RULE_GROUPS:
         if observation.leader_problem is None or not group.needs_leader:
             group.judge(judging)
+    judging.judgement.not_judged |= {(judging.datacenter, rule) for rule in _not_judged(observation)}
     return judging.judgement
+
+
+def _not_judged(observation: Observation) -> set[str]:
+    """Return the rules of which the absence of a finding says nothing: what they read is unknown."""
+    everything = {rule.name for rule in BUILT_IN_RULES}
+    visible = observation.get(VisibleServers)
+    if observation.unreachable or (visible is not None and visible.in_catalog == 0):
+        return everything
+    rules_of_reading = {reading.what: reading.rules for group in RULE_GROUPS for reading in group.readings}
+    found: set[str] = set()
+    for unknown in observation.unknown:
+        # A reading without rules is one that all of them build on.
+        found |= set(rules_of_reading.get(unknown.what, ())) or everything
+    filtered = observation.get(FilteredLists)
+    for path in filtered.paths if filtered else ():
+        found |= next((rules for start, rules in _RULES_OF_LISTS.items() if path.startswith(start)), everything)
+    if observation.leader_problem is not None:
+        found |= {rule.name for group in RULE_GROUPS if group.needs_leader for rule in group.rules}
+    return found

@@ -10,7 +10,7 @@ import typing as t
 
 from .._consul.errors import GateClosed
 from .._consul.units import columns, count_of
-from .finding import Judgement
+from .finding import RESULT_FIELDS, Judgement
 from .gate import GateOutcome
 
 MAX_NAMED = 5  # findings in the sentence of a closed gate
@@ -22,7 +22,7 @@ def result(outcome: GateOutcome) -> dict[str, t.Any]:
     return {
         "changed": False,
         "verdict": judgement.verdict,
-        "findings": [finding._asdict() for finding in judgement.findings],
+        "findings": [{name: getattr(finding, name) for name in RESULT_FIELDS} for finding in judgement.findings],
         "counts": judgement.counts,
         "unknown": [unknown._asdict() for unknown in judgement.unknown],
         "maintenance": judgement.maintenance,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from .._consul.errors import InvalidOption
 
 FIELDS = ("node", "service", "check", "tags", "node_meta", "service_meta")
+METADATA_FIELDS = ("node_meta", "service_meta")
 _REGEX_PREFIX = "re:"
 _GLOB_CHARACTERS = set("*?[")
 Pattern = t.Callable[[str], bool]
@@ -48,21 +49,31 @@ class Subject:
         return self.node_meta if name == "node_meta" else self.service_meta
 
 
+class Matchable(t.Protocol):
+    """What a matcher is applied to."""
+
+    def values(self, name: str) -> tuple[str, ...]:
+        """Return the values of a field of which one must match."""
+
+    def metadata(self, name: str) -> t.Mapping[str, str]:
+        """Return the metadata of the node or of the service."""
+
+
 class Matcher:
     """Matches when each of its fields matches; a field matches when one of its patterns does."""
 
-    def __init__(self, options: t.Mapping[str, t.Any], option: str) -> None:
-        unknown = sorted(set(options) - set(FIELDS))
+    def __init__(self, options: t.Mapping[str, t.Any], option: str, fields: t.Sequence[str] = FIELDS) -> None:
+        unknown = sorted(set(map(str, options)) - set(fields))
         if unknown:
-            raise InvalidOption(f"{option}: {unknown[0]!r} is not a field to match by; use {', '.join(FIELDS)}.")
+            raise InvalidOption(f"{option}: {unknown[0]!r} is not a field to match by; use {', '.join(fields)}.")
         self._patterns = {
             name: _patterns(options[name], f"{option}.{name}")
-            for name in ("node", "service", "check", "tags")
-            if options.get(name) is not None
+            for name in fields
+            if name not in METADATA_FIELDS and options.get(name) is not None
         }
         self._texts = {name: [str(text) for text in _as_list(options[name])] for name in self._patterns}
         self._metadata: dict[str, dict[str, list[Pattern]]] = {}
-        for name in ("node_meta", "service_meta"):
+        for name in METADATA_FIELDS:
             wanted = options.get(name)
             if wanted is None:
                 continue
@@ -73,7 +84,7 @@ class Matcher:
             self._metadata[name] = {key: _patterns(value, f"{option}.{name}.{key}") for key, value in wanted.items()}
         if not self._patterns and not self._metadata:
             raise InvalidOption(
-                f"{option} is empty, and so would match everything: name at least one of {', '.join(FIELDS)}."
+                f"{option} is empty, and so would match everything: name at least one of {', '.join(fields)}."
             )
 
     @property
@@ -81,7 +92,7 @@ class Matcher:
         """The fields that it uses."""
         return {*self._patterns, *self._metadata}
 
-    def matches(self, subject: Subject) -> bool:
+    def matches(self, subject: Matchable) -> bool:
         """Return whether a subject matches."""
         for name, patterns in self._patterns.items():
             if not any(pattern(value) for value in subject.values(name) for pattern in patterns):
@@ -111,18 +122,20 @@ class Matcher:
         return self._patterns.get(name, [])
 
 
-def matchers(options: t.Any, option: str) -> list[Matcher]:
+def matchers(options: t.Any, option: str, fields: t.Sequence[str] = FIELDS) -> list[Matcher]:
     """Return the matchers of an option that is one dictionary or a list of them. Raises InvalidOption."""
     listed = [] if options is None else _as_list(options)
     if not all(isinstance(one, dict) for one in listed):
-        raise InvalidOption(f"{option} is a dictionary, or a list of dictionaries, of {', '.join(FIELDS)}.")
-    return [Matcher(one, option) for one in listed]
+        raise InvalidOption(f"{option} is a dictionary, or a list of dictionaries, of {', '.join(fields)}.")
+    return [Matcher(one, option, fields) for one in listed]
 
 
 def _patterns(value: t.Any, option: str) -> list[Pattern]:
     texts = _as_list(value)
     if not texts:
         raise InvalidOption(f"{option} is an empty list, and so would match nothing.")
+    if any(text is None or isinstance(text, (dict, list)) for text in texts):
+        raise InvalidOption(f"{option} is a pattern, or a list of patterns.")
     return [_pattern(str(text), option) for text in texts]
 
 

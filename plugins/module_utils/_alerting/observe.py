@@ -13,12 +13,13 @@ from __future__ import annotations
 import logging
 import time
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .._consul import errors
 from .._consul.client import Client
 from .._consul.retry import RetryPolicy
 from . import tls_certificate
+from .expectation import Expected
 from .observation import Observation
 from .parsing import to_texts
 from .reader import Reader, get_failing_checks
@@ -37,11 +38,13 @@ OTHER_SERVER_S = 1.0  # how long to try other servers of a remote datacenter
 class ObserveOptions:
     """What to read: for these rules, beside the snapshots that were found already.
 
-    ``snapshots`` has the newest of each datacenter, None when snapshots are not to be judged.
+    ``snapshots`` has the newest of each datacenter, None when snapshots are not to be judged. ``expected`` is what should be there,
+    by datacenter.
     """
 
     rules: RuleSet
     snapshots: t.Mapping[str, Snapshot | None] | None = None
+    expected: t.Mapping[str, Expected] = field(default_factory=dict)
 
 
 def observe(client: Client, options: ObserveOptions, now: float) -> Observation:
@@ -53,7 +56,7 @@ def observe(client: Client, options: ObserveOptions, now: float) -> Observation:
     observation = Observation(client.endpoint.datacenter or "", now)
     if options.snapshots is not None:
         observation.add(Snapshots(options.snapshots))
-    _read(client, options.rules, observation)
+    _read(client, options, observation)
     log.debug(
         "alert check: %s observed in %.0f ms, %d parts unknown",
         observation.datacenter,
@@ -63,7 +66,8 @@ def observe(client: Client, options: ObserveOptions, now: float) -> Observation:
     return observation
 
 
-def _read(client: Client, rules: RuleSet, observation: Observation) -> None:
+def _read(client: Client, options: ObserveOptions, observation: Observation) -> None:
+    rules = options.rules
     home = ""
     try:
         home = _home_datacenter(client)
@@ -91,7 +95,8 @@ def _read(client: Client, rules: RuleSet, observation: Observation) -> None:
     except errors.ConsulError as error:
         _mark_unreachable(client, observation, error)
         return
-    reader = Reader(client, rules, observation, is_local=client.endpoint.datacenter in (None, home))
+    is_local = client.endpoint.datacenter in (None, home)
+    reader = Reader(client, rules, observation, is_local=is_local, expected=options.expected)
     for group in RULE_GROUPS:
         if observation.leader_problem is None or not group.needs_leader:
             for reading in group.readings:

@@ -50,6 +50,11 @@ def to_metadata(value: t.Any) -> dict[str, str]:
     return {} if value is None else {name: to_text(text) for name, text in to_object(value).items()}
 
 
+def sorted_pairs(metadata: t.Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return metadata in a form that can be compared and hashed."""
+    return tuple(sorted(metadata.items()))
+
+
 def to_flag(value: t.Any) -> bool:
     """Return a boolean."""
     if not isinstance(value, bool):

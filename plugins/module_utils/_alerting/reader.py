@@ -12,6 +12,7 @@ import typing as t
 
 from .._consul import errors
 from .._consul.client import Client, Response
+from .expectation import Expected
 from .observation import FilteredLists, Observation
 from .rule import RuleSet
 
@@ -48,14 +49,29 @@ def get_failing_checks(
 class Reader:
     """Reads one datacenter for the rules that are on, into ``observation``.
 
-    ``is_local`` says that the agent belongs to this datacenter, so its gossip, WAN and certificate are the datacenter's.
+    ``is_local`` says that the agent belongs to this datacenter, so its gossip, WAN and certificate are the datacenter's. ``expected``
+    is what should be there, by datacenter.
     """
 
-    def __init__(self, client: Client, rules: RuleSet, observation: Observation, *, is_local: bool) -> None:
+    def __init__(
+        self,
+        client: Client,
+        rules: RuleSet,
+        observation: Observation,
+        *,
+        is_local: bool,
+        expected: t.Mapping[str, Expected] | None = None,
+    ) -> None:
         self.client = client
         self.rules = rules
         self.observation = observation
         self.is_local = is_local
+        self._expected = expected or {}
+
+    @property
+    def expected(self) -> Expected:
+        """What is expected of the datacenter; nothing if it was not declared."""
+        return self._expected.get(self.observation.datacenter, Expected())
 
     def get(self, path: str, params: t.Mapping[str, t.Any] | None = None) -> Response:
         """GET with the consistency that the datacenter can give: without a leader servers answer only stale reads.

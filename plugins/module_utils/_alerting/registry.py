@@ -8,13 +8,25 @@ from __future__ import annotations
 
 from .rule import Rule
 from .rule_group import RuleGroup
-from .rules import acl_replication, autopilot, certificates, checks, cluster, services, snapshots, token, wan
+from .rules import (
+    acl_replication,
+    autopilot,
+    certificates,
+    checks,
+    cluster,
+    expected_nodes,
+    services,
+    snapshots,
+    token,
+    wan,
+)
 
 # In the order in which they are read and judged: the cluster group finds the leader and reports dead servers, which later groups leave out.
 RULE_GROUPS: tuple[RuleGroup, ...] = (
     cluster.GROUP,
     autopilot.GROUP,
     checks.GROUP,
+    expected_nodes.GROUP,
     services.GROUP,
     wan.GROUP,
     certificates.GROUP,

@@ -58,12 +58,14 @@ class Rule:
 class RuleSet:
     """All rules, also those that are off. A rule that takes ``match`` can have several entries: the first that matches applies.
 
-    ``match`` and ``ignore`` apply to all rules that take them.
+    ``match`` and ``ignore`` apply to all rules that take them. ``also_read`` are fields (``node_meta``, ``service_meta``) that are
+    read though no rule matches by them, because routes do.
     """
 
     rules: tuple[Rule, ...]
     match: tuple[Matcher, ...] = ()
     ignore: tuple[Matcher, ...] = ()
+    also_read: frozenset[str] = frozenset()
 
     def get(self, name: str) -> Rule | None:
         """Return a rule, None when it is off."""
@@ -90,7 +92,8 @@ class RuleSet:
         for rule in self.rules:
             if not names or rule.name in names:
                 matchers += [*rule.match, *rule.ignore]
-        return {name for matcher in matchers for name in matcher.fields}
+        found = {name for matcher in matchers for name in matcher.fields}
+        return found if names else found | self.also_read
 
 
 def _covers(match: t.Sequence[Matcher], ignore: t.Sequence[Matcher], subject: Subject) -> bool:

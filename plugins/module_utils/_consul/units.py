@@ -61,6 +61,20 @@ def timestamp(seconds: float) -> str:
     return moment.strftime(TIME_FORMAT)
 
 
+def parse_timestamp(text: str, option: str) -> float:
+    """Return the Unix seconds of a time as RFC 3339: ``2026-11-22T03:00:00Z``, ``2026-11-22 04:00+01:00``. Raises InvalidOption."""
+    word = re.sub("[zZ]$", "+00:00", text.strip())  # Python 3.9 does not know Z
+    try:
+        moment = datetime.datetime.fromisoformat(word)
+        if moment.tzinfo is not None:
+            return moment.timestamp()
+    except (ValueError, OverflowError):
+        pass
+    raise InvalidOption(
+        f"{option} {text!r} is not a time with its zone: write for example 2026-11-22T03:00:00Z or 2026-11-22T04:00:00+01:00."
+    )
+
+
 def count_of(count: int, thing: str) -> str:
     """Return a number of things: ``1 key``, ``2,000 keys``."""
     return f"{count:,} {thing}{'' if count == 1 else 's'}"

@@ -19,7 +19,8 @@ class Alert:
 
     ``key`` identifies what is wrong (datacenter, rule, node, service, check); ``episode`` identifies one time that it was wrong, and
     is the key by which receivers recognise a repeated message. ``status`` is ``firing`` or ``resolved``; ``ended`` is None while it
-    fires. ``reason`` says why it ended: ``recovered``, ``deregistered``, ``maintenance``.
+    fires. ``reason`` says why it ended: ``recovered``, ``deregistered``, ``maintenance``. ``service`` is the ID of the service and
+    ``check`` that of the check; their names are beside them. ``flapping``: it changes too often for each change to be reported.
     """
 
     key: str
@@ -41,6 +42,9 @@ class Alert:
     tags: tuple[str, ...] = ()
     node_meta: t.Mapping[str, str] = field(default_factory=dict)
     service_meta: t.Mapping[str, str] = field(default_factory=dict)
+    service_name: str = ""
+    check_name: str = ""
+    flapping: bool = False
 
     @property
     def place(self) -> str:

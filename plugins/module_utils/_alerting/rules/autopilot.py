@@ -89,6 +89,8 @@ def judge(judging: Judging) -> None:
         return
     unhealthy = sorted(server.name for server in autopilot.servers if not server.healthy)
     is_explained = bool(unhealthy) and set(unhealthy) <= judging.reported_servers
+    if is_explained:
+        judging.judgement.not_judged.add((judging.datacenter, "autopilot_unhealthy"))
     if not autopilot.healthy and not is_explained:
         names = f": {', '.join(unhealthy)}" if unhealthy else ""
         judging.add_by_rule(

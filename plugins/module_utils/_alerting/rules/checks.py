@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 
 from ..._consul.units import count_of
 from ..check_output import first_line, in_one_line
+from ..finding import InMaintenance
 from ..judging import Judging
 from ..match import Subject
-from ..parsing import Row, to_metadata, to_number, to_object, to_rows, to_text, to_texts
+from ..parsing import Row, sorted_pairs, to_metadata, to_number, to_object, to_rows, to_text, to_texts
 from ..reader import Reader, get_failing_checks
 from ..rule import Rule
 from ..rule_group import Reading, RuleGroup
@@ -172,6 +173,10 @@ def judge(judging: Judging) -> None:
         for check in failing.checks
         if check.check_id.startswith(SERVICE_MAINTENANCE)
     }
+    judging.judgement.in_maintenance |= {InMaintenance(judging.datacenter, node) for node in nodes_in_maintenance}
+    judging.judgement.in_maintenance |= {
+        InMaintenance(judging.datacenter, node, service) for node, service in services_in_maintenance
+    }
     judging.judgement.maintenance += [f"{judging.datacenter}: node {node}" for node in nodes_in_maintenance]
     judging.judgement.maintenance += [
         f"{judging.datacenter}: service {service} on {node}"
@@ -186,6 +191,7 @@ def judge(judging: Judging) -> None:
         if node not in nodes_in_maintenance
         and (node in judging.reported_servers or _judge_down_node(judging, failing, check, other_checks[node]))
     }
+    judging.judgement.hidden_nodes |= {(judging.datacenter, node) for node in reported_nodes}
     for check in failing.checks:
         in_maintenance = check.node in nodes_in_maintenance or (check.node, check.service_id) in services_in_maintenance
         is_judged_by_node_down = check.check_id == SERF_CHECK and check.node in down
@@ -194,7 +200,8 @@ def judge(judging: Judging) -> None:
 
 
 def _judge_check(judging: Judging, failing: FailingChecks, check: Check) -> None:
-    rule = judging.rules.entry_for("check_status", failing.subject(check))
+    subject = failing.subject(check)
+    rule = judging.rules.entry_for("check_status", subject)
     if rule is None:
         return
     place = f"{check.service} on {check.node}" if check.service else f"node {check.node}"
@@ -208,6 +215,11 @@ def _judge_check(judging: Judging, failing: FailingChecks, check: Check) -> None
         since_index=check.modify_index,
         output=first_line(check.output),
         detail=in_one_line(check.output),
+        service_name=check.service,
+        check_name=check.name,
+        tags=check.tags,
+        node_meta=sorted_pairs(subject.node_meta),
+        service_meta=sorted_pairs(subject.service_meta),
     )
 
 
@@ -231,6 +243,8 @@ def _judge_down_node(judging: Judging, failing: FailingChecks, check: Check, oth
         check=SERF_CHECK,
         since_index=check.modify_index,
         detail=in_one_line(check.output),
+        check_name=check.name,
+        node_meta=sorted_pairs(node.node_meta),
     )
 
 

@@ -234,7 +234,7 @@ def _judge_quorum(judging: Judging, servers: Servers) -> None:
     # Dead servers are removed from Raft after some 15 seconds, and the rest then calls itself healthy. So the voters that Raft
     # knows and those that are expected are both judged. A server that is back votes only ten seconds later.
     expected = judging.expected.get(judging.datacenter)
-    quorum = in_raft if expected is None else _worse_quorum(in_raft, expected, servers, voters)
+    quorum = in_raft if expected is None or not expected.count else _worse_quorum(in_raft, expected, servers, voters)
     if quorum.voting >= quorum.wanted:
         return
     # How many more failures Raft survives does not depend on the servers that it has forgotten.
@@ -271,14 +271,15 @@ def _worse_quorum(in_raft: _Quorum, expected: Expected, servers: Servers, voters
 
 def _judge_expected_servers(judging: Judging, servers: Servers) -> None:
     expected = judging.expected.get(judging.datacenter)
-    if expected is not None and not expected.names:
+    if expected is not None and expected.count and not expected.names:
         _judge_server_count(judging, servers, expected.count)
         return
-    names = set(expected.names) if expected else servers.alive | servers.dead
+    names = set(expected.names) if expected and expected.names else servers.alive | servers.dead
     for name in sorted(names - servers.alive):
         state = "failed" if name in servers.dead else "gone: Consul no longer lists it"
         if judging.add_by_rule("server_missing", f"server {name} of {judging.datacenter} is {state}", node=name):
             judging.reported_servers.add(name)
+            judging.judgement.hidden_nodes.add((judging.datacenter, name))
     for name in sorted(servers.alive - names):
         judging.add_by_rule(
             "server_unexpected",
@@ -295,6 +296,7 @@ def _judge_server_count(judging: Judging, servers: Servers, expected: int) -> No
         summary = f"{count_of(missing, 'server')} of {judging.datacenter} missing{dead}"
         if judging.add_by_rule("server_missing", summary):
             judging.reported_servers |= servers.dead
+            judging.judgement.hidden_nodes |= {(judging.datacenter, name) for name in servers.dead}
     if missing < 0:
         judging.add_by_rule(
             "server_unexpected",

@@ -17,7 +17,10 @@ from ..rule import Rule, RuleSet
 from ..rule_group import Reading, RuleGroup
 from .checks import NODE_MAINTENANCE, SERVICE_MAINTENANCE
 
-RULES = (Rule("service_min_healthy", "share", is_bad_when_small=True, takes_match=True),)
+RULES = (
+    Rule("service_min_healthy", "share", is_bad_when_small=True, takes_match=True),
+    Rule("service_missing"),
+)
 
 
 class Instance(t.NamedTuple):
@@ -33,7 +36,7 @@ class Instance(t.NamedTuple):
 
 
 class Services(t.NamedTuple):
-    """The instances of the services that the rules name, by service."""
+    """The instances of the services that the rules and expectations name, by service."""
 
     instances: t.Mapping[str, tuple[Instance, ...]]
 
@@ -43,15 +46,16 @@ class Services(t.NamedTuple):
 
 
 def _read_services(reader: Reader) -> None:
-    """Read the instances of the services that the rules name, and of no others."""
+    """Read the instances of the services that the rules and expectations name, and of no others."""
     rules = [rule for rule in reader.rules.entries("service_min_healthy") if rule.enabled and rule.match]
-    if not rules:
+    expected = set(reader.expected.services) if reader.rules.get("service_missing") else set()
+    if not rules and not expected:
         return
     matchers = [matcher for rule in rules for matcher in rule.match]
     patterns = [pattern for matcher in matchers for pattern in matcher.patterns("service")]
-    known = reader.get("/v1/catalog/services").parse(_names)
+    known = reader.get("/v1/catalog/services").parse(_names) if patterns else []
     exact = {name for matcher in matchers for name in matcher.exact_names("service")}
-    wanted = sorted({name for name in known if any(pattern(name) for pattern in patterns)} | exact)
+    wanted = sorted({name for name in known if any(pattern(name) for pattern in patterns)} | exact | expected)
     instances = {name: reader.get(f"/v1/health/service/{name}").parse(_instances) for name in wanted}
     reader.observation.add(Services(instances))
 
@@ -85,6 +89,43 @@ def _instance(row: Row) -> Instance:
 
 
 def judge(judging: Judging) -> None:
+    """Judge services by the rules that name them, and by what is expected of the datacenter."""
+    _judge_by_rules(judging)
+    _judge_expected_services(judging)
+
+
+def _judge_expected_services(judging: Judging) -> None:
+    services, expected = judging.observation.get(Services), judging.expected.get(judging.datacenter)
+    for service, wanted in sorted(expected.services.items() if services and expected else ()):
+        instances = services.instances.get(service, ()) if services else ()
+        healthy = sum(instance.healthy for instance in instances)
+        if healthy < wanted:
+            judging.add_by_rule(
+                "service_missing",
+                f"{healthy} of {count_of(wanted, 'expected instance')} of {service} in {judging.datacenter} healthy",
+                service=service,
+                service_name=service,
+                detail=_not_healthy(instances),
+                **_shared(instances),
+            )
+
+
+def _not_healthy(instances: t.Sequence[Instance]) -> str:
+    failing = [instance for instance in instances if not instance.healthy and not instance.in_maintenance]
+    return some_of([f"{instance.service_id} on {instance.node}" for instance in failing])
+
+
+def _shared(instances: t.Sequence[Instance]) -> dict[str, t.Any]:
+    """Return the tags and the service's metadata that all instances have, for routes and silences."""
+    tags = [set(instance.tags) for instance in instances]
+    pairs = [set(instance.service_meta.items()) for instance in instances]
+    return {
+        "tags": tuple(sorted(set.intersection(*tags))) if tags else (),
+        "service_meta": tuple(sorted(set.intersection(*pairs))) if pairs else (),
+    }
+
+
+def _judge_by_rules(judging: Judging) -> None:
     """Judge services by how many instances are healthy. Each instance counts for the first rule that applies to it."""
     services = judging.observation.get(Services)
     rules = [rule for rule in judging.rules.entries("service_min_healthy") if rule.match]
@@ -136,15 +177,21 @@ def _judge_service(judging: Judging, rule: Rule, service: str, instances: t.Sequ
         return
     needed = f"{limit:g} %" if rule.is_percentage else f"{limit:g}"
     maintenance = f" ({in_maintenance} in maintenance)" if in_maintenance else ""
-    failing = [instance for instance in instances if not instance.healthy and not instance.in_maintenance]
     judging.add(
         "service_min_healthy",
         severity,
         f"{healthy} of {count_of(total, 'instance')} of {service} in {judging.datacenter} healthy{maintenance}, "
         f"at least {needed} needed",
         service=service,
-        detail=some_of([f"{instance.service_id} on {instance.node}" for instance in failing]),
+        service_name=service,
+        detail=_not_healthy(instances),
+        **_shared(instances),
     )
 
 
-GROUP = RuleGroup(RULES, judge, (Reading("services", _read_services, ("service_min_healthy",)),), needs_leader=True)
+GROUP = RuleGroup(
+    RULES,
+    judge,
+    (Reading("services", _read_services, ("service_min_healthy", "service_missing")),),
+    needs_leader=True,
+)

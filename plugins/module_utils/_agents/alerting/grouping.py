@@ -1,0 +1,219 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which messages are due: compares what fires and what has ended with what each receiver was told. Pure.
+
+Nothing is remembered but the notes (told.py): whoever stops between a message and its note sends the message again, under the same ID.
+
+The first message of a group waits ``group_wait``, so that what fails together is reported together; later ones wait
+``group_interval`` after the one before. An alert that gets worse is reported at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import typing as t
+from dataclasses import dataclass, field, replace
+
+from ..._alerting.finding import RANK
+from .incident import Incident
+from .incidents import Ended, Incidents
+from .inhibition import BUILT_IN_INHIBITIONS, Inhibitors, InhibitRule
+from .mute_times import MuteTime, is_muted
+from .notification import FIRING, RESOLVED, Alert, Notification, NotificationKind
+from .routing import Group, Route, group_of, group_of_id
+from .silences import Silence, Silences
+from .told import Told
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the configuration says about who is told what. ``without_recoveries`` are receivers that hear of no recovery."""
+
+    route: Route
+    inhibitions: tuple[InhibitRule, ...] = BUILT_IN_INHIBITIONS
+    mute_times: t.Mapping[str, MuteTime] = field(default_factory=dict)
+    without_recoveries: frozenset[str] = frozenset()
+    instance: str = ""
+
+    def is_muted(self, route: Route, now: float) -> bool:
+        """Return whether a route sends nothing at ``now``."""
+        return is_muted(route.mute_times, route.active_times, self.mute_times, now)
+
+
+@dataclass
+class _Pending:
+    """What is to be reported in one group. ``first_fired`` is when the first alert fired that is not reported yet."""
+
+    route: Route
+    late: list[Alert] = field(default_factory=list)
+    resolved: list[Alert] = field(default_factory=list)
+    new: list[Alert] = field(default_factory=list)
+    told: list[Alert] = field(default_factory=list)
+    first_fired: float | None = None
+    is_urgent: bool = False
+
+    def add_new(self, alerts: list[Alert], alert: Alert, fired_at: float) -> None:
+        alerts.append(alert)
+        self.first_fired = fired_at if self.first_fired is None else min(self.first_fired, fired_at)
+
+
+class Suppression:
+    """Which alerts are silenced or inhibited at one moment."""
+
+    def __init__(self, firing: t.Sequence[Alert], policy: Policy, silences: Silences, now: float) -> None:
+        self._inhibitors = Inhibitors(firing, policy.inhibitions)
+        self._silences = silences
+        self._now = now
+
+    def silences_of(self, alert: Alert) -> list[Silence]:
+        """Return the silences that cover an alert."""
+        return self._silences.of(alert, self._now)
+
+    def inhibitors_of(self, alert: Alert) -> list[Alert]:
+        """Return the firing alerts that inhibit an alert."""
+        return self._inhibitors.of(alert)
+
+    def applies(self, alert: Alert) -> bool:
+        """Return whether an alert is silenced or inhibited."""
+        return bool(self.silences_of(alert) or self.inhibitors_of(alert))
+
+
+class Grouping:
+    """The messages of one moment. Asking changes no more than notes that need no message, and forgets what is over."""
+
+    def __init__(self, policy: Policy, silences: Silences, told: Told) -> None:
+        self.policy = policy
+        self.silences = silences
+        self.told = told
+
+    def due(self, incidents: Incidents, now: float) -> list[Notification]:
+        """Return the messages that are due, the most important first. Each must be recorded once it is stored for delivery."""
+        firing = incidents.firing()
+        alerts = [incident.firing_alert() for incident in firing]
+        suppression = Suppression(alerts, self.policy, self.silences, now)
+        pending: dict[Group, _Pending] = {}
+        for incident, alert in zip(firing, alerts):
+            self._add_firing(pending, incident, alert, suppression.applies(alert), now)
+        for ended in incidents.ended_episodes():
+            is_owed = self._add_ended(pending, ended, suppression, now)
+            if not is_owed:
+                incidents.release(ended.alert.episode)
+        sent = self.told.groups()
+        found: list[Notification] = []
+        for group in sorted(pending):
+            found += self._messages(group, pending[group], *sent.get(group.id, (0.0, False)), now)
+        found.sort(key=lambda one: (RANK[one.severity] < RANK["critical"], one.kind != FIRING))
+        return found
+
+    def routes_of(self, alert: Alert, worst_severity: str) -> list[Route]:
+        """Return the routes of an alert, one a receiver. They go by the worst severity of its episode."""
+        return self.policy.route.destinations(replace(alert, severity=worst_severity))
+
+    def record(self, notification: Notification, incidents: Incidents) -> None:
+        """Note that a message is stored for delivery."""
+        sources = {}
+        for incident in incidents.firing():
+            sources.update(dict.fromkeys((incident.episode, *incident.other_episodes), incident.source))
+        sources.update({ended.alert.episode: ended.source for ended in incidents.ended.values()})
+        group = Group(notification.receiver, tuple(notification.group.items()))
+        self.told.record(notification, group.id, sources)
+
+    # -------------------------------------------------------------------------------------------------------------
+
+    def _add_firing(
+        self, pending: dict[Group, _Pending], incident: Incident, alert: Alert, is_suppressed: bool, now: float
+    ) -> None:
+        for route in self.routes_of(alert, incident.worst_severity):
+            note = self.told.find(route.receiver, (incident.episode, *incident.other_episodes))
+            group = group_of(route, replace(alert, severity=incident.worst_severity))
+            work = pending.setdefault(group, _Pending(route))
+            if note is None:
+                if not is_suppressed:
+                    work.add_new(work.new, alert, incident.fired_at)
+                continue
+            told = replace(alert, episode=note.episode)
+            if RANK[alert.severity] < RANK[note.severity]:
+                self.told.lower(note, alert.severity)
+            if note.status == RESOLVED and not incident.present:
+                continue  # another instance has seen it end already
+            if is_suppressed:
+                continue
+            got_worse = RANK[alert.severity] > RANK[note.severity]
+            if got_worse or note.status == RESOLVED or (alert.flapping and not note.flapping):
+                work.add_new(work.new, told, incident.fired_at)
+                work.is_urgent = work.is_urgent or got_worse
+            else:
+                work.told.append(told)
+
+    def _add_ended(self, pending: dict[Group, _Pending], ended: Ended, suppression: Suppression, now: float) -> bool:
+        """Add what is to be said of an episode that has ended. Return whether a receiver must still be told something."""
+        is_owed = False
+        routes = {route.receiver: route for route in self.policy.route.destinations(ended.alert)}
+        for note in self.told.of_episode(ended.alert.episode):
+            if note.receiver in self.policy.without_recoveries:
+                self.told.close(note)
+            else:
+                route = routes.get(note.receiver) or replace(self.policy.route, receiver=note.receiver)
+                work = pending.setdefault(group_of_id(note.group), _Pending(route))
+                work.resolved.append(ended.alert)
+                is_owed = True
+        firing = replace(ended.alert, status=FIRING, ended=None, reason="")
+        for receiver, route in routes.items():
+            if self.told.find(receiver, ended.names) is not None or suppression.applies(firing):
+                continue
+            if not self.policy.is_muted(route, now):
+                work = pending.setdefault(group_of(route, ended.alert), _Pending(route))
+                work.add_new(work.late, firing, ended.fired_at)
+                is_owed = True
+        return is_owed
+
+    def _messages(
+        self, group: Group, work: _Pending, last_sent: float, is_open: bool, now: float
+    ) -> t.Iterator[Notification]:
+        route = work.route
+        if self.policy.is_muted(route, now):
+            return
+        if is_open:
+            due_at = last_sent + route.group_interval_s
+        else:
+            due_at = (now if work.first_fired is None else work.first_fired) + route.group_wait_s
+        if work.is_urgent or now >= due_at:
+            known = {*(alert.key for alert in work.new), *(alert.key for alert in work.late)}
+            others = tuple(alert for alert in work.told if alert.key not in known)
+            if work.late:
+                yield self._notification(group, "firing", work.late, (*work.new, *others), now)
+            if work.new:
+                yield self._notification(group, "firing", work.new, others, now)
+            if work.resolved:
+                yield self._notification(group, "resolved", work.resolved, (*work.new, *others), now)
+            if work.late or work.new or work.resolved:
+                return
+        is_reminder_due = route.repeat_every_s > 0 and now >= last_sent + route.repeat_every_s
+        if work.told and is_reminder_due:
+            yield self._notification(group, "reminder", work.told, (), now)
+
+    def _notification(
+        self,
+        group: Group,
+        kind: NotificationKind,
+        alerts: t.Sequence[Alert],
+        still_firing: tuple[Alert, ...],
+        now: float,
+    ) -> Notification:
+        counted = []
+        for alert in alerts:
+            note = self.told.notes.get((group.receiver, alert.episode))
+            counted.append((alert.episode, alert.status, note.count if note else 0))
+        content = repr((group.id, kind, sorted(counted))).encode()
+        return Notification(
+            id=hashlib.blake2b(content, digest_size=16).hexdigest(),
+            receiver=group.receiver,
+            kind=kind,
+            alerts=tuple(alerts),
+            time=now,
+            group=dict(group.labels),
+            still_firing=still_firing,
+            instance=self.policy.instance,
+        )

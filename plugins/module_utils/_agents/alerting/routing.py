@@ -1,0 +1,85 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which receivers get an alert, and how its messages are grouped: a tree of routes, as Alertmanager has it. Pure."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from dataclasses import dataclass
+
+from .alert_match import AlertMatchers, label
+from .notification import Alert
+
+EVERYTHING = "..."  # in group_by: each alert is a group of its own; Alertmanager's word
+
+
+@dataclass(frozen=True)
+class Route:
+    """One route; times in seconds. ``path`` is its place in the configuration.
+
+    ``repeat_every_s`` of 0: no reminders. ``mute_times`` are names of time intervals in which nothing is sent; with ``active_times``
+    nothing is sent outside them. With ``continues`` the routes after this one are tried too.
+    """
+
+    receiver: str
+    path: str = "route"
+    matchers: AlertMatchers = AlertMatchers()
+    group_by: tuple[str, ...] = ("datacenter", "rule")
+    group_wait_s: float = 5.0
+    group_interval_s: float = 60.0
+    repeat_every_s: float = 14400.0
+    mute_times: tuple[str, ...] = ()
+    active_times: tuple[str, ...] = ()
+    continues: bool = False
+    routes: tuple[Route, ...] = ()
+
+    def all_routes(self) -> t.Iterator[Route]:
+        """Return this route and all below it."""
+        yield self
+        for route in self.routes:
+            yield from route.all_routes()
+
+    def find(self, alert: Alert) -> list[Route]:
+        """Return the routes that an alert takes; the alert is one that this route covers."""
+        found: list[Route] = []
+        for route in self.routes:
+            if route.matchers.covers(alert):
+                found += route.find(alert)
+                if not route.continues:
+                    break
+        return found or [self]
+
+    def destinations(self, alert: Alert) -> list[Route]:
+        """Return the routes that an alert takes, one for each receiver: the first."""
+        found: dict[str, Route] = {}
+        for route in self.find(alert):
+            found.setdefault(route.receiver, route)
+        return list(found.values())
+
+
+class Group(t.NamedTuple):
+    """Alerts that are reported together to one receiver."""
+
+    receiver: str
+    labels: tuple[tuple[str, str], ...]
+
+    @property
+    def id(self) -> str:
+        """The group as one text."""
+        return json.dumps([self.receiver, *map(list, self.labels)], separators=(",", ":"))
+
+
+def group_of(route: Route, alert: Alert) -> Group:
+    """Return the group in which an alert is reported by a route."""
+    if EVERYTHING in route.group_by:
+        return Group(route.receiver, (("alert", alert.key),))
+    return Group(route.receiver, tuple((name, label(alert, name)) for name in route.group_by))
+
+
+def group_of_id(text: str) -> Group:
+    """Return the group of its ``id``. Raises ValueError, TypeError or LookupError for another text."""
+    receiver, *labels = json.loads(text)
+    return Group(str(receiver), tuple((str(name), str(value)) for name, value in labels))

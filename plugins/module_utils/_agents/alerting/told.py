@@ -1,0 +1,186 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What each receiver was told: so that nothing is reported twice, and a recovery only where the alert was. Pure.
+
+The notes are saved with the agent's state, and shared between instances through Consul.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, replace
+
+from .notification import FIRING, RESOLVED, Alert, Notification
+from .saved_state import decode_alert, decode_state, encode_alert, encode_state, number, text
+
+FAILED = "failed"  # the receiver refused it, or could not be reached for too long
+KEPT_S = 3600.0  # notes of what is over stay for other instances, which may learn of it later
+_STATUSES = (FIRING, RESOLVED, FAILED)
+
+
+@dataclass(frozen=True)
+class Note:
+    """What one receiver was told last of one episode.
+
+    ``at`` is the time (Unix seconds) and ``notification`` the ID of that message; ``count`` is the number of messages so far;
+    ``group`` the ID of the group in which it was reported.
+    """
+
+    receiver: str
+    episode: str
+    status: str
+    severity: str
+    at: float
+    count: int
+    group: str
+    notification: str
+    flapping: bool = False
+
+
+class Told:
+    """The notes of all receivers, and the alerts that they are about."""
+
+    def __init__(self) -> None:
+        self.notes: dict[tuple[str, str], Note] = {}
+        self.alerts: dict[str, Alert] = {}
+        self.sources: dict[str, str] = {}
+
+    def find(self, receiver: str, episodes: t.Iterable[str]) -> Note | None:
+        """Return the note of a receiver about an episode, which may have several names."""
+        found = (self.notes.get((receiver, episode)) for episode in episodes)
+        return next((note for note in found if note is not None), None)
+
+    def of_episode(self, episode: str) -> list[Note]:
+        """Return the notes of receivers that were told that an episode fires, and not yet that it is over."""
+        return sorted(
+            (note for note in self.notes.values() if note.episode == episode and note.status == FIRING),
+            key=lambda note: note.receiver,
+        )
+
+    def groups(self) -> dict[str, tuple[float, bool]]:
+        """Return, by group, when the receiver was told anything last, and whether something that it was told of still fires."""
+        found: dict[str, tuple[float, bool]] = {}
+        for note in self.notes.values():
+            last, is_open = found.get(note.group, (0.0, False))
+            found[note.group] = (max(last, note.at), is_open or note.status in (FIRING, FAILED))
+        return found
+
+    def record(self, notification: Notification, group: str, sources: t.Mapping[str, str]) -> None:
+        """Note that a receiver is told. ``sources`` has the watched datacenter of each episode."""
+        for alert in notification.alerts:
+            known = self.notes.get((notification.receiver, alert.episode))
+            self.notes[notification.receiver, alert.episode] = Note(
+                receiver=notification.receiver,
+                episode=alert.episode,
+                status=alert.status,
+                severity=alert.severity,
+                at=notification.time,
+                count=known.count + 1 if known else 1,
+                group=group,
+                notification=notification.id,
+                flapping=alert.flapping,
+            )
+            self.alerts[alert.episode] = _without_output(alert)
+            if alert.episode in sources:
+                self.sources[alert.episode] = sources[alert.episode]
+
+    def record_failure(self, notification_id: str) -> None:
+        """Note that a message was given up. Who was not told of an alert is not told of its end."""
+        for place, note in self.notes.items():
+            if note.notification == notification_id and note.status == FIRING:
+                self.notes[place] = replace(note, status=FAILED)
+
+    def lower(self, note: Note, severity: str) -> None:
+        """Note that an alert has improved, without a message: if it gets worse again, that is reported."""
+        self.notes[note.receiver, note.episode] = replace(note, severity=severity)
+
+    def close(self, note: Note) -> None:
+        """Note that an alert is over for a receiver that hears of no recovery."""
+        self.notes[note.receiver, note.episode] = replace(note, status=RESOLVED)
+
+    def forget_receivers(self, known: t.Collection[str]) -> None:
+        """Drop the notes of receivers that are not configured any more."""
+        self.notes = {place: note for place, note in self.notes.items() if note.receiver in known}
+
+    def prune(self, now: float, live: t.Collection[str]) -> None:
+        """Drop notes of episodes that are over (not ``live``) some time after the last message."""
+        self.notes = {
+            place: note for place, note in self.notes.items() if note.episode in live or now - note.at < KEPT_S
+        }
+        kept = {note.episode for note in self.notes.values()}
+        self.alerts = {episode: alert for episode, alert in self.alerts.items() if episode in kept}
+        self.sources = {episode: source for episode, source in self.sources.items() if episode in kept}
+
+    def merge(self, other: Told) -> None:
+        """Add what another instance noted; of two notes the later one stays."""
+        for place, note in other.notes.items():
+            known = self.notes.get(place)
+            if known is None or (note.at, note.count) > (known.at, known.count):
+                self.notes[place] = note
+        self.alerts = {**other.alerts, **self.alerts}
+        self.sources = {**other.sources, **self.sources}
+
+    # -------------------------------------------------------------------------------------------------------------
+    # JSON
+
+    def encode(self) -> str:
+        """Return the notes as compact JSON. Groups and receivers stand in lists, because many notes share them."""
+        receivers = sorted({note.receiver for note in self.notes.values()})
+        groups = sorted({note.group for note in self.notes.values()})
+        return encode_state(
+            {
+                "receivers": receivers,
+                "groups": groups,
+                "alerts": [encode_alert(self.alerts[episode]) for episode in sorted(self.alerts)],
+                "sources": self.sources,
+                "notes": [
+                    [
+                        receivers.index(note.receiver),
+                        note.episode,
+                        _STATUSES.index(note.status),
+                        note.severity,
+                        note.at,
+                        note.count,
+                        groups.index(note.group),
+                        note.notification,
+                        int(note.flapping),
+                    ]
+                    for _place, note in sorted(self.notes.items())
+                ],
+            }
+        )
+
+
+def decode_told(json_text: str | bytes, place: str) -> Told:
+    """Return the notes that ``Told.encode`` returned; ``place`` names the file or key in errors. Raises StateUnusable."""
+    return decode_state(json_text, place, _told)
+
+
+def _told(raw: dict[str, t.Any]) -> Told:
+    told = Told()
+    for receiver, episode, status, severity, at, count, group, notification, flapping in raw["notes"]:
+        note = Note(
+            receiver=text(raw["receivers"][receiver]),
+            episode=text(episode),
+            status=_STATUSES[status],
+            severity=text(severity),
+            at=number(at),
+            count=int(number(count)),
+            group=text(raw["groups"][group]),
+            notification=text(notification),
+            flapping=bool(flapping),
+        )
+        if note.severity not in ("warning", "critical"):
+            raise ValueError
+        told.notes[note.receiver, note.episode] = note
+    alerts = [decode_alert(one) for one in raw["alerts"]]
+    told.alerts = {alert.episode: alert for alert in alerts}
+    told.sources = {text(episode): text(source) for episode, source in raw["sources"].items()}
+    return told
+
+
+def _without_output(alert: Alert) -> Alert:
+    """Return what another instance needs of an alert: the output of a check is long, and changes."""
+    return replace(alert, output="", detail="", advice="")
