@@ -84,7 +84,8 @@ def test_the_tasks_of_the_guides_use_options_that_exist() -> None:
 
 
 def test_the_configuration_files_of_the_guides_can_be_used() -> None:
-    found = [json.loads(block) for _guide, block in blocks("json")]
+    # Those of receivers.md are tested with the receivers.
+    found = [json.loads(block) for guide, block in blocks("json") if guide.name != "receivers.md"]
     assert found
     for options in found:
         if "agent" in options:

@@ -4,7 +4,7 @@
 
 """Unpacks programs from other releases of Debian into the cache, without changing the packages of the machine.
 
-Run by make: ``python3 tests/workshop/debian.py consul|python3.9|python3.13`` prints the path of a program that runs.
+Run by make: ``python3 tests/workshop/debian.py consul|alertmanager|python3.9|python3.13`` prints the path of a program that runs.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 CONSUL_HELP = (
     "The tests need a Consul binary, and this machine's Debian archive has none. Install Consul 1.8 or later "
     "(https://developer.hashicorp.com/consul/install), put it on PATH or name it: CONSUL_BIN=/path/to/consul make test"
+)
+ALERTMANAGER_HELP = (
+    "The tests of the receiver alertmanager need an Alertmanager, and this machine's Debian archive has none. Install it "
+    "(https://prometheus.io/download/), put it on PATH or name it: ALERTMANAGER_BIN=/path/to/alertmanager make test"
 )
 PYTHON_HELP = (
     "The tests need Python 3.9 and 3.13, the oldest and a new one of managed hosts. Put python3.9 and "
@@ -61,13 +65,16 @@ def main() -> int:
     try:
         if wanted == "consul":
             print(consul())
+        elif wanted == "alertmanager":
+            print(alertmanager())
         elif wanted in (f"python{OLDEST.version}", f"python{NEW.version}"):
             print(python(OLDEST if wanted.endswith(OLDEST.version) else NEW))
         else:
-            print("usage: debian.py consul|python3.9|python3.13", file=sys.stderr)
+            print("usage: debian.py consul|alertmanager|python3.9|python3.13", file=sys.stderr)
             return 2
     except CannotFetch as error:
-        print(f"{error}\n{CONSUL_HELP if wanted == 'consul' else PYTHON_HELP}", file=sys.stderr)
+        advice = {"consul": CONSUL_HELP, "alertmanager": ALERTMANAGER_HELP}.get(wanted, PYTHON_HELP)
+        print(f"{error}\n{advice}", file=sys.stderr)
         return 1
     return 0
 
@@ -78,6 +85,15 @@ def consul() -> Path:
         if candidate and _runs([candidate, "version"]):
             return Path(candidate)
     return _unpacked("consul", ("consul",), "usr/bin/consul", ["version"])
+
+
+def alertmanager() -> Path:
+    """Return ALERTMANAGER_BIN, the Alertmanager on PATH, or Debian 11's. Raises CannotFetch."""
+    names = ("alertmanager", "prometheus-alertmanager")
+    for candidate in (os.environ.get("ALERTMANAGER_BIN"), *(shutil.which(name) for name in names)):
+        if candidate and _runs([candidate, "--version"]):
+            return Path(candidate)
+    return _unpacked(names[1], (names[1],), f"usr/bin/{names[1]}", ["--version"])
 
 
 def python(wanted: Python) -> Path:

@@ -38,7 +38,7 @@ HOST_PROGRAMS = {
 }
 # What a stage needs beside Python.
 NEEDS = {
-    "integration": ("consul",),
+    "integration": ("consul", "alertmanager"),
     "py-consul": ("consul",),
     "python-consul": ("consul",),
     "pythons": ("consul", "pythons"),
@@ -111,7 +111,12 @@ def base_problem() -> str | None:
 
 def stages_that_cannot_run(stages: t.Iterable[str]) -> dict[str, str]:
     """Return those of ``stages`` that cannot run on this machine, and why. Fetches what they need into the cache."""
-    problems = {"consul": _consul_problem, "pythons": _pythons_problem, "hosts": hosts_problem}
+    problems = {
+        "consul": _consul_problem,
+        "alertmanager": _alertmanager_problem,
+        "pythons": _pythons_problem,
+        "hosts": hosts_problem,
+    }
     needs = {stage: NEEDS[stage] for stage in stages if stage in NEEDS}
     found = {need: problems[need]() for need in sorted({need for wanted in needs.values() for need in wanted})}
     reasons = {stage: [reason for need in wanted if (reason := found[need])] for stage, wanted in needs.items()}
@@ -160,6 +165,14 @@ def _consul_problem() -> str | None:
         debian.consul()
     except debian.CannotFetch as error:
         return f"{error} {debian.CONSUL_HELP}."
+    return None
+
+
+def _alertmanager_problem() -> str | None:
+    try:
+        debian.alertmanager()
+    except debian.CannotFetch as error:
+        return f"{error} {debian.ALERTMANAGER_HELP}."
     return None
 
 

@@ -1,0 +1,91 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Starts real Alertmanagers that form a cluster, and stops exactly those, by pid."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import signal
+import subprocess
+import typing as t
+from pathlib import Path
+
+import requests
+
+from tests.workshop import debian
+
+from .consul import eventually
+
+HTTP, CLUSTER = 9093, 9094
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Alertmanager:
+    """One Alertmanager on a loopback address of its own. It tells ``webhook`` of every alert at once."""
+
+    def __init__(self, address: str, directory: Path, webhook: str, peer: str = "") -> None:
+        self.url = f"http://{address}:{HTTP}"
+        self.peer_address = f"{address}:{CLUSTER}"
+        self._directory = directory
+        directory.mkdir(parents=True)
+        route = {
+            "receiver": "hook",
+            "group_by": ["alertname", "datacenter"],
+            "group_wait": "0s",
+            "group_interval": "1s",
+            "repeat_interval": "1h",
+        }
+        config = {"route": route, "receivers": [{"name": "hook", "webhook_configs": [{"url": webhook}]}]}
+        (directory / "config.json").write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML too
+        binary = debian.alertmanager()
+        # Debian's has its templates in a file; others bring them along.
+        templates = binary.parents[1] / "share/prometheus/alertmanager/default.tmpl"
+        self._command = [
+            str(binary),
+            *([f"--template.default={templates}"] if templates.exists() else []),
+            f"--config.file={directory}/config.json",
+            f"--storage.path={directory}/data",
+            f"--web.listen-address={address}:{HTTP}",
+            f"--cluster.listen-address={self.peer_address}",
+            f"--cluster.advertise-address={self.peer_address}",
+            "--cluster.settle-timeout=0s",
+            "--cluster.peer-timeout=2s",
+            *([f"--cluster.peer={peer}"] if peer else []),
+        ]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Alertmanager:
+        """Start it and wait until it is ready."""
+        with (self._directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=lambda: _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL),
+            )
+        eventually(self._is_ready, 30)
+        return self
+
+    def _is_ready(self) -> bool:
+        assert self._process is not None and self._process.poll() is None, (self._directory / "log").read_text()
+        try:
+            return requests.get(f"{self.url}/-/ready", timeout=5).status_code == 200
+        except requests.ConnectionError:
+            return False
+
+    def stop(self) -> None:
+        """Kill it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def alerts(self) -> list[dict[str, t.Any]]:
+        """Return the alerts that it holds for active."""
+        found = requests.get(f"{self.url}/api/v2/alerts", timeout=5).json()
+        return sorted(found, key=lambda one: str(sorted(one["labels"].items())))
