@@ -28,7 +28,7 @@ class Observation:
     ``unreachable`` is why no server of it answered, "" if one did. ``leader_problem`` is why it has no leader, None if it has
     one. ``has_name`` is False when the datacenter's name could not be read; ``datacenter`` is then the address that was tried.
 
-    What the rules read is in parts, one data class each (rules/*.py). A part that was not needed or not readable is missing.
+    What the rules read is in ``parts``, one data class each (rules/*.py). A part that was not needed or not readable is missing.
     """
 
     datacenter: str
@@ -37,15 +37,15 @@ class Observation:
     unreachable: str = ""
     leader_problem: str | None = None
     unknown: list[Unknown] = field(default_factory=list)
-    _parts: dict[type, t.Any] = field(default_factory=dict)
+    parts: dict[type, t.Any] = field(default_factory=dict)
 
     def add(self, *parts: object) -> None:
         """Add parts. A part replaces an earlier one of the same class."""
-        self._parts.update({type(part): part for part in parts})
+        self.parts.update({type(part): part for part in parts})
 
     def get(self, part_class: type[Part]) -> Part | None:
         """Return the part of a class, None if it was not read."""
-        return t.cast("Part | None", self._parts.get(part_class))
+        return t.cast("Part | None", self.parts.get(part_class))
 
     def add_unknown(self, what: str, reason: object) -> None:
         """Record something that could not be read, and why."""

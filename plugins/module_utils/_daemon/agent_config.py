@@ -91,7 +91,10 @@ class ServiceConfig:
 
 @dataclass(frozen=True)
 class AgentConfig:
-    """The configuration of one agent; times in seconds. ``lease`` is the one that the plan may use, ``plan`` is what runs."""
+    """The configuration of one agent; times in seconds. ``lease`` is the one that the plan may use, ``plan`` is what runs.
+
+    ``setup`` is what the plan was made from.
+    """
 
     agent: str
     name: str
@@ -106,6 +109,7 @@ class AgentConfig:
     log_level: str
     options: t.Mapping[str, t.Any]
     agent_type: AgentType
+    setup: Setup
     plan: Plan
 
 
@@ -139,6 +143,7 @@ def make_config(given: t.Mapping[str, t.Any], environ: t.Mapping[str, str], agen
         pass  # reports a certificate file that cannot be used before the agent starts
     lease = _lease(values["lease"], values["agent"], name, connection)
     listen, access = listen_config.make_listen(values["endpoint"])
+    setup = Setup(name, options, connection, lease, environ, values["connection"])
     return AgentConfig(
         agent=values["agent"],
         name=name,
@@ -153,7 +158,8 @@ def make_config(given: t.Mapping[str, t.Any], environ: t.Mapping[str, str], agen
         log_level=values["log_level"],
         options=options,
         agent_type=agent_type,
-        plan=agent_type.plan(Setup(name, options, connection, lease, environ)),
+        setup=setup,
+        plan=agent_type.plan(setup),
     )
 
 

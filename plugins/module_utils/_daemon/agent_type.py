@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .._config.validation import Spec
 from .._consul import endpoint
@@ -21,7 +21,8 @@ class Setup:
     """A checked configuration, from which an agent type makes its plan.
 
     ``lease`` is made from the frame's ``lease`` options on the frame's connection; an agent takes it as it is, with another
-    policy, or not at all. ``environ`` has the variables of Consul's tools, for connections among the options.
+    policy, or not at all. ``environ`` has the variables of Consul's tools, for connections among the options, whose own options
+    default to ``connection_options``.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Setup:
     connection: endpoint.Endpoint
     lease: LeaseSpec
     environ: t.Mapping[str, str]
+    connection_options: t.Mapping[str, t.Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,13 @@ class AgentType:
     ``spec`` and ``mutually_exclusive`` describe its options. ``plan`` checks their values and returns what runs; it may read
     files but sends nothing, because ``check-config`` calls it too. It raises InvalidOption that begins with the path of the option.
     ``memory`` makes the object that jobs and routes share; it is kept through reloads, unless they change the agent or its name.
+    ``close`` is called with it, and the seconds that it may take, when no job uses it any more. ``check`` raises InvalidOption for
+    what check-config refuses although the agent would start with it: it can be corrected while the agent runs.
     """
 
     spec: Spec
     plan: t.Callable[[Setup], Plan]
     mutually_exclusive: tuple[tuple[str, ...], ...] = ()
     memory: t.Callable[[], t.Any] = lambda: None
+    close: t.Callable[[t.Any, float], None] = lambda _memory, _within_s: None
+    check: t.Callable[[Setup], None] = lambda _setup: None

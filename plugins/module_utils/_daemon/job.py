@@ -47,6 +47,27 @@ class Job:
     heartbeat_limit_s: float = HEARTBEAT_LIMIT_S
 
 
+class StopSignal(threading.Event):
+    """Set when a job must return. Whoever waits for another event is woken too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._woken: list[threading.Event] = []
+
+    def set(self) -> None:
+        """Set it, and wake the job."""
+        super().set()
+        for event in tuple(self._woken):
+            event.set()
+
+    def wait_for(self, event: threading.Event, seconds: float) -> None:
+        """Wait until ``event`` or this is set, at most some seconds."""
+        self._woken.append(event)
+        if not self.is_set():  # after the line above: one that is set from now on wakes
+            event.wait(seconds)
+        self._woken.remove(event)
+
+
 class Signs:
     """The time of the last sign of life of a job, in seconds of the monotonic clock."""
 
@@ -87,7 +108,7 @@ class Context:
         signs: Signs,
         on_success: t.Callable[[], None] = lambda: None,
     ) -> None:
-        self.stopping = threading.Event()
+        self.stopping = StopSignal()
         self.agent = surroundings.agent
         self.name = surroundings.name
         self.node = surroundings.node
@@ -126,20 +147,35 @@ class Context:
             if self.stopping.wait(min(left_s, HEARTBEAT_EVERY_S)):
                 return False
 
-    def report(self, summary: str, numbers: Numbers = (), *, took_s: float = 0.0) -> None:
+    def wait_for(self, event: threading.Event, seconds: float) -> bool:
+        """Wait until ``event`` is set, at most some seconds, less if the job must stop; return whether to go on.
+
+        The event may be set afterwards although nothing happened: check what it stands for.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            self.heartbeat()
+            left_s = deadline - time.monotonic()
+            if left_s > 0 and not self.stopping.is_set() and not event.is_set():
+                self.stopping.wait_for(event, min(left_s, HEARTBEAT_EVERY_S))
+                continue
+            return not self.stopping.is_set()
+
+    def report(self, summary: str, numbers: Numbers = (), *, took_s: float = 0.0, problem: str = "") -> None:
         """Report a successful cycle: one sentence, numbers for the metrics, and the seconds that it took.
 
-        It ends a problem: after a failure a job counts as failing until its next success.
+        It ends a problem, unless there is one with which the job goes on: after a failure a job counts as failing until its next
+        success.
         """
         self.heartbeat()
-        self._log_problem("")
+        self._log_problem(problem)
         board, shown = self._surroundings.board, samples_of(numbers)
         self._status.count(
             "cycles",
             state=RUNNING,
             summary=summary,
             numbers=shown,
-            problem="",
+            problem=problem,
             failures_in_row=0,
             last_success=board.clock(),
             last_cycle_s=took_s,

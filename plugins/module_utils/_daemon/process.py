@@ -36,6 +36,7 @@ log = logging.getLogger("consulops")
 
 STOP_LIMITS = Limits(grace_s=0.4, cut_s=0.2, release_s=0.4)  # with the end of the process less than 1.5 s
 RELOAD_LIMITS = Limits(grace_s=0.3, cut_s=0.1, release_s=0.2)  # a stop right after it still takes less than 2 s
+CLOSE_WITHIN_S = 0.2
 DEREGISTER_WITHIN_S = 0.8  # beside the limits above, not after them
 TICK_S = 5.0
 READY_AFTER_S = 10.0  # an unreachable Consul must not block the boot of the host
@@ -130,6 +131,8 @@ class _AgentProcess:
         )
         self._supervisor.apply(surroundings, config.plan, RELOAD_LIMITS)
         self._register(RegistrationSpec.of(config))
+        if memory is not self._memory:
+            self._config.agent_type.close(self._memory, CLOSE_WITHIN_S)
         self._config, self._memory = config, memory
 
     def _register(self, spec: RegistrationSpec | None) -> None:
@@ -180,6 +183,7 @@ class _AgentProcess:
             self._registration.request_stop()
         self._board.change(is_stopping=True)
         released = self._supervisor.stop(STOP_LIMITS)
+        self._config.agent_type.close(self._memory, CLOSE_WITHIN_S)
         if self._registration is not None:
             self._registration.join(max(0.0, DEREGISTER_WITHIN_S - (time.monotonic() - started)))
         note = "" if released else "; Consul did not answer, so the lease ends with its TTL"

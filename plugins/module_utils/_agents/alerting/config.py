@@ -130,6 +130,7 @@ def make_alerting_config(
         inhibitions=(*BUILT_IN_INHIBITIONS, *inhibitions),
         mute_times=mute_times,
         without_recoveries=frozenset(name for name, one in receivers.items() if not one.sends_resolved),
+        fallback=fallback,
         instance=instance,
     )
     limit = values["maintenance_limit"]

@@ -5,7 +5,7 @@
 """The alerting core: judgements and the time go in, messages that are due come out. Pure; the agent's jobs drive it.
 
 A job calls ``update`` for each judgement, then for each of ``due``: stores the message for delivery, and calls ``record``. It saves
-``encode`` afterwards. An instance that takes over calls ``merge_notes`` with what the other one shared (``encode_notes``).
+``encode`` afterwards. Every instance calls ``merge_notes`` with what the holder of the lease shared (``encode_notes``).
 """
 
 from __future__ import annotations
@@ -134,9 +134,18 @@ class Core:
         self.incidents, self.maintenance = incidents, maintenance
         self._merge(told, now)
 
-    def encode_notes(self) -> str:
-        """Return what receivers were told as JSON, for other instances. It compresses to about a tenth."""
-        return self.told.encode()
+    def encode_notes(
+        self, now: float, waiting: t.Collection[str] = (), shared: str | bytes = "", place: str = "notes"
+    ) -> str:
+        """Return what receivers were told as JSON, for other instances. It compresses to about a tenth.
+
+        ``waiting`` are the IDs of messages that are not delivered yet: of these the notes say what was ``shared`` before, read from
+        ``place``, "" for nothing. Raises StateUnusable.
+        """
+        notes = decode_told(shared, place) if shared else Told()
+        notes.merge(self.told.delivered(waiting))
+        notes.prune(now, self._live_episodes())
+        return notes.encode()
 
     def merge_notes(self, json_text: str | bytes, place: str, now: float) -> None:
         """Take what another instance told receivers; ``place`` names the key in errors. Raises StateUnusable."""

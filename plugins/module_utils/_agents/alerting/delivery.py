@@ -126,6 +126,11 @@ class Delivery:
         with self._lock:
             return {name: worker.receiver for name, worker in self._workers.items()}
 
+    @property
+    def spool_problem(self) -> str:
+        """Why messages are not on the disk, "" if they are."""
+        return self._shared.spool.problem
+
     def health(self) -> dict[str, ReceiverHealth]:
         """Return how each receiver fares."""
         with self._lock:

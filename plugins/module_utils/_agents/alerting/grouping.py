@@ -22,6 +22,7 @@ from .incidents import Ended, Incidents
 from .inhibition import BUILT_IN_INHIBITIONS, Inhibitors, InhibitRule
 from .mute_times import MuteTime, is_muted
 from .notification import FIRING, RESOLVED, Alert, Notification, NotificationKind
+from .own_findings import DELIVERY_FAILED
 from .routing import Group, Route, group_of, group_of_id
 from .silences import Silence, Silences
 from .told import Told
@@ -29,12 +30,16 @@ from .told import Told
 
 @dataclass(frozen=True)
 class Policy:
-    """What the configuration says about who is told what. ``without_recoveries`` are receivers that hear of no recovery."""
+    """What the configuration says about who is told what.
+
+    ``without_recoveries`` are receivers that hear of no recovery; ``fallback`` is the one that hears of receivers that fail.
+    """
 
     route: Route
     inhibitions: tuple[InhibitRule, ...] = BUILT_IN_INHIBITIONS
     mute_times: t.Mapping[str, MuteTime] = field(default_factory=dict)
     without_recoveries: frozenset[str] = frozenset()
+    fallback: str | None = None
     instance: str = ""
 
     def is_muted(self, route: Route, now: float) -> bool:
@@ -109,7 +114,15 @@ class Grouping:
 
     def routes_of(self, alert: Alert, worst_severity: str) -> list[Route]:
         """Return the routes of an alert, one a receiver. They go by the worst severity of its episode."""
-        return self.policy.route.destinations(replace(alert, severity=worst_severity))
+        found = self.policy.route.destinations(replace(alert, severity=worst_severity))
+        if alert.rule != DELIVERY_FAILED:
+            return found
+        # A receiver that fails would not deliver that it fails.
+        found = [route for route in found if route.receiver != alert.check]
+        fallback = self.policy.fallback
+        if fallback not in (None, alert.check, *(route.receiver for route in found)):
+            found.append(replace(self.policy.route, receiver=t.cast("str", fallback), group_wait_s=0.0))
+        return found
 
     def record(self, notification: Notification, incidents: Incidents) -> None:
         """Note that a message is stored for delivery."""
@@ -150,7 +163,7 @@ class Grouping:
     def _add_ended(self, pending: dict[Group, _Pending], ended: Ended, suppression: Suppression, now: float) -> bool:
         """Add what is to be said of an episode that has ended. Return whether a receiver must still be told something."""
         is_owed = False
-        routes = {route.receiver: route for route in self.policy.route.destinations(ended.alert)}
+        routes = {route.receiver: route for route in self.routes_of(ended.alert, ended.alert.severity)}
         for note in self.told.of_episode(ended.alert.episode):
             if note.receiver in self.policy.without_recoveries:
                 self.told.close(note)

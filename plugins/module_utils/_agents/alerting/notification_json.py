@@ -42,7 +42,9 @@ def notification_to_json(notification: Notification) -> dict[str, t.Any]:
 
 def alert_from_json(data: t.Any) -> Alert:
     """Return the alert. Fields that are unknown here are ignored. Raises UnreadableNotification."""
-    return Alert(**_fields(Alert, data, {"since": _number, "ended": _number_or_none, "tags": _texts, "flapping": _flag, **_META}))
+    return Alert(
+        **_fields(Alert, data, {"since": _number, "ended": _number_or_none, "tags": _texts, "flapping": _flag, **_META})
+    )
 
 
 def notification_from_json(data: t.Any) -> Notification:

@@ -14,4 +14,6 @@ from ..._config.validation import Spec
 class ReceiverType(t.Protocol):
     """A type of receivers. ``SPEC`` describes its options; ``type``, ``template`` and ``send_resolved`` are those of all types."""
 
-    SPEC: Spec
+    @property
+    def SPEC(self) -> Spec:
+        """The spec of the options."""

@@ -113,6 +113,15 @@ class Told:
         self.alerts = {episode: alert for episode, alert in self.alerts.items() if episode in kept}
         self.sources = {episode: source for episode, source in self.sources.items() if episode in kept}
 
+    def delivered(self, waiting: t.Collection[str]) -> Told:
+        """Return the notes whose message is not one of those that still wait (their IDs): what other instances can rely on."""
+        found = Told()
+        found.notes = {place: note for place, note in self.notes.items() if note.notification not in waiting}
+        kept = {note.episode for note in found.notes.values()}
+        found.alerts = {episode: alert for episode, alert in self.alerts.items() if episode in kept}
+        found.sources = {episode: source for episode, source in self.sources.items() if episode in kept}
+        return found
+
     def merge(self, other: Told) -> None:
         """Add what another instance noted; of two notes the later one stays."""
         for place, note in other.notes.items():

@@ -83,6 +83,13 @@ class FailingChecks(t.NamedTuple):
         )
 
 
+@dataclass(frozen=True)
+class ChecksIndex:
+    """The index with which a blocking query waits for the next change of a check."""
+
+    index: int
+
+
 # ---------------------------------------------------------------------------------------------------------------
 # Reading
 
@@ -112,7 +119,7 @@ def _check(row: Row) -> Check:
 def _read_checks(reader: Reader) -> None:
     response = get_failing_checks(reader.client)
     reader.note_filtered(response)
-    reader.observation.add(response.parse(parse_checks))
+    reader.observation.add(response.parse(parse_checks), ChecksIndex(response.index))
 
 
 def _read_metadata(reader: Reader) -> None:

@@ -85,6 +85,10 @@ def _check_config(options: argparse.Namespace) -> Outcome:
         from ..._daemon import agent_config
 
         config = agent_config.read_config(options.path, credentials.with_credentials(os.environ), AGENT_TYPES)
+        try:
+            config.agent_type.check(config.setup)
+        except InvalidOption as error:
+            raise InvalidOption(f"{options.path}: {error}") from None
         result: Result = {"path": options.path, "agent": config.agent, "name": config.name, "valid": True}
         return Outcome(result, [f"{options.path}: a valid configuration of the {config.agent} agent {config.name}"])
     task = _task(options.file_type)

@@ -145,7 +145,7 @@ def test_an_instance_that_takes_over_at_any_time_reports_what_is_left(steps: Ste
         at += lasts_s
         first.read(at)
         at += 4.0
-    second.core.merge_notes(first.core.encode_notes(), "notes", T0 + at)
+    second.core.merge_notes(first.core.encode_notes(T0 + at), "notes", T0 + at)
     for _number in range(3):
         second.take(at, Judgement())
         at += 31.0

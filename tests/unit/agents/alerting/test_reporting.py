@@ -372,7 +372,7 @@ def test_an_instance_without_memory_reports_the_end_of_what_another_one_told() -
     first, second = Inbox(core_of()), Inbox(core_of())
     first.judge(0, check())
     first.read(30)
-    second.core.merge_notes(first.core.encode_notes(), "key", T0 + 100)
+    second.core.merge_notes(first.core.encode_notes(T0 + 100), "key", T0 + 100)
     assert second.read(100) == []
     second.judge(101)
     assert second.read(131) == ["ops resolved critical web"]
@@ -385,7 +385,7 @@ def test_an_instance_that_knows_it_under_another_name_does_not_report_it_again()
     first.read(30)
     second.judge(900, check())
     second.core.advance(T0 + 930)
-    second.core.merge_notes(first.core.encode_notes(), "key", T0 + 931)
+    second.core.merge_notes(first.core.encode_notes(T0 + 931), "key", T0 + 931)
     assert second.read(931) == []
     second.judge(1000)
     assert second.read(1030) == ["ops resolved critical web"]
@@ -398,12 +398,12 @@ def test_what_another_instance_reported_as_over_is_not_reported_again() -> None:
         inbox.judge(0, check())
         inbox.core.advance(T0 + 30)
     first.read(30)
-    second.core.merge_notes(first.core.encode_notes(), "key", T0 + 31)
+    second.core.merge_notes(first.core.encode_notes(T0 + 31), "key", T0 + 31)
     for inbox in (first, second):
         inbox.judge(40)
         inbox.core.advance(T0 + 70)
     first.read(70)
-    second.core.merge_notes(first.core.encode_notes(), "key", T0 + 71)
+    second.core.merge_notes(first.core.encode_notes(T0 + 71), "key", T0 + 71)
     assert second.read(72) == []
 
 
@@ -411,7 +411,7 @@ def test_notes_that_are_cut_are_refused() -> None:
     inbox = Inbox(core_of())
     inbox.judge(0, check())
     inbox.read(30)
-    notes = inbox.core.encode_notes()
+    notes = inbox.core.encode_notes(T0 + 30)
     assert told.decode_told(notes, "key").notes == inbox.core.told.notes
     for length in range(0, len(notes), 5):
         with pytest.raises(StateUnusable, match=r"^key: "):

@@ -1,0 +1,147 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The alerting agent: watches datacenters, and tells receivers what fails and what has recovered.
+
+Jobs: one ``watch`` for each datacenter, ``notify``, ``follow`` and ``share``. Every instance runs all of them; the holder of the
+preferred lease is the one that sends.
+"""
+
+from __future__ import annotations
+
+import functools
+import socket
+import typing as t
+from dataclasses import replace
+
+from ..._config.validation import Spec
+from ..._consul import endpoint
+from ..._consul.errors import InvalidOption
+from ..._consul.units import parse_duration
+from ..._daemon.agent_type import AgentType, Plan, Setup
+from ..._daemon.job import CONNECTION, Job
+from ..._daemon.status import PREFERRED
+from .config import SPEC, AlertingConfig, ReceiverConfig, make_alerting_config
+from .delivery import ReceiverSetup
+from .memory import Memory
+from .notify_job import NotifySettings, notify
+from .receivers.receiver import Receiver, ReceiverContext
+from .receivers.registry import RECEIVERS
+from .receivers.retried_receiver import RetriedReceiver
+from .share_job import follow, share
+from .templates import render
+from .watch_job import Watched, watch
+
+OPTIONS_PATH = "options"
+AGENT_SPEC: Spec = SPEC
+
+
+def plan(setup: Setup) -> Plan:
+    """Return what runs. Raises InvalidOption that begins with the path of the option at fault."""
+    config = _config(setup)
+    connections = {CONNECTION: setup.connection, **_watched_connections(setup, config)}
+    lease = replace(setup.lease, policy=PREFERRED)
+    watched = [
+        Watched(
+            source=name[len(_WATCH) :],
+            connection=name,
+            rules=config.rules,
+            expected=config.expected,
+            snapshots=config.snapshots,
+            reconcile_every_s=config.reconcile_every_s,
+        )
+        for name in connections
+        if name.startswith(_WATCH)
+    ]
+    jobs = [
+        Job(one.connection, functools.partial(watch, watched=one), one, connections=(one.connection,))
+        for one in watched
+    ]
+    settings = NotifySettings(config, _receivers(setup, config), frozenset(one.source for one in watched))
+    jobs += [
+        Job("notify", functools.partial(notify, settings=settings), settings, connections=(), lease=lease.name),
+        Job("follow", follow),
+        Job("share", share, lease=lease.name),
+    ]
+    return Plan(connections, tuple(jobs), (lease,))
+
+
+def check(setup: Setup) -> None:
+    """Raise InvalidOption for a receiver that cannot be made now, because a secret is missing, for example."""
+    for one in _receivers(setup, _config(setup)).values():
+        _make(one.config, setup.environ).close()
+
+
+def _config(setup: Setup) -> AlertingConfig:
+    return make_alerting_config(setup.options, RECEIVERS, path=OPTIONS_PATH, instance=socket.gethostname())
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Connections
+
+_WATCH = "watch "  # the name of a job and its connection begins with it
+
+
+def _watched_connections(setup: Setup, config: AlertingConfig) -> dict[str, endpoint.Endpoint]:
+    """Return the connections of the jobs that watch, by name. Raises InvalidOption."""
+    if config.datacenters:
+        return {f"{_WATCH}{name}": replace(setup.connection, datacenter=name) for name in config.datacenters}
+    if not config.connections:
+        return {f"{_WATCH}{setup.connection.datacenter or 'local'}": setup.connection}
+    found: dict[str, endpoint.Endpoint] = {}
+    for number, options in enumerate(config.connections):
+        path = f"{OPTIONS_PATH}.connections[{number}]"
+        try:
+            one = endpoint.resolve(endpoint.with_defaults(options, setup.connection_options), setup.environ)
+        except InvalidOption as error:
+            raise InvalidOption(f"{path}: {error}") from None
+        name = f"{_WATCH}{one.datacenter or one}"
+        if name in found:
+            raise InvalidOption(f"{path}: it is the same datacenter as an earlier one.")
+        found[name] = one
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Receivers
+
+
+def _receivers(setup: Setup, config: AlertingConfig) -> dict[str, ReceiverSetup]:
+    return {
+        name: ReceiverSetup(
+            config=one,
+            build=functools.partial(_make_or_retry, one, setup.environ),
+            give_up_after_s=parse_duration(
+                one.options["give_up_after"], f"{OPTIONS_PATH}.receivers.{name}.give_up_after"
+            ),
+        )
+        for name, one in config.receivers.items()
+    }
+
+
+def _make(config: ReceiverConfig, environ: t.Mapping[str, str]) -> Receiver:
+    """Return a receiver. Raises InvalidOption that begins with the path of the option at fault."""
+    context = ReceiverContext(
+        render=functools.partial(render, options=config.templates), instance=socket.gethostname(), environ=environ
+    )
+    try:
+        return RECEIVERS[config.type].make(config.name, config.options, context)
+    except InvalidOption as error:
+        raise InvalidOption(f"{OPTIONS_PATH}.{error}") from None
+
+
+def _make_or_retry(config: ReceiverConfig, environ: t.Mapping[str, str]) -> Receiver:
+    """Return a receiver; one that cannot be made is made when it is used, so that the others work meanwhile."""
+    make = functools.partial(_make, config, environ)
+    try:
+        return make()
+    except InvalidOption:
+        return RetriedReceiver(make)
+
+
+def _close(memory: Memory, within_s: float) -> None:
+    memory.close(within_s)
+
+
+ALERTING = AgentType(AGENT_SPEC, plan, memory=Memory, close=_close, check=check)

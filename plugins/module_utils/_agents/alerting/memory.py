@@ -1,0 +1,241 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the jobs of the alerting agent and the routes of its endpoint share. It outlives reloads; what must outlive the process is in files.
+
+``core`` may only be used while ``mutex`` is held, and nothing that can wait may be done meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import typing as t
+from dataclasses import dataclass, field
+
+from ..._alerting.finding import Judgement
+from ..._alerting.observation import Observation
+from ..._daemon.state_directory import StateDirectory
+from .clock import Clock
+from .config import AlertingConfig
+from .core import Core
+from .delivery import Delivery, ReceiverSetup
+from .delivery_worker import Listener
+from .notification import FIRING, Notification
+from .saved_state import StateUnusable
+from .shared_state import Keys, SharedState, unpack
+from .silences import Silence
+from .spool import Spool
+from .told import Note
+
+STATE_FILE, SPOOL_FILE = "alerts.json", "spool"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The last judgement of one watched datacenter.
+
+    ``at`` is when it was read in full (Unix seconds), ``took_s`` how long that took. ``observation`` is what was read.
+    """
+
+    datacenter: str
+    at: float
+    took_s: float
+    judgement: Judgement
+    observation: Observation = field(repr=False)
+
+
+class Memory:
+    """The state of the agent, from the start of the process to its end.
+
+    ``readings`` are by watched datacenter; ``shared`` is what was last read of what instances share, None before the first time.
+    ``notes_fence`` is the fence of the lease term in which the notes of the holder before were read. Events: ``configured`` is set
+    when ``core`` and ``delivery`` are there; ``changed`` wakes the job that sends; ``to_share`` the one that writes to Consul.
+    """
+
+    def __init__(self) -> None:
+        self.mutex = threading.RLock()
+        self.clock = Clock()
+        self.configured = threading.Event()
+        self.changed = threading.Event()
+        self.to_share = threading.Event()
+        self.readings: dict[str, Reading] = {}
+        self.shared: SharedState | None = None
+        self.notes_fence = 0
+        self.problems: dict[str, str] = {}
+        self.crashed_receiver = ""
+        self._config: AlertingConfig | None = None
+        self._core: Core | None = None
+        self._delivery: Delivery | None = None
+        self._saved = ""
+        self._may_save = True
+
+    @property
+    def config(self) -> AlertingConfig:
+        """The configuration in force."""
+        assert self._config is not None
+        return self._config
+
+    @property
+    def core(self) -> Core:
+        """The core; hold ``mutex``."""
+        assert self._core is not None
+        return self._core
+
+    @property
+    def delivery(self) -> Delivery:
+        """The delivery to receivers."""
+        assert self._delivery is not None
+        return self._delivery
+
+    # -------------------------------------------------------------------------------------------------------------
+    # Start, reload, end
+
+    def configure(self, config: AlertingConfig, setups: t.Mapping[str, ReceiverSetup], state: StateDirectory) -> None:
+        """Take a configuration: the first, or another one. Timers and queues go on. Raises InvalidOption and LocalFailure."""
+        with self.mutex:
+            self._config = config
+            if self._core is None:
+                self._core = Core(config.core, config.make_silences())
+                self._load(state, self.clock.time())
+            else:
+                self._core.reconfigure(config.core, config.make_silences())
+        if self._delivery is None:
+            spool = Spool(state.path / SPOOL_FILE)
+            self._delivery = Delivery(spool, Listener(self._on_result, self._on_health, self._on_crash))
+        self._delivery.configure(setups)
+        self._restore()
+        self.configured.set()
+        self.changed.set()
+        self.to_share.set()
+
+    def _load(self, state: StateDirectory, now: float) -> None:
+        saved = state.read(STATE_FILE)
+        if saved is None:
+            return
+        place = str(state.path / STATE_FILE)
+        try:
+            self.core.load(saved, place, now)
+            self._saved = saved.decode()
+        except StateUnusable as error:
+            # What cannot be read is not overwritten.
+            self.problems["state"] = str(error)
+            if error.is_newer:
+                self._may_save = False
+            else:
+                state.write(f"{STATE_FILE}.damaged", saved)
+
+    def _restore(self) -> None:
+        """Tell receivers that show a state what they were told before the start."""
+        with self.mutex:
+            told = self.core.told
+            alerts = {
+                name: [told.alerts[note.episode] for note in told.notes.values() if _is_firing(note, name)]
+                for name in self.config.receivers
+            }
+        for name, receiver in self.delivery.receivers().items():
+            receiver.restore(alerts.get(name, []))
+
+    def save(self, state: StateDirectory) -> None:
+        """Write what has changed since the last time. Raises LocalFailure."""
+        with self.mutex:
+            text = self.core.encode(self.clock.time())
+        if self._may_save and _without_time(text) != _without_time(self._saved):
+            state.write(STATE_FILE, text.encode())
+            self._saved = text
+
+    def close(self, within_s: float) -> None:
+        """End the threads of the receivers. What was not delivered stays in the spool."""
+        if self._delivery is not None:
+            self._delivery.stop(within_s)
+
+    # -------------------------------------------------------------------------------------------------------------
+    # Events of the delivery, from its threads
+
+    def _on_result(self, notification: Notification, ok: bool, _problem: str) -> None:
+        if not ok:
+            with self.mutex:
+                self.core.record_failure(notification.id)
+        self.changed.set()
+        self.to_share.set()
+
+    def _on_health(self, _receiver: str, _problem: str) -> None:
+        self.changed.set()
+
+    def _on_crash(self, receiver: str) -> None:
+        self.crashed_receiver = receiver
+        self.changed.set()
+
+    # -------------------------------------------------------------------------------------------------------------
+    # Sharing
+
+    def take_shared(self, shared: SharedState, keys: Keys) -> str:
+        """Take what instances share. Return what is wrong with it, "" if nothing is."""
+        with self.mutex:
+            self.shared = shared
+            problems = [self._take(self._merge_notes, shared.notes.content, keys.notes)]
+            problems.append(self._take(self.core.silences.merge, shared.silences.content, keys.silences))
+        self.changed.set()
+        return " ".join(filter(None, problems))
+
+    @staticmethod
+    def _take(merge: t.Callable[[bytes, str], None], content: bytes, place: str) -> str:
+        if content:
+            try:
+                merge(content, place)
+            except StateUnusable as error:
+                return str(error)
+        return ""
+
+    def _merge_notes(self, content: bytes, place: str) -> None:
+        self.core.merge_notes(unpack(content, place), place, self.clock.time())
+
+    def notes_to_share(self, keys: Keys) -> str:
+        """Return the notes as they should be shared, as JSON. Raises StateUnusable if a later version wrote those that are."""
+        with self.mutex:
+            content = self.shared.notes.content if self.shared is not None else b""
+            waiting = {one.id for name in self.config.receivers for one in self.delivery.pending(name)}
+            now = self.clock.time()
+            try:
+                before = unpack(content, keys.notes) if content else b""
+                return self.core.encode_notes(now, waiting, before, keys.notes)
+            except StateUnusable as error:
+                if error.is_newer:
+                    raise
+                return self.core.encode_notes(now, waiting)  # replaces what is damaged
+
+    def position(self, node: str) -> int:
+        """Return the position of the instance on this node among all, from 0."""
+        names = sorted({node, *(self.shared.instances if self.shared is not None else ())})
+        return names.index(node)
+
+    # -------------------------------------------------------------------------------------------------------------
+    # Silences, from the endpoint
+
+    def add_silence(self, silence: Silence) -> None:
+        """Add a silence. Raises InvalidOption."""
+        with self._silences_changed():
+            self.core.silences.add(silence)
+
+    def expire_silence(self, silence_id: str) -> Silence:
+        """End a silence now. Raises InvalidOption."""
+        with self._silences_changed():
+            return self.core.silences.expire(silence_id, self.clock.time())
+
+    @contextlib.contextmanager
+    def _silences_changed(self) -> t.Iterator[None]:
+        with self.mutex:
+            yield
+        self.changed.set()
+        self.to_share.set()
+
+
+def _is_firing(note: Note, receiver: str) -> bool:
+    return note.receiver == receiver and note.status == FIRING
+
+
+def _without_time(state: str) -> str:
+    """Return a saved state without the time at which it was saved."""
+    before, name, rest = state.partition('"saved_at":')
+    return before + name + rest.partition(",")[2]

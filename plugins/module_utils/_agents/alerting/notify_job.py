@@ -1,0 +1,113 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The job that turns incidents into messages: applies timers, hands over to delivery what this instance is to send, saves the state."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+from dataclasses import dataclass
+
+from ..._consul.units import count_of
+from ..._daemon.job import Context
+from ..._daemon.status import Standing
+from .config import AlertingConfig
+from .core import OWN_FINDINGS
+from .delivery import ReceiverHealth, ReceiverSetup, summary_of
+from .memory import Memory
+from .own_findings import judge_receivers
+from .send_gate import SendGate
+
+TICK_S = 1.0
+SAVE_EVERY_S = 1.0
+TICK_FACTOR = 20.0  # at most a twentieth of one processor, however many incidents there are
+
+
+@dataclass(frozen=True)
+class NotifySettings:
+    """What the job depends on. ``datacenter`` is named in findings about the agent itself, ``sources`` are what is watched."""
+
+    config: AlertingConfig
+    receivers: t.Mapping[str, ReceiverSetup]
+    sources: frozenset[str]
+
+
+def notify(context: Context, settings: NotifySettings) -> None:
+    """Send what is due until the job must stop. Raises LocalFailure, and InvalidOption for a receiver."""
+    memory: Memory = context.memory
+    memory.configure(settings.config, settings.receivers, context.state)
+    notifier = Notifier(context, memory, settings)
+    try:
+        pause_s = 0.0
+        while context.wait_for(memory.changed, pause_s):
+            memory.changed.clear()
+            started = time.monotonic()
+            notifier.run_once()
+            pause_s = max(TICK_S, TICK_FACTOR * (time.monotonic() - started))
+    finally:
+        memory.save(context.state)
+
+
+class Notifier:
+    """One cycle at a time; for one thread."""
+
+    def __init__(self, context: Context, memory: Memory, settings: NotifySettings) -> None:
+        self._context = context
+        self._memory = memory
+        self._sources = settings.sources
+        self._gate = SendGate()
+        self._saved_at = 0.0
+
+    def run_once(self) -> None:
+        """Apply timers, send what is due and save. Raises LocalFailure."""
+        memory = self._memory
+        if memory.crashed_receiver:
+            raise RuntimeError(f"the thread of receiver {memory.crashed_receiver} ended by a bug")
+        health = memory.delivery.health()
+        standing, position = self._standing(), memory.position(self._context.node)
+        with memory.mutex:
+            now = memory.clock.time()
+            core = memory.core
+            core.incidents.forget_sources({*self._sources, OWN_FINDINGS}, now)
+            core.update(OWN_FINDINGS, judge_receivers(health, self._datacenter, self._context.node), now)
+            selected = self._gate.select(core.due(now), standing, position, now)
+        for notification in selected:
+            memory.delivery.submit(notification)  # waits for the disk, so the lock is not held
+            with memory.mutex:
+                core.record(notification)
+        if selected:
+            memory.to_share.set()
+        if selected or time.monotonic() - self._saved_at > SAVE_EVERY_S:
+            memory.save(self._context.state)
+            self._saved_at = time.monotonic()
+        self._report(health, standing)
+
+    def _standing(self) -> Standing:
+        """Return the standing of this instance. A new holder knows what was sent only when it has read the notes of the one before."""
+        lease = self._context.lease
+        standing = lease.standing
+        return "unknown" if standing == "holder" and self._memory.notes_fence != lease.fence else standing
+
+    @property
+    def _datacenter(self) -> str:
+        """The datacenter of this host, as far as it is known: the first that is watched."""
+        readings = self._memory.readings
+        return next((reading.datacenter for reading in readings.values()), "")
+
+    def _report(self, health: t.Mapping[str, ReceiverHealth], standing: Standing) -> None:
+        memory = self._memory
+        with memory.mutex:
+            firing = len(memory.core.incidents.firing())
+        numbers = {
+            "alerts_firing": firing,
+            "messages_waiting": sum(one.waiting for one in health.values()),
+            "messages_delivered": sum(one.delivered for one in health.values()),
+            "messages_given_up": sum(one.given_up for one in health.values()),
+            "receivers_failing": sum(bool(one.problem) for one in health.values()),
+        }
+        role = {"holder": "sends", "standby": "on standby", "unknown": "Consul cannot tell which instance sends"}
+        problem = " ".join(filter(None, (*memory.problems.values(), memory.delivery.spool_problem)))
+        summary = f"{count_of(firing, 'alert')} firing, {summary_of(health)}; {role[standing]}"
+        self._context.report(summary, numbers, problem=problem)

@@ -1,0 +1,120 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The two jobs that share what instances know through Consul: one follows what others wrote, one writes."""
+
+from __future__ import annotations
+
+import json
+
+from ..._consul.units import count_of, timestamp
+from ..._daemon.job import Context
+from . import shared_state
+from .memory import Memory
+from .saved_state import StateUnusable
+from .shared_state import Keys
+
+FOLLOW_WAIT_S = 60.0
+LEAST_S = 0.5  # between two readings or writings, however much changes
+IDLE_S = 300.0
+ATTEMPTS = 8  # to write three keys, while another instance writes too
+
+
+def follow(context: Context) -> None:
+    """Take what other instances share as soon as it changes. Raises a ConsulError."""
+    memory: Memory = context.memory
+    if not _is_configured(context, memory):
+        return
+    keys, client = Keys(context.name), context.client()
+    index: int | None = None
+    while not context.stopping.is_set():
+        context.heartbeat()
+        shared = shared_state.read(client, keys, index=index, wait_s=FOLLOW_WAIT_S)
+        problem = "" if shared.index == index else memory.take_shared(shared, keys)
+        # An index that goes back starts again: the servers' state was restored.
+        index = shared.index if shared.index >= (index or 0) else None
+        memory.to_share.set()
+        context.report(count_of(len(shared.instances), "instance"), problem=problem)
+        context.pause(LEAST_S)
+
+
+def share(context: Context) -> None:
+    """Write what other instances need, as soon as it changes: notes as the holder of the lease, silences always. Raises a ConsulError."""
+    memory: Memory = context.memory
+    if not _is_configured(context, memory):
+        return
+    writer = _Sharing(context, memory)
+    context.lease.listen(memory.to_share.set)
+    try:
+        memory.to_share.set()
+        while context.wait_for(memory.to_share, IDLE_S):
+            memory.to_share.clear()
+            problem = writer.run_once()
+            context.report("what instances share is up to date", problem=problem)
+            context.pause(LEAST_S)
+    finally:
+        context.lease.unlisten(memory.to_share.set)
+
+
+def _is_configured(context: Context, memory: Memory) -> bool:
+    while not memory.configured.is_set():
+        if not context.wait_for(memory.configured, IDLE_S):
+            return False
+    return True
+
+
+class _Sharing:
+    def __init__(self, context: Context, memory: Memory) -> None:
+        self._context = context
+        self._memory = memory
+        self._keys = Keys(context.name)
+        self._client = context.client()
+
+    def run_once(self) -> str:
+        """Write what Consul lacks. Return what is wrong with what it has, "" if nothing is. Raises a ConsulError."""
+        problem = self._begin_term()
+        for _attempt in range(ATTEMPTS):
+            if problem or self._write_all():
+                break
+            problem = self._read()
+        return problem
+
+    def _begin_term(self) -> str:
+        """Read what the holder before noted, once in each term: only then it is known what remains to be sent."""
+        memory, fence = self._memory, self._context.lease.fence
+        if memory.shared is not None and memory.notes_fence == fence:
+            return ""
+        problem = self._read()
+        memory.notes_fence = fence
+        memory.changed.set()
+        return problem
+
+    def _read(self) -> str:
+        return self._memory.take_shared(shared_state.read(self._client, self._keys), self._keys)
+
+    def _write_all(self) -> bool:
+        """Write what differs. Return False if another instance was faster, so that it must be read again."""
+        memory, keys, node = self._memory, self._keys, self._context.node
+        shared = memory.shared
+        assert shared is not None
+        if node not in shared.instances:
+            about = json.dumps({"node": node, "since": timestamp(memory.clock.time())})
+            shared_state.write(self._client, keys.instance(node), about.encode(), 0)
+            return False
+        with memory.mutex:
+            silences = memory.core.silences.encode().encode()
+            has_silences = bool(memory.core.silences.added)
+        if silences != shared.silences.content and (has_silences or shared.silences.content):
+            shared_state.write(self._client, keys.silences, silences, shared.silences.index)
+            return False
+        if not self._context.lease.held:
+            return True
+        try:
+            notes = shared_state.pack(memory.notes_to_share(keys))
+        except StateUnusable:
+            return True  # reported by whoever read it
+        if notes != shared.notes.content and (memory.core.told.notes or shared.notes.content):
+            shared_state.write(self._client, keys.notes, notes, shared.notes.index, self._context.lease.guard)
+            return False
+        return True

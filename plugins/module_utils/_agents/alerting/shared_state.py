@@ -1,0 +1,93 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the instances of an agent share through Consul: what receivers were told, silences, and who the instances are.
+
+``consulops/agents/NAME/notes`` and ``…/silences`` are written with compare-and-set, ``…/instances/NODE`` once. Nothing is written while
+nothing changes.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from dataclasses import dataclass
+
+from ..._consul import kv, txn
+from ..._consul.client import Client
+from ..._consul.key_path import key_path
+from .saved_state import StateUnusable
+
+MAX_NOTES_BYTES = 8 << 20  # decompressed
+
+
+@dataclass(frozen=True)
+class Value:
+    """The value of a key and its ModifyIndex; the index is 0 for a key that does not exist."""
+
+    content: bytes = b""
+    index: int = 0
+
+
+@dataclass(frozen=True)
+class SharedState:
+    """What is shared at one moment. ``index`` is for the next blocking query."""
+
+    notes: Value
+    silences: Value
+    instances: frozenset[str]
+    index: int
+
+
+class Keys:
+    """The keys of the agent with this name."""
+
+    def __init__(self, name: str) -> None:
+        self.prefix = f"consulops/agents/{name}/"
+        self.notes = f"{self.prefix}notes"
+        self.silences = f"{self.prefix}silences"
+        self.instances = f"{self.prefix}instances/"
+
+    def instance(self, node: str) -> str:
+        """Return the key of the instance on a node."""
+        return f"{self.instances}{node}"
+
+
+def read(client: Client, keys: Keys, *, index: int | None = None, wait_s: float | None = None) -> SharedState:
+    """Read what is shared; with ``index`` a blocking query of at most ``wait_s`` seconds. Raises a ConsulError."""
+    response = client.get(key_path(keys.prefix), {"recurse": ""}, index=index, wait_s=wait_s, absent_ok=True)
+    entries = {} if response.status == 404 else {entry.key: entry for entry in kv.entries_of(response)}
+
+    def value(key: str) -> Value:
+        entry = entries.get(key)
+        return Value() if entry is None else Value(entry.value, entry.modify_index)
+
+    names = frozenset(key[len(keys.instances) :] for key in entries if key.startswith(keys.instances))
+    return SharedState(value(keys.notes), value(keys.silences), names - {""}, response.index)
+
+
+def write(client: Client, key: str, content: bytes, index: int, guard: txn.Operation | None = None) -> bool:
+    """Write a key if its ModifyIndex is still ``index``. Return whether it was.
+
+    ``guard`` makes it fail when the lease is lost. Raises a ConsulError.
+    """
+    done = txn.Writer(client, fence=guard).commit([txn.Operation("cas", key, content, index=index)])
+    return not done.refused
+
+
+def pack(text: str) -> bytes:
+    """Return notes as they are stored: compressed, because a value has at most 512 KB. The same text gives the same bytes."""
+    return gzip.compress(text.encode(), mtime=0)
+
+
+def unpack(content: bytes, place: str) -> bytes:
+    """Return the JSON text of stored notes. Raises StateUnusable."""
+    try:
+        decoder = zlib.decompressobj(wbits=31)  # gzip
+        text = decoder.decompress(content, MAX_NOTES_BYTES)
+    except zlib.error:
+        text = b""
+    if not text or not decoder.eof:
+        raise StateUnusable(f"{place}: the notes are cut or damaged, so it is not known what was reported before.")
+    return text
