@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 from tests.lab.alerting import Instances, alerts, register_check, set_check, wait_for_alerts
 from tests.lab.consul import Datacenter, Lab, eventually
-from tests.lab.http_service import HttpService
+from tests.lab.http_service import HttpService, Reply
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +73,137 @@ def test_a_new_holder_tells_what_the_one_before_did_not_and_nothing_twice(
     set_check(datacenter, "told", "passing")
     wait_for_alerts(hook, "told", 2)
     assert alerts(hook, "told") == [("firing", "critical"), ("resolved", "critical")]
+
+
+def test_what_fails_while_the_agent_is_down_is_told_after_its_start(
+    instances: Instances, datacenter: Datacenter, hook: HttpService
+) -> None:
+    register_check(datacenter, "restart")
+    agent = instances.start(datacenter, name="restart")
+    agent.wait("active")
+    agent.stop()
+    set_check(datacenter, "restart", "critical")
+    again = instances.start(datacenter, name="restart", state=agent.state)
+    assert wait_for_alerts(hook, "restart", 1) == [("firing", "critical")]
+    again.process.kill()
+    set_check(datacenter, "restart", "passing")
+    instances.start(datacenter, name="restart", state=agent.state)
+    assert wait_for_alerts(hook, "restart", 2)[1:] == [("resolved", "critical")]
+
+
+def test_a_refused_message_is_sent_again_and_delivered_once(
+    instances: Instances, datacenter: Datacenter, hook: HttpService
+) -> None:
+    register_check(datacenter, "refused")
+    instances.start(datacenter, name="refused").wait("active")
+    hook.reset(Reply(500), Reply(503))
+    set_check(datacenter, "refused", "critical")
+    wait_for_alerts(hook, "refused", 3)
+    ids = [one.json["id"] for one in hook.received if one.json["alerts"][0]["service_name"] == "refused"]
+    assert len(ids) == 3 and len(set(ids)) == 1, "attempts have one key"
+    set_check(datacenter, "refused", "passing")
+    assert wait_for_alerts(hook, "refused", 4)[3:] == [("resolved", "critical")]
+
+
+def test_what_is_deregistered_while_it_fails_ends_with_that_reason(
+    instances: Instances, datacenter: Datacenter, hook: HttpService
+) -> None:
+    register_check(datacenter, "removed", "critical")
+    instances.start(datacenter, name="removed")
+    wait_for_alerts(hook, "removed", 1)
+    datacenter.put("/v1/agent/service/deregister/removed")
+    wait_for_alerts(hook, "removed", 2)
+    assert hook.received[-1].json["alerts"][0]["reason"] == "deregistered"
+
+
+def test_a_changed_receiver_touches_neither_the_watch_nor_the_lease_nor_an_alert(
+    instances: Instances, datacenter: Datacenter, hook: HttpService
+) -> None:
+    register_check(datacenter, "steady", "critical")
+    agent = instances.start(datacenter, name="reload")
+    wait_for_alerts(hook, "steady", 1)
+    before = agent.status()
+    with HttpService() as other:
+        receivers = {
+            "hook": {"type": "webhook", "url": f"{other.url}/alerts"},
+            "spare": {"type": "webhook", "url": f"{hook.url}/spare"},
+        }
+        agent.configure(instances.config(datacenter.url, name="reload", options={"receivers": receivers}))
+        agent.reload()
+        eventually(lambda: agent.status()["reloads"] == 1)
+        set_check(datacenter, "steady", "passing")
+        ended = wait_for_alerts(other, "steady", 1)
+    after = agent.status()
+    assert ended == [("resolved", "critical")]
+    assert after["leases"]["lease"]["fence"] == before["leases"]["lease"]["fence"]
+    assert after["jobs"]["watch local"]["since"] == before["jobs"]["watch local"]["since"]
+    assert other.received[0].json["alerts"][0]["since"] == hook.received[0].json["alerts"][0]["since"]
+
+
+def test_a_receiver_that_fails_is_told_to_the_fallback(
+    instances: Instances, datacenter: Datacenter, hook: HttpService
+) -> None:
+    register_check(datacenter, "unheard")
+    with HttpService() as broken:
+        broken.replies[:] = [Reply(500)] * 1000
+        receivers = {
+            "broken": {"type": "webhook", "url": broken.url},
+            "hook": {"type": "webhook", "url": f"{hook.url}/alerts"},
+        }
+        given = {"receivers": receivers, "route": {"receiver": "broken"}, "fallback_receiver": "hook"}
+        given["route"].update({"group_wait": "0s", "group_by": ["..."]})  # type: ignore[attr-defined]
+        instances.start(datacenter, name="fallback", options=given).wait("active")
+        set_check(datacenter, "unheard", "critical")
+        eventually(lambda: hook.received, what="the fall-back receiver is told")
+    (alert,) = hook.received[0].json["alerts"]
+    assert (alert["rule"], alert["check"], "500" in alert["output"]) == ("delivery_failed", "broken", True)
+
+
+def test_pings_are_sent_while_consul_can_be_read(
+    instances: Instances, datacenter: Datacenter, hook: HttpService
+) -> None:
+    ping = {"url": f"{hook.url}/ping", "every": "1s"}
+    agent = instances.start(datacenter, name="ping", options={"dead_man": ping})
+    eventually(lambda: sum(one.path == "/ping" for one in hook.received) >= 2, what="two pings")
+    assert agent.status()["jobs"]["dead man"]["summary"] == "pinged"
+
+
+def test_an_event_runs_its_program_once_and_not_those_from_before_the_first_start(
+    instances: Instances, datacenter: Datacenter, tmp_path: Path
+) -> None:
+    datacenter.put("/v1/event/fire/deploy", b"before")
+    ran = tmp_path / "ran"
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\ncat >> {ran}\n", encoding="utf-8")
+    program.chmod(0o755)
+    events = [{"name": "deploy", "command": [str(program)]}]
+    for _number in range(2):
+        instances.start(datacenter, name="events", options={"events": events}, service={"register": False})
+    eventually(lambda: datacenter.get("/v1/kv/consulops/agents/events/events"), what="old events are noted")
+    for payload in (b"one", b"two"):
+        datacenter.put("/v1/event/fire/deploy", payload)
+    eventually(lambda: ran.exists() and ran.read_text(encoding="utf-8").count("\n") >= 2, what="two programs")
+    instances.stop()
+    documents = [json.loads(line) for line in ran.read_text(encoding="utf-8").splitlines()]
+    assert [one["payload"] for one in documents] == ["one", "two"]
+
+
+class TestServersThatDie:
+    @pytest.fixture(scope="class")
+    def three(self, own_lab: Lab) -> Datacenter:
+        return own_lab.datacenter("three", servers=3)
+
+    def test_a_dead_server_is_told_and_stays_told_after_autopilot_removed_it(
+        self, instances: Instances, lab: Lab, hook: HttpService
+    ) -> None:
+        datacenter = lab.datacenter("dc1", servers=3)
+        expect = {"dc1": {"servers": 3}}
+        instances.start(datacenter.servers[0], name="dead", options={"expect": expect})
+        victim = next(one for one in datacenter.followers() if one is not datacenter.servers[0])
+        instances.started[0].wait("active")
+        victim.stop()
+        eventually(lambda: any(one.json["kind"] == "firing" for one in hook.received), 30, "the dead server is told")
+        eventually(lambda: len(datacenter.get("/v1/operator/raft/configuration")["Servers"]) == 2, 40, "autopilot")
+        agent = instances.started[0]
+        eventually(lambda: agent.status()["jobs"]["notify"]["cycles"], what="it goes on")
+        assert not [one for one in hook.received if one.json["kind"] == "resolved"]

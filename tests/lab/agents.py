@@ -83,7 +83,8 @@ runpy.run_path(bundle, run_name="__main__")
 class AgentProcess:
     """The process of an agent, started as by systemd: with a notification socket, credentials and a watchdog.
 
-    With ``clock`` the process has its own wall clock, which ``set_clock`` shifts. ``program`` replaces the bundle.
+    With ``clock`` the process has its own wall clock, which ``set_clock`` shifts. ``program`` replaces the bundle. ``state`` is the
+    directory of its state, that of an earlier process after a restart.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class AgentProcess:
         clock: bool = False,
         python: t.Sequence[str] = (sys.executable,),
         program: t.Sequence[str] = (),
+        state: Path | None = None,
     ) -> None:
         directory.mkdir(parents=True)
         self.directory = directory
@@ -116,12 +118,12 @@ class AgentProcess:
         self.set_clock(0.0)
         if not program:
             program = ["-c", _WITH_CLOCK, str(self._clock), str(bundle)] if clock else [str(bundle)]
-        state = directory / "state"
-        state.mkdir(mode=0o700)
+        self.state = directory / "state" if state is None else state
+        self.state.mkdir(mode=0o700, exist_ok=True)
         environment = {
             "NOTIFY_SOCKET": str(directory / "notify"),
             "CREDENTIALS_DIRECTORY": str(credentials),
-            "STATE_DIRECTORY": str(state),
+            "STATE_DIRECTORY": str(self.state),
         }
         with (directory / "log").open("wb") as log:
             self.process = subprocess.Popen(

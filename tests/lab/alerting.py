@@ -50,11 +50,12 @@ class Instances:
         }
 
     def start(self, at: Datacenter | Server, **more: t.Any) -> AgentProcess:
-        """Start an instance."""
+        """Start an instance; with ``state`` it goes on where an earlier one left off, as a restart does."""
+        state = more.pop("state", None)
         config = self.config(more.pop("url", at.url), **more)
         token = getattr(at, "token", None)
         directory = self._directory / f"instance{len(self.started)}"
-        agent = AgentProcess(self._bundle, directory, self._lab.address(), config, token)
+        agent = AgentProcess(self._bundle, directory, self._lab.address(), config, token, state=state)
         self.started.append(agent)
         return agent
 

@@ -4,8 +4,8 @@
 
 """The alerting agent: watches datacenters, and tells receivers what fails and what has recovered.
 
-Jobs: one ``watch`` for each datacenter, ``notify``, ``follow`` and ``share``. Every instance runs all of them; the holder of the
-preferred lease is the one that sends.
+Jobs: one ``watch`` for each datacenter, ``notify``, ``follow`` and ``share``, and if they are configured ``dead man`` and ``events``.
+Every instance runs all of them; the holder of the preferred lease is the one that sends.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from ..._daemon.agent_type import AgentType, Plan, Setup
 from ..._daemon.job import CONNECTION, Job
 from ..._daemon.status import PREFERRED
 from .config import SPEC, AlertingConfig, ReceiverConfig, make_alerting_config
+from .dead_man import DeadMan
+from .dead_man_job import send_pings
 from .delivery import ReceiverSetup
+from .events_job import handle_events
 from .memory import Memory
 from .notify_job import NotifySettings, notify
 from .receivers.receiver import Receiver, ReceiverContext
@@ -35,6 +38,7 @@ from .watch_job import Watched, watch
 
 OPTIONS_PATH = "options"
 AGENT_SPEC: Spec = SPEC
+_EVENT_LIMIT_S = 2 * 3600.0  # a program may take an hour
 
 
 def plan(setup: Setup) -> Plan:
@@ -64,13 +68,31 @@ def plan(setup: Setup) -> Plan:
         Job("follow", follow),
         Job("share", share, lease=lease.name),
     ]
+    jobs += _optional_jobs(setup, config, lease.name)
     return Plan(connections, tuple(jobs), (lease,))
+
+
+def _optional_jobs(setup: Setup, config: AlertingConfig, lease: str) -> t.Iterator[Job]:
+    if config.dead_man is not None:
+        pings = functools.partial(send_pings, make=functools.partial(_dead_man, setup, config.dead_man))
+        yield Job("dead man", pings, config.dead_man, connections=(), lease=lease)
+    if config.events:
+        path = f"{OPTIONS_PATH}.events"
+        events = functools.partial(handle_events, handlers=config.events, environ=setup.environ, path=path)
+        yield Job("events", events, config.events, lease=lease, heartbeat_limit_s=_EVENT_LIMIT_S)
 
 
 def check(setup: Setup) -> None:
     """Raise InvalidOption for a receiver that cannot be made now, because a secret is missing, for example."""
-    for one in _receivers(setup, _config(setup)).values():
-        _make(one.config, setup.environ).close()
+    config = _config(setup)
+    for one in config.receivers.values():
+        _make(one, setup.environ).close()
+    if config.dead_man is not None:
+        _dead_man(setup, config.dead_man)
+
+
+def _dead_man(setup: Setup, options: t.Mapping[str, t.Any]) -> DeadMan:
+    return DeadMan(options, setup.environ, f"{OPTIONS_PATH}.dead_man")
 
 
 def _config(setup: Setup) -> AlertingConfig:

@@ -18,8 +18,10 @@ from ..._alerting.rule_options import SETTINGS, make_rules
 from ..._config.connection_spec import side_spec
 from ..._config.validation import Spec, validated
 from ..._consul.errors import InvalidOption
+from . import dead_man
 from .core import CoreOptions
 from .durations import duration
+from .event_handlers import EventHandler, make_handlers
 from .grouping import Policy
 from .incident import FlapLimits
 from .inhibition import BUILT_IN_INHIBITIONS
@@ -59,6 +61,8 @@ SPEC: Spec = {
     "time_intervals": {"type": "list", "elements": "dict", "default": []},
     "silences": {"type": "list", "elements": "dict", "default": []},
     "reconcile_every": {"type": "str", "default": "10s"},
+    "dead_man": {"type": "dict", "options": dead_man.SPEC},
+    "events": {"type": "list", "elements": "dict", "default": []},
 }
 COMMON_RECEIVER_SPEC: Spec = {
     "type": {"type": "str", "required": True},
@@ -84,7 +88,7 @@ class ReceiverConfig:
 
 @dataclass(frozen=True)
 class AlertingConfig:
-    """The options of the alerting agent; times in seconds. ``connections`` are validated options, not yet resolved."""
+    """The options of the alerting agent; times in seconds. ``connections`` and ``dead_man`` are validated options, not yet used."""
 
     datacenters: tuple[str, ...]
     connections: tuple[t.Mapping[str, t.Any], ...]
@@ -96,6 +100,8 @@ class AlertingConfig:
     fallback_receiver: str | None
     silences: tuple[Silence, ...]
     reconcile_every_s: float
+    dead_man: t.Mapping[str, t.Any] | None = None
+    events: tuple[EventHandler, ...] = ()
 
     def make_silences(self) -> Silences:
         """Return the silences of the configuration, to which others can be added."""
@@ -157,6 +163,8 @@ def make_alerting_config(
         fallback_receiver=fallback,
         silences=silences,
         reconcile_every_s=duration(values["reconcile_every"], f"{path}.reconcile_every", 1, 600),
+        dead_man=values["dead_man"],
+        events=make_handlers(values["events"], f"{path}.events"),
     )
 
 

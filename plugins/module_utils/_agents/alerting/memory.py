@@ -65,6 +65,7 @@ class Memory:
         self.notes_fence = 0
         self.problems: dict[str, str] = {}
         self.crashed_receiver = ""
+        self.pinged = False
         self._config: AlertingConfig | None = None
         self._core: Core | None = None
         self._delivery: Delivery | None = None

@@ -53,6 +53,7 @@ def share(context: Context) -> None:
             problem = writer.run_once()
             context.report("what instances share is up to date", problem=problem)
             context.pause(LEAST_S)
+        writer.run_once()  # the lease is released next, and whoever takes it must know what was sent
     finally:
         context.lease.unlisten(memory.to_share.set)
 

@@ -47,6 +47,7 @@ class Keys:
         self.prefix = f"consulops/agents/{name}/"
         self.notes = f"{self.prefix}notes"
         self.silences = f"{self.prefix}silences"
+        self.events = f"{self.prefix}events"
         self.instances = f"{self.prefix}instances/"
 
     def instance(self, node: str) -> str:

@@ -85,10 +85,10 @@ class Secret:
 
 
 class Options:
-    """The validated options of one receiver."""
+    """The validated options of one receiver. ``place`` is where they stand, if not below ``receivers``."""
 
-    def __init__(self, receiver: str, values: t.Mapping[str, t.Any], context: ReceiverContext) -> None:
-        self._receiver = receiver
+    def __init__(self, receiver: str, values: t.Mapping[str, t.Any], context: ReceiverContext, place: str = "") -> None:
+        self._place = place or f"receivers.{receiver}"
         self._values = values
         self._environ = context.environ
 
@@ -97,7 +97,7 @@ class Options:
 
     def path(self, option: str) -> str:
         """Return how messages name an option."""
-        return f"receivers.{self._receiver}.{option}"
+        return f"{self._place}.{option}"
 
     def invalid(self, option: str, problem: str) -> InvalidOption:
         """Return the error of an option that cannot be used."""

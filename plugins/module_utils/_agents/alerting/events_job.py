@@ -1,0 +1,149 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Consul events run programs: each event once, on the holder of the lease.
+
+``consulops/agents/NAME/events`` has the IDs of the events that were dealt with. An ID is written before its program is run, so a program
+may not run when an instance dies at that moment, and never runs twice.
+Source: https://developer.hashicorp.com/consul/api-docs/event
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import logging
+import typing as t
+
+from ..._alerting.parsing import to_rows, to_text
+from ..._consul import kv
+from ..._consul.client import Client
+from ..._consul.errors import InvalidResponse
+from ..._daemon.job import Context
+from . import shared_state
+from .event_handlers import EventHandler
+from .program_runner import ProgramFailed, ProgramRunner
+from .shared_state import Keys
+
+log = logging.getLogger("consulops")
+
+WAIT_S = 60.0
+STANDBY_S = 1.0
+REMEMBERED = 1024  # IDs; an agent of Consul remembers 256 events
+
+
+class Event(t.NamedTuple):
+    """One event. ``document`` is what programs get, as JSON."""
+
+    id: str
+    name: str
+    document: bytes
+
+
+def handle_events(
+    context: Context, handlers: t.Sequence[EventHandler], environ: t.Mapping[str, str], path: str = "options.events"
+) -> None:
+    """Run programs for events until the job must stop. Raises a ConsulError, and InvalidOption for a program that is missing."""
+    runners = [
+        (one.name, ProgramRunner(one.command, one.timeout_s, environ, f"{path}[{number}].command"))
+        for number, one in enumerate(handlers)
+    ]
+    dispatcher = _Dispatcher(context, runners)
+    index: int | None = None
+    while not context.stopping.is_set():
+        context.heartbeat()
+        if context.lease.standing != "holder":
+            context.report("on standby", dispatcher.numbers)
+            context.pause(STANDBY_S)
+            index = None
+            continue
+        response = dispatcher.client.get("/v1/event/list", index=index, wait_s=WAIT_S)
+        index = response.index or None
+        dispatcher.handle(response.parse(_events))
+        context.report("handles events", dispatcher.numbers)
+        context.pause(0.1)
+
+
+class _Dispatcher:
+    def __init__(self, context: Context, runners: t.Sequence[tuple[str, ProgramRunner]]) -> None:
+        self.client: Client = context.client()
+        self._context = context
+        self._runners = runners
+        self._key = Keys(context.name).events
+        self._run, self._failed = 0, 0
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """How many programs were run, and how many of them failed."""
+        return {"programs_run": self._run, "programs_failed": self._failed}
+
+    def handle(self, events: t.Sequence[Event]) -> None:
+        """Run the programs of the events that are new. Raises a ConsulError."""
+        names = {name for name, _runner in self._runners}
+        entry = kv.read_key(self.client, self._key).entries
+        seen = _decode(entry[0].value, self._key) if entry else None
+        index = entry[0].modify_index if entry else 0
+        new = [event for event in events if seen is None or event.id not in seen]
+        if not new or not any(event.name in names for event in new) and seen is not None:
+            return
+        remembered = [*(seen or ()), *(event.id for event in new)][-REMEMBERED:]
+        content = json.dumps(remembered, separators=(",", ":")).encode()
+        # Before the first time everything is old: nobody knows when it was sent.
+        claimed = shared_state.write(self.client, self._key, content, index, self._context.lease.guard)
+        if claimed and seen is not None:
+            for event in new:
+                self._run_programs(event)
+
+    def _run_programs(self, event: Event) -> None:
+        for name, runner in self._runners:
+            if name != event.name or self._context.stopping.is_set():
+                continue
+            self._context.heartbeat()
+            log.info("event %s %s: running its program", event.name, event.id)
+            self._run += 1
+            try:
+                runner.run(event.document)
+            except ProgramFailed as error:
+                self._failed += 1
+                log.warning("event %s %s: %s", event.name, event.id, error)
+
+
+def _events(rows: t.Any) -> list[Event]:
+    return [
+        Event(
+            to_text(row["ID"]),
+            to_text(row["Name"]),
+            json.dumps(
+                {
+                    "id": to_text(row["ID"]),
+                    "name": to_text(row["Name"]),
+                    **_payload(row["Payload"]),
+                    "node_filter": to_text(row["NodeFilter"]),
+                    "service_filter": to_text(row["ServiceFilter"]),
+                    "tag_filter": to_text(row["TagFilter"]),
+                    "ltime": row["LTime"],
+                }
+            ).encode()
+            + b"\n",
+        )
+        for row in to_rows(rows)
+    ]
+
+
+def _payload(value: t.Any) -> dict[str, str | None]:
+    """Return the payload as text, None if it is none, and as Consul gave it."""
+    encoded = "" if value is None else to_text(value)
+    try:
+        return {"payload": base64.b64decode(encoded, validate=True).decode(), "payload_base64": encoded}
+    except (binascii.Error, UnicodeDecodeError):
+        return {"payload": None, "payload_base64": encoded}
+
+
+def _decode(content: bytes, key: str) -> list[str]:
+    """Return the IDs that were dealt with. Raises InvalidResponse."""
+    try:
+        return [to_text(one) for one in json.loads(content)]
+    except (ValueError, TypeError):
+        raise InvalidResponse(f"{key}: this is not the list of events that the agent wrote. Delete the key.") from None
