@@ -85,7 +85,7 @@ def test_what_fails_while_the_agent_is_down_is_told_after_its_start(
     set_check(datacenter, "restart", "critical")
     again = instances.start(datacenter, name="restart", state=agent.state)
     assert wait_for_alerts(hook, "restart", 1) == [("firing", "critical")]
-    again.process.kill()
+    again.stop()
     set_check(datacenter, "restart", "passing")
     instances.start(datacenter, name="restart", state=agent.state)
     assert wait_for_alerts(hook, "restart", 2)[1:] == [("resolved", "critical")]
