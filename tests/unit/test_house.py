@@ -36,7 +36,7 @@ LAYERS: dict[str, set[str]] = {
     **{wing: {"_consul"} for wing in WINGS},
     "_tasks": {"_config", "_consul", *WINGS},
     "_daemon": {"_config", "_consul"},
-    "_agents": {"_daemon", "_config", "_consul", *WINGS},
+    "_agents": {"_tasks", "_daemon", "_config", "_consul", *WINGS},
     "_cli": {"_agents", "_daemon", "_tasks", "_config", "_consul"},
     "_ansible.py": {"_tasks", "_consul"},
     "modules": {"_ansible", "_tasks"},
