@@ -95,7 +95,7 @@ def test_a_refused_message_is_sent_again_and_delivered_once(
     instances: Instances, datacenter: Datacenter, hook: HttpService
 ) -> None:
     register_check(datacenter, "refused")
-    instances.start(datacenter, name="refused").wait("active")
+    instances.start(datacenter, name="refused", options={"match": [{"service": "refused"}]}).wait("active")
     hook.reset(Reply(500), Reply(503))
     set_check(datacenter, "refused", "critical")
     wait_for_alerts(hook, "refused", 3)
@@ -150,7 +150,7 @@ def test_a_receiver_that_fails_is_told_to_the_fallback(
             "broken": {"type": "webhook", "url": broken.url},
             "hook": {"type": "webhook", "url": f"{hook.url}/alerts"},
         }
-        given = {"receivers": receivers, "route": {"receiver": "broken"}, "fallback_receiver": "hook"}
+        given = {"match": [{"service": "unheard"}], "receivers": receivers, "route": {"receiver": "broken"}, "fallback_receiver": "hook"}
         given["route"].update({"group_wait": "0s", "group_by": ["..."]})  # type: ignore[attr-defined]
         instances.start(datacenter, name="fallback", options=given).wait("active")
         set_check(datacenter, "unheard", "critical")

@@ -90,7 +90,7 @@ def test_a_host_that_cannot_run_the_new_bundle_keeps_its_file(
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"wheelhouse": "/does/not/exist"}, "wheelhouse /does/not/exist lacks idna-3.10-py3-none-any.whl"),
+        ({"wheelhouse": "/does/not/exist"}, "wheelhouse /does/not/exist lacks bottle-0.13.4-py2.py3-none-any.whl"),
         ({"nonsense": 1}, "Unsupported parameters"),
         ({"backup": "perhaps"}, "backup"),
     ],

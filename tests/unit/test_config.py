@@ -41,7 +41,7 @@ def refusal(given: t.Mapping[str, t.Any], environ: t.Mapping[str, str] | None = 
     ("given", "sentence"),
     [
         ({}, "agent: this option is required."),
-        ({"agent": "alert"}, "agent: 'alert' is not one of alerting."),
+        ({"agent": "alert"}, "agent: 'alert' is not one of alerting, demonstration."),
         ({**AGENT, "leese": {}}, "leese: unknown option. Did you mean lease?"),
         ({**AGENT, "lease": {"tll": "20s"}}, "lease.tll: unknown option. Did you mean ttl?"),
         ({**AGENT, "lease": {"ttl": 20}}, "lease.ttl: expected a string, not 20."),
