@@ -144,7 +144,7 @@ def compare(datacenter: Datacenter, size: int, bundle: Path, lab: Lab, scratch: 
         }
         running = AgentProcess(bundle, scratch / f"agent-{size}-{number}", lab.address(), config)
         running.wait("active")
-        eventually(lambda running=running: running.status()["jobs"]["follow"]["cycles"])  # type: ignore[misc]
+        eventually(lambda running=running: running.status()["jobs"]["follow"]["cycles"])
         measure(agent, datacenter, hook, running.process.pid, is_last=number == ROUNDS - 1)
         running.stop()
     show(f"{size:,} checks", found)

@@ -150,7 +150,12 @@ def test_a_receiver_that_fails_is_told_to_the_fallback(
             "broken": {"type": "webhook", "url": broken.url},
             "hook": {"type": "webhook", "url": f"{hook.url}/alerts"},
         }
-        given = {"match": [{"service": "unheard"}], "receivers": receivers, "route": {"receiver": "broken"}, "fallback_receiver": "hook"}
+        given = {
+            "match": [{"service": "unheard"}],
+            "receivers": receivers,
+            "route": {"receiver": "broken"},
+            "fallback_receiver": "hook",
+        }
         given["route"].update({"group_wait": "0s", "group_by": ["..."]})  # type: ignore[attr-defined]
         instances.start(datacenter, name="fallback", options=given).wait("active")
         set_check(datacenter, "unheard", "critical")

@@ -86,7 +86,7 @@ def check(setup: Setup) -> None:
     """Raise InvalidOption for a receiver that cannot be made now, because a secret is missing, for example."""
     config = _config(setup)
     for one in config.receivers.values():
-        _make(one, setup.environ).close()
+        _make(one, setup.environ, config.instance).close()
     if config.dead_man is not None:
         _dead_man(setup, config.dead_man)
 
@@ -133,7 +133,7 @@ def _receivers(setup: Setup, config: AlertingConfig) -> dict[str, ReceiverSetup]
     return {
         name: ReceiverSetup(
             config=one,
-            build=functools.partial(_make_or_retry, one, setup.environ),
+            build=functools.partial(_make_or_retry, one, setup.environ, config.instance),
             give_up_after_s=parse_duration(
                 one.options["give_up_after"], f"{OPTIONS_PATH}.receivers.{name}.give_up_after"
             ),
@@ -142,10 +142,10 @@ def _receivers(setup: Setup, config: AlertingConfig) -> dict[str, ReceiverSetup]
     }
 
 
-def _make(config: ReceiverConfig, environ: t.Mapping[str, str]) -> Receiver:
+def _make(config: ReceiverConfig, environ: t.Mapping[str, str], instance: str) -> Receiver:
     """Return a receiver. Raises InvalidOption that begins with the path of the option at fault."""
     context = ReceiverContext(
-        render=functools.partial(render, options=config.templates), instance=socket.gethostname(), environ=environ
+        render=functools.partial(render, options=config.templates), instance=instance, environ=environ
     )
     try:
         return RECEIVERS[config.type].make(config.name, config.options, context)
@@ -153,9 +153,9 @@ def _make(config: ReceiverConfig, environ: t.Mapping[str, str]) -> Receiver:
         raise InvalidOption(f"{OPTIONS_PATH}.{error}") from None
 
 
-def _make_or_retry(config: ReceiverConfig, environ: t.Mapping[str, str]) -> Receiver:
+def _make_or_retry(config: ReceiverConfig, environ: t.Mapping[str, str], instance: str) -> Receiver:
     """Return a receiver; one that cannot be made is made when it is used, so that the others work meanwhile."""
-    make = functools.partial(_make, config, environ)
+    make = functools.partial(_make, config, environ, instance)
     try:
         return make()
     except InvalidOption:

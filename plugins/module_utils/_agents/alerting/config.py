@@ -35,9 +35,11 @@ from .timing import DEFAULT_TIMERS, TimerEntry, Timers, Timing
 
 # Receivers are named in keys, metrics and file names.
 RECEIVER_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
+INSTANCE_NAME = RECEIVER_NAME  # part of a key, and of messages
 TIMER_SETTINGS = ("for", "recover_for")  # of an entry of rules, beside those of consul_alert_check
 
 SPEC: Spec = {
+    "instance": {"type": "str"},
     "datacenters": {"type": "list", "elements": "str", "default": []},
     "connections": side_spec(type="list", elements="dict", default=[]),
     "expect": {"type": "dict", "default": {}},
@@ -88,8 +90,12 @@ class ReceiverConfig:
 
 @dataclass(frozen=True)
 class AlertingConfig:
-    """The options of the alerting agent; times in seconds. ``connections`` and ``dead_man`` are validated options, not yet used."""
+    """The options of the alerting agent; times in seconds.
 
+    ``instance`` tells this instance from the others. ``connections`` and ``dead_man`` are validated options, not yet used.
+    """
+
+    instance: str
     datacenters: tuple[str, ...]
     connections: tuple[t.Mapping[str, t.Any], ...]
     expected: t.Mapping[str, Expected]
@@ -113,7 +119,7 @@ def make_alerting_config(
 ) -> AlertingConfig:
     """Return the options of the agent. ``types`` are the types of receivers there are; ``path`` is where the options stand.
 
-    ``instance`` is the name of this host in messages. Raises InvalidOption that begins with the path of the key at fault.
+    ``instance`` is the name of this host, the default of the option. Raises InvalidOption that begins with the path of the key at fault.
     """
     values = validated(SPEC, given, path)
     if values["datacenters"] and values["connections"]:
@@ -121,6 +127,11 @@ def make_alerting_config(
     for number, name in enumerate(values["datacenters"]):
         if not name or name in values["datacenters"][:number]:
             raise InvalidOption(f"{path}.datacenters[{number}]: {name!r} is empty, or stands there twice.")
+    instance = instance if values["instance"] is None else values["instance"]
+    if values["instance"] is not None and not INSTANCE_NAME.fullmatch(instance):
+        raise InvalidOption(
+            f"{path}.instance: {instance!r} must consist of letters, digits, dots, dashes and underscores, at most 64 characters."
+        )
     receivers = _receivers(values["receivers"], types, f"{path}.receivers")
     fallback = values["fallback_receiver"]
     if fallback is not None and fallback not in receivers:
@@ -147,6 +158,7 @@ def make_alerting_config(
         metadata |= inhibition.source.metadata | inhibition.target.metadata
         metadata |= {label.partition(".")[0] for label in inhibition.equal if "." in label}
     return AlertingConfig(
+        instance=instance,
         datacenters=tuple(values["datacenters"]),
         connections=tuple(values["connections"]),
         expected=_at(path, lambda: make_expected(values["expect"])),

@@ -206,10 +206,10 @@ class Memory:
                     raise
                 return self.core.encode_notes(now, waiting)  # replaces what is damaged
 
-    def position(self, node: str) -> int:
-        """Return the position of the instance on this node among all, from 0."""
-        names = sorted({node, *(self.shared.instances if self.shared is not None else ())})
-        return names.index(node)
+    def position(self) -> int:
+        """Return the position of this instance among all, from 0."""
+        own = self.config.instance
+        return sorted({own, *(self.shared.instances if self.shared is not None else ())}).index(own)
 
     # -------------------------------------------------------------------------------------------------------------
     # Silences, from the endpoint

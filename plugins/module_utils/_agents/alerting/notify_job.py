@@ -66,12 +66,12 @@ class Notifier:
         if memory.crashed_receiver:
             raise RuntimeError(f"the thread of receiver {memory.crashed_receiver} ended by a bug")
         health = memory.delivery.health()
-        standing, position = self._standing(), memory.position(self._context.node)
+        standing, position = self._standing(), memory.position()
         with memory.mutex:
             now = memory.clock.time()
             core = memory.core
             core.incidents.forget_sources({*self._sources, OWN_FINDINGS}, now)
-            core.update(OWN_FINDINGS, judge_receivers(health, self._datacenter, self._context.node), now)
+            core.update(OWN_FINDINGS, judge_receivers(health, self._datacenter, memory.config.instance), now)
             selected = self._gate.select(core.due(now), standing, position, now)
         for notification in selected:
             memory.delivery.submit(notification)  # waits for the disk, so the lock is not held

@@ -96,12 +96,12 @@ class _Sharing:
 
     def _write_all(self) -> bool:
         """Write what differs. Return False if another instance was faster, so that it must be read again."""
-        memory, keys, node = self._memory, self._keys, self._context.node
+        memory, keys, instance = self._memory, self._keys, self._memory.config.instance
         shared = memory.shared
         assert shared is not None
-        if node not in shared.instances:
-            about = json.dumps({"node": node, "since": timestamp(memory.clock.time())})
-            shared_state.write(self._client, keys.instance(node), about.encode(), 0)
+        if instance not in shared.instances:
+            about = json.dumps({"node": self._context.node, "since": timestamp(memory.clock.time())})
+            shared_state.write(self._client, keys.instance(instance), about.encode(), 0)
             return False
         with memory.mutex:
             silences = memory.core.silences.encode().encode()

@@ -4,7 +4,7 @@
 
 """What the instances of an agent share through Consul: what receivers were told, silences, and who the instances are.
 
-``consulops/agents/NAME/notes`` and ``…/silences`` are written with compare-and-set, ``…/instances/NODE`` once. Nothing is written while
+``consulops/agents/NAME/notes`` and ``…/silences`` are written with compare-and-set, ``…/instances/NAME`` once. Nothing is written while
 nothing changes.
 """
 
@@ -50,9 +50,9 @@ class Keys:
         self.events = f"{self.prefix}events"
         self.instances = f"{self.prefix}instances/"
 
-    def instance(self, node: str) -> str:
-        """Return the key of the instance on a node."""
-        return f"{self.instances}{node}"
+    def instance(self, name: str) -> str:
+        """Return the key of an instance."""
+        return f"{self.instances}{name}"
 
 
 def read(client: Client, keys: Keys, *, index: int | None = None, wait_s: float | None = None) -> SharedState:

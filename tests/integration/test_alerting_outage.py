@@ -1,0 +1,111 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The alerting agent while Consul itself fails: it hangs, loses its quorum, loses a server, is killed again and again."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from tests.lab.alerting import Instances, alerts, messages, register_check, set_check, wait_for_alerts
+from tests.lab.consul import Datacenter, Lab, eventually
+from tests.lab.http_service import HttpService
+
+TOLD_WITHIN_S = 15.0
+
+
+@pytest.fixture
+def hook() -> t.Iterator[HttpService]:
+    with HttpService() as service:
+        yield service
+
+
+@pytest.fixture
+def instances(lab: Lab, bundle: Path, tmp_path: Path, hook: HttpService) -> t.Iterator[Instances]:
+    made = Instances(lab, bundle, tmp_path / "agents", hook)
+    yield made
+    made.stop()
+
+
+def rules_told(hook: HttpService, kind: str = "firing") -> list[str]:
+    """Return the rule of each alert that was told with this kind, in order."""
+    return [alert["rule"] for one in messages(hook) if one["kind"] == kind for alert in one["alerts"]]
+
+
+def test_a_consul_that_hangs_is_told_and_ends_no_alert(lab: Lab, instances: Instances, hook: HttpService) -> None:
+    datacenter = lab.datacenter()
+    register_check(datacenter, "web", "critical")
+    agent = instances.start(datacenter)
+    wait_for_alerts(hook, "web", 1)
+    server = datacenter.servers[0]
+    server.pause()
+    eventually(lambda: "consul_unreachable" in rules_told(hook), TOLD_WITHIN_S, "that Consul hangs is told")
+    assert alerts(hook, "web") == [("firing", "critical")]
+    assert agent.stop() < 2.0, "the end does not wait for a Consul that hangs"
+    server.resume()
+    instances.start(datacenter, state=agent.state)
+    eventually(lambda: "consul_unreachable" in rules_told(hook, "resolved"), 40, "that Consul answers again is told")
+    set_check(datacenter, "web", "passing")
+    assert wait_for_alerts(hook, "web", 2) == [("firing", "critical"), ("resolved", "critical")]
+
+
+def test_a_lost_quorum_is_told_by_the_instances_with_one_key(lab: Lab, instances: Instances, hook: HttpService) -> None:
+    datacenter = lab.datacenter(servers=3)
+    agents = [lab.client(datacenter, f"client{number}") for number in range(3)]
+    for number, agent in enumerate(agents):
+        given = {"instance": f"host{number}", "rules": [{"rule": "server_missing", "enabled": False}]}
+        instances.start(agent, name="three", options=given, service={"register": False})
+    eventually(
+        lambda: len(datacenter.get("/v1/kv/consulops/agents/three/instances/?keys")) == 3, what="all know each other"
+    )
+    eventually(lambda: [one.status()["state"] for one in instances.started].count("standby") == 2, what="one sends")
+    for server in datacenter.servers[:2]:
+        server.stop()
+    eventually(lambda: "no_leader" in rules_told(hook), TOLD_WITHIN_S, "the lost quorum is told")
+
+    def told() -> list[tuple[str, str]]:
+        return [
+            (one["instance"], alert["incident"])
+            for one in messages(hook)
+            for alert in one["alerts"]
+            if alert["rule"] == "no_leader" and one["kind"] == "firing"
+        ]
+
+    eventually(lambda: len({instance for instance, _key in told()}) == 3, 40, "each instance speaks in its turn")
+    assert len({key for _instance, key in told()}) == 1, told()
+
+
+def test_a_dead_server_stays_told_after_autopilot_removed_it(lab: Lab, instances: Instances, hook: HttpService) -> None:
+    datacenter = lab.datacenter(servers=3)
+    instances.start(datacenter.servers[0], options={"expect": {"dc1": {"servers": 3}}})
+    instances.started[0].wait("active")
+    hook.reset()
+    next(one for one in datacenter.followers() if one is not datacenter.servers[0]).stop()
+    eventually(lambda: "server_missing" in rules_told(hook), what="the dead server is told")
+    eventually(lambda: len(datacenter.get("/v1/operator/raft/configuration")["Servers"]) == 2, 60, "autopilot")
+    cycles = instances.started[0].status()["jobs"]["watch local"]["cycles"]
+    eventually(
+        lambda: instances.started[0].status()["jobs"]["watch local"]["cycles"] > cycles + 1, what="full readings"
+    )
+    assert "server_missing" not in rules_told(hook, "resolved")
+
+
+def test_a_consul_that_is_killed_again_and_again_ends_no_agent_and_loses_no_alert(
+    lab: Lab, instances: Instances, hook: HttpService
+) -> None:
+    datacenter: Datacenter = lab.datacenter()
+    register_check(datacenter, "web")
+    agent = instances.start(datacenter, options={"match": [{"service": "web"}], "reconcile_every": "1s"})
+    agent.wait("active")
+    server = datacenter.servers[0]
+    for _number in range(5):
+        server.stop()
+        server.start()
+        datacenter.wait_ready()
+    set_check(datacenter, "web", "critical")
+    wait_for_alerts(hook, "web", 1, 40)
+    assert alerts(hook, "web") == [("firing", "critical")] and agent.process.poll() is None
