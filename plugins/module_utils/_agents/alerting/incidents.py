@@ -226,7 +226,8 @@ def _is_in_maintenance(finding: Finding, in_maintenance: t.Collection[InMaintena
 
 
 def _is_unknown(finding: Finding, judgement: Judgement) -> bool:
-    if (finding.datacenter, finding.rule) in judgement.not_judged:
+    # By the rule alone: the incidents of one source belong to one datacenter, whose name is not known while it does not answer.
+    if finding.rule in {rule for _datacenter, rule in judgement.not_judged}:
         return True
     is_hidden = (finding.datacenter, finding.node) in judgement.hidden_nodes
     return is_hidden and finding.rule in RULES_HIDDEN_WITH_A_NODE

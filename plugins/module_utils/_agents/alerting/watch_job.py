@@ -34,6 +34,7 @@ from .memory import Memory, Reading
 log = logging.getLogger("consulops")
 
 METADATA = frozenset({"node_meta", "service_meta"})  # read with more requests than the checks
+SLICE_S = 3.0  # of one blocking query: a Consul that hangs is noticed so much later than by any other request
 LEAST_S = 0.1  # between two readings, however fast checks change
 RETRY_S = 2.0  # after a reading that found the datacenter without a leader or out of reach
 
@@ -104,11 +105,11 @@ class Watcher:
         return self._take(observation, now, time.monotonic() - started)
 
     def wait(self, seconds: float) -> bool:
-        """Wait until a check changes, and judge again. Return whether that was possible; if not, a full reading must follow."""
+        """Wait until a check changes, and judge again, at most SLICE_S. Return False if a full reading must follow."""
         before = self._observation
         assert before is not None
         try:
-            response = get_failing_checks(self._client, index=self._index, wait_s=seconds)
+            response = get_failing_checks(self._client, index=self._index, wait_s=min(seconds, SLICE_S))
             failing = response.parse(parse_checks)
         except errors.ConsulError as error:
             if isinstance(error, errors.Aborted):
@@ -116,7 +117,7 @@ class Watcher:
             log.debug("watching %s: %s", self._watched.source, error)
             return False
         if response.index == self._index:
-            return False  # the time is over
+            return True  # the time is over
         # An index that goes back starts again: the servers' state was restored.
         self._index = response.index if response.index > (self._index or 0) else None
         if self._index is None or response.is_filtered or not _is_enough(before, failing, self._watched.rules):
