@@ -68,7 +68,7 @@ class Herd:
 
     def _stop(self, number: int) -> None:
         agent = self.agents[number]
-        eventually(lambda: agent.status(), what="it has started")
+        eventually(agent.status, what="it has started")
         assert agent.stop() < 2 and agent.process.returncode == 0, agent.log()
         self.agents[number] = self._start(number)
 
@@ -78,7 +78,7 @@ class Herd:
         self.agents[number].process.send_signal(signal.SIGCONT)
 
     def _reload(self, number: int) -> None:
-        eventually(lambda: self.agents[number].status(), what="it has started")
+        eventually(self.agents[number].status, what="it has started")
         self.agents[number].reload()
 
     def _pause_server(self, number: int) -> None:

@@ -188,7 +188,7 @@ def test_a_reload_touches_only_what_it_changes(probes: Probes, datacenter: Datac
         status["jobs"]["watch"]["since"] == before["watch"]["since"]
         and status["jobs"]["keeps"]["cycles"] < before["keeps"]["cycles"] + 5
     )
-    eventually(lambda: (agent.directory / "state/two").exists(), what="the changed job works")
+    eventually((agent.directory / "state/two").exists, what="the changed job works")
     assert kept_by() >= kept, "the memory of the agent outlives the reload, for jobs and routes"
     # A connection changes, another job is gone.
     options = {"connections": {"other": {"url": datacenter.url, "timeout": 7}}}

@@ -24,15 +24,15 @@ class InhibitRule:
 
     def inhibits(self, source: Alert, target: Alert) -> bool:
         """Return whether one alert inhibits the other. None inhibits itself, or another that would inhibit it in turn."""
-        if source.key == target.key or not self._applies(source, target):
-            return False
-        return not self._applies(target, source)
+        pair = (source, target)
+        return source.key != target.key and self._applies(pair) and not self._applies(pair[::-1])
 
     def labels(self, alert: Alert) -> tuple[str, ...]:
         """Return the values of the labels in ``equal``."""
         return tuple(label(alert, name) for name in self.equal)
 
-    def _applies(self, source: Alert, target: Alert) -> bool:
+    def _applies(self, pair: tuple[Alert, ...]) -> bool:
+        source, target = pair
         return self.source.covers(source) and self.target.covers(target) and self.labels(source) == self.labels(target)
 
 

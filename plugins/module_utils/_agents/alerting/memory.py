@@ -75,20 +75,17 @@ class Memory:
     @property
     def config(self) -> AlertingConfig:
         """The configuration in force."""
-        assert self._config is not None
-        return self._config
+        return t.cast("AlertingConfig", self._config)
 
     @property
     def core(self) -> Core:
         """The core; hold ``mutex``."""
-        assert self._core is not None
-        return self._core
+        return t.cast("Core", self._core)
 
     @property
     def delivery(self) -> Delivery:
         """The delivery to receivers."""
-        assert self._delivery is not None
-        return self._delivery
+        return t.cast("Delivery", self._delivery)
 
     # -------------------------------------------------------------------------------------------------------------
     # Start, reload, end

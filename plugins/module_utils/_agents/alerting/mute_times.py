@@ -125,7 +125,7 @@ def _interval(given: t.Mapping[str, t.Any], path: str) -> TimeInterval:
     return TimeInterval(
         zone=_zone(given["location"] or "UTC", f"{path}.location"),
         times=tuple(_times(one, f"{path}.times[{number}]") for number, one in enumerate(given["times"] or ())),
-        weekdays=_ranges(given, "weekdays", path, lambda word: WEEKDAYS.index(word), 0, 6),
+        weekdays=_ranges(given, "weekdays", path, WEEKDAYS.index, 0, 6),
         days_of_month=_ranges(given, "days_of_month", path, int, -31, 31),
         months=_ranges(given, "months", path, _month, 1, 12),
         years=_ranges(given, "years", path, int, 1, 9999),

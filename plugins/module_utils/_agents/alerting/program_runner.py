@@ -64,7 +64,7 @@ class ProgramRunner:
         if status is None:
             raise ProgramFailed(f"{program} did not end within {self._timeout_s:g} s and was killed. {shown}".rstrip())
         if status != 0:
-            ending = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+            ending = f"was ended by signal {abs(status)}" if status < 0 else f"ended with status {status}"
             raise ProgramFailed(f"{program} {ending}: {shown or '(it said nothing)'}", status)
 
     def abort(self) -> None:
@@ -88,11 +88,10 @@ class ProgramRunner:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ProgramFailed(f"{self._command[0]} cannot be run: {reason}.") from None
-        assert process.stderr is not None
         with self._lock:
             self._process = process
         said = bytearray()
-        reader = threading.Thread(target=_keep_start, args=(process.stderr, said), daemon=True)
+        reader = threading.Thread(target=_keep_start, args=(t.cast("t.IO[bytes]", process.stderr), said), daemon=True)
         reader.start()
         ended = _has_ended(process.pid, self._timeout_s)
         with self._lock:

@@ -45,8 +45,8 @@ class SendGate:
         return [one for one in due if _is_own(one) or (_concerns_cluster(one) and now >= self._due(one, position))]
 
     def _due(self, notification: Notification, position: int) -> float:
-        assert self._unknown_since is not None
-        return max(self._unknown_since + SETTLE_S, self._waiting[_place(notification)]) + position * STEP_S
+        settled = t.cast("float", self._unknown_since) + SETTLE_S
+        return max(settled, self._waiting[_place(notification)]) + position * STEP_S
 
 
 def _place(notification: Notification) -> tuple[str, tuple[tuple[str, str], ...]]:

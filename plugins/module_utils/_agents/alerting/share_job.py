@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import typing as t
 
 from ..._consul.units import count_of, timestamp
 from ..._daemon.job import Context
@@ -97,8 +98,7 @@ class _Sharing:
     def _write_all(self) -> bool:
         """Write what differs. Return False if another instance was faster, so that it must be read again."""
         memory, keys, instance = self._memory, self._keys, self._memory.config.instance
-        shared = memory.shared
-        assert shared is not None
+        shared = t.cast("shared_state.SharedState", memory.shared)
         if instance not in shared.instances:
             about = json.dumps({"node": self._context.node, "since": timestamp(memory.clock.time())})
             shared_state.write(self._client, keys.instance(instance), about.encode(), 0)

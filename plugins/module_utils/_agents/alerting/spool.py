@@ -129,7 +129,6 @@ class Spool:
     # -----------------------------------------------------------------------------------------------------------
 
     def _load(self) -> None:
-        assert self._file is not None
         try:
             content = spool_file.read(self._path)
         except (NewerSpool, LocalFailure) as error:

@@ -172,9 +172,8 @@ class SpoolFile:
 
     def _cut_back(self) -> None:
         """Remove an incomplete line, so that the next one does not continue it. If even that fails, the file is written anew."""
-        assert self._descriptor is not None
         try:
-            os.ftruncate(self._descriptor, self.size)
+            os.ftruncate(t.cast("int", self._descriptor), self.size)
         except OSError:
             self.close()
 

@@ -106,8 +106,7 @@ class Watcher:
 
     def wait(self, seconds: float) -> bool:
         """Wait until a check changes, and judge again, at most SLICE_S. Return False if a full reading must follow."""
-        before = self._observation
-        assert before is not None
+        before = t.cast("Observation", self._observation)
         try:
             response = get_failing_checks(self._client, index=self._index, wait_s=min(seconds, SLICE_S))
             failing = response.parse(parse_checks)

@@ -52,8 +52,8 @@ class Aws:
 
     def publish(self, **arguments: t.Any) -> None:
         self.published.append(arguments)
-        if self.error:
-            raise self.error
+        if self.error is not None:
+            raise t.cast("Exception", self.error)
 
 
 @pytest.fixture
