@@ -21,6 +21,7 @@ from .own_findings import judge_receivers
 from .send_gate import SendGate
 
 TICK_S = 1.0
+IDLE_TICK_S = 10.0  # while nothing is wrong no timer runs, and what changes wakes the job
 SAVE_EVERY_S = 1.0
 TICK_FACTOR = 20.0  # at most a twentieth of one processor, however many incidents there are
 
@@ -45,7 +46,7 @@ def notify(context: Context, settings: NotifySettings) -> None:
             memory.changed.clear()
             started = time.monotonic()
             notifier.run_once()
-            pause_s = max(TICK_S, TICK_FACTOR * (time.monotonic() - started))
+            pause_s = max(notifier.tick_s, TICK_FACTOR * (time.monotonic() - started))
     finally:
         memory.save(context.state)
 
@@ -60,6 +61,13 @@ class Notifier:
         self._gate = SendGate()
         self._saved_at = 0.0
 
+    @property
+    def tick_s(self) -> float:
+        """The time after which timers must be looked at again, in seconds."""
+        with self._memory.mutex:
+            incidents = self._memory.core.incidents
+            return TICK_S if incidents.by_key or incidents.ended else IDLE_TICK_S
+
     def run_once(self) -> None:
         """Apply timers, send what is due and save. Raises LocalFailure."""
         memory = self._memory
@@ -67,6 +75,8 @@ class Notifier:
             raise RuntimeError(f"the thread of receiver {memory.crashed_receiver} ended by a bug")
         health = memory.delivery.health()
         standing, position = self._standing(), memory.position()
+        for gone in set(memory.readings) - self._sources:
+            del memory.readings[gone]
         with memory.mutex:
             now = memory.clock.time()
             core = memory.core

@@ -407,6 +407,28 @@ def test_what_another_instance_reported_as_over_is_not_reported_again() -> None:
     assert second.read(72) == []
 
 
+def test_a_message_that_waits_is_not_shared_as_told_and_what_was_shared_before_stays() -> None:
+    first, second, third = (Inbox(core_of()) for _number in range(3))
+    for inbox in (first, second, third):
+        inbox.judge(0, check())
+    first.read(30)
+    (fired,) = first.received
+    assert told.decode_told(first.core.encode_notes(T0 + 31, {fired.id}), "key").notes == {}
+    shared = first.core.encode_notes(T0 + 32)
+    first.judge(40)
+    first.read(70)
+    ended = first.received[-1]
+    assert ended.kind == "resolved"
+    # The message about the end waits in a spool: who takes over must send it.
+    shared = first.core.encode_notes(T0 + 71, {ended.id}, shared)
+    second.core.merge_notes(shared, "key", T0 + 71)
+    second.judge(72)
+    assert second.read(102) == ["ops resolved critical web"]
+    third.core.merge_notes(first.core.encode_notes(T0 + 72, set(), shared), "key", T0 + 72)
+    third.judge(73)
+    assert third.read(103) == []
+
+
 def test_notes_that_are_cut_are_refused() -> None:
     inbox = Inbox(core_of())
     inbox.judge(0, check())
