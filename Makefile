@@ -25,8 +25,8 @@ help: ## Say what can be made
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 .PHONY: demo
-demo: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## Save, restore and copy between real local datacenters (under a minute)
-	@$(BIN)/python -m tests.demo.demo
+demo: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## Save, restore, copy, watch and alert on real local datacenters (about a minute)
+	@PYTHONPATH=$(CURDIR)/.cache/collections $(BIN)/python -m tests.demo.demo
 
 .PHONY: test
 test: machine ready ## Every stage: what CI runs, side by side; ends with a table of times and flaky tests

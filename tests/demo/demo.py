@@ -15,9 +15,12 @@ import typing as t
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.lab.agents import make_bundle
+from tests.lab.alerting import Instances, register_check, set_check
 from tests.lab.ansible import run_task
 from tests.lab.consul import ROOT, Datacenter, Lab, eventually
 from tests.lab.fill import fill, new_token
+from tests.lab.http_service import HttpService
 
 SAVE = "consulops.failover.consul_snapshot"
 INFO = "consulops.failover.consul_snapshot_info"
@@ -189,6 +192,7 @@ def run(demo: Demo, lab: Lab) -> None:
         result = demo.task(REPLICATE, copy, fails=True)
         left = len(second.get("/v1/kv/from-dc1/app/?keys"))
         say(f"refused: {result['msg'].partition(': ')[2].partition(',')[0]}; {left:,} keys are still in dc2")
+    watch(demo, lab, second)
     expected = {"url": second.url, "expect": {"dc2": {"servers": [server.name for server in second.servers]}}}
     ignore = [{"rule": "wan_member_failed", "enabled": False}, {"rule": "autopilot_unhealthy", "enabled": False}]
     with demo.step("kill a server of dc2, judge it") as say:
@@ -216,6 +220,41 @@ def run(demo: Demo, lab: Lab) -> None:
         path.write_bytes(bytes(data))
         result = demo.task(INFO, {"path": path}, fails=True)
         say(result["msg"].replace(f"{path.parent}/", ""))
+
+
+def watch(demo: Demo, lab: Lab, datacenter: Datacenter) -> None:
+    """Run two instances of the alerting agent, let a check fail, stop the one that sends, and let the check recover."""
+    with HttpService() as hook:
+        instances = Instances(lab, make_bundle(demo.directory), demo.directory / "agents", hook)
+        given = {"match": [{"service": "shop"}], "for": "0s", "recover_for": "0s"}
+        try:
+            with demo.step("start two alerting agents") as say:
+                register_check(datacenter, "shop")
+                for name in ("host1", "host2"):
+                    options = {**given, "instance": name}
+                    instances.start(datacenter, name="demo", options=options, service={"register": False})
+                states = eventually(lambda: _states(instances) if "standby" in _states(instances) else None)
+                say(f"they watch {datacenter.name}: {' and '.join(states)}")
+            with demo.step("a check fails") as say:
+                began = time.monotonic()
+                set_check(datacenter, "shop", "critical", "HTTP 503 from the shop")
+                eventually(lambda: hook.received, every_s=0.002)
+                told = hook.received[0].json
+                say(f"told after {1000 * (time.monotonic() - began):.0f} ms by {told['instance']}: {told['subject']};")
+                say(f"output: {told['alerts'][0]['output']}")
+            with demo.step("stop the one that sends; it recovers") as say:
+                sender = next(one for one in instances.started if one.status()["state"] == "active")
+                sender.stop()
+                set_check(datacenter, "shop", "passing")
+                eventually(lambda: len(hook.received) > 1)
+                told = hook.received[1].json
+                say(f"told by {told['instance']}: {told['subject']}; {len(hook.received)} messages in all")
+        finally:
+            instances.stop()
+
+
+def _states(instances: Instances) -> list[str]:
+    return sorted(one.status()["state"] for one in instances.started)
 
 
 def _members(datacenter: Datacenter) -> dict[str, int]:

@@ -107,5 +107,5 @@ def test_a_consul_that_is_killed_again_and_again_ends_no_agent_and_loses_no_aler
         server.start()
         datacenter.wait_ready()
     set_check(datacenter, "web", "critical")
-    wait_for_alerts(hook, "web", 1, 40)
+    wait_for_alerts(hook, "web", 1, 90)
     assert alerts(hook, "web") == [("firing", "critical")] and agent.process.poll() is None
