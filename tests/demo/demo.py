@@ -242,7 +242,7 @@ def watch(demo: Demo, lab: Lab, datacenter: Datacenter) -> None:
                 told = hook.received[0].json
                 say(f"told after {1000 * (time.monotonic() - began):.0f} ms by {told['instance']}: {told['subject']};")
                 say(f"output: {told['alerts'][0]['output']}")
-            with demo.step("stop the one that sends; it recovers") as say:
+            with demo.step("stop the sender; it recovers") as say:
                 sender = next(one for one in instances.started if one.status()["state"] == "active")
                 sender.stop()
                 set_check(datacenter, "shop", "passing")
