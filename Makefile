@@ -50,7 +50,7 @@ hosts: machine-for-hosts ready ## Tests on real systemd hosts; needs root
 
 .PHONY: molecule
 molecule: machine-for-molecule-restore ready ## The roles on real systemd hosts; needs root
-	@$(RUN) molecule-restore molecule-runtime
+	@$(RUN) molecule-alerting molecule-restore molecule-runtime
 
 .PHONY: py-consul
 py-consul: machine-for-py-consul ready ## Tests of the client library with py-consul instead of python-consul2

@@ -13,8 +13,10 @@ import typing as t
 from pathlib import Path
 
 import yaml
+from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting import config as alerting_config
 from ansible_collections.consulops.failover.plugins.module_utils._agents.registry import AGENT_TYPES
 from ansible_collections.consulops.failover.plugins.module_utils._cli import main as cli
+from ansible_collections.consulops.failover.plugins.module_utils._daemon.agent_config import SPEC as AGENT_SPEC
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.agent_config import make_config
 from ansible_collections.consulops.failover.plugins.module_utils._tasks import (
     alert_check,
@@ -92,6 +94,22 @@ def test_the_configuration_files_of_the_guides_can_be_used() -> None:
             make_config(options, {}, AGENT_TYPES)
         else:
             check_options(replicate.REPLICATE.spec, options, "replicate.json")
+
+
+def test_the_example_of_the_alerting_role_is_a_configuration_that_can_be_used(tmp_path: Path) -> None:
+    inventories = [yaml.safe_load(block) for guide, block in blocks("yaml") if guide.parent.name == "consul_alerting"]
+    (given,) = (found["consul_alerting"]["vars"] for found in inventories if "consul_alerting" in found)
+    values = {name[len("consul_alerting_") :]: value for name, value in given.items()}
+    for secret in values.pop("secrets"):
+        (tmp_path / secret).write_text("0123456789abcdef", encoding="ascii")
+    options = {name: values[name] for name in values.keys() & alerting_config.SPEC.keys()}
+    frame = {name: values[name] for name in values.keys() & AGENT_SPEC.keys()}
+    assert values.keys() == options.keys() | frame.keys() | {"writable_directories"}
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    config = make_config({**frame, "agent": "alerting", "options": options}, environ, AGENT_TYPES)
+    check = AGENT_TYPES["alerting"].check
+    assert check is not None
+    check(config.setup)
 
 
 def test_the_command_lines_of_the_guides_are_understood() -> None:

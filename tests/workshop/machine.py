@@ -43,6 +43,7 @@ NEEDS = {
     "python-consul": ("consul",),
     "pythons": ("consul", "pythons"),
     "hosts": ("consul", "hosts"),
+    "molecule-alerting": ("consul", "hosts"),
     "molecule-restore": ("consul", "hosts"),
     "molecule-runtime": ("consul", "hosts"),
 }

@@ -133,6 +133,7 @@ STAGES = [
     ),
     *_other_library("py-consul", "pyconsul"),
     *_other_library("python-consul", "python-consul"),
+    _molecule("alerting"),
     _molecule("restore"),
     _molecule("runtime"),
     Stage(

@@ -1,0 +1,33 @@
+# What the token of the alerting agent needs, for Consul 1.8 and later:
+#   consul acl policy create -name consulops-alerting -rules @policy.hcl
+
+# the nodes, services and checks that it judges
+node_prefix "" {
+  policy = "read"
+}
+service_prefix "" {
+  policy = "read"
+}
+
+# the health of the servers and the members of Raft
+operator = "read"
+
+# the lease, and what the instances share: what was reported, and silences
+key_prefix "consulops/agents/alerting/" {
+  policy = "write"
+}
+
+# the session of the lease, on the node of any host
+session_prefix "" {
+  policy = "write"
+}
+
+# the entry in the catalog
+service "consulops-alerting" {
+  policy = "write"
+}
+
+# the events that run programs
+event_prefix "" {
+  policy = "read"
+}
