@@ -239,10 +239,17 @@ class Lease:
         if self._stopping.is_set():
             return
         self._change("unknown")
-        self._status.failed(str(error), standing="unknown", fence=0, session="")
+        self._status.failed(str(self._with_right(error)), standing="unknown", fence=0, session="")
         pause_s = self._back_off.next_s()
         log.debug("lease %s: trying again in %.3f s", self.spec.key, pause_s)
         self._stopping.wait(pause_s)
+
+    def _with_right(self, error: errors.Error) -> errors.Error:
+        """Return an error with the rule that the token lacks, if Consul denied a request."""
+        if not isinstance(error, errors.PermissionDenied):
+            return error
+        needed = 'session_prefix ""' if "/v1/session/" in str(error) else f'key "{self.spec.key}"'
+        return error.with_advice(after=f'The token needs {needed} {{ policy = "write" }}.')
 
     def _change(self, standing: Standing) -> None:
         self._standing = standing

@@ -101,6 +101,8 @@ def _rows(status: AgentStatus, now: float) -> Rows:
         rows += [(f"Lease {lease.key}", held), ("Lease terms", f"{lease.terms:,}")]
     if status.reload_problem:
         rows.append(("The last reload failed", status.reload_problem))
+    if status.registration_problem:
+        rows.append(("Not in the catalog", status.registration_problem))
     rows.append(("Last success", _ago(status.last_success, now)))
     rows.append(("Cycles, failures", f"{status.cycles:,}, {status.failures:,}"))
     return rows

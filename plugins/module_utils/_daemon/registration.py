@@ -67,6 +67,7 @@ class Registration:
         self._wake = threading.Event()
         self._registered_tags: tuple[str, ...] | None = None
         self._deregister = True
+        self._problem = ""
         self._client: Client | None = None
         self._thread = threading.Thread(target=self._run, name="registration", daemon=True)
 
@@ -115,18 +116,31 @@ class Registration:
                     if not self._stopping.is_set():
                         self._publish(client)
                 was_failing = False
+                self._report("")
             except errors.Error as error:
                 self._registered_tags = None
+                # Everything else concerns the jobs too, and they report it.
+                self._report(str(self._with_right(error)) if isinstance(error, errors.PermissionDenied) else "")
                 if not was_failing and not self._stopping.is_set():
                     log.warning("Consul does not accept the registration of %s: %s", self._id, error)
                 was_failing = True
             if not self._stopping.is_set():
                 self._wake.wait(self._every_s)
+        self._report("")
         if not self._deregister:  # the registration of the next configuration continues with the same service
             return
         with contextlib.suppress(errors.Error), Client(replace(local, timeout_s=DEREGISTER_TIMEOUT_S)) as client:
             client.put(f"/v1/agent/service/deregister/{self._id}")
             log.debug("deregistered %s", self._id)
+
+    def _report(self, problem: str) -> None:
+        if problem != self._problem:
+            self._problem = problem
+            self._board.change(registration_problem=problem)
+
+    def _with_right(self, error: errors.PermissionDenied) -> errors.PermissionDenied:
+        """Return an error with the rule that the token lacks."""
+        return error.with_advice(after=f'The token needs service "{self.spec.service.name}" {{ policy = "write" }}.')
 
     def _publish(self, client: Client) -> None:
         status = self._board.current

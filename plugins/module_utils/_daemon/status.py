@@ -91,6 +91,7 @@ class AgentStatus:
     """The status of an agent at one moment; times in seconds since 1970.
 
     ``stalled`` names the jobs that gave no sign of life for longer than their limit. ``section`` is what the agent itself shows.
+    ``registration_problem`` is why Consul denies the entry in the catalog.
     """
 
     agent: str
@@ -103,6 +104,7 @@ class AgentStatus:
     is_stopping: bool = False
     reloads: int = 0
     reload_problem: str = ""
+    registration_problem: str = ""
     stalled: tuple[str, ...] = ()
     section: t.Mapping[str, t.Any] = field(default_factory=dict)
 
@@ -138,13 +140,13 @@ class AgentStatus:
 
     @property
     def problem(self) -> str:
-        """The first current problem of a lease or job; with several jobs it begins with the name of the one concerned."""
+        """The first current problem of a lease, a job or the registration; of several jobs it names the one concerned."""
         problems = [lease.problem for lease in self.leases.values() if lease.problem]
         several = len(self.jobs) > 1
         problems += [
             f"{job.name}: {job.problem}" if several else job.problem for job in self.jobs.values() if job.problem
         ]
-        return problems[0] if problems else ""
+        return problems[0] if problems else self.registration_problem
 
     @property
     def summary(self) -> str:

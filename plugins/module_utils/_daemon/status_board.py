@@ -50,7 +50,7 @@ class StatusBoard:
         return self._add("leases", LeaseStatus(name, key, policy, since=self.clock(), terms=terms))
 
     def change(self, **changes: t.Any) -> None:
-        """Replace fields of the status: agent, name, reloads, reload_problem, is_stopping, stalled, section."""
+        """Replace fields of the status: agent, name, reloads, reload_problem, registration_problem, is_stopping, stalled, section."""
         with self._mutex:
             before, after = self._replaced(changes)
         self._notify(before, after)

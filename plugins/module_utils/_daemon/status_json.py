@@ -33,6 +33,7 @@ def as_json(status: AgentStatus) -> dict[str, t.Any]:
         "failures_in_row": status.failures_in_row,
         "reloads": status.reloads,
         "reload_problem": status.reload_problem,
+        "registration_problem": status.registration_problem,
         "last_success": _time(status.last_success),
         "last_cycle_seconds": round(status.last_cycle_s, 3),
         "summary": status.summary,

@@ -62,7 +62,7 @@ def handle_events(
         response = dispatcher.client.get("/v1/event/list", index=index, wait_s=WAIT_S)
         index = response.index or None
         dispatcher.handle(response.parse(_events))
-        context.report("handles events", dispatcher.numbers)
+        context.report("handles events", dispatcher.numbers, problem=dispatcher.hidden_events())
         context.pause(0.1)
 
 
@@ -78,6 +78,13 @@ class _Dispatcher:
     def numbers(self) -> dict[str, float]:
         """How many programs were run, and how many of them failed."""
         return {"programs_run": self._run, "programs_failed": self._failed}
+
+    def hidden_events(self) -> str:
+        """Return which events the token may not see, "" if it may see all that have programs. Consul leaves them out without a word."""
+        names = sorted({name for name, _runner in self._runners})
+        hidden = [name for name in names if self.client.may("event", "read", name) is False]
+        needed = " and ".join(f'event "{name}" {{ policy = "read" }}' for name in hidden)
+        return f"The token may not see the events that programs wait for. It needs {needed}." if hidden else ""
 
     def handle(self, events: t.Sequence[Event]) -> None:
         """Run the programs of the events that are new. Raises a ConsulError."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import typing as t
 
+from ..._consul import errors
 from ..._consul.units import count_of, timestamp
 from ..._daemon.job import Context
 from . import shared_state
@@ -77,10 +78,18 @@ class _Sharing:
         """Write what Consul lacks. Return what is wrong with what it has, "" if nothing is. Raises a ConsulError."""
         problem = self._begin_term()
         for _attempt in range(ATTEMPTS):
-            if problem or self._write_all():
+            if problem or self._try_to_write():
                 break
             problem = self._read()
         return problem
+
+    def _try_to_write(self) -> bool:
+        try:
+            return self._write_all()
+        except errors.PermissionDenied as error:
+            raise error.with_advice(
+                after=f'The token needs key_prefix "{self._keys.prefix}" {{ policy = "write" }}.'
+            ) from None
 
     def _begin_term(self) -> str:
         """Read what the holder before noted, once in each term: only then it is known what remains to be sent."""

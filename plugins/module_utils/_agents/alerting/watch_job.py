@@ -25,6 +25,7 @@ from ..._alerting.rule import RuleSet
 from ..._alerting.rules.checks import ChecksIndex, FailingChecks, parse_checks
 from ..._consul import errors
 from ..._consul.client import Client
+from ..._consul.failures import DENIED
 from ..._consul.units import count_of
 from ..._daemon.job import Context
 from ..._tasks.alert_check import SnapshotCache
@@ -60,7 +61,7 @@ def watch(context: Context, watched: Watched) -> None:
     watcher = Watcher(memory, watched, context.client(watched.connection))
     while not context.stopping.is_set():
         reading = watcher.read()
-        context.report(*_described(reading), took_s=reading.took_s)
+        context.report(*_described(reading), took_s=reading.took_s, problem=_denied(reading))
         until = time.monotonic() + (RETRY_S if watcher.failed else watched.reconcile_every_s)
         while watcher.can_wait and time.monotonic() < until and not context.stopping.is_set():
             context.heartbeat()
@@ -179,3 +180,11 @@ def _described(reading: Reading) -> tuple[str, dict[str, float]]:
     found = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     numbers: dict[str, float] = {f"findings_{name}": count for name, count in counts.items()}
     return f"{reading.datacenter}: {found or 'nothing is wrong'}", numbers
+
+
+def _denied(reading: Reading) -> str:
+    """Return the first thing that is unknown because the token may not read it, "" if there is none."""
+    for one in reading.judgement.unknown:
+        if DENIED in one.reason:
+            return f"{one.what} of {one.datacenter} cannot be judged: {one.reason}"
+    return ""
