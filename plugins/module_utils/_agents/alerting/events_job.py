@@ -93,7 +93,7 @@ class _Dispatcher:
         seen = _decode(entry[0].value, self._key) if entry else None
         index = entry[0].modify_index if entry else 0
         new = [event for event in events if seen is None or event.id not in seen]
-        if not new or not any(event.name in names for event in new) and seen is not None:
+        if seen is not None and not any(event.name in names for event in new):
             return
         remembered = [*(seen or ()), *(event.id for event in new)][-REMEMBERED:]
         content = json.dumps(remembered, separators=(",", ":")).encode()
