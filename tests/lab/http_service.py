@@ -139,4 +139,4 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self.wfile.write(b".")
         self.wfile.write(reply.body)
 
-    do_POST = do_PUT = do_PATCH = do_GET = do_CONNECT = _serve
+    do_POST = do_PUT = do_PATCH = do_GET = do_DELETE = do_CONNECT = _serve

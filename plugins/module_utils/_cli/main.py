@@ -40,6 +40,7 @@ EXIT_CODES = f"""exit codes:
   {EXIT_INTERRUPTED}  interrupted before anything was changed
 """
 _SECRET_WORDS = ("token", "auth", "password", "secret")
+_NOT_SECRET = ("token-file", "agent-token-file", "author")
 _ENVIRONMENT = """The connection options fall back to the environment variables of Consul's own tools (CONSUL_HTTP_ADDR, ...). The token
 comes from --token-file, CONSUL_HTTP_TOKEN, CONSUL_HTTP_TOKEN_FILE or a systemd credential named "token".
 """
@@ -129,7 +130,7 @@ class _MessageHandler(logging.Handler):
 def _is_secret(word: str) -> bool:
     """Return whether a word is an option whose name says that its value is a secret, even a misspelt option."""
     name = word.partition("=")[0].lstrip("-").replace("_", "-").lower()
-    return word.startswith("-") and name != "token-file" and any(secret in name for secret in _SECRET_WORDS)
+    return word.startswith("-") and name not in _NOT_SECRET and any(secret in name for secret in _SECRET_WORDS)
 
 
 def exit_code(error: errors.Error) -> int:
@@ -235,7 +236,9 @@ class _Group(t.NamedTuple):
 _GROUPS = {
     "snapshot": _Group("save, list, inspect, compare and restore snapshots", _snapshot),
     "replicate": _Group("replicate keys from one datacenter to another", _replicate),
-    "alert": _Group("check datacenters", _alert),
+    "alert": _Group(
+        "check datacenters; run the alerting agent, see what it reports, silence it, try its receivers", _alert
+    ),
     "agent": _Group("run an agent in the foreground", _agent),
     "check-config": _Group("check a configuration file", _agent),
     "version": _Group("show the versions of the collection and its libraries", _agent),

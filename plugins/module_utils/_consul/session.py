@@ -4,7 +4,7 @@
 
 """One requests session per endpoint: TLS with our own context, unix sockets, nothing read from the environment.
 
-Used by client.py only.
+Used by client.py, and for the endpoint of our own agents.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ def check(setup: Setup) -> None:
     """Raise InvalidOption for a receiver that cannot be made now, because a secret is missing, for example."""
     config = _config(setup)
     for one in config.receivers.values():
-        _make(one, setup.environ, config.instance).close()
+        make_receiver(one, setup.environ, config.instance).close()
     if config.dead_man is not None:
         _dead_man(setup, config.dead_man)
 
@@ -142,7 +142,7 @@ def _receivers(setup: Setup, config: AlertingConfig) -> dict[str, ReceiverSetup]
     }
 
 
-def _make(config: ReceiverConfig, environ: t.Mapping[str, str], instance: str) -> Receiver:
+def make_receiver(config: ReceiverConfig, environ: t.Mapping[str, str], instance: str) -> Receiver:
     """Return a receiver. Raises InvalidOption that begins with the path of the option at fault."""
     context = ReceiverContext(
         render=functools.partial(render, options=config.templates), instance=instance, environ=environ
@@ -155,7 +155,7 @@ def _make(config: ReceiverConfig, environ: t.Mapping[str, str], instance: str) -
 
 def _make_or_retry(config: ReceiverConfig, environ: t.Mapping[str, str], instance: str) -> Receiver:
     """Return a receiver; one that cannot be made is made when it is used, so that the others work meanwhile."""
-    make = functools.partial(_make, config, environ, instance)
+    make = functools.partial(make_receiver, config, environ, instance)
     try:
         return make()
     except InvalidOption:

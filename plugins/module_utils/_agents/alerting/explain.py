@@ -15,9 +15,11 @@ from dataclasses import dataclass, field, replace
 from ..._alerting.finding import Finding
 from ..._alerting.rule import Rule, RuleSet
 from ..._consul.units import timestamp
+from .alert_match import ALL_RULES
 from .core import Core
 from .grouping import Suppression
 from .incident import Incident
+from .incidents import key_of
 from .notification import FIRING, Alert
 from .routing import Route, group_of
 from .templates import what_failed
@@ -26,7 +28,7 @@ from .timing import subject_of
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked about: NODE, NODE/SERVICE, NODE/SERVICE/CHECK or NODE//CHECK. Services by ID; names and tags help matchers.
+    """What is asked about: NODE, NODE/SERVICE, NODE/SERVICE/CHECK or NODE//CHECK, or a RULE. Services by ID; names and tags help matchers.
 
     ``severity`` is the one that is supposed where nothing is wrong now.
     """
@@ -42,8 +44,15 @@ class Question:
     severity: str = "critical"
 
     @property
+    def is_rule(self) -> bool:
+        """Whether it asks about a rule that concerns no node, as messages name what has none."""
+        return self.node in ALL_RULES and not (self.service or self.check)
+
+    @property
     def finding(self) -> Finding:
         """The finding that a failure would be."""
+        if self.is_rule:
+            return Finding(self.node, self.severity, self.datacenter, f"{self.node} in {self.datacenter}")
         is_check = bool(self.service or self.check)
         return Finding(
             "check_status" if is_check else "node_down",
@@ -83,12 +92,15 @@ def explain(core: Core, rules: RuleSet, question: Question, now: float) -> dict[
         ],
     }
     if not known:
-        supposed = Incident("supposed", question.datacenter, question.finding, started=now)
+        finding = question.finding
+        supposed = Incident(key_of(finding), question.datacenter, finding, started=now)
         result["supposed"] = _of_incident(core, rules, supposed, suppression, now)
     return result
 
 
 def _concerns(question: Question, finding: Finding) -> bool:
+    if question.is_rule and finding.datacenter == question.datacenter and finding.rule == question.node:
+        return True
     return (
         finding.datacenter == question.datacenter
         and finding.node == question.node

@@ -157,7 +157,8 @@ def what_failed(alert: Alert) -> str:
     if alert.rule == "node_down":
         return f"node {alert.node} is down" if alert.status == FIRING else f"node {alert.node} is back"
     if alert.rule == "check_status":
-        return f"{service} on {alert.node}: {name}" if service else f"{alert.node}: {name}"
+        place = f"{service} on {alert.node}" if service else alert.node
+        return f"{place}: {name}" if name else place
     return f"{alert.rule} {alert.place}" if alert.place != alert.datacenter else alert.rule
 
 

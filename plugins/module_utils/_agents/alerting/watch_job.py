@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from ..._alerting import presence
 from ..._alerting.expectation import Expected
+from ..._alerting.finding import Judgement
 from ..._alerting.judge import judge
 from ..._alerting.observation import FilteredLists, Observation
 from ..._alerting.observe import ObserveOptions, observe
@@ -188,3 +189,16 @@ def _denied(reading: Reading) -> str:
         if DENIED in one.reason:
             return f"{one.what} of {one.datacenter} cannot be judged: {one.reason}"
     return ""
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Once, without an agent
+
+
+def judge_once(client: Client, watched: Watched, now: float) -> tuple[Observation, Judgement]:
+    """Read and judge a datacenter once, as the job does in full readings. Raises LocalFailure when the snapshots cannot be listed."""
+    snapshots = SnapshotCache(watched.snapshots).newest()
+    observation = observe(client, ObserveOptions(watched.rules, snapshots, watched.expected), now)
+    judgement = judge(observation, watched.rules, watched.expected)
+    judgement.sort()
+    return observation, judgement

@@ -81,16 +81,7 @@ def _check_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _check_config(options: argparse.Namespace) -> Outcome:
     if options.file_type == "agent":
-        from ..._agents.registry import AGENT_TYPES
-        from ..._daemon import agent_config
-
-        config = agent_config.read_config(options.path, credentials.with_credentials(os.environ), AGENT_TYPES)
-        try:
-            config.agent_type.check(config.setup)
-        except InvalidOption as error:
-            raise InvalidOption(f"{options.path}: {error}") from None
-        result: Result = {"path": options.path, "agent": config.agent, "name": config.name, "valid": True}
-        return Outcome(result, [f"{options.path}: a valid configuration of the {config.agent} agent {config.name}"])
+        return check_agent_config(options.path)
     task = _task(options.file_type)
     invocation = make_invocation(task, json_file.read_json(options.path), options.path)
     try:
@@ -101,19 +92,47 @@ def _check_config(options: argparse.Namespace) -> Outcome:
     return Outcome({"path": options.path, "valid": True}, [f"{options.path}: valid"])
 
 
-def _agent_arguments(parser: argparse.ArgumentParser) -> None:
+def check_agent_config(path: str, wanted: str | None = None) -> Outcome:
+    """Check the configuration of an agent, of the type ``wanted`` if that is given. Raises InvalidOption."""
+    from ..._agents.registry import AGENT_TYPES
+    from ..._daemon import agent_config
+
+    _check_type(path, wanted)
+    config = agent_config.read_config(path, credentials.with_credentials(os.environ), AGENT_TYPES)
+    try:
+        config.agent_type.check(config.setup)
+    except InvalidOption as error:
+        raise InvalidOption(f"{path}: {error}") from None
+    result: Result = {"path": path, "agent": config.agent, "name": config.name, "valid": True}
+    return Outcome(result, [f"{path}: a valid configuration of the {config.agent} agent {config.name}"])
+
+
+def run_agent(path: str, wanted: str | None = None) -> t.NoReturn:
+    """Run the agent of a configuration, of the type ``wanted`` if that is given, until SIGTERM. Raises InvalidOption and LocalFailure."""
+    from ..._agents.registry import AGENT_TYPES
+    from ..._daemon import process
+
+    _check_type(path, wanted)
+    process.run(path, AGENT_TYPES)
+
+
+def _check_type(path: str, wanted: str | None) -> None:
+    given = json_file.read_json(path).get("agent") if wanted is not None else None
+    if isinstance(given, str) and given != wanted:
+        raise InvalidOption(f"{path}: agent: this file configures the agent {given}, not {wanted}.")
+
+
+def agent_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --config."""
     parser.add_argument("--config", metavar="FILE", required=True, help="the agent's configuration, a JSON file")
 
 
 def _agent(options: argparse.Namespace) -> Outcome:
-    from ..._agents.registry import AGENT_TYPES
-    from ..._daemon import process
-
-    process.run(options.config, AGENT_TYPES)
+    run_agent(options.config)
 
 
 COMMANDS = (
-    Command("agent", "run an agent in the foreground", _agent, _agent_arguments),
+    Command("agent", "run an agent in the foreground", _agent, agent_arguments),
     Command("check-config", "check a configuration file", _check_config, _check_config_arguments),
     Command("version", "show the versions of the collection and its libraries", _version, _no_arguments),
 )

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""``consulops alert``: check."""
+"""``consulops alert``: check, run, check-config; what runs and is silenced, and receivers, are in files of their own."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import argparse
 from ..._config import json_file
 from ..._tasks.alert_check import ALERT_CHECK
 from .. import arguments, rendering
+from ..alerting_access import ALERTING
+from . import agent, alert_receivers, alert_silences, alert_state
 from .base import Command, Outcome, add_config, make_invocation
 
 
@@ -28,6 +30,20 @@ def _alert(options: argparse.Namespace) -> Outcome:
     return Outcome(result, rendering.checked(result))
 
 
+def _run(options: argparse.Namespace) -> Outcome:
+    agent.run_agent(options.config, ALERTING)
+
+
+def _check_config_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "path", metavar="FILE", type=arguments.file_name, help="the configuration of the alerting agent"
+    )
+
+
+def _check_config(options: argparse.Namespace) -> Outcome:
+    return agent.check_agent_config(options.path, ALERTING)
+
+
 COMMANDS = (
     Command(
         "check",
@@ -36,4 +52,9 @@ COMMANDS = (
         _alert_arguments,
         rendering.checked,
     ),
+    Command("run", "run the alerting agent in the foreground", _run, agent.agent_arguments),
+    Command("check-config", "check a configuration of the alerting agent", _check_config, _check_config_arguments),
+    *alert_state.COMMANDS,
+    *alert_silences.COMMANDS,
+    *alert_receivers.COMMANDS,
 )

@@ -58,10 +58,11 @@ def make_invocation(task: Task, params: t.Mapping[str, t.Any], path: str = "", *
         options = validated(task.spec, resolved, "", task.mutually_exclusive)
     except InvalidOption as error:
         raise InvalidOption(f"{path}: {error}") if path else error from None
-    return Invocation(options, check, warn=_warn, environ=environ)
+    return Invocation(options, check, warn=warn, environ=environ)
 
 
-def _warn(sentence: str) -> None:
+def warn(sentence: str) -> None:
+    """Print a warning to standard error."""
     print_message(f"consulops: warning: {sentence}")
 
 

@@ -77,7 +77,10 @@ def checked_url(text: str, where: str) -> str:
 
 
 class HttpClient:
-    """Sends requests one by one, each over a new connection. Construction raises MissingLibrary and InvalidOption."""
+    """Sends requests one by one, each over a new connection. Construction raises MissingLibrary and InvalidOption.
+
+    ``last_answer`` is the last one that was good, for people: its status, and its text without the secrets of the request.
+    """
 
     def __init__(self, options: Options) -> None:
         require("requests")
@@ -85,6 +88,7 @@ class HttpClient:
         self._proxy = checked_url(options["proxy"], options.path("proxy")) if options["proxy"] else None
         self._tls = tls_of(options)
         self._sockets = OpenSockets()
+        self.last_answer = ""
         if not options["validate_certs"]:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
@@ -115,6 +119,7 @@ class HttpClient:
             response.close()
         if not 200 <= response.status < 300:
             raise _of_status(response.status, response.headers, body, request)
+        self.last_answer = f"{response.status} {_shown(body, request)}".rstrip()
         return Answer(response.status, body)
 
     def abort(self) -> None:
@@ -172,7 +177,7 @@ def _tracked_pools(sockets: OpenSockets) -> dict[str, t.Any]:
 
 
 def _of_status(status: int, headers: t.Mapping[str, str], body: bytes, request: Request) -> DeliveryFailed:
-    text = _redacted(" ".join(body.decode("utf-8", "replace").split()), request)[:MAX_SHOWN_CHARACTERS]
+    text = _shown(body, request)
     advice = ""
     if 300 <= status < 400:
         host = urlsplit(headers.get("Location", "")).netloc or "another path"
@@ -188,6 +193,11 @@ def _of_status(status: int, headers: t.Mapping[str, str], body: bytes, request: 
         permanent=status in PERMANENT,
         retry_after_s=float(after) if status in (429, 503) and re.fullmatch("[0-9]{1,6}", after) else 0.0,
     )
+
+
+def _shown(body: bytes, request: Request) -> str:
+    """Return the start of a body as one line."""
+    return _redacted(" ".join(body.decode("utf-8", "replace").split()), request)[:MAX_SHOWN_CHARACTERS]
 
 
 def _redacted(text: str, request: Request) -> str:

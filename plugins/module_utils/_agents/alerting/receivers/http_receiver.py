@@ -23,6 +23,11 @@ class HttpReceiver(Receiver):
         self.render = context.render
         self.instance = context.instance
 
+    @property
+    def answer(self) -> str:
+        """The status and the text of the last answer."""
+        return self.http.last_answer
+
     def abort(self) -> None:
         """Cut the request that is being sent."""
         self.http.abort()

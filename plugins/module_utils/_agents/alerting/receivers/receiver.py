@@ -76,6 +76,11 @@ class Receiver:
 
     repeat_every_s: float | None = None
 
+    @property
+    def answer(self) -> str:
+        """What the service answered to the last message that it took, for people; "" if it says nothing."""
+        return ""
+
     def send(self, notification: Notification) -> None:
         """Deliver one notification. Raises DeliveryFailed, or another Error, which counts as not permanent."""
         raise NotImplementedError

@@ -79,6 +79,12 @@ class Smtp(Receiver):
         self._server_name = options["tls_server_name"] or self._host
         self._sockets = OpenSockets()
         self._parts = Parts()
+        self._answer = ""
+
+    @property
+    def answer(self) -> str:
+        """What the server said when it took the last mail."""
+        return self._answer
 
     @property
     def _place(self) -> str:
@@ -131,6 +137,7 @@ class Smtp(Receiver):
                 if code != 250:
                     raise smtplib.SMTPDataError(code, answer)
                 dealt_with.update(dict.fromkeys(accepted, ""))
+                self._answer = f"{code} {_text(answer)}"
             return postponed
         finally:
             with contextlib.suppress(smtplib.SMTPException, OSError):  # the fate of the mail is known by now
