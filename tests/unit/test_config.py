@@ -37,6 +37,13 @@ def refusal(given: t.Mapping[str, t.Any], environ: t.Mapping[str, str] | None = 
     return str(caught.value)
 
 
+def test_an_agent_may_have_a_port_of_its_own_until_the_configuration_names_one() -> None:
+    receivers = {"a": {"type": "file", "path": "/dev/null"}}
+    alerting = {"agent": "alerting", "options": {"receivers": receivers, "route": {"receiver": "a"}}}
+    for options, port in ((AGENT, 9180), (alerting, 9000), ({**alerting, "endpoint": {"port": 9180}}, 9180)):
+        assert agent_config.make_config(options, {}, AGENT_TYPES).listen.port == port
+
+
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [

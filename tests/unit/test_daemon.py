@@ -12,6 +12,7 @@ import threading
 import time
 import typing as t
 from pathlib import Path
+from wsgiref.util import setup_testing_defaults
 
 import pytest
 from ansible_collections.consulops.failover.plugins.module_utils._consul import endpoint, errors
@@ -20,8 +21,10 @@ from ansible_collections.consulops.failover.plugins.module_utils._daemon import 
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.agent_type import Plan
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.job import Context, Job, Surroundings
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.lease import Pace
-from ansible_collections.consulops.failover.plugins.module_utils._daemon.metrics import exposition
+from ansible_collections.consulops.failover.plugins.module_utils._daemon.listen_config import AccessConfig
+from ansible_collections.consulops.failover.plugins.module_utils._daemon.metrics import exposition, gauge
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.pages import page, with_templates
+from ansible_collections.consulops.failover.plugins.module_utils._daemon.routes import Route, WebRequest, WebResponse
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.state_directory import StateDirectory
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.status import (
     PREFERRED,
@@ -33,7 +36,12 @@ from ansible_collections.consulops.failover.plugins.module_utils._daemon.status 
 )
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.status_board import StatusBoard
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.supervisor import Limits, Supervisor
-from ansible_collections.consulops.failover.plugins.module_utils._daemon.web_app import respond
+from ansible_collections.consulops.failover.plugins.module_utils._daemon.web_app import (
+    Application,
+    Served,
+    make_application,
+    respond,
+)
 
 LIMITS = Limits(grace_s=5, cut_s=5, release_s=5)
 PLAIN = {"consul": endpoint.resolve({}, {})}
@@ -304,3 +312,36 @@ def test_a_notification_that_systemd_does_not_receive_is_not_an_error(tmp_path: 
     assert not systemd.notify({"NOTIFY_SOCKET": str(tmp_path / "gone")}, READY="1")
     assert systemd.watchdog_s({"WATCHDOG_USEC": "3000000"}) == 3.0
     assert systemd.watchdog_s({"WATCHDOG_USEC": "soon"}) is None
+
+
+def test_an_agent_can_replace_the_page_and_add_metrics_and_headers() -> None:
+    asked: list[WebRequest] = []
+
+    def own(request: WebRequest) -> WebResponse:
+        asked.append(request)
+        return WebResponse(200, "text/plain", "own", {"Content-Security-Policy": "own"})
+
+    served = Served(
+        status=lambda: make_status([JobStatus("work")]),
+        access=AccessConfig(),
+        routes=(Route("GET", "/", own),),
+        own_names=(),
+        memory="memory",
+        metrics=lambda memory: [gauge("own", "Of an agent.", [({"of": memory}, 1)])],
+    )
+    application = make_application(served)
+    status, headers, text = call(application, "/", "a=%C3%A9")
+    assert (status, headers["Content-Security-Policy"], text) == ("200 OK", "own", "own")
+    assert asked[0].query == {"a": "\u00e9"} and asked[0].memory == "memory" and asked[0].status is served.status
+    assert call(application, "/", "a=%ff")[0] == "400 Bad Request"
+    assert "Job work" in call(application, "/status.html")[2]
+    assert 'consulops_own{of="memory"} 1.0' in call(application, "/metrics")[2]
+
+
+def call(application: Application, path: str, query: str = "") -> tuple[str, dict[str, str], str]:
+    """Return status, headers and text of the answer of an application to a GET."""
+    environ: dict[str, t.Any] = {"PATH_INFO": path, "QUERY_STRING": query, "HTTP_HOST": "localhost"}
+    setup_testing_defaults(environ)
+    started: list[t.Any] = []
+    body = b"".join(application(environ, lambda *answer: started.append(answer)))
+    return started[0][0], dict(started[0][1]), body.decode()

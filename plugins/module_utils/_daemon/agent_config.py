@@ -142,7 +142,7 @@ def make_config(given: t.Mapping[str, t.Any], environ: t.Mapping[str, str], agen
     with _at("connection", lambda: Client(connection)):
         pass  # reports a certificate file that cannot be used before the agent starts
     lease = _lease(values["lease"], values["agent"], name, connection)
-    listen, access = listen_config.make_listen(values["endpoint"])
+    listen, access = listen_config.make_listen(values["endpoint"], agent_type.default_port)
     setup = Setup(name, options, connection, lease, environ, values["connection"])
     return AgentConfig(
         agent=values["agent"],

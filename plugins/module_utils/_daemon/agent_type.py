@@ -13,6 +13,7 @@ from .._config.validation import Spec
 from .._consul import endpoint
 from .job import Job
 from .lease import LeaseSpec
+from .listen_config import DEFAULT_PORT
 from .routes import Route
 
 
@@ -51,7 +52,9 @@ class AgentType:
     files but sends nothing, because ``check-config`` calls it too. It raises InvalidOption that begins with the path of the option.
     ``memory`` makes the object that jobs and routes share; it is kept through reloads, unless they change the agent or its name.
     ``close`` is called with it, and the seconds that it may take, when no job uses it any more. ``check`` raises InvalidOption for
-    what check-config refuses although the agent would start with it: it can be corrected while the agent runs.
+    what check-config refuses although the agent would start with it: it can be corrected while the agent runs. ``metrics`` is
+    called with the memory, and returns what the agent adds to the metrics (``metrics.gauge``). ``default_port`` is the port of its
+    endpoint if the configuration names none.
     """
 
     spec: Spec
@@ -60,3 +63,5 @@ class AgentType:
     memory: t.Callable[[], t.Any] = lambda: None
     close: t.Callable[[t.Any, float], None] = lambda _memory, _within_s: None
     check: t.Callable[[Setup], None] = lambda _setup: None
+    metrics: t.Callable[[t.Any], t.Iterable[t.Any]] = lambda _memory: ()
+    default_port: int = DEFAULT_PORT

@@ -15,12 +15,13 @@ from pathlib import Path
 from .._config.validation import Spec
 from .._consul.errors import InvalidOption
 
+DEFAULT_PORT = 9180
 SHORTEST_TOKEN = 16  # characters
 
 SPEC: Spec = {
     "enabled": {"type": "bool", "default": True},
     "address": {"type": "str", "default": "127.0.0.1"},
-    "port": {"type": "int", "default": 9180},
+    "port": {"type": "int"},
     "tls_cert": {"type": "path"},
     "tls_key": {"type": "path", "no_log": False},
     "token_file": {"type": "path", "no_log": False},
@@ -54,15 +55,16 @@ class AccessConfig:
     host_names: tuple[str, ...] = ()
 
 
-def make_listen(values: t.Mapping[str, t.Any]) -> tuple[ListenConfig, AccessConfig]:
+def make_listen(values: t.Mapping[str, t.Any], default_port: int = DEFAULT_PORT) -> tuple[ListenConfig, AccessConfig]:
     """Return the configuration in validated options. Raises InvalidOption that begins with the path of the key at fault."""
-    if not 1 <= values["port"] <= 65535:
-        raise InvalidOption(f"endpoint.port: {values['port']} is not a port number between 1 and 65535.")
+    port = default_port if values["port"] is None else values["port"]
+    if not 1 <= port <= 65535:
+        raise InvalidOption(f"endpoint.port: {port} is not a port number between 1 and 65535.")
     try:
         address = ipaddress.ip_address("127.0.0.1" if values["address"] == "localhost" else values["address"])
     except ValueError:
         raise InvalidOption(f"endpoint.address: {values['address']!r} is not an IP address.") from None
-    listen = ListenConfig(values["enabled"], values["address"], values["port"], values["tls_cert"], values["tls_key"])
+    listen = ListenConfig(values["enabled"], values["address"], port, values["tls_cert"], values["tls_key"])
     token = _token(values["token_file"]) if values["token_file"] else ""
     if listen.tls_key and not listen.tls_cert:
         raise InvalidOption("endpoint.tls_key: a key without endpoint.tls_cert is of no use.")

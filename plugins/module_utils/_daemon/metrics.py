@@ -21,17 +21,35 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 Rows = t.Iterable[tuple[t.Mapping[str, str], float]]
 
 
-def exposition(status: AgentStatus) -> str:
-    """Return every metric with its help text and type."""
+def exposition(status: AgentStatus, more: t.Iterable[t.Any] = ()) -> str:
+    """Return every metric with its help text and type. ``more`` are metrics that the agent adds (``gauge``)."""
     registry = prometheus_client.CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(status))
+    registry.register(_Collector(status, more))
     text: bytes = prometheus_client.generate_latest(registry)
     return text.decode()
 
 
+def gauge(name: str, text: str, rows: Rows) -> t.Any:
+    """Return a gauge of an agent: rows of labels and value. ``consulops_`` is put before the name."""
+    return _metric("gauge", f"consulops_{name}", text, "", rows)
+
+
+def counter(name: str, text: str, rows: Rows) -> t.Any:
+    """Return a counter, as ``gauge``. ``_total`` is put after the name."""
+    return _metric("counter", f"consulops_{name}", text, "_total", rows)
+
+
+def _metric(metric_type: str, name: str, text: str, suffix: str, rows: Rows) -> t.Any:
+    metric = prometheus_core.Metric(name, text, metric_type)
+    for labels, value in rows:
+        metric.add_sample(name + suffix, dict(labels), float(value))
+    return metric
+
+
 class _Collector:
-    def __init__(self, status: AgentStatus) -> None:
+    def __init__(self, status: AgentStatus, more: t.Iterable[t.Any]) -> None:
         self._status = status
+        self._more = more
         self._labels = {"agent": status.agent, "name": status.name}
 
     def collect(self) -> t.Iterator[t.Any]:
@@ -48,6 +66,7 @@ class _Collector:
         yield from self._leases()
         yield from self._jobs()
         yield from self._numbers()
+        yield from self._more
 
     def _leases(self) -> t.Iterator[t.Any]:
         leases = [({"lease": lease.name}, lease) for lease in self._status.leases.values()]
@@ -98,16 +117,13 @@ class _Collector:
             yield self._gauge(name, "Reported by the last cycle.", rows)
 
     def _gauge(self, name: str, text: str, rows: Rows) -> t.Any:
-        return self._metric("gauge", f"consulops_{name}", text, "", rows)
+        return gauge(name, text, self._labelled(rows))
 
     def _counter(self, name: str, text: str, rows: Rows) -> t.Any:
-        return self._metric("counter", f"consulops_{name}", text, "_total", rows)
+        return counter(name, text, self._labelled(rows))
 
-    def _metric(self, metric_type: str, name: str, text: str, suffix: str, rows: Rows) -> t.Any:
-        metric = prometheus_core.Metric(name, text, metric_type)
-        for labels, value in rows:
-            metric.add_sample(name + suffix, {**self._labels, **labels}, float(value))
-        return metric
+    def _labelled(self, rows: Rows) -> Rows:
+        return [({**self._labels, **labels}, value) for labels, value in rows]
 
 
 def _metric_name(name: str) -> str:

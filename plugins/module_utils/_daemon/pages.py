@@ -39,12 +39,13 @@ _TEMPLATES = {
 <html lang=en>
 <meta charset=utf-8>
 <meta name=viewport content="width=device-width">
-<meta http-equiv=refresh content={{ refresh_s }}>
-<title>{{ status.name }} on {{ status.node }}: {{ status.state }}</title>
-<style>{{ style }}</style>
+{% block refresh %}<meta http-equiv=refresh content={{ refresh_s }}>{% endblock %}
+<title>{% block title %}{{ status.name }} on {{ status.node }}: {{ status.state }}{% endblock %}</title>
+<style>{{ style }}{% block style %}{% endblock %}</style>
 <h1>{{ status.name }} on {{ status.node }}</h1>
 {% block content %}{% endblock %}
-<footer>consulops {{ version }} &middot; <a href=status>status</a> &middot; <a href=metrics>metrics</a> &middot;
+<footer>consulops {{ version }} &middot; <a href=status.html>jobs and leases</a> &middot;
+<a href=status>status</a> &middot; <a href=metrics>metrics</a> &middot;
 <a href=healthz>healthz</a> &middot; <a href=readyz>readyz</a> &middot; as of {{ now | timestamp }}</footer>
 """,
     "status": """{% extends "frame" %}{% block content %}
@@ -78,7 +79,8 @@ def environment() -> jinja2.Environment:
 def with_templates(templates: t.Mapping[str, str]) -> jinja2.Environment:
     """Return an environment that has an agent's own templates too.
 
-    They begin with ``{% extends "frame" %}``, fill the block ``content``, and are rendered with ``status`` and ``now``.
+    They begin with ``{% extends "frame" %}``, fill the block ``content`` and, if they want, ``refresh``, ``title`` and ``style``.
+    They are rendered with ``status`` and ``now``.
     """
     return environment().overlay(loader=jinja2.DictLoader({**_TEMPLATES, **templates}))
 

@@ -104,7 +104,14 @@ class _AgentProcess:
     def _application(self, config: AgentConfig, memory: t.Any) -> Application:
         own_names = {self._board.current.node}
         return make_application(
-            Served(lambda: self._board.current, config.access, config.plan.routes, own_names, memory)
+            Served(
+                lambda: self._board.current,
+                config.access,
+                config.plan.routes,
+                own_names,
+                memory,
+                config.agent_type.metrics,
+            )
         )
 
     def _memory_of(self, config: AgentConfig) -> t.Any:

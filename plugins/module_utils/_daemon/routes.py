@@ -10,6 +10,9 @@ import json
 import typing as t
 from dataclasses import dataclass, field
 
+if t.TYPE_CHECKING:
+    from .status import AgentStatus
+
 HTML = "text/html; charset=utf-8"
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
@@ -20,22 +23,24 @@ class WebRequest:
     """A request that was let in.
 
     ``arguments`` are the parts of the path with a name, ``body`` is the decoded JSON, None without a body. ``memory`` is what the
-    agent's jobs know as ``context.memory``.
+    agent's jobs know as ``context.memory``, ``status`` gives the agent's current status.
     """
 
     arguments: t.Mapping[str, str]
     query: t.Mapping[str, str]
     body: t.Any = None
     memory: t.Any = None
+    status: t.Callable[[], AgentStatus] | None = None
 
 
 @dataclass(frozen=True)
 class WebResponse:
-    """A response."""
+    """A response. ``headers`` replace the usual ones of that name."""
 
     status: int
     content_type: str
     text: str
+    headers: t.Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def json(cls, data: t.Any, status: int = 200) -> WebResponse:
@@ -46,6 +51,8 @@ class WebResponse:
 @dataclass(frozen=True)
 class Route:
     """One path, ``/silences`` or ``/silences/<id>``, and who answers it.
+
+    ``/`` replaces the page of the frame, which then is at ``/status.html`` only.
 
     Every method but GET changes something: it needs the token, and a JSON body or none. ``handler`` is called in a thread of the
     endpoint and must not wait long. An InvalidOption that it raises becomes 400, another Error 503, each with its sentence.

@@ -31,30 +31,30 @@ HEADERS = {
 Application = t.Callable[..., t.Any]  # WSGI
 
 
-def respond(path: str, status: AgentStatus) -> WebResponse | None:
-    """Return the response of one of the frame's own paths, None for another path."""
+def respond(path: str, status: AgentStatus, more_metrics: t.Iterable[t.Any] = ()) -> WebResponse | None:
+    """Return the response of one of the frame's own paths, None for another path. ``more_metrics`` are those of the agent."""
     if path == "/healthz":
         text = f"no sign of life from {', '.join(status.stalled)}" if status.stalled else "alive"
         return WebResponse(200 if status.is_alive else 503, TEXT, f"{text}\n")
     if path == "/readyz":
         return WebResponse(200 if status.healthy else 503, TEXT, f"{status.sentence}\n")
     if path == "/metrics":
-        return WebResponse(200, CONTENT_TYPE, exposition(status))
+        return WebResponse(200, CONTENT_TYPE, exposition(status, more_metrics))
     if path == "/status":
         return WebResponse.json(as_json(status))
-    if path == "/":
+    if path in ("/", "/status.html"):
         return WebResponse(200, HTML, page(status))
     return None
 
 
-PATHS = ("/", "/healthz", "/readyz", "/metrics", "/status")
+PATHS = ("/", "/healthz", "/readyz", "/metrics", "/status", "/status.html")
 
 
 @dataclass(frozen=True)
 class Served:
     """What the application serves: the status, the routes of the agent with the memory that they share with its jobs, to whom.
 
-    ``own_names`` are the names of this host.
+    ``own_names`` are the names of this host. ``metrics`` returns what the agent adds to the metrics.
     """
 
     status: t.Callable[[], AgentStatus]
@@ -62,6 +62,7 @@ class Served:
     routes: t.Sequence[Route]
     own_names: t.Collection[str]
     memory: t.Any = None
+    metrics: t.Callable[[t.Any], t.Iterable[t.Any]] = lambda _memory: ()
 
 
 def make_application(served: Served) -> Application:
@@ -69,13 +70,17 @@ def make_application(served: Served) -> Application:
     app = bottle.Bottle()
 
     def shown(path: str) -> t.Any:
-        return _response(t.cast("WebResponse", respond(path, served.status())))
+        more_metrics = served.metrics(served.memory) if path == "/metrics" else ()
+        return _response(t.cast("WebResponse", respond(path, served.status(), more_metrics)))
 
+    replaced = {route.path for route in served.routes if route.method == "GET"}
     for path in PATHS:
-        app.route(path, "GET", functools.partial(shown, path))
+        if path not in replaced:
+            app.route(path, "GET", functools.partial(shown, path))
     for route in served.routes:
-        app.route(route.path, route.method, functools.partial(_call, route, served.memory))
-    app.default_error_handler = functools.partial(_error, [*PATHS, *(route.path for route in served.routes)])
+        app.route(route.path, route.method, functools.partial(_call, route, served))
+    known = dict.fromkeys([*PATHS, *(route.path for route in served.routes)])
+    app.default_error_handler = functools.partial(_error, list(known))
 
     def guarded(environ: dict[str, t.Any], start_response: t.Any) -> t.Any:
         refused = refusal(_asked(environ), served.access, served.own_names)
@@ -101,14 +106,22 @@ def _asked(environ: t.Mapping[str, t.Any]) -> Asked:
     )
 
 
-def _call(route: Route, memory: t.Any, **arguments: str) -> t.Any:
+def _call(route: Route, served: Served, **arguments: str) -> t.Any:
     try:
-        request = WebRequest(arguments, dict(bottle.request.query), _body(route.method), memory)
+        request = WebRequest(arguments, _query(), _body(route.method), served.memory, served.status)
         return _response(route.handler(request))
     except errors.InvalidOption as error:
         return _response(WebResponse(400, TEXT, f"{error}\n"))
     except errors.Error as error:
         return _response(WebResponse(503, TEXT, f"{error}\n"))
+
+
+def _query() -> dict[str, str]:
+    """Return the parameters of the request. Raises InvalidOption."""
+    try:
+        return dict(bottle.request.query.decode())
+    except UnicodeError:
+        raise errors.InvalidOption("The query is not UTF-8.") from None
 
 
 def _body(method: str) -> t.Any:
@@ -124,7 +137,9 @@ def _body(method: str) -> t.Any:
 
 def _response(response: WebResponse) -> t.Any:
     return bottle.HTTPResponse(
-        response.text.encode(), response.status, headers={**HEADERS, "Content-Type": response.content_type}
+        response.text.encode(),
+        response.status,
+        headers={**HEADERS, **response.headers, "Content-Type": response.content_type},
     )
 
 

@@ -26,8 +26,10 @@ from .config import SPEC, AlertingConfig, ReceiverConfig, make_alerting_config
 from .dead_man import DeadMan
 from .dead_man_job import send_pings
 from .delivery import ReceiverSetup
+from .endpoint import routes
 from .events_job import handle_events
 from .memory import Memory
+from .metrics import metrics
 from .notify_job import NotifySettings, notify
 from .receivers.receiver import Receiver, ReceiverContext
 from .receivers.registry import RECEIVERS
@@ -37,6 +39,7 @@ from .templates import render
 from .watch_job import Watched, watch
 
 OPTIONS_PATH = "options"
+DEFAULT_PORT = 9000  # as consul-alerts
 AGENT_SPEC: Spec = SPEC
 _EVENT_LIMIT_S = 2 * 3600.0  # a program may take an hour
 
@@ -69,7 +72,8 @@ def plan(setup: Setup) -> Plan:
         Job("share", share, lease=lease.name),
     ]
     jobs += _optional_jobs(setup, config, lease.name)
-    return Plan(connections, tuple(jobs), (lease,))
+    served = routes({one.source: connections[one.connection] for one in watched})
+    return Plan(connections, tuple(jobs), (lease,), served)
 
 
 def _optional_jobs(setup: Setup, config: AlertingConfig, lease: str) -> t.Iterator[Job]:
@@ -166,4 +170,6 @@ def _close(memory: Memory, within_s: float) -> None:
     memory.close(within_s)
 
 
-ALERTING = AgentType(AGENT_SPEC, plan, memory=Memory, close=_close, check=check)
+ALERTING = AgentType(
+    AGENT_SPEC, plan, memory=Memory, close=_close, check=check, metrics=metrics, default_port=DEFAULT_PORT
+)

@@ -103,6 +103,12 @@ class Silences:
         """Return all silences, the first to begin first."""
         return sorted({**self.added, **self.configured}.values(), key=lambda one: (one.start, one.id))
 
+    def copy(self) -> Silences:
+        """Return the silences as they are now."""
+        copied = Silences(self.configured.values())
+        copied.added = dict(self.added)
+        return copied
+
     def add(self, silence: Silence) -> None:
         """Add a silence, or replace the one with its ID."""
         self._refuse_configured(silence.id)
