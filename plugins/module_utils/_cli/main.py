@@ -40,7 +40,7 @@ EXIT_CODES = f"""exit codes:
   {EXIT_INTERRUPTED}  interrupted before anything was changed
 """
 _SECRET_WORDS = ("token", "auth", "password", "secret")
-_NOT_SECRET = ("token-file", "agent-token-file", "author")
+_NOT_SECRET = ("token-file", "agent-token-file", "author", "secrets-dir")
 _ENVIRONMENT = """The connection options fall back to the environment variables of Consul's own tools (CONSUL_HTTP_ADDR, ...). The token
 comes from --token-file, CONSUL_HTTP_TOKEN, CONSUL_HTTP_TOKEN_FILE or a systemd credential named "token".
 """
@@ -237,7 +237,8 @@ _GROUPS = {
     "snapshot": _Group("save, list, inspect, compare and restore snapshots", _snapshot),
     "replicate": _Group("replicate keys from one datacenter to another", _replicate),
     "alert": _Group(
-        "check datacenters; run the alerting agent, see what it reports, silence it, try its receivers", _alert
+        "check datacenters; run the alerting agent, see what it reports, silence it, try its receivers, move from consul-alerts",
+        _alert,
     ),
     "agent": _Group("run an agent in the foreground", _agent),
     "check-config": _Group("check a configuration file", _agent),

@@ -12,7 +12,7 @@ from ..._config import json_file
 from ..._tasks.alert_check import ALERT_CHECK
 from .. import arguments, rendering
 from ..alerting_access import ALERTING
-from . import agent, alert_receivers, alert_silences, alert_state
+from . import agent, alert_receivers, alert_silences, alert_state, import_consul_alerts
 from .base import Command, Outcome, add_config, make_invocation
 
 
@@ -57,4 +57,10 @@ COMMANDS = (
     *alert_state.COMMANDS,
     *alert_silences.COMMANDS,
     *alert_receivers.COMMANDS,
+    Command(
+        "import-consul-alerts",
+        import_consul_alerts.HELP,
+        import_consul_alerts.run,
+        import_consul_alerts.add_arguments,
+    ),
 )
