@@ -18,6 +18,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._daemon.endpoin
 )
 
 from tests.lab.http_service import HttpService, Reply
+from tests.lab.tls import Authority
 
 TOKEN = "token-of-the-endpoint"
 
@@ -74,7 +75,16 @@ def test_each_answer_has_its_error(
     service.replies[:] = [reply]
     with pytest.raises(error) as raised:
         client.get("/alerts")
-    assert words in str(raised.value) and TOKEN not in str(raised.value) and type(raised.value) is error
+    assert words in str(raised.value) and TOKEN not in str(raised.value) and raised.type is error
+
+
+def test_the_certificate_of_the_endpoint_must_be_trusted(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "ca")
+    with HttpService(pair=authority.issue(tmp_path / "pair", "agent", ["127.0.0.1"])) as one:
+        one.replies[:] = [Reply(200, b"{}")]
+        assert EndpointClient(one.url, ca_path=str(authority.ca_path)).get("/alerts") == {}
+        with pytest.raises(NoAnswer, match="certificate verify failed"):
+            EndpointClient(one.url).get("/alerts")
 
 
 def test_an_agent_that_hangs_gives_no_answer(service: HttpService) -> None:

@@ -151,7 +151,7 @@ def explanation(document: Document, now: float) -> list[str]:
     """Return what applies to a subject: each incident, or what a failure would cause."""
     lines = [f"{place_of(document)} in {_text(document.get('datacenter'))}"]
     if document.get("registered") is False:
-        lines[0] += ": Consul has no such node or service"
+        lines[0] += ": Consul shows no such node or service, or the token may not read it"
     incidents, supposed = _rows_of(document.get("incidents")), document.get("supposed")
     for incident in incidents:
         lines += ["", *_incident(incident, now)]

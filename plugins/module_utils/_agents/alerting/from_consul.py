@@ -15,7 +15,7 @@ import typing as t
 from ..._consul import errors, kv
 from ..._consul.client import Client
 from ..._consul.units import timestamp
-from . import shared_state
+from . import shared_state, views
 from .notification import FIRING, Alert
 from .shared_state import Keys, SharedState, unpack
 from .silences import Silence, Silences
@@ -97,18 +97,9 @@ def _alert(alert: Alert, notes: t.Sequence[Note], silences: Silences, now: float
 
 
 def silence_document(silence: Silence, now: float, *, configured: bool = False) -> Document:
-    """Return one silence."""
-    state = "active" if silence.is_active(now) else ("future" if silence.start > now else "expired")
-    return {
-        "id": silence.id,
-        "match": silence.match,
-        "start": timestamp(silence.start) if silence.start else None,
-        "end": timestamp(silence.end),
-        "author": silence.author,
-        "reason": silence.reason,
-        "state": state,
-        "configured": configured,
-    }
+    """Return one silence as the endpoint shows it, without the number of alerts, which is not known here."""
+    shown = views.silence(silence, configured, (), now)
+    return {name: value for name, value in shown.items() if name != "firing"}
 
 
 def silences_document(silences: Silences, now: float) -> Document:
