@@ -66,6 +66,7 @@ def test_names_that_would_lead_to_other_paths_are_refused_before_any_change(inst
                 [agent(), agent(name="second")],
                 [{"name": "demonstration"}],
                 [agent(credentials={"../token": "x"})],
+                [agent(writable_directories=["/srv/a b"])],
             )
         ),
         {"consulops_runtime_state_directory": "/srv/state"},
