@@ -19,7 +19,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._alerting.expec
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.finding import Finding, Judgement, Unknown
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.judge import judge
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.match import Matcher, Subject
-from ansible_collections.consulops.failover.plugins.module_utils._alerting.observation import Observation
+from ansible_collections.consulops.failover.plugins.module_utils._alerting.observation import FilteredLists, Observation
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.rule_options import make_rules
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules.acl_replication import AclReplication
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules.autopilot import Autopilot, RaftServer
@@ -217,6 +217,27 @@ def test_a_token_that_can_read_nothing_is_critical() -> None:
     assert rule_severities(EXPECT, parts=[VisibleServers(0), servers(""), failing_checks()]) == [
         ("acl_token_blind", "critical")
     ]
+
+
+@pytest.mark.parametrize(
+    ("path", "off", "unknown"),
+    [
+        ("/v1/health/service/web", [], True),
+        ("/v1/health/service/web", ["service_min_healthy"], False),
+        ("/v1/health/service/consul", [], True),
+        ("/v1/health/service/consul", ["quorum_margin"], True),
+        ("/v1/health/service/consul", ["quorum_margin", "server_missing"], False),
+        ("/v1/health/state/any", [], False),
+        ("/v1/catalog/services", [], False),
+    ],
+)
+def test_a_number_counted_in_a_filtered_list_is_unknown_with_the_rule_for_such_tokens_off(
+    path: str, off: list[str], unknown: bool
+) -> None:
+    rules = [{"rule": rule, "enabled": False} for rule in ("acl_token_blind", *off)]
+    found = judgement_of(rules=rules, parts=[FilteredLists(frozenset([path]), is_announced=True)])
+    assert [one.what for one in found.unknown] == [path] * unknown
+    assert not found.findings
 
 
 # ---------------------------------------------------------------------------------------------------------------
