@@ -5,7 +5,7 @@
 """Runs a module or ansible-playbook in a new process, forked from one that has everything imported.
 
 A module then takes 20 ms instead of half a second, and a playbook neither imports Ansible nor packs each module again.
-What a playbook sends to a host holds byte code too, because compiling is most of the work of a module there.
+What a playbook sends to a host holds byte code too (``packing.py``).
 ``python -m tests.lab.forked modules|playbooks PATH`` is the process that forks: it has one thread, so no lock is held
 while it forks, and it ends with its standard input.
 """
@@ -16,7 +16,6 @@ import functools
 import importlib
 import json
 import os
-import py_compile
 import selectors
 import signal
 import socket
@@ -24,10 +23,10 @@ import subprocess
 import sys
 import tempfile
 import threading
-import types
 import typing as t
-import zipfile
 from pathlib import Path
+
+from . import packing
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTIONS = ROOT / ".cache" / "collections"
@@ -122,9 +121,7 @@ def serve(kind: str, address: str) -> None:
     for name in _to_import(kind):
         importlib.import_module(name)
     if kind == "playbooks":
-        packing = importlib.import_module("ansible.executor.module_common")
-        # For what Ansible packs alone: the collection makes archives of its own.
-        vars(packing)["zipfile"] = types.SimpleNamespace(**{**vars(zipfile), "ZipFile": _CompilingZipFile})
+        packing.install()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listener, selectors.DefaultSelector() as selector:
         listener.bind(address)
@@ -141,28 +138,6 @@ def serve(kind: str, address: str) -> None:
             connection.close()
     Path(address).unlink()
     Path(address).parent.rmdir()
-
-
-class _CompilingZipFile(zipfile.ZipFile):
-    """Writes the byte code of a Python file next to it. An interpreter of another version ignores it."""
-
-    def writestr(self, zinfo_or_arcname: t.Any, data: t.Any, *more: t.Any, **options: t.Any) -> None:
-        super().writestr(zinfo_or_arcname, data, *more, **options)
-        name = getattr(zinfo_or_arcname, "filename", zinfo_or_arcname)
-        if name.endswith(".py"):
-            super().writestr(f"{name}c", _compiled(name, data), *more, **options)
-
-
-@functools.cache
-def _compiled(name: str, source: str | bytes) -> bytes:
-    """Return the byte code of a Python file, as it is in a .pyc file that is valid whatever the time of the source is."""
-    with tempfile.TemporaryDirectory(prefix="consulops-compile-") as directory:
-        path = Path(directory) / "source.py"
-        path.write_bytes(source if isinstance(source, bytes) else source.encode())
-        mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-        made = py_compile.compile(str(path), str(path.with_suffix(".pyc")), name, True, invalidation_mode=mode)
-        assert made
-        return Path(made).read_bytes()
 
 
 def _to_import(kind: str) -> list[str]:

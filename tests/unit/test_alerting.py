@@ -227,6 +227,27 @@ def test_a_token_that_can_read_nothing_is_critical() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("path", "off", "unknown"),
+    [
+        ("/v1/health/service/web", [], True),
+        ("/v1/health/service/web", ["service_min_healthy"], False),
+        ("/v1/health/service/consul", [], True),
+        ("/v1/health/service/consul", ["quorum_margin"], True),
+        ("/v1/health/service/consul", ["quorum_margin", "server_missing"], False),
+        ("/v1/health/state/any", [], False),
+        ("/v1/catalog/services", [], False),
+    ],
+)
+def test_a_number_counted_in_a_filtered_list_is_unknown_with_the_rule_for_such_tokens_off(
+    path: str, off: list[str], unknown: bool
+) -> None:
+    rules = [{"rule": rule, "enabled": False} for rule in ("acl_token_blind", *off)]
+    found = judgement_of(rules=rules, parts=[FilteredLists(frozenset([path]), is_announced=True)])
+    assert [one.what for one in found.unknown] == [path] * unknown
+    assert not found.findings
+
+
 # ---------------------------------------------------------------------------------------------------------------
 # Checks
 

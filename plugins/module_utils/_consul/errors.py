@@ -113,8 +113,9 @@ class PermissionDenied(ConsulError):
         consul_message: str = "",
         missing: str = "",
         accessor_id: str = "",
+        is_anonymous: bool = False,
     ) -> None:
-        who = "The token" if accessor_id else "The anonymous token"
+        who = "The anonymous token" if is_anonymous else "The token"
         super().__init__(f"{message} {who} lacks {missing}." if missing else message, status, consul_message)
         self._message = message
         self.details = {"token_accessor_id": accessor_id} if accessor_id else {}

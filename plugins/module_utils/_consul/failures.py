@@ -104,7 +104,13 @@ def of_status(
     found = denial(text)
     if found is not None and error_type is errors.PermissionDenied:
         sentence = f"{request_line}: {status} {DENIED}."
-        return errors.PermissionDenied(sentence, status, found.reason, found.missing, found.accessor_id)
+        return errors.PermissionDenied(
+            sentence, status, found.reason, found.missing, found.accessor_id, found.is_anonymous
+        )
+    unknown = _UNKNOWN_TO_AGENT.match(text)
+    if unknown is not None and error_type is errors.NotFound:
+        words = f"Unknown {unknown['what'].lower()} {unknown['name']}"
+        return errors.NotFound(f"{request_line}: {words}.", status, words)
     sentence = f"{request_line}: {status} {text or '(no text)'}. {advice}".replace(".. ", ". ").rstrip()
     return error_type(sentence, status, text)
 
@@ -112,9 +118,15 @@ def of_status(
 # What only some versions put around the same words.
 _VERSIONS_WORDS = re.compile(r"^apply failed: | See https?://\S+$")
 DENIED = "Permission denied"
-# Newer versions say whose permission is missing, and which. Seen on 1.23-dev.
+# A check or service that the agent does not know: 500 and the bare name on 1.8.7, 404 and advice on 1.23-dev.
+_UNKNOWN_TO_AGENT = re.compile(
+    r"unknown (?P<what>check|service)(?: id)? \{?(?P<name>\"(?:[^\"\\]|\\.)*\")", re.IGNORECASE
+)
+# Newer versions say whose permission is missing, and which. Seen on 1.23-dev, but for "provided token": Consul's acl/errors.go
+# says that where it has no accessor ID.
 _DENIAL = re.compile(
-    r"permission denied: (?:token with AccessorID '(?P<accessor>[^']*)'|anonymous token) lacks permission "
+    r"permission denied: (?:token with AccessorID '(?P<accessor>[^']*)'|provided token|(?P<anonymous>anonymous token)) "
+    r"lacks permission "
     r"'(?P<permission>[^']*)'(?: on (?P<resource>\"(?:[^\"\\]|\\.)*\"))?",
     re.IGNORECASE,
 )
@@ -125,6 +137,7 @@ class Denial(t.NamedTuple):
 
     missing: str
     accessor_id: str
+    is_anonymous: bool
 
     @property
     def reason(self) -> str:
@@ -138,7 +151,7 @@ def denial(consul_message: str) -> Denial | None:
     if match is None:
         return None
     resource = f" on {match['resource']}" if match["resource"] else ""
-    return Denial(match["permission"] + resource, match["accessor"] or "")
+    return Denial(match["permission"] + resource, match["accessor"] or "", match["anonymous"] is not None)
 
 
 def _classified(

@@ -152,9 +152,11 @@ class Writer:
             _check_denied(response, failed, keys, "Nothing of this transaction was written.")
         if any(number < first for number in failed):
             raise errors.Conflict(
-                f"{response.request_line}: {failed[0]}. Nothing of this transaction was written.", 409, failed[0]
+                f"{response.request_line}: {failed[0].reason}. Nothing of this transaction was written.",
+                409,
+                failed[0].reason,
             )
-        return {number - first: reason for number, reason in failed.items()}
+        return {number - first: failure.reason for number, failure in failed.items()}
 
     def _put_alone(self, operation: Operation, error: errors.RequestTooLarge) -> Refusal | None:
         """Write one value that is too large for a transaction (base64 makes it a third longer) by a PUT of its own.
@@ -224,29 +226,37 @@ def _check_applied(response: Response) -> None:
         raise response.invalid()
 
 
-def _failures(response: Response, keys: t.Sequence[str]) -> dict[int, str]:
+class _Failure(t.NamedTuple):
+    """Why an operation of a transaction failed, and the accessor ID of the denied token where Consul says it, else ""."""
+
+    reason: str
+    accessor_id: str
+
+
+def _failures(response: Response, keys: t.Sequence[str]) -> dict[int, _Failure]:
     """Return which operations of a transaction failed, and why. Raises InvalidResponse when the response names none."""
-    failed = response.parse(lambda body: {int(item["OpIndex"]): _reason(str(item["What"])) for item in body["Errors"]})
+    failed = response.parse(lambda body: {int(item["OpIndex"]): _failure(str(item["What"])) for item in body["Errors"]})
     if not failed or not all(0 <= number < len(keys) for number in failed):
         raise response.invalid()
     return failed
 
 
-def _reason(consul_message: str) -> str:
-    """Return why an operation failed, without the token's accessor ID that newer versions name."""
+def _failure(consul_message: str) -> _Failure:
     found = failures.denial(consul_message)
-    return consul_message if found is None else found.reason
+    return _Failure(consul_message, "") if found is None else _Failure(found.reason, found.accessor_id)
 
 
-def _check_denied(response: Response, failed: t.Mapping[int, str], keys: t.Sequence[str], rest: str) -> None:
+def _check_denied(response: Response, failed: t.Mapping[int, _Failure], keys: t.Sequence[str], rest: str) -> None:
     """Raise PermissionDenied, naming the key, when the token may not do one of the operations."""
-    denied = [number for number, reason in sorted(failed.items()) if "permission denied" in reason.lower()]
+    denied = [number for number, failure in sorted(failed.items()) if "permission denied" in failure.reason.lower()]
     if denied:
         more = f" (and {len(denied) - 1} more)" if len(denied) > 1 else ""
+        first = failed[denied[0]]
         raise errors.PermissionDenied(
             f"{response.request_line}: {failures.DENIED} for the key {keys[denied[0]]!r}{more}. {rest}",
             403,
-            failed[denied[0]],
+            first.reason,
+            accessor_id=first.accessor_id,
         )
 
 
@@ -264,11 +274,12 @@ def present_of(client: Client, keys: t.Sequence[str]) -> set[str]:
         response = client.put("/v1/txn", {"consistent": ""}, body, conflict_ok=True)
         if response.status == 200:
             _check_applied(response)
-        reasons = {} if response.status == 200 else _failures(response, batch)
+        failed = {} if response.status == 200 else _failures(response, batch)
         _check_denied(
-            response, reasons, batch, 'Reading it needs key "…" { policy = "read" }, or the like for its prefix.'
+            response, failed, batch, 'Reading it needs key "…" { policy = "read" }, or the like for its prefix.'
         )
-        present |= {key for number, key in enumerate(batch) if "doesn't exist" not in reasons.get(number, "")}
+        absent = {number for number, failure in failed.items() if "doesn't exist" in failure.reason}
+        present |= {key for number, key in enumerate(batch) if number not in absent}
     return present
 
 

@@ -16,12 +16,16 @@ from ..._consul.acl_filter import needed_rights
 from ..judging import Judging
 from ..observation import FilteredLists
 from ..reader import Reader
+from ..rule import RuleSet
 from ..rule_group import Reading, RuleGroup
 from .cluster import VisibleServers
 
 RULE = "acl_token_blind"  # cluster.py has it, and reports a token that sees nothing at all
 SEVERITY = "warning"  # what is hidden may be fine; the verdict is unknown
 
+_INSTANCES = "/v1/health/service/"
+_SERVERS = f"{_INSTANCES}consul"
+_RULES_OF_SERVERS = ("quorum_margin", "server_missing")
 _RIGHTS = (("node", "read"), ("service", "read"))
 
 
@@ -50,11 +54,18 @@ def _read_rights(reader: Reader) -> None:
 
 
 def judge(judging: Judging) -> None:
-    """Report each list that was filtered, as unknown too; or that the token lacks rights, where Consul does not say more."""
-    if judging.rules.get(RULE) is None:
-        return
+    """Report each list that was filtered, as unknown too; or that the token lacks rights, where Consul does not say more.
+
+    With the rule off a number is still not known that was counted in a list of which the token sees a part.
+    """
     filtered = judging.observation.get(FilteredLists)
-    for path in sorted(filtered.paths if filtered else ()):
+    paths = sorted(filtered.paths if filtered else ())
+    if judging.rules.get(RULE) is None:
+        for path in paths:
+            if _is_counted(path, judging.rules):
+                judging.add_unknown(path, "the token sees only a part of it, so its instances cannot be counted")
+        return
+    for path in paths:
         judging.add(
             RULE,
             SEVERITY,
@@ -72,6 +83,13 @@ def judge(judging: Judging) -> None:
             "this version of Consul does not say what it leaves out",
             advice=f"It needs {needed_rights('/v1/health/')}, or turn this rule off if it is meant to see a part.",
         )
+
+
+def _is_counted(path: str, rules: RuleSet) -> bool:
+    """Return whether a rule that is on needs the number of instances in a list."""
+    if path == _SERVERS and rules.has_enabled(_RULES_OF_SERVERS):
+        return True
+    return path.startswith(_INSTANCES) and path != _SERVERS and rules.has_enabled(("service_min_healthy",))
 
 
 GROUP = RuleGroup((), judge, (Reading("the token's rights", _read_rights, (RULE,)),), needs_leader=True)
