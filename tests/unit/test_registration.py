@@ -7,11 +7,16 @@
 from __future__ import annotations
 
 import threading
+import typing as t
 
 import pytest
+from ansible_collections.consulops.failover.plugins.module_utils._agents.registry import AGENT_TYPES
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.agent_config import make_config
-from ansible_collections.consulops.failover.plugins.module_utils._daemon.registration import Registration
-from ansible_collections.consulops.failover.plugins.module_utils._daemon.status import StatusTracker
+from ansible_collections.consulops.failover.plugins.module_utils._daemon.registration import (
+    Registration,
+    RegistrationSpec,
+)
+from ansible_collections.consulops.failover.plugins.module_utils._daemon.status_board import StatusBoard
 
 from tests.lab.faults import Proxy, Recorded
 from tests.lab.recorded import NEW, OLD, recorded
@@ -35,9 +40,11 @@ def test_what_the_consul_agent_does_not_know_is_registered_again(version: str) -
 
     with Proxy("http://127.0.0.1:1", "127.0.0.1") as consul:
         consul.replay = answer
-        config = make_config({"agent": "demonstration", "connection": {"url": consul.url}}, {})
-        registration = Registration(config, StatusTracker("demonstration", "demonstration", "n", lambda _status: None))
+        config = make_config({"agent": "demonstration", "connection": {"url": consul.url}}, {}, AGENT_TYPES)
+        board = StatusBoard("demonstration", "demonstration", "n", lambda _old, _new: None)
+        registration = Registration(t.cast("RegistrationSpec", RegistrationSpec.of(config)), board, lambda: None)
         registration.start()
         assert updated.wait(10), asked
-        registration.stop(5)
+        registration.request_stop()
+        registration.join(5)
     assert asked == [REGISTER, UPDATE, REGISTER, UPDATE, UPDATE, "service/deregister"]
