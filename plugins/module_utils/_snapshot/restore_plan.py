@@ -197,7 +197,7 @@ def verify(comparison: Comparison) -> Verification:
     index_table = records.type_name(records.INDEX)
     explained: set[int] = set()
     if comparison.other_version:
-        explained = {found.index for found in (*later, *comparison.migrated_records) if found.table != index_table}
+        explained = {found.index for found in later if found.table != index_table} | comparison.migrated_at
     written = {found.name for found in later if found.table == index_table and found.index not in explained}
     wrong: list[Difference] = []
     since: list[Difference] = []
