@@ -355,7 +355,7 @@ prefixes:
       type: str
     verified:
       description: Whether every key of the source that takes part, locks excepted, was read at the destination and is equal. Keys that
-        only the destination has do not count.
+        only the destination has do not count. False where the source's token sees only a part of the prefix.
       type: bool
     seconds:
       description: Time spent on this prefix.

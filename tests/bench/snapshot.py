@@ -16,11 +16,16 @@ import tempfile
 from pathlib import Path
 
 from tests.bench.measure import Contender, playbook, python, show, side_by_side
-from tests.lab.consul import Datacenter, Lab
+from tests.lab import craft
+from tests.lab.consul import ROOT, Datacenter, Lab
 from tests.lab.fill import fill, fill_kv
+from tests.lab.restoring import with_records
+from tests.lab.rewrite import maps_of
 
 RUNS = int(os.environ.get("BENCH_RUNS", "5"))
 SIZES = [int(size) for size in os.environ.get("BENCH_KEYS", "20000 200000").split()]
+NODES = int(os.environ.get("BENCH_NODES", "30000"))
+FIXTURES = ROOT / "tests" / "fixtures" / "consul-versions"
 PACKAGE = "ansible_collections.consulops.failover.plugins.module_utils"
 
 IMPORTS = f"""
@@ -62,6 +67,15 @@ started = time.monotonic()
 inspect.inspect_file(Path({path!r}), as_of=time.time(), kv_depth=2, digests={digests!r})
 print("seconds", time.monotonic() - started)
 """
+COMPARE = f"""
+from {PACKAGE}._snapshot import compare
+with open({{before!r}}, "rb") as before, open({{after!r}}, "rb") as after:
+    started = time.monotonic()
+    found = compare.compare((before, "before"), (after, "after"), as_of=0)
+    print("seconds", time.monotonic() - started)
+assert found.migrated.get("Register", 0) >= {{migrated!r}}
+assert not any(row.table == "Register" for row in found.differences)
+"""
 # What the search for records that some version cannot load costs: the same inspection without it.
 UNCHECKED = f"""
 from {PACKAGE}._snapshot import summary
@@ -86,6 +100,7 @@ def main() -> int:
             compare_restore(datacenter, size, Path(scratch))
             compare_restore_changed(datacenter, size, Path(scratch))
             datacenter.servers[0].stop()
+        compare_across_versions(Path(scratch))
     return 0
 
 
@@ -174,6 +189,30 @@ def compare_restore_changed(datacenter: Datacenter, size: int, scratch: Path) ->
         RUNS,
     )
     show(f"restore with one difference, {size:,} keys of 256 bytes", results, "consul snapshot restore")
+
+
+def compare_across_versions(scratch: Path) -> None:
+    """Compare a snapshot of 1.8.7 with itself, and with what a newer leader makes of it, where every record differs."""
+    keys = max(SIZES)
+    before, after = (_many_nodes(scratch, name, keys) for name in ("1.8.7", "1.8.7-restored-into-1.23-dev"))
+    same = COMPARE.format(before=str(before), after=str(before), migrated=0)
+    across = COMPARE.format(before=str(before), after=str(after), migrated=2 * NODES)
+    results = side_by_side([_core("core: within one version", same), _core("core: across versions", across)], RUNS)
+    show(
+        f"comparing two snapshots, {NODES:,} nodes with a service each, {keys:,} keys of 256 bytes",
+        results,
+        "core: within one version",
+    )
+
+
+def _many_nodes(scratch: Path, name: str, keys: int) -> Path:
+    """Add nodes like one that a server wrote, and keys, to its snapshot."""
+    fixture = FIXTURES / f"{name}.snap"
+    rows = [row for row in maps_of(fixture.read_bytes(), 0) if row["Node"] == b"ext-0" and not row["Check"]]
+    assert len(rows) == 2  # the node and its service
+    nodes = [craft.record(0, {**row, "Node": f"bench-{number:06}"}) for number in range(NODES) for row in rows]
+    values = [craft.key(f"bench/{number:06}", b"%08d" % number * 32) for number in range(keys)]
+    return with_records(fixture, scratch / fixture.name, *nodes, *values)
 
 
 def _at(datacenter: Datacenter) -> list[str]:

@@ -108,6 +108,14 @@ def test_an_alert_check_hints_at_missing_rights_where_consul_does_not_say_what_i
     secured.put("/v1/catalog/deregister", {"Node": "node-00000"})
 
 
+def assert_partial(result: dict[str, t.Any]) -> None:
+    """Assert that a result says of the prefix app/ that it is not known whole."""
+    assert [row["verified"] for row in result["prefixes"]] == [False]
+    assert [one.partition(",")[0] for one in result["unchecked"]] == [
+        "keys of the source: the source's token sees only a part of the keys below 'app/'"
+    ]
+
+
 def test_a_replication_that_sees_a_part_of_the_source_deletes_nothing_and_says_so(
     newer: Proxy, secured: Datacenter
 ) -> None:
@@ -131,6 +139,12 @@ def test_a_replication_that_sees_a_part_of_the_source_deletes_nothing_and_says_s
         assert "sees only a part of the keys below 'app/'" in result["msg"] and 'key_prefix "app/"' in result["msg"]
         assert "nothing is deleted, because the source" in json.dumps(result["warnings"])
         assert keys.read(secured, "copy/") == before
+        assert_partial(result)
+    fresh = {**task, "name": "fresh", "prefixes": [{"source": "app/", "destination": "fresh/"}]}
+    for changed in (True, False):  # also where there is nothing to delete, and nothing to do
+        result = replicate(fresh)
+        assert result["changed"] is changed
+        assert_partial(result)
     newer.replay = lambda method, path: recorded(NEW, "kv_keys.no_rights") if path.startswith("/v1/kv/app/?") else None
     with pytest.raises(ModuleFailed, match="There is nothing to copy, and nothing was changed"):
         replicate(task)

@@ -273,15 +273,54 @@ def test_what_another_version_made_of_the_snapshot_is_not_restored() -> None:
     assert migrated.action == "unchanged" and "another version" in migrated.reason
 
 
-def of_versions(*versions: str) -> Summary:
-    return replace(facts().file, consul_versions=versions)
+def of_versions(file: tuple[str, ...], live: tuple[str, ...], agent: str | None = None) -> restore_plan.RestoreFacts:
+    base = facts()
+    return replace(
+        base,
+        file=replace(base.file, consul_versions=file),
+        live=replace(base.live, consul_versions=live),
+        agent_version=agent,
+    )
 
 
 def test_a_snapshot_of_a_newer_version_than_the_servers_warns() -> None:
-    warnings = restore_plan.downgrade_warnings(of_versions("1.16.4"), of_versions("1.8.7", "1.16.4"))
+    warnings = restore_plan.downgrade_warnings(of_versions(("1.16.4",), ("1.8.7", "1.16.4")))
     assert "1.16 and the servers run 1.8" in warnings[0]
-    assert restore_plan.downgrade_warnings(of_versions("1.8.7"), of_versions("1.23.0")) == ()
-    assert restore_plan.downgrade_warnings(of_versions(), of_versions("1.23.0")) == ()
+    assert restore_plan.downgrade_warnings(of_versions(("1.8.7",), ("1.23.0",))) == ()
+    assert restore_plan.downgrade_warnings(of_versions((), ("1.23.0",))) == ()
+
+
+def test_a_snapshot_of_a_newer_version_than_the_agent_that_answers_warns() -> None:
+    for live in (("1.16.4",), ()):
+        [warning] = restore_plan.downgrade_warnings(of_versions(("1.16.4",), live, "1.8.7"))
+        assert "1.16 and the agent that answers runs 1.8" in warning
+    [warning] = restore_plan.downgrade_warnings(of_versions(("1.16.4",), ("1.8.7",), "1.16.4"))
+    assert "the servers run 1.8" in warning
+
+
+@pytest.mark.parametrize(
+    ("live", "agent", "refused"),
+    [
+        # Servers of 1.23 after a restore of 1.8.7, and the reverse.
+        (("1.8.7",), "1.23.0", {"incomplete_records", "unknown_types"}),
+        (("1.23.0",), "1.8.7", {"incomplete_records", "unknown_types"}),
+        (("1.8.7",), None, {"unknown_types"}),
+        (("1.8.7",), "1.8.7", {"unknown_types"}),
+        ((), "1.23.0", {"incomplete_records", "unknown_types"}),  # the servers may be older than the agent
+        (("1.23.0",), None, {"incomplete_records"}),
+    ],
+)
+def test_the_version_of_the_agent_that_answers_counts_beside_the_catalogs(
+    live: tuple[str, ...], agent: str | None, refused: set[str]
+) -> None:
+    no_accessor = craft.record(17, {"SecretID": "s", "AccessorID": ""})
+    metadata = craft.record(31, {"Key": "k", "Value": "v"})  # since 1.9
+    found = set()
+    for record in (no_accessor, metadata):
+        file = replace(summary(record, *craft.node("n")), datacenter="dc1")
+        decided = restore_plan.decide(replace(of_versions((), live, agent), file=file), force=True, accept=())
+        found |= {refusal.override for refusal in decided.refusals}
+    assert found == refused
 
 
 def test_equal_contents_are_not_restored_even_with_force() -> None:

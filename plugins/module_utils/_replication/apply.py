@@ -118,7 +118,7 @@ class _Run:
                 outcome.deferred_deletes += [Problem(deletion.key, deferral) for deletion in plan.to_delete]
             elif plan.to_delete:
                 KeyDeleter(self._context, plan, outcome).delete()
-            incomplete = outcome.conflicts or outcome.unwritable or outcome.deferred_deletes
+            incomplete = outcome.conflicts or outcome.unwritable or outcome.deferred_deletes or plan.unconfirmed
             outcome.verified = self._context.request.verify and not incomplete
             outcome.seconds += time.monotonic() - started
             log.debug(

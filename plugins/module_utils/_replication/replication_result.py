@@ -28,7 +28,7 @@ def _planned_outcome(plan: MappingPlan, deferral: str) -> MappingOutcome:
         created=plan.counts.created,
         updated=plan.counts.updated,
         deleted=0 if deferral else len(plan.to_delete),
-        verified=not (plan.work or plan.to_delete or plan.conflicts or plan.unwritable),
+        verified=not (plan.work or plan.to_delete or plan.conflicts or plan.unwritable or plan.unconfirmed),
         conflicts=plan.conflicts,
         unwritable=plan.unwritable,
         deferred_deletes=[Problem(deletion.key, deferral) for deletion in plan.to_delete if deferral],
@@ -57,9 +57,14 @@ def _result(prepared: PreparedReplication, outcomes: t.Sequence[MappingOutcome],
         "source_datacenter": prepared.source,
         "destination_datacenter": prepared.destination,
         "prefixes": [_row(plan, outcome, limit) for plan, outcome in zip(prepared.plans, outcomes)],
-        "unchecked": prepared.unchecked,
+        "unchecked": [*prepared.unchecked, *_hidden(prepared.plans)],
         "diff": diff(lines, total - len(deferred)),
     }
+
+
+def _hidden(plans: t.Sequence[MappingPlan]) -> list[str]:
+    """Return why it is not known that each mapping's source was read whole."""
+    return [f"keys of the source: {plan.unconfirmed}" for plan in plans if plan.unconfirmed]
 
 
 def _row(plan: MappingPlan, outcome: MappingOutcome, limit: int) -> Result:

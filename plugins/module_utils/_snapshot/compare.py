@@ -5,22 +5,25 @@
 """Compares a snapshot that was indexed with another one, or with the live state, while that one is read.
 
 By table and record, by hashes. What differs by its hash and was written by another version of Consul is compared by
-meaning (migration.py). Memory beyond the index grows with the number of differences.
+meaning (migration.py). Memory beyond the index grows with the number of differences; one that another version made takes
+its name, and its contents compressed.
 """
 
 from __future__ import annotations
 
 import logging
 import typing as t
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from . import migration, records
 from .gunzip import Source
 from .index import ABSENT, HASH_BYTES, SnapshotIndex, TableIndex, combined, index_snapshot
-from .kept_records import KeptRecord, KeptRecords
+from .kept_records import KeptRecord, KeptRecords, Name
 from .summary import OnRecord, Summary, summarize
 
 log = logging.getLogger("consulops")
+
+_KV_TABLE, _TOKEN_TABLE, _INDEX_TABLE = map(records.type_name, (records.KVS, records.ACL_TOKEN, records.INDEX))
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,8 @@ class PrefixComparison:
 class Comparison:
     """``equal``: the durable tables are the same. ``differences`` are in order of table and name.
 
-    ``migrated_records`` differ only because another version of Consul stored them; they are no differences.
-    ``other_version``: the two sides were written by different versions.
+    ``migrated_at``: the Raft indexes at which the after side last wrote records that differ only because another version of
+    Consul stored them, Index records aside; those are no differences. ``other_version``: the two sides were written by different versions.
     """
 
     equal: bool
@@ -78,7 +81,7 @@ class Comparison:
     tables: tuple[TableComparison, ...]
     kv: tuple[PrefixComparison, ...]
     differences: tuple[Difference, ...]
-    migrated_records: tuple[Difference, ...] = ()
+    migrated_at: frozenset[int] = frozenset()
     other_version: bool = False
 
     @property
@@ -118,20 +121,21 @@ class Comparer:
 
     def _compared(self, after: Summary) -> Comparison:
         expired = frozenset(name for name, expires in self._before.expiry.items() if expires <= self._as_of)
-        kv_table, token_table = records.type_name(records.KVS), records.type_name(records.ACL_TOKEN)
-        tables: list[TableComparison] = []
-        differences: list[Difference] = []
-        for table, comparer in sorted(self._tables.items()):
-            if not comparer.is_empty:
-                counted, listed = comparer.result(table, expired if table == token_table else frozenset())
-                tables.append(counted)
-                differences += listed
         before = self._before.summary
         is_other_version = _differ(before.consul_versions, {*after.consul_versions, *self._versions})
-        migrated = self._migrated(differences, is_other_version)
-        if migrated:
-            differences = [row for row in differences if (row.table, row.name) not in migrated]
-            tables = [_without_migrated(table, migrated) for table in tables]
+        migrated = self._migrated(expired, is_other_version)
+        tables: list[TableComparison] = []
+        differences: list[Difference] = []
+        migrated_at: set[int] = set()
+        for table, comparer in sorted(self._tables.items()):
+            if not comparer.is_empty:
+                counted, listed = comparer.result(
+                    table, expired if table == _TOKEN_TABLE else frozenset(), migrated.get(table, frozenset())
+                )
+                tables.append(counted)
+                differences += listed
+                if counted.migrated and table != _INDEX_TABLE:
+                    migrated_at |= comparer.written_at(migrated[table])
         durable = {table.table for table in tables if table.durable}
         found = Comparison(
             equal=before.digest == after.digest
@@ -139,9 +143,9 @@ class Comparer:
             before=before,
             after=after,
             tables=tuple(tables),
-            kv=_by_prefix(difference for difference in differences if difference.table == kv_table),
+            kv=_by_prefix(difference for difference in differences if difference.table == _KV_TABLE),
             differences=tuple(differences),
-            migrated_records=tuple(migrated.values()),
+            migrated_at=frozenset(migrated_at),
             other_version=is_other_version or bool(migrated),
         )
         log.debug(
@@ -150,26 +154,28 @@ class Comparer:
             after.meta.index,
             found.equal,
             len(found.differences),
-            len(found.migrated_records),
+            sum(map(len, migrated.values())),
         )
         return found
 
-    def _migrated(self, differences: list[Difference], other_version: bool) -> dict[tuple[str, str], Difference]:
-        """Return the differences that are none but for the versions of Consul, by table and name."""
-        kv_table = records.type_name(records.KVS)
-        rows = {(row.table, row.name): row for row in differences if row.table != kv_table}
+    def _migrated(self, expired: t.Iterable[bytes], other_version: bool) -> dict[str, set[bytes]]:
+        """Return the names of records that differ only because of the versions of Consul, by table."""
+        differing: set[Name] = set()
         for table, comparer in self._tables.items():
-            for name in comparer.repeated:
-                rows.pop((table, records.text(name)), None)
-        if not rows:
-            return {}
-        found = migration.migrated(
-            _of_rows(self._before.kept, {name for name, row in rows.items() if row.before is not None}),
-            _of_rows(self._differing, {name for name, row in rows.items() if row.after is not None}),
-            before_index=self._before.summary.meta.index,
-            other_version=other_version,
-        )
-        return {name: row for name, row in rows.items() if name in found}
+            if table != _KV_TABLE:
+                differing.update((table, name) for name in comparer.differing() if name not in comparer.repeated)
+        found: dict[str, set[bytes]] = {}
+        if differing:
+            for table, name in migration.migrated(
+                self._before.kept,
+                self._differing,
+                differing=differing,
+                absent_before={(_TOKEN_TABLE, name) for name in expired},
+                before_index=self._before.summary.meta.index,
+                other_version=other_version,
+            ):
+                found.setdefault(table, set()).add(name)
+        return found
 
     def _table(self, table: str, kind: int) -> _TableComparer:
         comparer = self._tables.get(table)
@@ -212,22 +218,6 @@ def _by_prefix(differences: t.Iterable[Difference]) -> tuple[PrefixComparison, .
 def _differ(before: t.Collection[str], after: t.Collection[str]) -> bool:
     """Return whether two sides are known to be of different versions of Consul."""
     return bool(before and after) and set(before) != set(after)
-
-
-def _of_rows(kept: t.Iterable[KeptRecord], names: t.Container[tuple[str, str]]) -> t.Iterator[KeptRecord]:
-    return (record for record in kept if (record.table, records.text(record.name)) in names)
-
-
-def _without_migrated(table: TableComparison, migrated: t.Mapping[tuple[str, str], Difference]) -> TableComparison:
-    rows = [row for (name, _record), row in migrated.items() if name == table.table]
-    counts = {change: sum(row.change == change for row in rows) for change in ("added", "removed", "changed")}
-    return replace(
-        table,
-        added=table.added - counts["added"],
-        removed=table.removed - counts["removed"],
-        changed=table.changed - counts["changed"],
-        migrated=len(rows),
-    )
 
 
 class _TableComparer:
@@ -285,30 +275,59 @@ class _TableComparer:
         else:
             self._changed[position] = (short, self._written_at(record))
 
-    def result(self, table: str, expired: t.Container[bytes]) -> tuple[TableComparison, list[Difference]]:
-        """Return the counts and the differences by name; records named in ``expired`` are absent before."""
+    def differing(self) -> t.Iterator[bytes]:
+        """Return the names of the records that differ, expired ones too."""
+        for position, is_found in enumerate(self._is_found):
+            if not is_found or position in self._changed:
+                yield self._before[position]
+        yield from self._added
+
+    def written_at(self, names: t.Container[bytes]) -> set[int]:
+        """Return the Raft indexes at which the after side last wrote the records of these names that differ."""
+        changed = (index for position, (_hash, index) in self._changed.items() if self._before[position] in names)
+        return {*changed, *(index for name, (_hash, index) in self._added.items() if name in names)}
+
+    def result(
+        self, table: str, expired: t.Container[bytes], migrated: t.Container[bytes]
+    ) -> tuple[TableComparison, list[Difference]]:
+        """Return the counts and the differences by name.
+
+        Records named in ``expired`` are absent before; those named in ``migrated`` are only counted.
+        """
         listed: list[Difference] = []
-        unchanged = 0
+        unchanged = of_version = 0
         for position, before in enumerate(self._hashes):
-            is_found = self._is_found[position]
+            is_found = bool(self._is_found[position])
+            is_changed = position in self._changed
+            if is_found and not is_changed and not expired:
+                unchanged += 1
+                continue
+            name = self._before[position]
             after, index = self._changed.get(position, (before, 0))
-            if expired and (name := self._before[position]) in expired:
-                if is_found:
-                    listed.append(Difference(table, records.text(name), "added", None, _hex(after), index))
+            if name in expired:
+                if not is_found:
+                    continue
+                change = Difference(table, records.text(name), "added", None, _hex(after), index)
             elif not is_found:
-                name = self._before[position]
-                listed.append(Difference(table, records.text(name), "removed", _hex(before), None))
-            elif position in self._changed:
-                name = self._before[position]
-                listed.append(Difference(table, records.text(name), "changed", _hex(before), _hex(after), index))
+                change = Difference(table, records.text(name), "removed", _hex(before), None)
+            elif is_changed:
+                change = Difference(table, records.text(name), "changed", _hex(before), _hex(after), index)
             else:
                 unchanged += 1
+                continue
+            if name in migrated:
+                of_version += 1
+            else:
+                listed.append(change)
         for name, (after, index) in self._added.items():
-            listed.append(Difference(table, records.text(name), "added", None, _hex(after), index))
+            if name in migrated:
+                of_version += 1
+            else:
+                listed.append(Difference(table, records.text(name), "added", None, _hex(after), index))
         listed.sort(key=lambda difference: difference.name)
         counts = {change: sum(found.change == change for found in listed) for change in ("added", "removed", "changed")}
         durable = records.is_durable(table, self._before.kind)
-        return TableComparison(table, durable, unchanged=unchanged, **counts), listed
+        return TableComparison(table, durable, unchanged=unchanged, migrated=of_version, **counts), listed
 
     def _written_at(self, record: t.Any) -> int:
         return records.modify_index(self._before.kind, record)

@@ -14,15 +14,13 @@ import re
 import typing as t
 
 from . import records
-from .kept_records import KeptRecord
+from .kept_records import KeptRecord, KeptRecords, Name
 from .unset_fields import decoded, equal_but_unset
 
 CA_PROVIDER_STATE, VIRTUAL_IP, FREE_VIRTUAL_IP = 14, 32, 33
 SERVICE_INTENTIONS = b"service-intentions"
 MANAGEMENT_POLICY = b"00000000-0000-0000-0000-000000000001"
 READ_ONLY_POLICY = b"00000000-0000-0000-0000-000000000002"
-
-Name = tuple[str, str]  # table and name of a record
 
 # One grant in a line, or the lines of a block that grants something below the empty prefix.
 _FULL_GRANT = re.compile(rb'[a-z_]+ = "write"\Z')
@@ -43,68 +41,106 @@ _SOURCE_FIELDS = {
 }
 _INTENTION_FIELDS = {*_SOURCE_FIELDS.values(), b"DestinationName", b"DestinationNS", b"SourceNS", b"Hash"}
 
+# Types of which a rule recognizes records that only one side has.
+_ONE_SIDED = {
+    records.INTENTION,
+    records.CONFIG_ENTRY,
+    records.ACL_POLICY,
+    CA_PROVIDER_STATE,
+    VIRTUAL_IP,
+    FREE_VIRTUAL_IP,
+}
+
 
 def migrated(
-    before: t.Iterable[KeptRecord], after: t.Iterable[KeptRecord], *, before_index: int, other_version: bool
+    before: KeptRecords,
+    after: KeptRecords,
+    *,
+    differing: t.Container[Name],
+    absent_before: t.Container[Name],
+    before_index: int,
+    other_version: bool,
 ) -> set[Name]:
     """Return the records that differ only because another version of Consul stored them.
 
-    ``before`` and ``after`` hold the records that differ, each side's; ``before_index`` is the Raft index up to which the
-    before side reaches. ``other_version``: the sides are known to be of different versions. Without that, a record with
-    fields that the other side lacks, and nothing else, must show it before any other rule applies.
+    ``before`` and ``after`` hold each side's records, of which those named in ``differing`` differ; ``absent_before`` names
+    those that do not count on the before side. ``before_index`` is the Raft index up to which the before side reaches.
+    ``other_version``: the sides are known to be of different versions. Without that, a record with fields that the other
+    side lacks, and nothing else, must show it before any other rule applies.
     """
-    sides = _Sides(before, after)
-    same = {name for name in sides.in_both if sides.has_equal_fields(name)}
-    if not (same or other_version):
+    sides = _Sides()
+    for one, other in zip(before.parts(), after.parts()):
+        sides.add(
+            _by_name(row for row in one if row.full_name in differing and row.full_name not in absent_before),
+            _by_name(row for row in other if row.full_name in differing),
+        )
+    if not (sides.same or other_version):
         return set()
-    same |= {name for name in sides.in_both - same if sides.is_rewritten(name)}
-    same |= _ca_states(sides) | _intentions(sides) | _virtual_ips(sides, before_index)
-    return same | _read_only_policy(sides, before_index)
+    found = sides.same | sides.rewritten
+    found |= _ca_states(sides) | _intentions(sides) | _virtual_ips(sides, before_index)
+    return found | _read_only_policy(sides, before_index)
 
 
 class _Sides:
-    """The records that differ, by table and name. A record that cannot be decoded is the same as no other."""
+    """The records that differ. Those that only one side has are kept where a rule may recognize them.
 
-    def __init__(self, before: t.Iterable[KeptRecord], after: t.Iterable[KeptRecord]) -> None:
-        self.before, self.after = _by_name(before), _by_name(after)
-        self.in_both = self.before.keys() & self.after.keys()
+    ``same``: records that are equal but for fields of one side that hold no value. ``rewritten``: records that are equal but
+    for what another version computes or drops.
+    """
 
-    def has_equal_fields(self, name: Name) -> bool:
-        """Return whether a record is equal but for fields of one side that hold no value."""
-        before, after = self.before[name], self.after[name]
-        return _is_equal([row.value for row in before], [row.value for row in after], before[0].kind)
+    def __init__(self) -> None:
+        self.same: set[Name] = set()
+        self.rewritten: set[Name] = set()
+        self.only_before: dict[Name, list[_Record]] = {}
+        self.only_after: dict[Name, list[_Record]] = {}
 
-    def is_rewritten(self, name: Name) -> bool:
-        """Return whether a record is equal but for what another version computes or drops."""
-        before, after = self.before[name], self.after[name]
-        if len(before) != 1 or len(after) != 1:
-            return False
-        rewrite = _REWRITES.get(before[0].kind)
-        if rewrite is None:
-            return False
-        one, other = rewrite(before[0].value, after[0].value)
-        return _is_equal([one], [other], before[0].kind)
+    def add(self, before: dict[Name, list[_Record]], after: dict[Name, list[_Record]]) -> None:
+        """Take all records of some names of both sides."""
+        for name, rows in before.items():
+            if name in after:
+                self._compare(name, rows, after[name])
+            elif rows[0].kind in _ONE_SIDED:
+                self.only_before[name] = rows
+        for name, rows in after.items():
+            if name not in before and rows[0].kind in _ONE_SIDED:
+                self.only_after[name] = rows
+
+    def _compare(self, name: Name, before: list[_Record], after: list[_Record]) -> None:
+        kind = before[0].kind
+        one, other = [row.value for row in before], [row.value for row in after]
+        if _is_equal(one, other, kind):
+            self.same.add(name)
+        elif len(one) == len(other) == 1 and kind in _REWRITES:
+            one[0], other[0] = _REWRITES[kind](one[0], other[0])
+            if _is_equal(one, other, kind):
+                self.rewritten.add(name)
 
     def removed(self, kind: int) -> dict[Name, _Record]:
         """Return the records of a type that only the before side has, where their name is theirs alone."""
-        return self._only(self.before, kind)
+        return _single(self.only_before, kind)
 
     def added(self, kind: int) -> dict[Name, _Record]:
         """Return the records of a type that only the after side has, where their name is theirs alone."""
-        return self._only(self.after, kind)
+        return _single(self.only_after, kind)
 
-    def _only(self, side: dict[Name, list[_Record]], kind: int) -> dict[Name, _Record]:
-        return {
-            name: rows[0]
-            for name, rows in side.items()
-            if name not in self.in_both and len(rows) == 1 and rows[0].kind == kind
-        }
+
+def _single(side: dict[Name, list[_Record]], kind: int) -> dict[Name, _Record]:
+    return {name: rows[0] for name, rows in side.items() if len(rows) == 1 and rows[0].kind == kind}
 
 
 class _Record(t.NamedTuple):
+    """A record that is decoded whenever it is looked at. One that cannot be decoded is the same as no other."""
+
     kind: int
     written_at: int
-    value: t.Any
+    content: bytes
+
+    @property
+    def value(self) -> t.Any:
+        try:
+            return decoded(self.content)
+        except (ValueError, RecursionError):
+            return object()  # is equal to nothing
 
     @property
     def fields(self) -> dict[bytes, t.Any]:
@@ -118,11 +154,7 @@ class _Record(t.NamedTuple):
 def _by_name(side: t.Iterable[KeptRecord]) -> dict[Name, list[_Record]]:
     found: dict[Name, list[_Record]] = {}
     for row in side:
-        try:
-            value = decoded(row.content)
-        except (ValueError, RecursionError):
-            value = object()  # is equal to nothing
-        found.setdefault((row.table, records.text(row.name)), []).append(_Record(row.kind, row.written_at, value))
+        found.setdefault(row.full_name, []).append(_Record(row.kind, row.written_at, row.content))
     return found
 
 
@@ -245,9 +277,7 @@ def _virtual_ips(sides: _Sides, before_index: int) -> set[Name]:
     Only where the before side has none at all, and no address that a user chose.
     """
     found: set[Name] = set()
-    for name, rows in sides.after.items():
-        if name in sides.in_both:
-            continue
+    for name, rows in sides.only_after.items():
         values = [row.value for row in rows if isinstance(row.value, dict)]
         if len(values) != len(rows):
             continue

@@ -57,7 +57,9 @@ class RestoreFacts:
     file was sent before without its outcome becoming known, None when it was not.
     ``refused_kinds``: kinds of config entries in the snapshot that the target's servers reject as unknown.
     ``needed_bytes``: room for the safety snapshot, of which the disk has ``free_bytes``. ``is_migrated``: whether the live state is
-    what servers of another version make of the snapshot.
+    what servers of another version make of the snapshot. ``agent_version``: that of the agent that answers, None when the
+    token may not know it. The catalog may be wrong: after a restore across versions it names the servers' version of the
+    snapshot until they register again. So both count, and each guard goes by the one that is worse for it.
     """
 
     file: Summary
@@ -71,6 +73,12 @@ class RestoreFacts:
     free_bytes: int
     needed_bytes: int
     is_migrated: bool = False
+    agent_version: str | None = None
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """The versions that the servers may run, in the catalog and by the agent that answers."""
+        return (*self.live.consul_versions, *((self.agent_version,) if self.agent_version else ()))
 
 
 def plan_digest(facts: RestoreFacts) -> str:
@@ -123,8 +131,9 @@ def decide(facts: RestoreFacts, *, force: bool, accept: t.Container[str]) -> Dec
 
 
 def _refusals(facts: RestoreFacts) -> t.Iterator[Refusal]:
-    version = version_rules.oldest_version(facts.live.consul_versions)
-    newest = version_rules.newest_version(facts.live.consul_versions)
+    newest = version_rules.newest_version(facts.versions)
+    # Without a server in the catalog, the agent may be newer than all of them.
+    version = version_rules.oldest_version(facts.versions) if facts.live.consul_versions else None
     types = version_rules.unknown_types((table.type for table in facts.file.tables), version, newest)
     if types:
         names = ", ".join(records.type_name(kind) for kind in types)
@@ -133,7 +142,11 @@ def _refusals(facts: RestoreFacts) -> t.Iterator[Refusal]:
             UNKNOWN_TYPES,
             f"the snapshot holds record types that Consul {shown} does not restore ({names}): its leader would crash",
         )
-    incomplete = [problem for problem in facts.file.problems if problem.cause == FIELD and problem.applies_to(newest)]
+    incomplete = [
+        problem
+        for problem in facts.file.problems
+        if problem.cause == FIELD and (problem.applies_to(version) or problem.applies_to(newest))
+    ]
     if incomplete:
         yield Refusal(
             INCOMPLETE_RECORDS,
@@ -197,7 +210,7 @@ def verify(comparison: Comparison) -> Verification:
     index_table = records.type_name(records.INDEX)
     explained: set[int] = set()
     if comparison.other_version:
-        explained = {found.index for found in (*later, *comparison.migrated_records) if found.table != index_table}
+        explained = {found.index for found in later if found.table != index_table} | comparison.migrated_at
     written = {found.name for found in later if found.table == index_table and found.index not in explained}
     wrong: list[Difference] = []
     since: list[Difference] = []
@@ -213,15 +226,17 @@ def verify(comparison: Comparison) -> Verification:
     return Verification(tuple(wrong), tuple(since), comparison.migrated)
 
 
-def downgrade_warnings(in_file: Summary, live: Summary) -> tuple[str, ...]:
+def downgrade_warnings(facts: RestoreFacts) -> tuple[str, ...]:
     """Return a warning when servers of an older version than the snapshot's would load it: nobody tests that direction."""
-    written_by = version_rules.newest_version(in_file.consul_versions)
-    servers = version_rules.oldest_version(live.consul_versions)
-    if written_by is None or servers is None or written_by <= servers:
+    written_by = version_rules.newest_version(facts.file.consul_versions)
+    oldest = version_rules.oldest_version(facts.versions)
+    if written_by is None or oldest is None or written_by <= oldest:
         return ()
+    in_catalog = version_rules.oldest_version(facts.live.consul_versions)
+    who = "the servers run" if in_catalog == oldest else "the agent that answers runs"
     return (
-        f"the snapshot is of Consul {version_rules.shown(written_by)} and the servers run {version_rules.shown(servers)}: "
-        "fields that they do not know are lost",
+        f"the snapshot is of Consul {version_rules.shown(written_by)} and {who} {version_rules.shown(oldest)}: "
+        "fields that this version does not know are lost",
     )
 
 

@@ -134,6 +134,7 @@ def prepare(client: Client, request: RestoreRequest, now: float, *, check: bool)
             free_bytes=free_bytes,
             needed_bytes=ROOM_FACTOR * live_source.size,
             is_migrated=is_migrated,
+            agent_version=agent.version,
         )
         decision = restore_plan.decide(facts, force=request.force, accept=request.accept)
         log.debug("restore of %s to %s: %s (%s)", request.path, client.endpoint, decision.action, decision.reason)

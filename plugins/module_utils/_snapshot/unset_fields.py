@@ -11,6 +11,7 @@ two settings of a limit.
 
 from __future__ import annotations
 
+import functools
 import re
 import typing as t
 
@@ -35,6 +36,7 @@ _USER_MAPS = frozenset(
 )
 # Fields of config entries whose keys are a user's and whose values are structs (service-resolver).
 _MAPS_OF_STRUCTS = frozenset((b"Failover", b"Subsets"))
+_FIELDS = 4096  # names of fields to remember: there are some hundred, and those of users' maps
 _GO_FIELD = re.compile(rb"[A-Z][A-Za-z0-9]*\Z")
 
 
@@ -58,9 +60,30 @@ def equal_but_unset(before: t.Sequence[t.Any], after: t.Sequence[t.Any], kind: i
     """
     if len(before) != len(after) or not before:
         return False
+    if len(before) == 1:
+        return _is_equal(before[0], after[0], kind, b"")
     one = sorted(_packed(without_unset(record, after[0], kind)) for record in before)
     other = sorted(_packed(without_unset(record, before[0], kind)) for record in after)
     return one == other
+
+
+def _is_equal(one: t.Any, other: t.Any, kind: int, field: bytes) -> bool:
+    """Return what comparing without_unset() of both sides says, in half of the time."""
+    if field not in _USER_MAPS:
+        if isinstance(one, dict) and isinstance(other, dict):
+            if not _is_struct(one, other, kind, field):
+                return one.keys() == other.keys() and all(
+                    _is_equal(inner, other[name], kind, b"") for name, inner in one.items()
+                )
+            return all(
+                _is_equal(inner, other[name], kind, name) if name in other else is_unset(inner, name)
+                for name, inner in one.items()
+            ) and all(name in one or is_unset(inner, name) for name, inner in other.items())
+        if isinstance(one, tuple) and isinstance(other, tuple):
+            return len(one) == len(other) and all(_is_equal(*pair, kind, field) for pair in zip(one, other))
+    if isinstance(one, bytes):
+        return bool(one == other)
+    return one is other or _packed(one) == _packed(other)
 
 
 def is_unset(value: t.Any, field: bytes) -> bool:
@@ -95,6 +118,7 @@ def _is_struct(value: dict[t.Any, t.Any], other: dict[t.Any, t.Any], kind: int, 
     return all(_is_go_field(name) for name in (*value, *other))
 
 
+@functools.lru_cache(maxsize=_FIELDS)
 def _is_go_field(name: bytes) -> bool:
     return _GO_FIELD.match(name) is not None
 
@@ -112,6 +136,7 @@ def _value(value: t.Any) -> t.Any:
     return found
 
 
+@functools.lru_cache(maxsize=_FIELDS)
 def _field(packed: bytes) -> bytes:
     field = msgpack.unpackb(packed, raw=False, use_list=False)
     if not isinstance(field, bytes):

@@ -148,7 +148,7 @@ def restore(call: Invocation) -> Result:
         if decision.action == "restore":
             result["changed"] = True
             restore_plan.check_plan(result["plan_digest"], options["plan_digest"])
-            for warning in restore_plan.downgrade_warnings(prepared.facts.file, prepared.facts.live):
+            for warning in restore_plan.downgrade_warnings(prepared.facts):
                 call.warn(warning)
             if not call.check_mode:
                 restored = restoring.perform(client, request, prepared, now)
