@@ -38,6 +38,7 @@ log = logging.getLogger("consulops")
 METADATA = frozenset({"node_meta", "service_meta"})  # read with more requests than the checks
 SLICE_S = 3.0  # of one blocking query: a Consul that hangs is noticed so much later than by any other request
 LEAST_S = 0.1  # between two readings, however fast checks change
+WAIT_FAILED_S = 0.5  # after a blocking query that failed, which every full reading may be followed by
 RETRY_S = 2.0  # after a reading that found the datacenter without a leader or out of reach
 
 
@@ -66,15 +67,16 @@ def watch(context: Context, watched: Watched) -> None:
         until = time.monotonic() + (RETRY_S if watcher.failed else watched.reconcile_every_s)
         while watcher.can_wait and time.monotonic() < until and not context.stopping.is_set():
             context.heartbeat()
-            if not watcher.wait(until - time.monotonic()):
+            goes_on = watcher.wait(until - time.monotonic())
+            context.pause(WAIT_FAILED_S if watcher.wait_failed else LEAST_S)
+            if not goes_on:
                 break
-            context.pause(LEAST_S)
         if not watcher.can_wait:
             context.pause(max(0.0, until - time.monotonic()))
 
 
 class Watcher:
-    """Reads, judges, and gives the judgement to the core. For one thread."""
+    """Reads, judges, and gives the judgement to the core. For one thread. ``wait_failed``: the last ``wait`` ended with an error."""
 
     def __init__(self, memory: Memory, watched: Watched, client: Client) -> None:
         self._memory = memory
@@ -83,6 +85,7 @@ class Watcher:
         self._snapshots = SnapshotCache(watched.snapshots)
         self._observation: Observation | None = None
         self._index: int | None = None
+        self.wait_failed = False
 
     @property
     def can_wait(self) -> bool:
@@ -109,6 +112,7 @@ class Watcher:
     def wait(self, seconds: float) -> bool:
         """Wait until a check changes, and judge again, at most SLICE_S. Return False if a full reading must follow."""
         before = t.cast("Observation", self._observation)
+        self.wait_failed = True
         try:
             response = get_failing_checks(self._client, index=self._index, wait_s=min(seconds, SLICE_S))
             failing = response.parse(parse_checks)
@@ -117,6 +121,7 @@ class Watcher:
                 raise
             log.debug("watching %s: %s", self._watched.source, error)
             return False
+        self.wait_failed = False
         if response.index == self._index:
             return True  # the time is over
         # An index that goes back starts again: the servers' state was restored.
