@@ -46,6 +46,15 @@ def newer(secured: Datacenter) -> t.Iterator[Proxy]:
         yield proxy
 
 
+@pytest.fixture
+def silent(secured: Datacenter) -> Datacenter:
+    """A datacenter whose Consul does not say what it left out."""
+    major, minor = secured.get("/v1/agent/self")["Config"]["Version"].split(".")[:2]
+    if (int(major), int(minor)) >= (1, 9):
+        pytest.skip("hints are for Consul before 1.9, which does not say what it left out")
+    return secured
+
+
 @pytest.mark.parametrize(
     ("name", "rights"),
     [("kv_keys.half_rights", "app/"), ("kv_keys.no_rights", "app/"), ("kv_recurse.no_rights", "app/")],
@@ -108,6 +117,20 @@ def test_an_alert_check_hints_at_missing_rights_where_consul_does_not_say_what_i
     secured.put("/v1/catalog/deregister", {"Node": "node-00000"})
 
 
+def test_an_alert_check_hints_at_what_the_policies_of_its_token_deny(silent: Datacenter) -> None:
+    rules = (
+        'node_prefix "" { policy = "read" }\nservice_prefix "" { policy = "read" }\nagent_prefix "" { policy = "read" }'
+    )
+    rules += '\noperator = "read"\nservice "web" { policy = "deny" }'
+    tokens = {
+        name: new_token(silent, rules + acl, name) for name, acl in (("reads-acl", '\nacl = "read"'), ("not", ""))
+    }
+    check: dict[str, t.Any] = {"url": silent.url, "fail_on": "never"}
+    (found,) = run_module("consul_alert_check", **check, token=tokens["reads-acl"])["findings"]
+    assert found["rule"] == "acl_token_blind" and 'its policies deny service "web"' in found["summary"]
+    assert run_module("consul_alert_check", **check, token=tokens["not"])["findings"] == []
+
+
 def assert_partial(result: dict[str, t.Any]) -> None:
     """Assert that a result says of the prefix app/ that it is not known whole."""
     assert [row["verified"] for row in result["prefixes"]] == [False]
@@ -149,6 +172,26 @@ def test_a_replication_that_sees_a_part_of_the_source_deletes_nothing_and_says_s
     with pytest.raises(ModuleFailed, match="There is nothing to copy, and nothing was changed"):
         replicate(task)
     keys.delete(secured, "app/a", "app/b")
+
+
+def test_a_replication_hints_at_what_the_policies_of_its_source_token_deny(silent: Datacenter) -> None:
+    """1.8.7 does not say what it left out. A run names what the policies deny, and goes on."""
+    keys.write(silent, {"team/a": "1", "team/hidden": "2"})
+    rules = 'key_prefix "" { policy = "read" }\nkey "team/hidden" { policy = "deny" }\nacl = "read"\nagent_prefix "" { policy = "read" }'
+    token = new_token(silent, rules, "hides-a-key")
+    task: dict[str, t.Any] = {
+        "source": {"url": silent.url, "token": token},
+        "destination": {"url": silent.url, "token": silent.token},
+        "prefixes": [{"source": "team/", "destination": "hinted/"}],
+        "name": "hinted",
+    }
+    (warning,) = replicate(task)["warnings"]
+    assert "keys may be missing, because the policies of the source's token deny key " in json.dumps(warning)
+    assert "team/hidden" in json.dumps(warning)
+    assert set(keys.read(silent, "hinted/")) == {"hinted/a"}
+    task["prefixes"][0]["exclude"] = ["hidden"]
+    assert not replicate(task).get("warnings")
+    keys.delete(silent, "team/a", "team/hidden")
 
 
 def test_a_cross_check_that_sees_a_part_of_a_list_says_so(newer: Proxy, secured: Datacenter, tmp_path: t.Any) -> None:

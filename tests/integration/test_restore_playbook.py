@@ -129,25 +129,44 @@ def test_one_snapshot_is_restored_through_another_datacenter_from_a_controller_n
     assert "It is not known whether the services of this agent are in the catalog" in done.stdout.replace("\n", " ")
 
 
-def test_services_that_stay_missing_fail_the_run_by_name(lab: Lab, tmp_path: Path) -> None:
+def test_services_that_stay_missing_and_reloads_that_fail_are_named_at_the_end_for_each_agent(
+    lab: Lab, tmp_path: Path
+) -> None:
     datacenter = lab.datacenter()
     path = save(datacenter, tmp_path / "good.snap")
     datacenter.put("/v1/kv/x", "y")
     datacenter.put("/v1/agent/service/register", {"Name": "lost"})
-    with Proxy(datacenter.url, lab.address(), "json", "/v1/catalog/node/") as proxy:
-        proxy.body = "null"  # what Consul answers for a node that is not in the catalog
+    server = datacenter.servers[0]
+    partial = {"X-Consul-Results-Filtered-By-ACLs": "true"}  # as 1.23-dev says it
+    with (
+        Proxy(datacenter.url, lab.address(), "json", "/v1/catalog/node/") as empty,
+        Proxy(datacenter.url, lab.address()) as filtered,
+    ):
+        empty.body = "null"  # what Consul answers for a node that is not in the catalog
+        filtered.replay = lambda method, path: (200, partial, b"[]") if path.startswith("/v1/health/node/") else None
+        hosts = {
+            "late": (empty.url, "true", 0),
+            "stuck": (empty.url, "/nowhere/consul reload", 0),
+            "hidden": (filtered.url, "/nowhere/consul reload", 0),
+            "present": (server.url, f"{server.binary} reload -http-addr={server.url}", 60),
+        }
+        names = ("consul_restore_agent_url", "consul_restore_reload_command", "consul_restore_agent_wait")
+        agents = {name: {"ansible_connection": "local", **dict(zip(names, values))} for name, values in hosts.items()}
+        (tmp_path / "inventory.json").write_text(json.dumps({"consul_agents": {"hosts": agents}}), encoding="utf-8")
         variables = {
             "consul_restore_path": path,
             "consul_connection": {"url": datacenter.url},
             "consul_restore_confirm": "dc1",
-            "consul_restore_agents": "localhost",
-            "consul_restore_agent_url": proxy.url,
             "consul_restore_agent_grace": 0,
-            "consul_restore_agent_wait": 0,
-            "consul_restore_reload_command": "true",
         }
-        done = run_our_playbook(tmp_path / "run", "restore", variables)
-    assert done.returncode != 0 and "does not have what the agent of localhost runs: service lost." in done.stdout
+        done = run_our_playbook(tmp_path / "run", "restore", variables, "-i", str(tmp_path / "inventory.json"))
+    said = " ".join(done.stdout.split())
+    assert done.returncode != 0
+    assert "does not have what the agent of late runs: service lost. Look at the log of that agent." in said
+    assert "does not have what the agent of stuck runs: service lost. It could not be reloaded: " in said
+    assert "what the agent of hidden runs: the token sees only a part. It could not be reloaded: " in said
+    assert "The catalog has all services and checks of this agent." in said
+    assert "agent of present" not in said
     assert tables(datacenter.snapshot()) == tables(path.read_bytes())
 
 

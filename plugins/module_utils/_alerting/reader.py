@@ -11,6 +11,7 @@ import time
 import typing as t
 
 from .._consul import errors
+from .._consul.acl_filter import HEADER_OF_NEWER
 from .._consul.client import Client, Response
 from .expectation import Expected
 from .observation import FilteredLists, Observation
@@ -21,9 +22,6 @@ if t.TYPE_CHECKING:
 
 log = logging.getLogger("consulops")
 
-# Servers that send this header also say what they filter: 1.23-dev does, 1.8.7 does neither. (Versions 1.9 and 1.10, which were not
-# seen, send this header only, and then nothing is known of what they left out.)
-HEADER_OF_NEWER = "X-Consul-Default-ACL-Policy"
 FAILING = 'Status != "passing"'
 
 

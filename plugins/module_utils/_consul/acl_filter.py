@@ -15,6 +15,9 @@ import typing as t
 from . import errors
 
 HEADER = "X-Consul-Results-Filtered-By-ACLs"
+# Servers that send this header also say what they filter: 1.23-dev does, 1.8.7 does neither. (Versions 1.9 and 1.10, which were not
+# seen, send this header only, and then nothing is known of what they left out.)
+HEADER_OF_NEWER = "X-Consul-Default-ACL-Policy"
 TRANSACTION_PATH = "/v1/txn"
 _IN_TRANSACTION = b'"ResultsFilteredByACLs":true'
 _LAST_BYTES = 512  # the fields after a transaction's results

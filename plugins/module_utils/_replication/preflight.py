@@ -11,8 +11,10 @@ import typing as t
 from .._consul import errors, kv
 from .._consul.client import Client
 from .._consul.errors import GuardRefused
+from .._consul.token_rules import DenyRule, denied_by_policies
+from .._consul.units import some_of
 from . import checkpoint
-from .mapping import check_one_store
+from .mapping import PrefixMapping, check_one_store
 from .prepared import MappingPlan
 from .request import ReplicationRequest
 from .state import Direction, State, changed_sources, find_loops
@@ -62,6 +64,32 @@ def check_readable(source: Client, destination: Client, request: ReplicationRequ
                     f"The {side}'s token may not read below {prefix!r}:",
                     f'It needs key_prefix "{prefix}" {{ policy = "{policy}" }}. Nothing was changed.',
                 ) from None
+
+
+def hidden_sources(source: Client, request: ReplicationRequest) -> list[str]:
+    """Return a warning for each prefix of which the policies of the source's token deny a part.
+
+    Empty where Consul says itself what it leaves out (see _consul/acl_filter.py) or the policies cannot be read.
+    """
+    rules = [rule for rule in denied_by_policies(source) if rule.resource == "key"]
+    warnings = []
+    for mapping in request.mappings:
+        denied = [str(rule) for rule in rules if _hides_from(mapping, rule)]
+        if denied:
+            warnings.append(
+                f"{mapping}: keys may be missing, because the policies of the source's token deny {some_of(denied)}, and this "
+                "version of Consul does not say what it leaves out"
+            )
+    return warnings
+
+
+def _hides_from(mapping: PrefixMapping, rule: DenyRule) -> bool:
+    """Return whether a rule denies keys that take part in a mapping. That the whole prefix is denied was refused before."""
+    if not rule.name.startswith(mapping.source):
+        return False
+    if rule.is_prefix:
+        return not mapping.excludes_folder(rule.name, mapping.source)
+    return mapping.includes(rule.name)
 
 
 def check_writable(destination: Client, name: str, plans: t.Sequence[MappingPlan]) -> None:

@@ -53,7 +53,15 @@ def prepare(source: Client, destination: Client, request: ReplicationRequest) ->
         raise GuardRefused(f"{'; '.join(refused)}. Nothing was changed")
     deferral = deferral_reason(plans, request.policy)
     prepared = PreparedReplication(
-        name, *direction, checkpoint, plans, planner.lines, checked.reversed_after, checked.unchecked, deferral
+        name,
+        *direction,
+        checkpoint,
+        plans,
+        planner.lines,
+        checked.reversed_after,
+        checked.unchecked,
+        deferral,
+        preflight.hidden_sources(source, request),
     )
     if prepared.changed:
         preflight.check_writable(destination, name, plans)

@@ -70,6 +70,7 @@ class PreparedReplication:
 
     ``reversed_after`` is when the replication in the other direction, which this run ends, last wrote (Unix seconds, 0 for
     none). ``unchecked`` says what could not be checked. ``deferral`` says why all deletions are deferred, "" for not.
+    ``warnings`` name the prefixes of which the source's token may not see a part.
     """
 
     name: str
@@ -81,6 +82,7 @@ class PreparedReplication:
     reversed_after: float
     unchecked: list[str]
     deferral: str = ""
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def changed(self) -> bool:

@@ -134,6 +134,8 @@ def replicate(call: Invocation) -> Result:
     request = _request(call)
     with _clients(call, request) as (source, destination):
         prepared = prepare(source, destination, request)
+        for warning in prepared.warnings:
+            call.warn(warning)
         for plan in prepared.plans:
             if plan.unconfirmed:
                 call.warn(f"{plan.mapping}: nothing is deleted, because {plan.unconfirmed}")

@@ -5,7 +5,7 @@
 """A token that does not see everything that is judged: what Consul left out is unknown, not ok.
 
 Consul says so since 1.11 (see _consul/acl_filter.py). An older one is asked for the token's rights instead, which is only a
-hint: rules that take the right to single nodes or services away do not show in it.
+hint: rules that take the right to single nodes or services away show only where the token may read its policies.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from __future__ import annotations
 import typing as t
 
 from ..._consul.acl_filter import needed_rights
+from ..._consul.token_rules import denied_by_policies
+from ..._consul.units import some_of
 from ..judging import Judging
 from ..observation import FilteredLists
 from ..reader import Reader
@@ -30,9 +32,13 @@ _RIGHTS = (("node", "read"), ("service", "read"))
 
 
 class MissingRights(t.NamedTuple):
-    """The rights that the token lacks to see every node and service, for example ``service_prefix "" read``."""
+    """The rights that the token lacks to see every node and service, for example ``service_prefix "" read``.
+
+    ``denied`` are the nodes and services that its policies deny, for example ``service "web"``.
+    """
 
     rights: tuple[str, ...]
+    denied: tuple[str, ...] = ()
 
 
 def _read_rights(reader: Reader) -> None:
@@ -49,8 +55,10 @@ def _read_rights(reader: Reader) -> None:
             return  # without ACLs everything is seen
         if not allowed:
             missing.append(f'{resource}_prefix "" {access}')
-    if missing:
-        reader.observation.add(MissingRights(tuple(missing)))
+    resources = [resource for resource, _access in _RIGHTS]
+    denied = [str(rule) for rule in denied_by_policies(reader.client) if rule.resource in resources]
+    if missing or denied:
+        reader.observation.add(MissingRights(tuple(missing), tuple(denied)))
 
 
 def judge(judging: Judging) -> None:
@@ -76,10 +84,12 @@ def judge(judging: Judging) -> None:
         judging.add_unknown(path, "the token sees only a part of it")
     missing = judging.observation.get(MissingRights)
     if missing is not None:
+        reasons = [f"it lacks {' and '.join(missing.rights)}"] if missing.rights else []
+        reasons += [f"its policies deny {some_of(missing.denied)}"] if missing.denied else []
         judging.add(
             RULE,
             SEVERITY,
-            f"the token may not see every node and service of {judging.datacenter}: it lacks {' and '.join(missing.rights)}, and "
+            f"the token may not see every node and service of {judging.datacenter}: {', '.join(reasons)}, and "
             "this version of Consul does not say what it leaves out",
             advice=f"It needs {needed_rights('/v1/health/')}, or turn this rule off if it is meant to see a part.",
         )
