@@ -221,7 +221,7 @@ def test_a_passing_check_is_explained_with_the_name_of_its_service(served: Serve
     register_check(served.datacenter, "explained")
     node = served.read("/explain", subject="any")["node"]
     assert node == "any"
-    (row,) = served.get("/v1/health/wildcard", service="explained").json()
+    (row,) = eventually(lambda: served.get("/v1/health/wildcard", service="explained").json(), what="it is listed")
     found = served.read("/explain", subject=f"{row['Node']}/explained/explained-check", datacenter="dc1")
     assert found["supposed"]["rule"] == "check_status" and found["supposed"]["routes"]
     for query in ({}, {"subject": "a", "datacenter": "dc9"}):

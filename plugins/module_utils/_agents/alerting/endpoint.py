@@ -105,7 +105,7 @@ def _types(memory: Memory) -> dict[str, str]:
 
 
 def _page(request: WebRequest, reader: CurrentChecksReader) -> WebResponse:
-    status = t.cast("t.Callable[[], AgentStatus]", request.status)()
+    status: AgentStatus = t.cast("t.Any", request.status)()
     memory: Memory = request.memory
     if not memory.configured.is_set():
         return WebResponse(503, HTML, page.waiting_page(status, NOT_READY))
