@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab import craft
 from tests.lab.ansible import run_module
 from tests.lab.consul import Datacenter, Lab
 from tests.lab.faults import Proxy
@@ -122,6 +123,22 @@ def test_a_snapshot_of_a_newer_version_is_restored_with_a_warning(restored: Rest
     checked = restore(restored.datacenter, _newer(restored, tmp_path / "newer.snap"), check=True)
     assert (checked["changed"], checked["action"]) == (True, "restore")
     assert "the snapshot is of Consul 1.999 and the servers run" in json.dumps(checked["warnings"])
+
+
+def test_a_state_of_an_older_version_is_not_taken_for_the_restored_snapshot(restored: Restored, tmp_path: Path) -> None:
+    """What a newer leader added to the snapshot, a comparison recognizes; the live state does not have it."""
+
+    def newer(kind: int, record: Record) -> Record:
+        return {**record, "Novel": None} if kind in (17, 23) else record
+
+    number = "00000000-0000-0000-0000-000000000002"
+    policy = {"ID": number, "Name": "builtin/global-read-only", "Rules": 'acl = "read"', "ModifyIndex": 999_999}
+    path = tmp_path / "added.snap"
+    path.write_bytes(rewritten(restored.own.read_bytes(), newer, craft.record(19, policy), index=1_000_000))
+    live: dict[str, t.Any] = {"url": restored.datacenter.url, "token": restored.datacenter.token, "compare_live": True}
+    found = run_module("consul_snapshot_info", path=path, **live)["comparison"]
+    assert found["equal"] and [row["migrated"] for row in found["tables"] if row["table"] == "ACLPolicy"] == [1]
+    assert restore(restored.datacenter, path, check=True)["action"] == "restore"
 
 
 def test_the_agents_version_counts_when_the_catalog_names_that_of_an_earlier_snapshot(

@@ -25,10 +25,11 @@ Record = dict[str, t.Any]
 Change = t.Callable[[int, Record], t.Optional[Record]]
 
 
-def rewritten(snapshot: bytes, change: Change, *extra: tuple[int, bytes]) -> bytes:
+def rewritten(snapshot: bytes, change: Change, *extra: tuple[int, bytes], index: int | None = None) -> bytes:
     """Return a snapshot in which ``change(type, record)`` replaced each record that is a map, or dropped it with None.
 
-    Of a config entry, the entry is given. ``extra`` records are added at the end. Index and term stay as they are.
+    Of a config entry, the entry is given. ``extra`` records are added at the end. Index (if no ``index`` is given) and term stay
+    as they are.
     """
     members = {}
     with tarfile.open(fileobj=io.BytesIO(gzip.decompress(snapshot))) as archive:
@@ -57,7 +58,10 @@ def rewritten(snapshot: bytes, change: Change, *extra: tuple[int, bytes]) -> byt
         else:
             parts.append(bytes([kind]) + _packed(value))
     body = b"".join(parts) + b"".join(data for _kind, data in extra)
-    meta = json.dumps({**json.loads(members["meta.json"]), "Size": len(body)}, separators=(",", ":")).encode() + b"\n"
+    described = {**json.loads(members["meta.json"]), "Size": len(body)}
+    if index is not None:
+        described["Index"] = index
+    meta = json.dumps(described, separators=(",", ":")).encode() + b"\n"
     files = {"meta.json": meta, "state.bin": body}
     return craft.pack({**files, "SHA256SUMS": craft.sums(files)})
 

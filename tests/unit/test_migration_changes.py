@@ -256,6 +256,12 @@ MUTATIONS: dict[str, tuple[set[str], t.Callable[[int, Record], Record | None]]] 
         {"ACLPolicy"},
         changing(POLICY, "Rules", lambda rules: rules.replace('acl = "read"', 'acl = "write"'), ID=READ_ONLY_POLICY),
     ),
+    "another name of the read-only policy": ({"ACLPolicy"}, changing(POLICY, "Name", "other", ID=READ_ONLY_POLICY)),
+    "no request headers": ({"ConfigEntry"}, changing(ENTRY, "MaxRequestHeadersKB", 0, Kind="proxy-defaults")),
+    "limits without a limit": (
+        {"ConfigEntry"},
+        changing(ENTRY, "UpstreamConfig", {"Defaults": {"Limits": {"MaxConnections": 0}}}, Kind="service-defaults"),
+    ),
     "virtual address that a user chose": (
         {"ServiceVirtualIP"},
         changing(VIRTUAL_IP, "ManualIPs", ["198.51.100.1"]),
@@ -265,6 +271,7 @@ MUTATIONS: dict[str, tuple[set[str], t.Callable[[int, Record], Record | None]]] 
 
 # Written by the leader itself or since: not to be told from a user's later change, so listed as written since.
 WRITTEN_SINCE = {
+    "another name of the read-only policy",
     "built-in policy that grants less",
     "key of the built-in CA",
     "name of the built-in policy",
@@ -290,6 +297,37 @@ def test_a_single_change_of_a_migrated_state_is_found(pair: Pair, name: str) -> 
     assert not found.equal and differences and {row.split()[0] for row in differences} <= tables
     # What only the restore can have left so is wrong.
     assert restore_plan.verify(found).wrong or name in WRITTEN_SINCE
+
+
+# --------------------------------------------------------------------------------------------------- the reverse order
+
+
+@pairs
+def test_what_a_newer_leader_made_is_recognized_in_the_reverse_order_too(pair: Pair) -> None:
+    found = with_state(pair.after, content(pair.before))
+    assert durable(found) == {f"ACLToken {pair.leader_token}": "removed"}
+    assert found.migrated == pair.migrated
+    # The entry of the intentions is not in 1.8.7, nor can it be loaded there.
+    assert found.before_is_newer == (pair.before == "1.8.7")
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_single_change_is_found_in_the_reverse_order_too(name: str) -> None:
+    pair = PAIRS[0]
+    tables, change = MUTATIONS[name]
+    before = index_snapshot(io.BytesIO(rewritten(content(pair.after), change)), "changed", as_of=0)
+    differences = durable(compare_source(before, io.BytesIO(content(pair.before)), "before", as_of=0))
+    assert differences.pop(f"ACLToken {pair.leader_token}") == "removed"
+    assert differences and {row.split()[0] for row in differences} <= tables
+
+
+def test_what_a_restore_lost_is_not_taken_for_the_reverse_of_a_migration() -> None:
+    """The state after a restore reaches further than the snapshot."""
+    lost = rewritten(content("1.8.7"), lambda _kind, record: record, index=1000)
+    found = with_state("1.8.7-restored-into-1.23-dev", lost)
+    assert not found.before_is_newer
+    tables = {"ACLPolicy", "ACLToken", "ConfigEntry", "FreeVirtualIP", "Intention", "ServiceVirtualIP"}
+    assert {row.split()[0] for row in durable(found)} == tables
 
 
 # ------------------------------------------------------------------------------------ no rule applies to equal versions

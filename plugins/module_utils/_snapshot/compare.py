@@ -20,6 +20,7 @@ from .gunzip import Source
 from .index import ABSENT, HASH_BYTES, SnapshotIndex, TableIndex, combined, index_snapshot
 from .kept_records import KeptRecord, KeptRecords, Name
 from .summary import OnRecord, Summary, summarize
+from .version_rules import newest_version
 
 log = logging.getLogger("consulops")
 
@@ -72,7 +73,8 @@ class Comparison:
     """``equal``: the durable tables are the same. ``differences`` are in order of table and name.
 
     ``migrated_at``: the Raft indexes at which the after side last wrote records that differ only because another version of
-    Consul stored them, Index records aside; those are no differences. ``other_version``: the two sides were written by different versions.
+    Consul stored them, Index records aside; those are no differences. ``other_version``: the two sides were written by
+    different versions. ``before_is_newer``: a newer version made the before side of the after side.
     """
 
     equal: bool
@@ -83,6 +85,7 @@ class Comparison:
     differences: tuple[Difference, ...]
     migrated_at: frozenset[int] = frozenset()
     other_version: bool = False
+    before_is_newer: bool = False
 
     @property
     def migrated(self) -> dict[str, int]:
@@ -111,7 +114,8 @@ class Comparer:
     def add(self, table: str, kind: int, record: t.Any, record_hash: bytes, content: bytes) -> None:
         name = records.name_bytes(kind, record)
         if not self._table(table, kind).add(name, record_hash, record):
-            self._differing.add(KeptRecord(table, kind, name, records.modify_index(kind, record), content))
+            written_at = records.modify_index(kind, record) if kind in migration.DATED else 0
+            self._differing.add(KeptRecord(table, kind, name, written_at, content))
 
     def result(self, after: Summary) -> Comparison:
         """Return the comparison, once the after side was read to its end; ``after`` is its summary."""
@@ -123,7 +127,18 @@ class Comparer:
         expired = frozenset(name for name, expires in self._before.expiry.items() if expires <= self._as_of)
         before = self._before.summary
         is_other_version = _differ(before.consul_versions, {*after.consul_versions, *self._versions})
-        migrated = self._migrated(expired, is_other_version)
+        recognized = self._recognized(
+            expired,
+            migration.TwoStates(
+                before.meta.index,
+                after.meta.index,
+                is_other_version,
+                _is_newer(before.consul_versions, {*after.consul_versions, *self._versions}),
+            ),
+        )
+        migrated: dict[str, set[bytes]] = {}
+        for table, name in recognized.names:
+            migrated.setdefault(table, set()).add(name)
         tables: list[TableComparison] = []
         differences: list[Difference] = []
         migrated_at: set[int] = set()
@@ -147,6 +162,7 @@ class Comparer:
             differences=tuple(differences),
             migrated_at=frozenset(migrated_at),
             other_version=is_other_version or bool(migrated),
+            before_is_newer=recognized.before_is_newer,
         )
         log.debug(
             "compared index %d with index %d: equal=%s, %d differences, %d records migrated",
@@ -154,28 +170,25 @@ class Comparer:
             after.meta.index,
             found.equal,
             len(found.differences),
-            sum(map(len, migrated.values())),
+            len(recognized.names),
         )
         return found
 
-    def _migrated(self, expired: t.Iterable[bytes], other_version: bool) -> dict[str, set[bytes]]:
-        """Return the names of records that differ only because of the versions of Consul, by table."""
+    def _recognized(self, expired: t.Iterable[bytes], states: migration.TwoStates) -> migration.Recognized:
+        """Return the records that differ only because of the versions of Consul."""
         differing: set[Name] = set()
         for table, comparer in self._tables.items():
             if table != _KV_TABLE:
                 differing.update((table, name) for name in comparer.differing() if name not in comparer.repeated)
-        found: dict[str, set[bytes]] = {}
-        if differing:
-            for table, name in migration.migrated(
-                self._before.kept,
-                self._differing,
-                differing=differing,
-                absent_before={(_TOKEN_TABLE, name) for name in expired},
-                before_index=self._before.summary.meta.index,
-                other_version=other_version,
-            ):
-                found.setdefault(table, set()).add(name)
-        return found
+        if not differing:
+            return migration.Recognized(set(), False)
+        return migration.migrated(
+            self._before.kept,
+            self._differing,
+            states,
+            differing=differing,
+            absent_before={(_TOKEN_TABLE, name) for name in expired},
+        )
 
     def _table(self, table: str, kind: int) -> _TableComparer:
         comparer = self._tables.get(table)
@@ -218,6 +231,12 @@ def _by_prefix(differences: t.Iterable[Difference]) -> tuple[PrefixComparison, .
 def _differ(before: t.Collection[str], after: t.Collection[str]) -> bool:
     """Return whether two sides are known to be of different versions of Consul."""
     return bool(before and after) and set(before) != set(after)
+
+
+def _is_newer(before: t.Collection[str], after: t.Collection[str]) -> bool:
+    """Return whether the before side is known to be of a newer version than the after side."""
+    one, other = newest_version(before), newest_version(after)
+    return one is not None and other is not None and one > other
 
 
 class _TableComparer:

@@ -18,6 +18,7 @@ from array import array
 from . import records
 from .gunzip import Source
 from .kept_records import KeptRecord, KeptRecords
+from .migration import DATED
 from .summary import OnRecord, Summary, summarize
 
 HASH_BYTES = 8  # of the 64 of a record's BLAKE2b hash: what is kept, compared and shown
@@ -118,7 +119,8 @@ class SnapshotIndex:
             found = self.tables[table] = TableIndex(kind)
         name = records.name_bytes(kind, record)
         found.add(name, short_hash(record_hash))
-        self.kept.add(KeptRecord(table, kind, name, 0, content))
+        written_at = records.modify_index(kind, record) if kind in DATED else 0
+        self.kept.add(KeptRecord(table, kind, name, written_at, content))
         if kind == records.ACL_TOKEN:
             expires = records.expires_at(record)
             if expires is not None:

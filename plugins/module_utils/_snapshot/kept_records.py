@@ -25,7 +25,7 @@ Name = tuple[str, bytes]  # table and name of a record
 
 
 class KeptRecord(t.NamedTuple):
-    """One record. ``written_at``: the Raft index of its last write, 0 when that was not kept."""
+    """One record. ``written_at``: the Raft index of its last write, 0 where no rule asks for it."""
 
     table: str
     kind: int

@@ -121,7 +121,7 @@ def prepare(client: Client, request: RestoreRequest, now: float, *, check: bool)
         agent = client.whoami()
         uses_acl = client.endpoint.token is not None and live_side.has_tokens
         is_equal = index.summary.digest == live.digest
-        is_migrated = not is_equal and comparer.result(live).equal
+        is_migrated = not is_equal and comparer.result(live).equal and not comparer.result(live).before_is_newer
         facts = RestoreFacts(
             file=index.summary,
             file_sha256=file_source.sha256,

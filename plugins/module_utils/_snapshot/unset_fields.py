@@ -36,6 +36,22 @@ _USER_MAPS = frozenset(
 )
 # Fields of config entries whose keys are a user's and whose values are structs (service-resolver).
 _MAPS_OF_STRUCTS = frozenset((b"Failover", b"Subsets"))
+# Pointers of Go in config entries: nil says nothing, while 0 and a struct of nothing are settings. Source: agent/structs.
+_POINTERS = frozenset(
+    (
+        b"Destination",
+        b"JWT",
+        b"LeastRequestConfig",
+        b"Limits",
+        b"LoadBalancer",
+        b"MaxRequestHeadersKB",
+        b"PassiveHealthCheck",
+        b"PrioritizeByLocality",
+        b"RateLimits",
+        b"Redirect",
+        b"RingHashConfig",
+    )
+)
 _FIELDS = 4096  # names of fields to remember: there are some hundred, and those of users' maps
 _GO_FIELD = re.compile(rb"[A-Z][A-Za-z0-9]*\Z")
 
@@ -88,6 +104,8 @@ def _is_equal(one: t.Any, other: t.Any, kind: int, field: bytes) -> bool:
 
 def is_unset(value: t.Any, field: bytes) -> bool:
     """Return whether a field holds no value: nil, false, 0, nothing, or a struct of nothing else."""
+    if field in _POINTERS:
+        return value is None
     if isinstance(value, dict) and field not in _USER_MAPS:
         return all(_is_go_field(name) and is_unset(inner, name) for name, inner in value.items())
     return not value
