@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from ..._alerting.finding import Judgement
 from ..._alerting.observation import Observation
+from ..._consul.errors import LocalFailure
 from ..._daemon.state_directory import StateDirectory
 from .clock import Clock
 from .config import AlertingConfig
@@ -109,20 +110,31 @@ class Memory:
         self.to_share.set()
 
     def _load(self, state: StateDirectory, now: float) -> None:
-        saved = state.read(STATE_FILE)
+        place = str(state.path / STATE_FILE)
+        try:
+            saved = state.read(STATE_FILE)
+        except LocalFailure as error:
+            self._keep_file(str(error), place)
+            return
         if saved is None:
             return
-        place = str(state.path / STATE_FILE)
         try:
             self.core.load(saved, place, now)
             self._saved = saved.decode()
         except StateUnusable as error:
-            # What cannot be read is not overwritten.
             self.problems["state"] = str(error)
             if error.is_newer:
                 self._may_save = False
-            else:
+                return
+            try:
                 state.write(f"{STATE_FILE}.damaged", saved)
+            except LocalFailure as failure:
+                self._keep_file(f"{error} {failure}", place)
+
+    def _keep_file(self, problem: str, place: str) -> None:
+        """What cannot be read is not overwritten."""
+        self._may_save = False
+        self.problems["state"] = f"{problem} {place} stays as it is until the agent is started anew."
 
     def _restore(self) -> None:
         """Tell receivers that show a state what they were told before the start."""
@@ -142,6 +154,15 @@ class Memory:
         if self._may_save and _without_time(text) != _without_time(self._saved):
             state.write(STATE_FILE, text.encode())
             self._saved = text
+
+    def try_to_save(self, state: StateDirectory) -> None:
+        """Save. A disk that fails is a problem to report, and never a reason to send nothing."""
+        try:
+            self.save(state)
+        except LocalFailure as error:
+            self.problems["disk"] = str(error)
+        else:
+            self.problems.pop("disk", None)
 
     def close(self, within_s: float) -> None:
         """End the threads of the receivers. What was not delivered stays in the spool."""

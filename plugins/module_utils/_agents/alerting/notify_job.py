@@ -48,7 +48,7 @@ def notify(context: Context, settings: NotifySettings) -> None:
             notifier.run_once()
             pause_s = max(notifier.tick_s, TICK_FACTOR * (time.monotonic() - started))
     finally:
-        memory.save(context.state)
+        memory.try_to_save(context.state)
 
 
 class Notifier:
@@ -69,7 +69,7 @@ class Notifier:
             return TICK_S if incidents.by_key or incidents.ended else IDLE_TICK_S
 
     def run_once(self) -> None:
-        """Apply timers, send what is due and save. Raises LocalFailure."""
+        """Apply timers, send what is due and save."""
         memory = self._memory
         if memory.crashed_receiver:
             raise RuntimeError(f"the thread of receiver {memory.crashed_receiver} ended by a bug")
@@ -90,7 +90,7 @@ class Notifier:
         if selected:
             memory.to_share.set()
         if selected or time.monotonic() - self._saved_at > SAVE_EVERY_S:
-            memory.save(self._context.state)
+            memory.try_to_save(self._context.state)
             self._saved_at = time.monotonic()
         self._report(health, standing)
 
