@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.alerting import Instances, alerts, register_check, set_check, wait_for_alerts
+from tests.lab.agents import AgentProcess
+from tests.lab.alerting import Instances, alerts, messages, register_check, set_check, wait_for_alerts
 from tests.lab.consul import Datacenter, Lab, eventually
 from tests.lab.http_service import HttpService, Reply
 
@@ -212,3 +213,45 @@ class TestServersThatDie:
         agent = instances.started[0]
         eventually(lambda: agent.status()["jobs"]["notify"]["cycles"], what="it goes on")
         assert not [one for one in hook.received if one.json["kind"] == "resolved"]
+
+
+def test_an_instance_that_returns_on_standby_does_not_send_what_is_over_by_now(
+    instances: Instances, datacenter: Datacenter, hook: HttpService
+) -> None:
+    register_check(datacenter, "stale")
+    with HttpService() as other:
+        receivers = {
+            "hook": {"type": "webhook", "url": f"{hook.url}/alerts"},
+            "other": {"type": "webhook", "url": f"{other.url}/alerts"},
+        }
+        routes = [{"match": {"service": "stale"}, "receiver": name, "continue": True} for name in ("hook", "other")]
+        route = {"receiver": "hook", "group_by": ["..."], "group_wait": "0s", "group_interval": "1s", "routes": routes}
+        given = {"receivers": receivers, "route": route, "match": [{"service": "stale"}]}
+
+        def start(instance: str, state: Path | None = None) -> AgentProcess:
+            named = {**given, "instance": instance}
+            return instances.start(datacenter, name="stale", options=named, state=state, service={"register": False})
+
+        first = start("first")
+        first.wait("active")
+        second = start("second")
+        second.wait("standby")
+        other.replies[:] = [Reply(503)] * 1000
+        set_check(datacenter, "stale", "critical")
+        wait_for_alerts(hook, "stale", 1)
+        eventually(lambda: other.received, what="the receiver refused it")
+        first.stop()
+        second.wait("active")
+        other.replies.clear()
+        eventually(lambda: messages(other)[-1]["instance"] == "second", 30, "the second instance tells it")
+        set_check(datacenter, "stale", "passing")
+        eventually(lambda: messages(other)[-1]["kind"] == "resolved", 30, "the end is told")
+        other.reset()
+        again = start("first", first.state)
+        again.wait("standby")
+        set_check(datacenter, "stale", "critical")
+        wait_for_alerts(other, "stale", 1)
+        waiting = [
+            one["value"] for one in again.status()["jobs"]["notify"]["numbers"] if one["name"] == "messages_waiting"
+        ]
+        assert waiting == [0] and {one["instance"] for one in messages(other)} == {"second"}

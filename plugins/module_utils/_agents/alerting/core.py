@@ -147,9 +147,23 @@ class Core:
         notes.prune(now, self._live_episodes())
         return notes.encode()
 
-    def merge_notes(self, json_text: str | bytes, place: str, now: float) -> None:
-        """Take what another instance told receivers; ``place`` names the key in errors. Raises StateUnusable."""
-        self._merge(decode_told(json_text, place), now)
+    def merge_notes(
+        self, json_text: str | bytes, place: str, now: float, waiting: t.Collection[Notification] = ()
+    ) -> list[Notification]:
+        """Take what another instance told receivers; ``place`` names the key in errors. Raises StateUnusable.
+
+        Return those of the messages that wait which must not be sent any more. What such a message had to say besides is due again.
+        """
+        told = decode_told(json_text, place)
+        pointless = []
+        for one in waiting:
+            superseded = told.superseded(one)
+            if superseded:
+                pointless.append(one)
+            if superseded and len(superseded) < len(one.alerts):
+                self.told.forget(one.id)
+        self._merge(told, now)
+        return pointless
 
     def _merge(self, told: Told, now: float) -> None:
         self.told.merge(told)

@@ -28,6 +28,9 @@ ABORT_AFTER = 0.5  # of the time that a stop may take; until then what is being 
 REPLACED = "a newer message replaced it"
 BEFORE = "it was dealt with before"
 GONE = "receiver {!r} is not configured any more."
+ELSEWHERE = "another instance has told the receiver"
+
+IsHeld = t.Callable[[Notification], bool]
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class Delivery:
         self._lanes: dict[str, Lane] = {}
         self._workers: dict[str, Worker] = {}
         self._setups: dict[str, ReceiverSetup] = {}
+        self._is_held: IsHeld = _never
         self._ending: list[Worker] = []  # replaced or removed, and still sending their last message
 
     def configure(self, setups: t.Mapping[str, ReceiverSetup]) -> None:
@@ -120,6 +124,31 @@ class Delivery:
             self._finish(old, True, REPLACED)
         if is_orphan:
             self._finish(notification, False, GONE.format(notification.receiver))
+
+    def hold(self, is_held: IsHeld | None) -> None:
+        """Send none of the messages of which ``is_held`` is true, until this is called anew; None: send all.
+
+        A receiver does not fail while its messages are held: nothing is sent to it.
+        """
+        with self._lock:
+            if self._is_held is (is_held or _never):
+                return
+            self._is_held = is_held or _never
+            for lane in self._lanes.values():
+                with lane.condition:
+                    lane.queue.is_held = self._is_held
+                    lane.queue.retry_now()
+                    lane.problem = ""
+                    lane.condition.notify_all()
+
+    def discard(self, notification: Notification) -> None:
+        """Forget a message that another instance has sent."""
+        with self._lock:
+            lane = self._lanes.get(notification.receiver)
+        if lane is not None:
+            with lane.condition:
+                lane.queue.discard(notification)
+        self._finish(notification, True, ELSEWHERE)
 
     def receivers(self) -> dict[str, Receiver]:
         """Return the receivers by name: for ``restore``, and for those that show something on the agent's endpoint."""
@@ -173,6 +202,7 @@ class Delivery:
 
     def _new_lane(self, name: str) -> Lane:
         lane = self._lanes[name] = Lane(name, DeliveryQueue(self._back_off))
+        lane.queue.is_held = self._is_held
         for notification, at in self._shared.spool.pending(name):
             for old in lane.queue.add(notification, at):
                 self._shared.spool.remove(old, True)  # a reminder that is out of date; whoever asked for it is gone
@@ -203,6 +233,10 @@ class Delivery:
 
     def _report(self, notification: Notification, ok: bool, problem: str) -> None:
         self._shared.listener.on_result(notification, ok, problem)
+
+
+def _never(_notification: Notification) -> bool:
+    return False
 
 
 def _build_all(setups: t.Mapping[str, ReceiverSetup]) -> dict[str, Receiver]:

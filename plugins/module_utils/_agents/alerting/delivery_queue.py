@@ -46,7 +46,10 @@ class Waiting:
 
 
 class DeliveryQueue:
-    """The messages that wait for one receiver. Times are seconds of a clock that only goes forward."""
+    """The messages that wait for one receiver. Times are seconds of a clock that only goes forward.
+
+    ``is_held`` says which of them are not to be sent now.
+    """
 
     def __init__(self, back_off: BackOffFactory = default_back_off) -> None:
         self._new_back_off = back_off
@@ -54,6 +57,7 @@ class DeliveryQueue:
         self._waiting: list[Waiting] = []
         self._paused_until = 0.0
         self._failed: set[str] = set()  # messages that failed since the last success
+        self.is_held: t.Callable[[Notification], bool] = lambda notification: False
         self.failures_in_row = 0
 
     def __len__(self) -> int:
@@ -141,10 +145,10 @@ class DeliveryQueue:
         self.failures_in_row = 0
 
     def _sendable(self) -> t.Iterator[Waiting]:
-        """The messages that no earlier one about the same alert holds back, and that are not being sent."""
+        """The messages that no earlier one about the same alert holds back, and that are neither held nor being sent."""
         earlier: set[str] = set()
         for one in self._waiting:
-            if not one.keys & earlier and not one.is_being_sent:
+            if not one.keys & earlier and not one.is_being_sent and not self.is_held(one.notification):
                 yield one
             earlier |= one.keys
 

@@ -25,6 +25,7 @@ from .delivery import Delivery, ReceiverSetup
 from .delivery_worker import Listener
 from .notification import FIRING, Notification
 from .saved_state import StateUnusable
+from .send_gate import is_foreign
 from .shared_state import Keys, SharedState, unpack
 from .silences import Silence
 from .spool import Spool
@@ -51,7 +52,8 @@ class Memory:
     """The state of the agent, from the start of the process to its end.
 
     ``readings`` are by watched datacenter; ``shared`` is what was last read of what instances share, None before the first time.
-    ``notes_fence`` is the fence of the lease term in which the notes of the holder before were read. Events: ``configured`` is set
+    ``notes_fence`` is the fence of the lease term in which the notes of the holder before were read; ``sends`` says whether this
+    instance was the one that sends when that was last known. Events: ``configured`` is set
     when ``core`` and ``delivery`` are there; ``changed`` wakes the job that sends; ``to_share`` the one that writes to Consul.
     """
 
@@ -67,9 +69,11 @@ class Memory:
         self.problems: dict[str, str] = {}
         self.crashed_receiver = ""
         self.pinged = False
+        self.sends = False
         self._config: AlertingConfig | None = None
         self._core: Core | None = None
         self._delivery: Delivery | None = None
+        self._pointless: list[Notification] = []
         self._saved = ""
         self._may_save = True
 
@@ -103,6 +107,7 @@ class Memory:
         if self._delivery is None:
             spool = Spool(state.path / SPOOL_FILE)
             self._delivery = Delivery(spool, Listener(self._on_result, self._on_health, self._on_crash))
+            self._delivery.hold(is_foreign)  # until it is known who sends
         self._delivery.configure(setups)
         self._restore()
         self.configured.set()
@@ -195,6 +200,9 @@ class Memory:
             self.shared = shared
             problems = [self._take(self._merge_notes, shared.notes.content, keys.notes)]
             problems.append(self._take(self.core.silences.merge, shared.silences.content, keys.silences))
+            pointless, self._pointless = self._pointless, []
+        for one in pointless:
+            self.delivery.discard(one)
         self.changed.set()
         return " ".join(filter(None, problems))
 
@@ -208,7 +216,8 @@ class Memory:
         return ""
 
     def _merge_notes(self, content: bytes, place: str) -> None:
-        self.core.merge_notes(unpack(content, place), place, self.clock.time())
+        waiting = [one for name in self.config.receivers for one in self.delivery.pending(name)]
+        self._pointless = self.core.merge_notes(unpack(content, place), place, self.clock.time(), waiting)
 
     def notes_to_share(self, keys: Keys) -> str:
         """Return the notes as they should be shared, as JSON. Raises StateUnusable if a later version wrote those that are."""

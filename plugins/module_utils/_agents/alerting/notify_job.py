@@ -18,7 +18,7 @@ from .core import OWN_FINDINGS
 from .delivery import ReceiverHealth, ReceiverSetup, summary_of
 from .memory import Memory
 from .own_findings import judge_receivers
-from .send_gate import SendGate
+from .send_gate import SETTLE_S, SendGate, is_foreign
 
 TICK_S = 1.0
 IDLE_TICK_S = 10.0  # while nothing is wrong no timer runs, and what changes wakes the job
@@ -60,13 +60,15 @@ class Notifier:
         self._sources = settings.sources
         self._gate = SendGate()
         self._saved_at = 0.0
+        self._unknown_since: float | None = None
 
     @property
     def tick_s(self) -> float:
         """The time after which timers must be looked at again, in seconds."""
         with self._memory.mutex:
             incidents = self._memory.core.incidents
-            return TICK_S if incidents.by_key or incidents.ended else IDLE_TICK_S
+            is_idle = not (incidents.by_key or incidents.ended or self._unknown_since is not None)
+            return IDLE_TICK_S if is_idle else TICK_S
 
     def run_once(self) -> None:
         """Apply timers, send what is due and save."""
@@ -75,6 +77,7 @@ class Notifier:
             raise RuntimeError(f"the thread of receiver {memory.crashed_receiver} ended by a bug")
         health = memory.delivery.health()
         standing, position = self._standing(), memory.position()
+        self._hold(standing)
         for gone in set(memory.readings) - self._sources:
             del memory.readings[gone]
         with memory.mutex:
@@ -93,6 +96,15 @@ class Notifier:
             memory.try_to_save(self._context.state)
             self._saved_at = time.monotonic()
         self._report(health, standing)
+
+    def _hold(self, standing: Standing) -> None:
+        """Keep what was queued earlier from being sent on standby: the holder sends it, and may have told what came after it."""
+        if standing != "unknown":
+            self._unknown_since, self._memory.sends = None, standing == "holder"
+        elif self._unknown_since is None:
+            self._unknown_since = time.monotonic()
+        is_settled = self._unknown_since is not None and time.monotonic() - self._unknown_since >= SETTLE_S
+        self._memory.delivery.hold(None if self._memory.sends or is_settled else is_foreign)
 
     def _standing(self) -> Standing:
         """Return the standing of this instance. A new holder knows what was sent only when it has read the notes of the one before."""

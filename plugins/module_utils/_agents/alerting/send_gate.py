@@ -37,12 +37,12 @@ class SendGate:
         """Return the messages to send at ``now`` (Unix seconds). ``position`` is that of this instance, from 0."""
         if standing != "unknown":
             self._unknown_since, self._waiting = None, {}
-            return list(due) if standing == "holder" else [one for one in due if _is_own(one)]
+            return list(due) if standing == "holder" else [one for one in due if is_own(one)]
         if self._unknown_since is None:
             self._unknown_since = now
         since = {_place(one): self._waiting.get(_place(one), now) for one in due}
         self._waiting = since
-        return [one for one in due if _is_own(one) or (_concerns_cluster(one) and now >= self._due(one, position))]
+        return [one for one in due if is_own(one) or (_concerns_cluster(one) and now >= self._due(one, position))]
 
     def _due(self, notification: Notification, position: int) -> float:
         settled = t.cast("float", self._unknown_since) + SETTLE_S
@@ -54,7 +54,12 @@ def _place(notification: Notification) -> tuple[str, tuple[tuple[str, str], ...]
     return notification.receiver, tuple(sorted(notification.group.items()))
 
 
-def _is_own(notification: Notification) -> bool:
+def is_foreign(notification: Notification) -> bool:
+    """Return whether another instance can send a message too."""
+    return not is_own(notification)
+
+
+def is_own(notification: Notification) -> bool:
     """Return whether a message is about this instance, which no other one can send."""
     return all(alert.rule == DELIVERY_FAILED for alert in notification.alerts)
 

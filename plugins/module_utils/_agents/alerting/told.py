@@ -92,6 +92,21 @@ class Told:
             if note.notification == notification_id and note.status == FIRING:
                 self.notes[place] = replace(note, status=FAILED)
 
+    def superseded(self, notification: Notification) -> list[Alert]:
+        """Return the alerts of a message of which these notes say that its receiver was told the same, or afterwards that it is over."""
+        found = []
+        for alert in notification.alerts:
+            note = self.notes.get((notification.receiver, alert.episode))
+            if note is None:
+                continue
+            if note.notification == notification.id or (note.status == RESOLVED and note.at > notification.time):
+                found.append(alert)
+        return found
+
+    def forget(self, notification_id: str) -> None:
+        """Drop the notes of a message that was not sent."""
+        self.notes = {place: note for place, note in self.notes.items() if note.notification != notification_id}
+
     def lower(self, note: Note, severity: str) -> None:
         """Note that an alert has improved, without a message: if it gets worse again, that is reported."""
         self.notes[note.receiver, note.episode] = replace(note, severity=severity)

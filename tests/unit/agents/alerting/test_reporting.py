@@ -429,6 +429,48 @@ def test_a_message_that_waits_is_not_shared_as_told_and_what_was_shared_before_s
     assert third.read(103) == []
 
 
+def test_a_message_that_waits_is_pointless_once_another_instance_told_that_it_is_over() -> None:
+    first, second = Inbox(core_of()), Inbox(core_of())
+    for inbox in (first, second):
+        inbox.judge(0, check(), check("db"))
+        inbox.core.advance(T0 + 30)
+    first.read(30)  # both in one message, which waits
+    second.read(31)
+    (waiting,) = first.received
+    assert len(waiting.alerts) == 2
+    assert first.core.merge_notes(second.core.encode_notes(T0 + 31, {waiting.id}), "key", T0 + 32, [waiting]) == []
+    second.judge(40, check("db"))
+    second.read(70)
+    notes = second.core.encode_notes(T0 + 71)
+    assert first.core.merge_notes(notes, "key", T0 + 71, [waiting]) == [waiting]
+    # What waited besides is told by whoever sends next, unless that one was told too.
+    assert {note.status for note in first.core.told.notes.values()} == {"firing", "resolved"}
+    first.judge(71, check("db"))
+    assert first.read(102) == []
+
+
+def test_what_a_pointless_message_said_besides_is_due_again() -> None:
+    first, second = Inbox(core_of()), Inbox(core_of())
+    second.judge(0, check())
+    first.judge(0, check(), check("db"))
+    first.read(30)
+    second.read(31)
+    (waiting,) = first.received
+    second.judge(40)
+    second.read(70)
+    assert first.core.merge_notes(second.core.encode_notes(T0 + 71), "key", T0 + 71, [waiting]) == [waiting]
+    assert first.judge(71, check("db")) == ["ops firing critical db"]
+
+
+def test_a_message_that_another_instance_delivered_is_pointless() -> None:
+    first, second = Inbox(core_of()), Inbox(core_of())
+    for inbox in (first, second):
+        inbox.judge(0, check())
+        inbox.read(30)
+    notes = second.core.encode_notes(T0 + 31)
+    assert first.core.merge_notes(notes, "key", T0 + 31, first.received) == first.received
+
+
 def test_notes_that_are_cut_are_refused() -> None:
     inbox = Inbox(core_of())
     inbox.judge(0, check())

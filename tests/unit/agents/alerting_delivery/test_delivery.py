@@ -257,6 +257,34 @@ def test_a_message_that_can_never_be_accepted_is_not_tried_again_and_the_next_on
     assert Spool(house.path).receivers() == set()
 
 
+def test_what_is_held_is_sent_when_it_is_not_held_any_more(house: House) -> None:
+    service = Service(DeliveryFailed("refused"))
+    house.delivery.hold(lambda one: one.id != "n2")
+    house.use(ops=service)
+    for number in (1, 2):
+        house.delivery.submit(about(number))
+    house.recorder.wait_for(lambda: house.recorder.healths)
+    assert service.attempts == ["n2"]
+    house.delivery.hold(lambda one: True)
+    health = house.delivery.health()["ops"]
+    assert (health.problem, health.failures_in_row, health.waiting) == ("", 0, 2)
+    house.delivery.hold(None)
+    house.recorder.wait_for(lambda: house.recorder.sent == ["n1", "n2"])
+    assert service.attempts == ["n2", "n1", "n2"]
+
+
+def test_what_another_instance_has_sent_is_not_sent(house: House) -> None:
+    service = Service()
+    house.delivery.hold(lambda one: True)
+    house.use(ops=service)
+    for number in (1, 2):
+        house.delivery.submit(about(number))
+    house.delivery.discard(about(1))
+    house.delivery.hold(None)
+    house.recorder.wait_for(lambda: house.recorder.sent == ["n1", "n2"])
+    assert service.attempts == ["n2"] and Spool(house.path).pending("ops") == []
+
+
 def test_a_message_is_given_up_after_its_time(house: House) -> None:
     service = Service(*[DeliveryFailed("refused")] * 100)
     house.delivery.configure({"ops": setup(service, give_up_after_s=5.0)})
