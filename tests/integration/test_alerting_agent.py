@@ -255,3 +255,19 @@ def test_an_instance_that_returns_on_standby_does_not_send_what_is_over_by_now(
             one["value"] for one in again.status()["jobs"]["notify"]["numbers"] if one["name"] == "messages_waiting"
         ]
         assert waiting == [0] and {one["instance"] for one in messages(other)} == {"second"}
+
+
+def test_a_reload_that_names_the_datacenter_ends_no_alert(
+    instances: Instances, datacenter: Datacenter, hook: HttpService
+) -> None:
+    register_check(datacenter, "named", "critical")
+    agent = instances.start(datacenter, name="named")
+    wait_for_alerts(hook, "named", 1)
+    given = {"datacenters": [datacenter.name], "reconcile_every": "1s"}
+    agent.configure(instances.config(datacenter.url, name="named", options=given))
+    agent.reload()
+    job = f"watch {datacenter.name}"
+    eventually(lambda: agent.status()["jobs"].get(job, {}).get("cycles", 0) > 2, what="it is watched by its name")
+    assert alerts(hook, "named") == [("firing", "critical")]
+    set_check(datacenter, "named", "passing")
+    assert wait_for_alerts(hook, "named", 2) == [("firing", "critical"), ("resolved", "critical")]

@@ -128,6 +128,15 @@ class Incidents:
         """Forget an episode that has ended: whoever must know of it does."""
         self.ended.pop(episode, None)
 
+    def rename_sources(self, names: t.Mapping[str, str], sources: t.Collection[str]) -> None:
+        """Give what belongs to none of ``sources`` to the one that watches its datacenter: ``names`` has the source of a datacenter.
+
+        A datacenter may be watched under another name than before, or than by another instance.
+        """
+        for incident in self.by_key.values():
+            if incident.source not in sources and incident.finding.datacenter in names:
+                incident.source = names[incident.finding.datacenter]
+
     def forget_sources(self, sources: t.Collection[str], now: float) -> None:
         """End what belongs to datacenters that are not watched any more."""
         for key, incident in list(self.by_key.items()):

@@ -83,7 +83,7 @@ class Notifier:
         with memory.mutex:
             now = memory.clock.time()
             core = memory.core
-            core.incidents.forget_sources({*self._sources, OWN_FINDINGS}, now)
+            self._forget_sources(now)
             core.update(OWN_FINDINGS, judge_receivers(health, self._datacenter, memory.config.instance), now)
             selected = self._gate.select(core.due(now), standing, position, now)
         for notification in selected:
@@ -96,6 +96,16 @@ class Notifier:
             memory.try_to_save(self._context.state)
             self._saved_at = time.monotonic()
         self._report(health, standing)
+
+    def _forget_sources(self, now: float) -> None:
+        """End what belongs to datacenters that are not watched any more, once it is known which are. The core's mutex is held."""
+        incidents, sources = self._memory.core.incidents, {*self._sources, OWN_FINDINGS}
+        answered = {
+            source: reading for source, reading in self._memory.readings.items() if not reading.observation.unreachable
+        }
+        incidents.rename_sources({reading.datacenter: source for source, reading in answered.items()}, sources)
+        if self._sources <= set(answered):
+            incidents.forget_sources(sources, now)
 
     def _hold(self, standing: Standing) -> None:
         """Keep what was queued earlier from being sent on standby: the holder sends it, and may have told what came after it."""

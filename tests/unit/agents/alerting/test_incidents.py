@@ -277,3 +277,18 @@ def test_a_state_of_another_shape_is_refused(change: dict[str, t.Any]) -> None:
 
 def test_the_version_of_the_state_is_a_decision() -> None:
     assert saved_state.STATE_VERSION == 1
+
+
+def test_a_datacenter_that_is_watched_under_another_name_keeps_its_alerts() -> None:
+    inbox = Inbox(core_of())
+    inbox.judge(0, check(), check("db"))
+    inbox.read(30)
+    incidents = inbox.core.incidents
+    incidents.rename_sources({"dc1": "east"}, {"east"})
+    incidents.forget_sources({"east"}, T0 + 31)
+    assert len(incidents.firing()) == 2
+    inbox.core.update("east", judgement(check("db")), T0 + 32)
+    assert inbox.read(62) == ["ops resolved critical web"]
+    incidents.rename_sources({"dc2": "west"}, {"west"})
+    incidents.forget_sources({"west"}, T0 + 63)
+    assert incidents.firing() == []
