@@ -17,12 +17,15 @@ from .config import AlertingConfig
 from .core import OWN_FINDINGS
 from .delivery import ReceiverHealth, ReceiverSetup, summary_of
 from .memory import Memory
+from .notification import Notification
 from .own_findings import judge_receivers
 from .send_gate import SETTLE_S, SendGate, is_foreign
+from .spool import LIMIT_MESSAGES
 
 TICK_S = 1.0
 IDLE_TICK_S = 10.0  # while nothing is wrong no timer runs, and what changes wakes the job
 SAVE_EVERY_S = 1.0
+PATIENT_ENDED = 10_000  # so many alerts may be over and wait in memory for a receiver whose queue is full
 TICK_FACTOR = 20.0  # at most a twentieth of one processor, however many incidents there are
 
 
@@ -86,6 +89,8 @@ class Notifier:
             self._forget_sources(now)
             core.update(OWN_FINDINGS, judge_receivers(health, self._datacenter, memory.config.instance), now)
             selected = self._gate.select(core.due(now), standing, position, now)
+            if len(core.incidents.ended) < PATIENT_ENDED:
+                selected = _as_far_as_there_is_room(selected, health)
         for notification in selected:
             memory.delivery.submit(notification)  # waits for the disk, so the lock is not held
             with memory.mutex:
@@ -143,3 +148,17 @@ class Notifier:
         problem = " ".join(filter(None, (*memory.problems.values(), memory.delivery.spool_problem)))
         summary = f"{count_of(firing, 'alert')} firing, {summary_of(health)}; {role[standing]}"
         self._context.report(summary, numbers, problem=problem)
+
+
+def _as_far_as_there_is_room(
+    due: t.Sequence[Notification], health: t.Mapping[str, ReceiverHealth]
+) -> list[Notification]:
+    """Return the messages that fit in the queues of their receivers. The others are due again: pushed out of a queue they would be lost."""
+    room = {name: LIMIT_MESSAGES - one.waiting for name, one in health.items()}
+    found = []
+    for notification in due:
+        left = room.get(notification.receiver, 1)
+        if left > 0:
+            found.append(notification)
+            room[notification.receiver] = left - 1
+    return found

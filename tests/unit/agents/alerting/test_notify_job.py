@@ -1,0 +1,63 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The job that hands messages over to delivery, one cycle at a time."""
+
+from __future__ import annotations
+
+import threading
+import types
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting import notify_job
+from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.delivery import ReceiverSetup
+from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.memory import Memory
+from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.notification import Notification
+from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.receivers.receiver import Receiver
+from ansible_collections.consulops.failover.plugins.module_utils._daemon.state_directory import StateDirectory
+
+from tests.lab.consul import eventually
+
+from .scenario import check, config, judgement
+
+NUMBER = 25
+
+
+class SlowService(Receiver):
+    """Takes nothing before it is released."""
+
+    def __init__(self) -> None:
+        self.released = threading.Event()
+        self.told: set[str] = set()
+
+    def send(self, notification: Notification) -> None:
+        assert self.released.wait(20)
+        self.told |= {alert.check for alert in notification.alerts}
+
+
+def test_more_messages_than_a_queue_takes_are_told_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notify_job, "LIMIT_MESSAGES", 4)
+    given = config(**{"for": "0s", "route": {"receiver": "ops", "group_by": ["..."], "group_wait": "0s"}})
+    service = SlowService()
+    state, memory = StateDirectory({"STATE_DIRECTORY": str(tmp_path)}), Memory()
+    settings = notify_job.NotifySettings(given, {"ops": ReceiverSetup("", lambda: service)}, frozenset({"dc1"}))
+    memory.configure(given, settings.receivers, state)
+    lease = types.SimpleNamespace(standing="holder", fence=0)
+    context: t.Any = types.SimpleNamespace(memory=memory, state=state, lease=lease, report=lambda *_args, **_more: None)
+    notifier = notify_job.Notifier(context, memory, settings)
+    memory.core.update("dc1", judgement(*(check(f"c{number}") for number in range(NUMBER))), memory.clock.time())
+    notifier.run_once()
+    notifier.run_once()
+    assert len(memory.delivery.pending("ops")) == 4
+    service.released.set()
+
+    def all_told() -> bool:
+        notifier.run_once()
+        return len(service.told) == NUMBER
+
+    eventually(all_told, 20, "everything is told")
+    assert {note.status for note in memory.core.told.notes.values()} == {"firing"}
+    memory.close(1.0)
