@@ -18,9 +18,9 @@ BIN = Path(sys.executable).parent
 PYTEST = ("-m", "pytest", "-q")
 # Tests against servers wait most of the time, so several processes share a processor.
 WORKERS = str(max(7, os.cpu_count() or 1))
-# Processors that a stage keeps busy. On two of them integration and hosts, the longest, run beside each other and beside two
-# stages that mostly wait; a stage of the others takes the place of the two, and of one of the longest when that has ended.
-LONGEST, BUSY, WAITING = 0.8, 0.6, 0.2
+# Processors that a stage keeps busy: on two of them integration and hosts, which measure times, do not run beside each
+# other; one stage of the others runs beside either, or two of those that mostly wait.
+TIMED, BUSY, WAITING = 1.2, 0.8, 0.4
 
 
 @dataclass(frozen=True)
@@ -109,33 +109,30 @@ def _gate(name: str, command: tuple[str, ...], **more: t.Any) -> Stage:
 
 
 STAGES = [
-    # Two seconds, alone: the longest stages come next, before others take their room.
-    Stage("prepare-wheels", _python("tests/workshop/wheels.py"), cores=LONGEST + LONGEST),
+    # Two seconds, alone: the longest stage comes next, before others take its room.
+    Stage("prepare-wheels", _python("tests/workshop/wheels.py"), cores=TIMED + BUSY),
     Stage(
         "integration",
         _python(*PYTEST),
-        cores=LONGEST,
+        cores=TIMED,
         after=("prepare-wheels",),
         tests=True,
         options=("-n", WORKERS),
         selection=("tests/integration",),
     ),
     Stage("prepare-hosts", _python("tests/workshop/rootfs.py"), cores=WAITING),
-    _gate("sanity", _python("tests/workshop/sanity.py")),
     Stage(
         "hosts",
         _python(*PYTEST),
-        cores=LONGEST,
+        cores=TIMED,
         after=("prepare-hosts", "prepare-wheels"),
         tests=True,
         options=("-n", "4"),
         selection=("tests/hosts",),
     ),
-    *_other_library("py-consul", "pyconsul"),
-    *_other_library("python-consul", "python-consul"),
-    _molecule("alerting"),
-    _molecule("restore"),
-    _molecule("runtime"),
+    _gate("format", _tool("ruff", "format", "--check", ".")),
+    _gate("ruff", _tool("ruff", "check", ".")),
+    _gate("mypy", _tool("mypy")),
     Stage(
         "unit",
         _python(*PYTEST),
@@ -146,8 +143,15 @@ STAGES = [
         selection=("tests/unit",),
     ),
     _gate("ansible-lint", _tool("ansible-lint", "--offline", "--profile", "production")),
-    _gate("mypy", _tool("mypy")),
+    _gate(
+        "docs",
+        _tool("antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs=all", "."),
+    ),
+    _gate("changelog", _tool("antsibull-changelog", "lint")),
+    _gate("sanity", _python("tests/workshop/sanity.py")),
     _gate("importer", _python("tests/workshop/importer.py")),
+    *_other_library("py-consul", "pyconsul"),
+    *_other_library("python-consul", "python-consul"),
     Stage(
         "pythons",
         _python("tests/workshop/pythons.py"),
@@ -155,11 +159,7 @@ STAGES = [
         after=("prepare-wheels",),
         repeatable=True,
     ),
-    _gate(
-        "docs",
-        _tool("antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs=all", "."),
-    ),
-    _gate("changelog", _tool("antsibull-changelog", "lint")),
-    _gate("format", _tool("ruff", "format", "--check", ".")),
-    _gate("ruff", _tool("ruff", "check", ".")),
+    _molecule("restore"),
+    _molecule("runtime"),
+    _molecule("alerting"),
 ]
