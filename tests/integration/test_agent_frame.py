@@ -19,7 +19,7 @@ from tests.lab import probe_agent
 from tests.lab.agents import AgentProcess
 from tests.lab.consul import Datacenter, Lab, eventually
 
-STOP_WITHIN_S = 1.5
+STOP_WITHIN_S = 3.0  # the agent needs less than 1.5 s; the rest is for a machine whose processors are busy
 
 
 @pytest.fixture(scope="module")

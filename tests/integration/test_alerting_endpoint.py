@@ -133,8 +133,11 @@ def test_what_fires_is_listed_with_what_the_check_said_and_who_was_told(served: 
 
 
 def test_receivers_and_datacenters_are_listed(served: Served) -> None:
-    receivers = {one["name"]: one for one in served.read("/receivers")["receivers"]}
-    assert receivers["hook"]["type"] == "webhook" and receivers["hook"]["waiting"] == 0
+    def hook() -> Answer:
+        return next(one for one in served.read("/receivers")["receivers"] if one["name"] == "hook")
+
+    assert hook()["type"] == "webhook"
+    eventually(lambda: hook()["waiting"] == 0, what="everything is delivered")
     (datacenter,) = served.read("/datacenters")["datacenters"]
     assert datacenter["datacenter"] == "dc1" and datacenter["read_at"]
     eventually(
