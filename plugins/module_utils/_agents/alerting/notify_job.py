@@ -125,7 +125,10 @@ class Notifier:
         """Return the standing of this instance. A new holder knows what was sent only when it has read the notes of the one before."""
         lease = self._context.lease
         standing = lease.standing
-        return "unknown" if standing == "holder" and self._memory.notes_fence != lease.fence else standing
+        if standing == "holder" and self._memory.notes_fence != lease.fence:
+            self._memory.to_share.set()  # the job that reads them may have been woken before the term began
+            return "unknown"
+        return standing
 
     @property
     def _datacenter(self) -> str:
