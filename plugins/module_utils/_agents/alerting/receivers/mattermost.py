@@ -15,15 +15,14 @@ import re
 import typing as t
 
 from ..notification import Notification
-from .http_receiver import HttpReceiver, SecretUrl
+from .attachment import OVERRIDES, AttachmentReceiver
 from .message_fields import colour, shortened
 from .options import HTTP, Options, secret_spec, spec
-from .receiver import Receiver, ReceiverContext
+from .receiver import Receiver, ReceiverContext, Rendered
 
 TEXT_LIMIT = 7000  # characters; an attachment may have 7,600 and is cut there
-OVERRIDES = ("channel", "username", "icon_emoji", "icon_url")
 
-SPEC = spec(HTTP, secret_spec("url"), **{name: {"type": "str"} for name in OVERRIDES})
+SPEC = spec(HTTP, secret_spec("url"), OVERRIDES)
 
 
 def make(name: str, options: t.Mapping[str, t.Any], context: ReceiverContext) -> Receiver:
@@ -31,24 +30,17 @@ def make(name: str, options: t.Mapping[str, t.Any], context: ReceiverContext) ->
     return Mattermost(Options(name, options, context), context)
 
 
-class Mattermost(HttpReceiver):
-    """Posts an attachment with a coloured edge."""
+class Mattermost(AttachmentReceiver):
+    """Posts attachments to Mattermost."""
 
-    def __init__(self, options: Options, context: ReceiverContext) -> None:
-        super().__init__(options, context)
-        self._url = SecretUrl(options)
-        self._overrides = {option: options[option] for option in OVERRIDES if options[option]}
-
-    def send(self, notification: Notification) -> None:
-        """Post one message."""
-        words = self.render(notification)
-        attachment = {
+    def attachment(self, notification: Notification, words: Rendered) -> dict[str, t.Any]:
+        """Return the attachment."""
+        return {
             "color": colour(notification),
             "fallback": words.subject,
             "title": words.subject,
             "text": without_mentions(shortened(words.text, TEXT_LIMIT)),
         }
-        self.http.send(self._url.json_request({**self._overrides, "attachments": [attachment]}))
 
 
 def without_mentions(text: str) -> str:

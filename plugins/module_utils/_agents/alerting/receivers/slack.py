@@ -14,15 +14,14 @@ from __future__ import annotations
 import typing as t
 
 from ..notification import Notification
-from .http_receiver import HttpReceiver, SecretUrl
+from .attachment import OVERRIDES, AttachmentReceiver
 from .message_fields import colour, shortened
 from .options import HTTP, Options, secret_spec, spec
-from .receiver import Receiver, ReceiverContext
+from .receiver import Receiver, ReceiverContext, Rendered
 
 TEXT_LIMIT = 8000  # characters; Slack cuts longer texts of an attachment without saying so
-OVERRIDES = ("channel", "username", "icon_emoji", "icon_url")
 
-SPEC = spec(HTTP, secret_spec("url"), **{name: {"type": "str"} for name in OVERRIDES})
+SPEC = spec(HTTP, secret_spec("url"), OVERRIDES)
 
 
 def make(name: str, options: t.Mapping[str, t.Any], context: ReceiverContext) -> Receiver:
@@ -30,25 +29,18 @@ def make(name: str, options: t.Mapping[str, t.Any], context: ReceiverContext) ->
     return Slack(Options(name, options, context), context)
 
 
-class Slack(HttpReceiver):
-    """Posts an attachment with a coloured edge."""
+class Slack(AttachmentReceiver):
+    """Posts attachments to Slack."""
 
-    def __init__(self, options: Options, context: ReceiverContext) -> None:
-        super().__init__(options, context)
-        self._url = SecretUrl(options)
-        self._overrides = {option: options[option] for option in OVERRIDES if options[option]}
-
-    def send(self, notification: Notification) -> None:
-        """Post one message."""
-        words = self.render(notification)
-        attachment = {
+    def attachment(self, notification: Notification, words: Rendered) -> dict[str, t.Any]:
+        """Return the attachment."""
+        return {
             "color": colour(notification),
             "fallback": escaped(words.subject),
             "title": escaped(words.subject),
             "text": escaped(shortened(words.text, TEXT_LIMIT)),
             "ts": int(notification.time),
         }
-        self.http.send(self._url.json_request({**self._overrides, "attachments": [attachment]}))
 
 
 def escaped(text: str) -> str:
