@@ -94,8 +94,8 @@ class Core:
 
     def suppression(self, now: float) -> Suppression:
         """Return what is silenced and inhibited at ``now``."""
-        alerts = [incident.firing_alert() for incident in self.incidents.firing()]
-        return Suppression(alerts, self.grouping.policy, self.silences, now)
+        inhibiting = [incident.firing_alert() for incident in self.incidents.firing() if incident.inhibits]
+        return Suppression(inhibiting, self.grouping.policy, self.silences, now)
 
     def _live_episodes(self) -> set[str]:
         live = set(self.incidents.ended)

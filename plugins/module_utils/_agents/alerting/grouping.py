@@ -65,10 +65,10 @@ class _Pending:
 
 
 class Suppression:
-    """Which alerts are silenced or inhibited at one moment."""
+    """Which alerts are silenced or inhibited at one moment. ``inhibiting`` are those that can inhibit others."""
 
-    def __init__(self, firing: t.Sequence[Alert], policy: Policy, silences: Silences, now: float) -> None:
-        self._inhibitors = Inhibitors(firing, policy.inhibitions)
+    def __init__(self, inhibiting: t.Sequence[Alert], policy: Policy, silences: Silences, now: float) -> None:
+        self._inhibitors = Inhibitors(inhibiting, policy.inhibitions)
         self._silences = silences
         self._now = now
 
@@ -97,7 +97,8 @@ class Grouping:
         """Return the messages that are due, the most important first. Each must be recorded once it is stored for delivery."""
         firing = incidents.firing()
         alerts = [incident.firing_alert() for incident in firing]
-        suppression = Suppression(alerts, self.policy, self.silences, now)
+        inhibiting = [alert for incident, alert in zip(firing, alerts) if incident.inhibits]
+        suppression = Suppression(inhibiting, self.policy, self.silences, now)
         pending: dict[Group, _Pending] = {}
         for incident, alert in zip(firing, alerts):
             self._add_firing(pending, incident, alert, suppression.applies(alert), now)

@@ -199,6 +199,11 @@ class Incident:
         return PENDING_STATE if self.present else IDLE_STATE
 
     @property
+    def inhibits(self) -> bool:
+        """Whether it can inhibit others: what flaps goes on firing for minutes after it was last seen, and hides nothing then."""
+        return self.rank > 0 and (self.present or not self.flapping)
+
+    @property
     def severity(self) -> str:
         """The severity at which it fires; of the finding if it does not fire."""
         return SEVERITY_OF_RANK[self.rank] if self.rank else self.finding.severity

@@ -87,7 +87,8 @@ class Moment:
 
 def alerts(core: Snapshot, moment: Moment) -> list[Data]:
     """Return what is wrong, was wrong a moment ago, or is not known any more: what fires first, then by severity and time."""
-    suppression = Suppression(core.firing, core.grouping.policy, core.silences, moment.now)
+    inhibiting = [one.firing_alert() for one in core.incidents if one.inhibits]
+    suppression = Suppression(inhibiting, core.grouping.policy, core.silences, moment.now)
     notes: dict[str, list[Note]] = {}
     for note in sorted(core.notes, key=lambda one: one.receiver):
         notes.setdefault(note.episode, []).append(note)

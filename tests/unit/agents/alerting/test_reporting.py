@@ -184,6 +184,17 @@ def test_without_a_leader_a_datacenters_checks_are_not_reported_again() -> None:
     assert inbox.read(50 + 3600) == ["ops reminder critical no_leader"]
 
 
+def test_a_consul_that_was_out_of_reach_several_times_hides_nothing_once_it_answers() -> None:
+    inbox = Inbox(core_of(flapping={"changes": 4}, **{"for": "0s", "recover_for": "0s"}))
+    everything = {("dc1", "check_status")}
+    for at in range(0, 40, 20):
+        inbox.take(at, judgement(finding("consul_unreachable"), not_judged=everything))
+        inbox.judge(at + 10)
+    assert [one.state for one in inbox.core.incidents.firing()] == ["flapping"]
+    assert "ops firing critical web" in inbox.judge(40, check())
+    assert inbox.core.suppression(T0 + 40).inhibitors_of(inbox.received[-1].alerts[0]) == []
+
+
 def test_a_token_that_sees_a_part_does_not_hold_back_what_it_sees() -> None:
     inbox = Inbox(core_of())
     inbox.judge(0, finding("acl_token_blind", "warning"), check())
