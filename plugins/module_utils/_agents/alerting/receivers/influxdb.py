@@ -76,7 +76,8 @@ class InfluxDB(HttpReceiver):
         head = ",".join(
             [
                 _escaped(self._measurement, ", "),
-                *(f"{name}={_escaped(value, ',= ')}" for name, value in tags.items() if value),
+                # A tag without a value makes InfluxDB refuse the point.
+                *(f"{name}={text}" for name, value in tags.items() if (text := _escaped(value, ",= "))),
             ]
         )
         return f"{head} {','.join(f'{name}={value}' for name, value in fields.items())} {int(time * 1000)}000000"
