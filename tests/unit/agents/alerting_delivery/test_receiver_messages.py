@@ -31,7 +31,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._agents.alertin
     shortened_bytes,
 )
 from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.receivers.opsgenie import _within
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.lab.notifications import notification, render
@@ -121,6 +121,7 @@ POINT = re.compile(
 
 @settings(max_examples=50)
 @given(ALERTS)
+@example(alert=Alert("k", "e", "firing", "critical", "check_status", "\r", "no tag may be empty", 0.0))
 def test_points_for_influxdb_keep_to_its_line_protocol(tmp_path_factory: t.Any, alert: Alert) -> None:
     secret = tmp_path_factory.getbasetemp() / "token"
     secret.write_text("token\n", encoding="utf-8")
