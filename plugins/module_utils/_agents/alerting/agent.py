@@ -15,7 +15,6 @@ import socket
 import typing as t
 from dataclasses import replace
 
-from ..._config.validation import Spec
 from ..._consul import endpoint
 from ..._consul.errors import InvalidOption
 from ..._consul.units import parse_duration
@@ -40,40 +39,38 @@ from .watch_job import Watched, watch
 
 OPTIONS_PATH = "options"
 DEFAULT_PORT = 9000  # as consul-alerts
-AGENT_SPEC: Spec = SPEC
 _EVENT_LIMIT_S = 2 * 3600.0  # a program may take an hour
 
 
 def plan(setup: Setup) -> Plan:
     """Return what runs. Raises InvalidOption that begins with the path of the option at fault."""
     config = _config(setup)
-    connections = {CONNECTION: setup.connection, **_watched_connections(setup, config)}
+    endpoints = _watched_endpoints(setup, config)
     lease = replace(setup.lease, policy=PREFERRED)
     watched = [
         Watched(
-            source=name[len(_WATCH) :],
-            connection=name,
+            source=source,
+            connection=f"watch {source}",
             rules=config.rules,
             expected=config.expected,
             snapshots=config.snapshots,
             reconcile_every_s=config.reconcile_every_s,
         )
-        for name in connections
-        if name.startswith(_WATCH)
+        for source in endpoints
     ]
+    connections = {CONNECTION: setup.connection, **{one.connection: endpoints[one.source] for one in watched}}
     jobs = [
         Job(one.connection, functools.partial(watch, watched=one), one, connections=(one.connection,))
         for one in watched
     ]
-    settings = NotifySettings(config, _receivers(setup, config), frozenset(one.source for one in watched))
+    settings = NotifySettings(config, _receivers(setup, config), frozenset(endpoints))
     jobs += [
         Job("notify", functools.partial(notify, settings=settings), settings, connections=(), lease=lease.name),
         Job("follow", follow),
         Job("share", share, lease=lease.name),
     ]
     jobs += _optional_jobs(setup, config, lease.name)
-    served = routes({one.source: connections[one.connection] for one in watched})
-    return Plan(connections, tuple(jobs), (lease,), served)
+    return Plan(connections, tuple(jobs), (lease,), routes(endpoints))
 
 
 def _optional_jobs(setup: Setup, config: AlertingConfig, lease: str) -> t.Iterator[Job]:
@@ -106,15 +103,13 @@ def _config(setup: Setup) -> AlertingConfig:
 # ---------------------------------------------------------------------------------------------------------------
 # Connections
 
-_WATCH = "watch "  # the name of a job and its connection begins with it
 
-
-def _watched_connections(setup: Setup, config: AlertingConfig) -> dict[str, endpoint.Endpoint]:
-    """Return the connections of the jobs that watch, by name. Raises InvalidOption."""
+def _watched_endpoints(setup: Setup, config: AlertingConfig) -> dict[str, endpoint.Endpoint]:
+    """Return where each watched datacenter is read, by the name under which it is watched. Raises InvalidOption."""
     if config.datacenters:
-        return {f"{_WATCH}{name}": replace(setup.connection, datacenter=name) for name in config.datacenters}
+        return {name: replace(setup.connection, datacenter=name) for name in config.datacenters}
     if not config.connections:
-        return {f"{_WATCH}{setup.connection.datacenter or 'local'}": setup.connection}
+        return {setup.connection.datacenter or "local": setup.connection}
     found: dict[str, endpoint.Endpoint] = {}
     for number, options in enumerate(config.connections):
         path = f"{OPTIONS_PATH}.connections[{number}]"
@@ -122,7 +117,7 @@ def _watched_connections(setup: Setup, config: AlertingConfig) -> dict[str, endp
             one = endpoint.resolve(endpoint.with_defaults(options, setup.connection_options), setup.environ)
         except InvalidOption as error:
             raise InvalidOption(f"{path}: {error}") from None
-        name = f"{_WATCH}{one.datacenter or one}"
+        name = one.datacenter or str(one)
         if name in found:
             raise InvalidOption(f"{path}: it is the same datacenter as an earlier one.")
         found[name] = one
@@ -166,10 +161,6 @@ def _make_or_retry(config: ReceiverConfig, environ: t.Mapping[str, str], instanc
         return RetriedReceiver(make)
 
 
-def _close(memory: Memory, within_s: float) -> None:
-    memory.close(within_s)
-
-
 ALERTING = AgentType(
-    AGENT_SPEC, plan, memory=Memory, close=_close, check=check, metrics=metrics, default_port=DEFAULT_PORT
+    SPEC, plan, memory=Memory, close=Memory.close, check=check, metrics=metrics, default_port=DEFAULT_PORT
 )

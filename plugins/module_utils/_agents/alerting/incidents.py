@@ -66,7 +66,7 @@ class Incidents:
 
         ``gone`` are those of ``vanished_places`` that are not registered any more.
         """
-        findings = _worst_by_key(judgement.findings)
+        findings, not_judged = _worst_by_key(judgement.findings), _rules_not_judged(judgement)
         for key, finding in findings.items():
             incident = self.by_key.get(key)
             if incident is None:
@@ -75,32 +75,32 @@ class Incidents:
             incident.mark_present(finding, now)
         for key, incident in self.by_key.items():
             if incident.source == source and key not in findings:
-                self._mark_missing(incident, judgement, now, gone)
+                if _is_in_maintenance(incident.finding, judgement.in_maintenance):
+                    self._end_for_maintenance(incident, now)
+                elif _is_unknown(incident.finding, judgement, not_judged):
+                    incident.freeze(now)
+                else:
+                    incident.mark_absent(now, _place(incident.finding) in gone)
         self.advance(now)
 
-    def _mark_missing(self, incident: Incident, judgement: Judgement, now: float, gone: t.Collection[Place]) -> None:
-        if _is_in_maintenance(incident.finding, judgement.in_maintenance):
-            incident.mark_absent(now)
-            if incident.rank:
-                self._end(incident, now, MAINTENANCE)
-            incident.end()
-        elif _is_unknown(incident.finding, judgement):
-            incident.freeze(now)
-        else:
-            incident.mark_absent(now, _place(incident.finding) in gone)
+    def _end_for_maintenance(self, incident: Incident, now: float) -> None:
+        incident.mark_absent(now)
+        if incident.rank:
+            self._end(incident, now, MAINTENANCE)
+        incident.end()
 
     def vanished_places(self, source: str, judgement: Judgement) -> list[Place]:
         """Return the nodes and checks that fire and are not in a judgement: they recovered, or they are not registered any more."""
-        findings = _worst_by_key(judgement.findings)
+        keys, not_judged = set(map(key_of, judgement.findings)), _rules_not_judged(judgement)
         return sorted(
             {
                 _place(incident.finding)
                 for key, incident in self.by_key.items()
                 if incident.source == source
                 and incident.rank
-                and key not in findings
+                and key not in keys
                 and incident.finding.rule in ("check_status", "node_down")
-                and not _is_unknown(incident.finding, judgement)
+                and not _is_unknown(incident.finding, judgement, not_judged)
             }
         )
 
@@ -234,9 +234,13 @@ def _is_in_maintenance(finding: Finding, in_maintenance: t.Collection[InMaintena
     )
 
 
-def _is_unknown(finding: Finding, judgement: Judgement) -> bool:
-    # By the rule alone: the incidents of one source belong to one datacenter, whose name is not known while it does not answer.
-    if finding.rule in {rule for _datacenter, rule in judgement.not_judged}:
+def _rules_not_judged(judgement: Judgement) -> set[str]:
+    """Return the rules alone: the incidents of one source belong to one datacenter, whose name is not known while it does not answer."""
+    return {rule for _datacenter, rule in judgement.not_judged}
+
+
+def _is_unknown(finding: Finding, judgement: Judgement, not_judged: t.Collection[str]) -> bool:
+    if finding.rule in not_judged:
         return True
     is_hidden = (finding.datacenter, finding.node) in judgement.hidden_nodes
     return is_hidden and finding.rule in RULES_HIDDEN_WITH_A_NODE

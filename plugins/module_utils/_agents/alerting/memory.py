@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from ..._alerting.finding import Judgement
 from ..._alerting.observation import Observation
 from ..._consul.errors import LocalFailure
+from ..._daemon.job import Context
 from ..._daemon.state_directory import StateDirectory
 from .clock import Clock
 from .config import AlertingConfig
@@ -32,6 +33,7 @@ from .spool import Spool
 from .told import Note
 
 STATE_FILE, SPOOL_FILE = "alerts.json", "spool"
+CONFIGURED_WAIT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ class Memory:
             return
         try:
             self.core.load(saved, place, now)
-            self._saved = saved.decode()
+            self._saved = _without_time(saved.decode())
         except StateUnusable as error:
             self.problems["state"] = str(error)
             if error.is_newer:
@@ -156,9 +158,10 @@ class Memory:
         """Write what has changed since the last time. Raises LocalFailure."""
         with self.mutex:
             text = self.core.encode(self.clock.time())
-        if self._may_save and _without_time(text) != _without_time(self._saved):
+        content = _without_time(text)
+        if self._may_save and content != self._saved:
             state.write(STATE_FILE, text.encode())
-            self._saved = text
+            self._saved = content
 
     def try_to_save(self, state: StateDirectory) -> None:
         """Save. A disk that fails is a problem to report, and never a reason to send nothing."""
@@ -257,6 +260,15 @@ class Memory:
             yield
         self.changed.set()
         self.to_share.set()
+
+
+def wait_until_configured(context: Context) -> bool:
+    """Wait, in a job, until the core is there; return whether to go on."""
+    memory: Memory = context.memory
+    while not memory.configured.is_set():
+        if not context.wait_for(memory.configured, CONFIGURED_WAIT_S):
+            return False
+    return True
 
 
 def _is_firing(note: Note, receiver: str) -> bool:

@@ -13,7 +13,7 @@ from ..._consul import errors
 from ..._consul.units import count_of, timestamp
 from ..._daemon.job import Context
 from . import shared_state
-from .memory import Memory
+from .memory import Memory, wait_until_configured
 from .saved_state import StateUnusable
 from .shared_state import Keys
 
@@ -26,7 +26,7 @@ ATTEMPTS = 8  # to write three keys, while another instance writes too
 def follow(context: Context) -> None:
     """Take what other instances share as soon as it changes. Raises a ConsulError."""
     memory: Memory = context.memory
-    if not _is_configured(context, memory):
+    if not wait_until_configured(context):
         return
     keys, client = Keys(context.name), context.client()
     index: int | None = None
@@ -44,7 +44,7 @@ def follow(context: Context) -> None:
 def share(context: Context) -> None:
     """Write what other instances need, as soon as it changes: notes as the holder of the lease, silences always. Raises a ConsulError."""
     memory: Memory = context.memory
-    if not _is_configured(context, memory):
+    if not wait_until_configured(context):
         return
     writer = _Sharing(context, memory)
     context.lease.listen(memory.to_share.set)
@@ -58,13 +58,6 @@ def share(context: Context) -> None:
         writer.run_once()  # the lease is released next, and whoever takes it must know what was sent
     finally:
         context.lease.unlisten(memory.to_share.set)
-
-
-def _is_configured(context: Context, memory: Memory) -> bool:
-    while not memory.configured.is_set():
-        if not context.wait_for(memory.configured, IDLE_S):
-            return False
-    return True
 
 
 class _Sharing:

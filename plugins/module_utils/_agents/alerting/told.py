@@ -124,17 +124,19 @@ class Told:
         self.notes = {
             place: note for place, note in self.notes.items() if note.episode in live or now - note.at < KEPT_S
         }
-        kept = {note.episode for note in self.notes.values()}
-        self.alerts = {episode: alert for episode, alert in self.alerts.items() if episode in kept}
-        self.sources = {episode: source for episode, source in self.sources.items() if episode in kept}
+        self._take_alerts_of_notes(self)
+
+    def _take_alerts_of_notes(self, other: Told) -> None:
+        """Keep what ``other`` knows of the alerts that the notes are about, and nothing else."""
+        noted = {note.episode for note in self.notes.values()}
+        self.alerts = {episode: alert for episode, alert in other.alerts.items() if episode in noted}
+        self.sources = {episode: source for episode, source in other.sources.items() if episode in noted}
 
     def delivered(self, waiting: t.Collection[str]) -> Told:
         """Return the notes whose message is not one of those that still wait (their IDs): what other instances can rely on."""
         found = Told()
         found.notes = {place: note for place, note in self.notes.items() if note.notification not in waiting}
-        kept = {note.episode for note in found.notes.values()}
-        found.alerts = {episode: alert for episode, alert in self.alerts.items() if episode in kept}
-        found.sources = {episode: source for episode, source in self.sources.items() if episode in kept}
+        found._take_alerts_of_notes(self)
         return found
 
     def merge(self, other: Told) -> None:

@@ -31,7 +31,7 @@ from ..._consul.units import count_of
 from ..._daemon.job import Context
 from ..._tasks.alert_check import SnapshotCache
 from .incidents import Place
-from .memory import Memory, Reading
+from .memory import Memory, Reading, wait_until_configured
 
 log = logging.getLogger("consulops")
 
@@ -56,11 +56,9 @@ class Watched:
 
 def watch(context: Context, watched: Watched) -> None:
     """Watch until the job must stop."""
-    memory: Memory = context.memory
-    while not memory.configured.is_set():
-        if not context.wait_for(memory.configured, 60):
-            return
-    watcher = Watcher(memory, watched, context.client(watched.connection))
+    if not wait_until_configured(context):
+        return
+    watcher = Watcher(context.memory, watched, context.client(watched.connection))
     while not context.stopping.is_set():
         reading = watcher.read()
         context.report(*_described(reading), took_s=reading.took_s, problem=_denied(reading))
@@ -101,8 +99,7 @@ class Watcher:
     def read(self) -> Reading:
         """Read and judge the whole datacenter. Raises LocalFailure when the snapshots cannot be listed."""
         watched, started, now = self._watched, time.monotonic(), self._memory.clock.time()
-        options = ObserveOptions(watched.rules, self._snapshots.newest(), watched.expected)
-        observation = observe(self._client, options, now)
+        observation = _observed(self._client, watched, self._snapshots, now)
         if self._client.is_aborted:
             raise errors.Aborted("the job was stopped")  # what was cut says nothing about Consul
         index = observation.get(ChecksIndex)
@@ -137,8 +134,7 @@ class Watcher:
     def _take(self, observation: Observation, now: float, took_s: float | None) -> Reading:
         """Judge, and give the judgement to the core. ``took_s`` is None for what is not a full reading."""
         watched, memory = self._watched, self._memory
-        judgement = judge(observation, watched.rules, watched.expected)
-        judgement.sort()
+        judgement = _judged(observation, watched)
         with memory.mutex:
             vanished = memory.core.incidents.vanished_places(watched.source, judgement)
         gone = self._missing(vanished)
@@ -162,6 +158,16 @@ class Watcher:
                 raise
             log.debug("whether %s is registered is not known: %s", count_of(len(places), "place"), error)
             return set()
+
+
+def _observed(client: Client, watched: Watched, snapshots: SnapshotCache, now: float) -> Observation:
+    return observe(client, ObserveOptions(watched.rules, snapshots.newest(), watched.expected), now)
+
+
+def _judged(observation: Observation, watched: Watched) -> Judgement:
+    judgement = judge(observation, watched.rules, watched.expected)
+    judgement.sort()
+    return judgement
 
 
 def _is_enough(before: Observation, failing: FailingChecks, rules: RuleSet) -> bool:
@@ -202,8 +208,5 @@ def _denied(reading: Reading) -> str:
 
 def judge_once(client: Client, watched: Watched, now: float) -> tuple[Observation, Judgement]:
     """Read and judge a datacenter once, as the job does in full readings. Raises LocalFailure when the snapshots cannot be listed."""
-    snapshots = SnapshotCache(watched.snapshots).newest()
-    observation = observe(client, ObserveOptions(watched.rules, snapshots, watched.expected), now)
-    judgement = judge(observation, watched.rules, watched.expected)
-    judgement.sort()
-    return observation, judgement
+    observation = _observed(client, watched, SnapshotCache(watched.snapshots), now)
+    return observation, _judged(observation, watched)

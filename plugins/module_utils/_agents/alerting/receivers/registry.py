@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ...._config.validation import Spec
+from ..receiver_type import ReceiverType
 from . import (
     alertmanager,
     apprise,
@@ -32,22 +32,18 @@ from . import (
 from .receiver import Receiver, ReceiverContext
 
 
-class ReceiverType(t.Protocol):
+class ReceiverModule(ReceiverType, t.Protocol):
     """What each file of a receiver has: the spec of its options, and what makes it from validated options.
 
     ``make`` gets the receiver's name, and raises InvalidOption that begins with ``receivers.NAME.OPTION``.
     """
 
     @property
-    def SPEC(self) -> Spec:
-        """The spec of the options, for ``_config.validation``."""
-
-    @property
     def make(self) -> t.Callable[[str, t.Mapping[str, t.Any], ReceiverContext], Receiver]:
         """Make a receiver."""
 
 
-RECEIVERS: dict[str, ReceiverType] = {
+RECEIVERS: dict[str, ReceiverModule] = {
     "alertmanager": alertmanager,
     "apprise": apprise,
     "aws_sns": aws_sns,
