@@ -50,7 +50,7 @@ def compose(notification: Notification, words: Rendered, envelope: Envelope) -> 
     message["To"] = ", ".join(envelope.recipients)
     if envelope.reply_to:
         message["Reply-To"] = envelope.reply_to
-    message["Subject"] = shortened(_clean(" ".join(words.subject.split())), SUBJECT_LIMIT)
+    message["Subject"] = _subject(_clean(" ".join(words.subject.split())))
     message["Date"] = datetime.datetime.fromtimestamp(int(notification.time), datetime.timezone.utc)
     message["Message-ID"] = f"<{_digest(notification.id)}@{envelope.domain}>"
     # Every mail about an incident refers to the incident's own identity, and so mail programs show them as one thread.
@@ -77,6 +77,21 @@ def is_address(text: t.Any) -> bool:
     address = email.utils.parseaddr(text)[1]
     local, at, domain = address.rpartition("@")
     return bool(local and at and domain and address.isascii() and " " not in address)
+
+
+def _subject(text: str) -> str:
+    """Return a subject that has no more than SUBJECT_LIMIT characters as it is read.
+
+    Where it is folded before encoded words, the library writes a space twice.
+    """
+    limit = SUBJECT_LIMIT
+    while True:
+        shown = shortened(text, limit)
+        header = WIRE_POLICY.header_factory("Subject", shown).fold(policy=WIRE_POLICY)
+        surplus = len(email.message_from_string(header, policy=email.policy.default)["Subject"]) - SUBJECT_LIMIT
+        if surplus <= 0:
+            return shown
+        limit -= surplus
 
 
 def _digest(identity: str) -> str:
