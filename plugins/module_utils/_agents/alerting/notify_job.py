@@ -19,7 +19,7 @@ from .delivery import ReceiverHealth, ReceiverSetup, summary_of
 from .memory import Memory
 from .notification import Notification
 from .own_findings import judge_receivers
-from .send_gate import SETTLE_S, SendGate, is_foreign
+from .send_gate import SendGate, is_foreign
 from .spool import LIMIT_MESSAGES
 
 TICK_S = 1.0
@@ -63,14 +63,13 @@ class Notifier:
         self._sources = settings.sources
         self._gate = SendGate()
         self._saved_at = 0.0
-        self._unknown_since: float | None = None
 
     @property
     def tick_s(self) -> float:
         """The time after which timers must be looked at again, in seconds."""
         with self._memory.mutex:
             incidents = self._memory.core.incidents
-            is_idle = not (incidents.by_key or incidents.ended or self._unknown_since is not None)
+            is_idle = not (incidents.by_key or incidents.ended or self._gate.is_unknown)
             return IDLE_TICK_S if is_idle else TICK_S
 
     def run_once(self) -> None:
@@ -114,12 +113,11 @@ class Notifier:
 
     def _hold(self, standing: Standing) -> None:
         """Keep what was queued earlier from being sent on standby: the holder sends it, and may have told what came after it."""
+        now = self._memory.clock.time()
+        self._gate.note(standing, now)
         if standing != "unknown":
-            self._unknown_since, self._memory.sends = None, standing == "holder"
-        elif self._unknown_since is None:
-            self._unknown_since = time.monotonic()
-        is_settled = self._unknown_since is not None and time.monotonic() - self._unknown_since >= SETTLE_S
-        self._memory.delivery.hold(None if self._memory.sends or is_settled else is_foreign)
+            self._memory.sends = standing == "holder"
+        self._memory.delivery.hold(None if self._memory.sends or self._gate.is_settled(now) else is_foreign)
 
     def _standing(self) -> Standing:
         """Return the standing of this instance. A new holder knows what was sent only when it has read the notes of the one before."""

@@ -31,15 +31,29 @@ class SendGate:
         self._unknown_since: float | None = None
         self._waiting: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
 
+    def note(self, standing: Standing, now: float) -> None:
+        """Note the standing at ``now``, so that ``is_unknown`` and ``is_settled`` answer."""
+        if standing != "unknown":
+            self._unknown_since, self._waiting = None, {}
+        elif self._unknown_since is None:
+            self._unknown_since = now
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the standing was unknown when it was noted last."""
+        return self._unknown_since is not None
+
+    def is_settled(self, now: float) -> bool:
+        """Return whether the standing has been unknown for longer than a start or a takeover takes."""
+        return self._unknown_since is not None and now - self._unknown_since >= SETTLE_S
+
     def select(
         self, due: t.Sequence[Notification], standing: Standing, position: int, now: float
     ) -> list[Notification]:
         """Return the messages to send at ``now`` (Unix seconds). ``position`` is that of this instance, from 0."""
+        self.note(standing, now)
         if standing != "unknown":
-            self._unknown_since, self._waiting = None, {}
             return list(due) if standing == "holder" else [one for one in due if is_own(one)]
-        if self._unknown_since is None:
-            self._unknown_since = now
         since = {_place(one): self._waiting.get(_place(one), now) for one in due}
         self._waiting = since
         return [one for one in due if is_own(one) or (_concerns_cluster(one) and now >= self._due(one, position))]
