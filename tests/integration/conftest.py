@@ -14,8 +14,10 @@ from ansible_collections.consulops.failover.plugins.module_utils._consul import 
 from ansible_collections.consulops.failover.plugins.module_utils._consul.client import Client
 
 from tests.lab.agents import make_bundle
+from tests.lab.alerting import Instances
 from tests.lab.consul import Datacenter, Lab
 from tests.lab.fill import fill
+from tests.lab.http_service import HttpService
 from tests.lab.tls import Authority
 
 MakeClient = t.Callable[..., Client]
@@ -32,6 +34,27 @@ def lab(tmp_path: Path) -> t.Iterator[Lab]:
     """A lab for this test alone."""
     with Lab(tmp_path / "lab") as created:
         yield created
+
+
+@pytest.fixture(scope="module")
+def own_lab(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Lab]:
+    """A lab for the tests of one file, which leave its servers running."""
+    with Lab(tmp_path_factory.mktemp("own")) as created:
+        yield created
+
+
+@pytest.fixture
+def hook() -> t.Iterator[HttpService]:
+    """A webhook that records what the alerting agent tells it."""
+    with HttpService() as service:
+        yield service
+
+
+@pytest.fixture
+def instances(own_lab: Lab, bundle: Path, tmp_path: Path, hook: HttpService) -> t.Iterator[Instances]:
+    """Starts instances of the alerting agent in the lab of the file, and stops them after the test."""
+    with Instances(own_lab, bundle, tmp_path / "agents", hook) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -23,13 +23,6 @@ STOP_WITHIN_S = 3.0  # the agent needs less than 1.5 s; the rest is for a machin
 
 
 @pytest.fixture(scope="module")
-def own_lab(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Lab]:
-    """A lab for the tests of this file, which leave its server running."""
-    with Lab(tmp_path_factory.mktemp("frame")) as lab:
-        yield lab
-
-
-@pytest.fixture(scope="module")
 def datacenter(own_lab: Lab) -> Datacenter:
     return own_lab.datacenter()
 

@@ -37,28 +37,8 @@ TOKEN = "the-token-of-the-endpoint"
 
 
 @pytest.fixture(scope="module")
-def own_lab(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Lab]:
-    """A lab for the tests of this file, which leave its server running."""
-    with Lab(tmp_path_factory.mktemp("alert-commands")) as lab:
-        yield lab
-
-
-@pytest.fixture(scope="module")
 def datacenter(own_lab: Lab) -> Datacenter:
     return own_lab.datacenter()
-
-
-@pytest.fixture
-def hook() -> t.Iterator[HttpService]:
-    with HttpService() as service:
-        yield service
-
-
-@pytest.fixture
-def instances(own_lab: Lab, bundle: Path, tmp_path: Path, hook: HttpService) -> t.Iterator[Instances]:
-    made = Instances(own_lab, bundle, tmp_path / "agents", hook)
-    yield made
-    made.stop()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import typing as t
 from pathlib import Path
 
 import pytest
@@ -19,28 +18,8 @@ from tests.lab.http_service import HttpService, Reply
 
 
 @pytest.fixture(scope="module")
-def own_lab(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Lab]:
-    """A lab for the tests of this file, which leave its server running."""
-    with Lab(tmp_path_factory.mktemp("alerting")) as lab:
-        yield lab
-
-
-@pytest.fixture(scope="module")
 def datacenter(own_lab: Lab) -> Datacenter:
     return own_lab.datacenter()
-
-
-@pytest.fixture
-def hook() -> t.Iterator[HttpService]:
-    with HttpService() as service:
-        yield service
-
-
-@pytest.fixture
-def instances(own_lab: Lab, bundle: Path, tmp_path: Path, hook: HttpService) -> t.Iterator[Instances]:
-    made = Instances(own_lab, bundle, tmp_path / "agents", hook)
-    yield made
-    made.stop()
 
 
 def test_a_check_that_fails_and_recovers_is_told_once_each(
@@ -192,27 +171,6 @@ def test_an_event_runs_its_program_once_and_not_those_from_before_the_first_star
     instances.stop()
     documents = [json.loads(line) for line in ran.read_text(encoding="utf-8").splitlines()]
     assert [one["payload"] for one in documents] == ["one", "two"]
-
-
-class TestServersThatDie:
-    @pytest.fixture(scope="class")
-    def three(self, own_lab: Lab) -> Datacenter:
-        return own_lab.datacenter("three", servers=3)
-
-    def test_a_dead_server_is_told_and_stays_told_after_autopilot_removed_it(
-        self, instances: Instances, lab: Lab, hook: HttpService
-    ) -> None:
-        datacenter = lab.datacenter("dc1", servers=3)
-        expect = {"dc1": {"servers": 3}}
-        instances.start(datacenter.servers[0], name="dead", options={"expect": expect})
-        victim = next(one for one in datacenter.followers() if one is not datacenter.servers[0])
-        instances.started[0].wait("active")
-        victim.stop()
-        eventually(lambda: any(one.json["kind"] == "firing" for one in hook.received), 30, "the dead server is told")
-        eventually(lambda: len(datacenter.get("/v1/operator/raft/configuration")["Servers"]) == 2, 40, "autopilot")
-        agent = instances.started[0]
-        eventually(lambda: agent.status()["jobs"]["notify"]["cycles"], what="it goes on")
-        assert not [one for one in hook.received if one.json["kind"] == "resolved"]
 
 
 def test_an_instance_that_returns_on_standby_does_not_send_what_is_over_by_now(

@@ -15,8 +15,6 @@ import time
 import typing as t
 from pathlib import Path
 
-import pytest
-
 from tests.lab.agents import AgentProcess
 from tests.lab.alerting import Instances, messages, register_check, set_check
 from tests.lab.consul import Datacenter, Lab, eventually
@@ -69,11 +67,11 @@ class Chaos:
 
     def kill_agent(self) -> None:
         number = self.rng.randrange(len(self.running))
-        victim = self.running[number]
+        killed = self.running[number]
         self.log.append(f"kill host{number}")
-        victim.process.kill()
-        victim.process.wait()
-        self.running[number] = self.start(number, victim.state)
+        killed.process.kill()
+        killed.process.wait()
+        self.running[number] = self.start(number, killed.state)
 
     def stop_agent(self) -> None:
         number = self.rng.randrange(len(self.running))
@@ -98,12 +96,6 @@ class Chaos:
         server.stop()
         server.start()
         self.datacenter.wait_ready()
-
-
-@pytest.fixture
-def hook() -> t.Iterator[HttpService]:
-    with HttpService() as service:
-        yield service
 
 
 def test_every_failure_that_lasted_was_told_under_one_key_and_ended(

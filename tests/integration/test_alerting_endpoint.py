@@ -88,12 +88,6 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def own_lab(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Lab]:
-    with Lab(tmp_path_factory.mktemp("alerting_endpoint")) as lab:
-        yield lab
-
-
-@pytest.fixture(scope="module")
 def served(own_lab: Lab, bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Served]:
     directory = tmp_path_factory.mktemp("served")
     datacenter = own_lab.datacenter()

@@ -19,16 +19,10 @@ TOLD_WITHIN_S = 15.0
 
 
 @pytest.fixture
-def hook() -> t.Iterator[HttpService]:
-    with HttpService() as service:
-        yield service
-
-
-@pytest.fixture
 def instances(lab: Lab, bundle: Path, tmp_path: Path, hook: HttpService) -> t.Iterator[Instances]:
-    made = Instances(lab, bundle, tmp_path / "agents", hook)
-    yield made
-    made.stop()
+    """In the lab of one test, whose servers it may break."""
+    with Instances(lab, bundle, tmp_path / "agents", hook) as made:
+        yield made
 
 
 def rules_told(hook: HttpService, kind: str = "firing") -> list[str]:
@@ -91,7 +85,8 @@ def test_a_dead_server_stays_told_after_autopilot_removed_it(lab: Lab, instances
     eventually(
         lambda: instances.started[0].status()["jobs"]["watch local"]["cycles"] > cycles + 1, what="full readings"
     )
-    assert "server_missing" not in rules_told(hook, "resolved")
+    # Autopilot is well again with two servers and the node is gone; the estate, which should have three servers, is not well.
+    assert set(rules_told(hook, "resolved")) <= {"autopilot_unhealthy", "node_down"}
 
 
 def test_a_consul_that_is_killed_again_and_again_ends_no_agent_and_loses_no_alert(

@@ -59,6 +59,12 @@ class Instances:
         self.started.append(agent)
         return agent
 
+    def __enter__(self) -> Instances:
+        return self
+
+    def __exit__(self, *_args: object) -> None:
+        self.stop()
+
     def stop(self) -> None:
         """Stop all of them."""
         for agent in self.started:
