@@ -7,18 +7,19 @@
 from __future__ import annotations
 
 import contextlib
-import http.server
 import socket
 import threading
 import typing as t
 
 import requests
 
+from .http_server import QuietHandler, QuietServer, RunningServer
+
 HALF = 0.5
 Recorded = tuple[int, t.Mapping[str, str], bytes]  # status, headers, body
 
 
-class Proxy:
+class Proxy(RunningServer):
     """Forwards to ``target``, except requests of ``method`` whose path begins with ``path``: they get the fault.
 
     Faults: ``page`` (200 and an HTML page), ``error`` (503 and an HTML page), ``cut`` (half of a chunked body, then
@@ -35,6 +36,7 @@ class Proxy:
     def __init__(
         self, target: str, address: str, fault: str = "", path: str = "/v1/snapshot", method: str = "GET"
     ) -> None:
+        super().__init__()
         self.target = target
         self.method = method
         self.arriving: t.Callable[[str, str], object] = lambda method, path: None
@@ -48,46 +50,23 @@ class Proxy:
         self.headers: list[t.Mapping[str, str]] = []
         self.rewrite: t.Callable[[str], str] = lambda path: path
         self.body = ""
-        self.released = threading.Event()
         self.half_sent = threading.Event()
         self._server = _Server((address, 0), _Handler)
         self._server.proxy = self
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
-        self._thread.start()
+        self._start(poll_s=0.05)
 
     @property
     def url(self) -> str:
         host, port = self._server.server_address[:2]
         return f"http://{host!s}:{port}"
 
-    def close(self) -> None:
-        """End every hanging request and stop."""
-        self.released.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
-    def __enter__(self) -> Proxy:
-        return self
-
-    def __exit__(self, *_args: object) -> None:
-        self.close()
-
-
-class _Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
+class _Server(QuietServer):
     proxy: Proxy
 
-    def handle_error(self, request: t.Any, client_address: t.Any) -> None:
-        """Print nothing: a client that disconnects is part of the test."""
 
-
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     server: _Server
-    protocol_version = "HTTP/1.1"
-    # Headers and body are two writes: without this the second waits 40 ms for the client's delayed acknowledgement.
-    disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
         self._serve()
@@ -100,9 +79,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_DELETE(self) -> None:
         self._serve()
-
-    def log_message(self, *_args: t.Any) -> None:
-        """Print nothing."""
 
     def _serve(self) -> None:
         proxy = self.server.proxy

@@ -6,14 +6,13 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import socket
 import ssl
 import threading
 import typing as t
 from dataclasses import dataclass
 
+from .http_server import QuietHandler, QuietServer, RunningServer
 from .tls import Pair
 
 
@@ -42,14 +41,14 @@ class Reply:
     trickle: bool = False
 
 
-class HttpService:
+class HttpService(RunningServer):
     """Listens on a loopback address; ``replies`` are given in turn, then 200."""
 
     def __init__(self, address: str = "127.0.0.1", pair: Pair | None = None, client_ca: str | None = None) -> None:
+        super().__init__()
         self.received: list[Received] = []
         self.replies: list[Reply] = []
         self.arrived = threading.Event()
-        self.released = threading.Event()
         self._server = _Server((address, 0), _Handler)
         self._server.service = self
         self.scheme = "https" if pair else "http"
@@ -62,8 +61,7 @@ class HttpService:
             self._server.socket = context.wrap_socket(
                 self._server.socket, server_side=True, do_handshake_on_connect=False
             )
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
-        self._thread.start()
+        self._start(poll_s=0.02)
 
     @property
     def port(self) -> int:
@@ -85,39 +83,14 @@ class HttpService:
         assert len(self.received) == 1, self.received
         return self.received[0]
 
-    def close(self) -> None:
-        self.released.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
-    def __enter__(self) -> HttpService:
-        return self
-
-    def __exit__(self, *_args: object) -> None:
-        self.close()
-
-
-class _Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
+class _Server(QuietServer):
     service: HttpService
 
-    def handle_error(self, request: t.Any, client_address: t.Any) -> None:
-        """A client that leaves, or that does not trust the certificate, is part of the tests."""
 
-
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     server: _Server
-    protocol_version = "HTTP/1.1"
-
-    def setup(self) -> None:
-        self.request.settimeout(20)
-        self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        super().setup()
-
-    def log_message(self, format: str, *args: t.Any) -> None:
-        """Say nothing."""
+    timeout = 20
 
     def _serve(self) -> None:
         service = self.server.service
