@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import typing as t
@@ -18,6 +19,7 @@ from tests.lab.consul import Datacenter, Lab
 from tests.lab.faults import Proxy
 from tests.lab.fill import fill
 from tests.lab.tables import tables
+from tests.lab.tls import Authority
 
 Done = subprocess.CompletedProcess[str]
 
@@ -36,16 +38,17 @@ def test_the_playbook_plans_asks_for_confirmation_restores_and_then_changes_noth
     datacenter = lab.datacenter(acl=True)
     fill(datacenter, keys=50)
     path = save(datacenter, tmp_path / "good.snap")
+    (tmp_path / "token").write_text(f"{datacenter.token}\n", encoding="ascii")
     datacenter.put("/v1/kv/app/web/000000", "damaged-value")
     datacenter.put("/v1/agent/service/register", {"Name": "after-the-snapshot"})
     server = datacenter.servers[0]
     reload = f"env CONSUL_HTTP_TOKEN={server.token} {server.binary} reload -http-addr={server.url}"
     variables: dict[str, t.Any] = {
         "consul_restore_path": path,
-        "consul_connection": {"url": datacenter.url, "token": datacenter.token},
+        "consul_connection": {"url": datacenter.url, "token_file": str(tmp_path / "token")},
         "consul_restore_report": tmp_path / "report.json",
         "consul_restore_agents": "localhost",
-        "consul_restore_agent_url": datacenter.url,
+        "consul_restore_agent_connection": {"url": datacenter.url},
         "consul_restore_agent_grace": 1,
         "consul_restore_reload_command": reload,
     }
@@ -117,7 +120,7 @@ def test_one_snapshot_is_restored_through_another_datacenter_from_a_controller_n
         "consul_restore_confirm": "dc2",
         "consul_restore_controller": "operators[0]",
         "consul_restore_agents": "localhost",
-        "consul_restore_agent_url": f"http://{lab.address()}:8500",
+        "consul_restore_agent_connection": {"url": f"http://{lab.address()}:8500"},
         "consul_restore_agent_grace": 0,
         "consul_restore_agent_wait": 0,
         "consul_restore_reload_command": f"touch {tmp_path}/reloaded",
@@ -132,11 +135,13 @@ def test_one_snapshot_is_restored_through_another_datacenter_from_a_controller_n
 def test_services_that_stay_missing_and_reloads_that_fail_are_named_at_the_end_for_each_agent(
     lab: Lab, tmp_path: Path
 ) -> None:
-    datacenter = lab.datacenter()
+    authority = Authority(tmp_path / "ca")
+    datacenter = lab.datacenter(authority=authority)
     path = save(datacenter, tmp_path / "good.snap")
     datacenter.put("/v1/kv/x", "y")
     datacenter.put("/v1/agent/service/register", {"Name": "lost"})
     server = datacenter.servers[0]
+    (tmp_path / "agent.token").write_text("of-the-agent\n", encoding="ascii")
     partial = {"X-Consul-Results-Filtered-By-ACLs": "true"}  # as 1.23-dev says it
     with (
         Proxy(datacenter.url, lab.address(), "json", "/v1/catalog/node/") as empty,
@@ -144,13 +149,16 @@ def test_services_that_stay_missing_and_reloads_that_fail_are_named_at_the_end_f
     ):
         empty.body = "null"  # what Consul answers for a node that is not in the catalog
         filtered.replay = lambda method, path: (200, partial, b"[]") if path.startswith("/v1/health/node/") else None
+        hidden = {"url": filtered.url, "token_file": str(tmp_path / "agent.token"), "http_auth": "user:pass:word"}
+        present = {"url": server.https_url, "ca_path": str(authority.ca_path)}
         hosts = {
-            "late": (empty.url, "true", 0),
-            "stuck": (empty.url, "/nowhere/consul reload", 0),
-            "hidden": (filtered.url, "/nowhere/consul reload", 0),
-            "present": (server.url, f"{server.binary} reload -http-addr={server.url}", 60),
+            "late": ({"url": empty.url}, "true", 0),
+            "stuck": ({"url": empty.url.partition("//")[2]}, "/nowhere/consul reload", 0),
+            "hidden": (hidden, "/nowhere/consul reload", 0),
+            "unread": ({**present, "token_file": "/nowhere.token"}, "true", 0),
+            "present": (present, f"{server.binary} reload -http-addr={server.url}", 60),
         }
-        names = ("consul_restore_agent_url", "consul_restore_reload_command", "consul_restore_agent_wait")
+        names = ("consul_restore_agent_connection", "consul_restore_reload_command", "consul_restore_agent_wait")
         agents = {name: {"ansible_connection": "local", **dict(zip(names, values))} for name, values in hosts.items()}
         (tmp_path / "inventory.json").write_text(json.dumps({"consul_agents": {"hosts": agents}}), encoding="utf-8")
         variables = {
@@ -167,7 +175,22 @@ def test_services_that_stay_missing_and_reloads_that_fail_are_named_at_the_end_f
     assert "what the agent of hidden runs: the token sees only a part. It could not be reloaded: " in said
     assert "The catalog has all services and checks of this agent." in said
     assert "agent of present" not in said
+    assert "its token cannot be read: " in said and "/nowhere.token" in said
+    assert {(one["X-Consul-Token"], one["Authorization"]) for one in filtered.headers} == {
+        ("of-the-agent", f"Basic {base64.b64encode(b'user:pass:word').decode()}")
+    }
+    assert not any("X-Consul-Token" in one or "Authorization" in one for one in empty.headers)
     assert tables(datacenter.snapshot()) == tables(path.read_bytes())
+
+
+def test_an_option_that_does_not_apply_to_agents_ends_the_run_before_anything_is_done(tmp_path: Path) -> None:
+    agents = {"right": {}, "wrong": {"consul_restore_agent_connection": {"tls_server_name": "x", "datacenter": "dc1"}}}
+    (tmp_path / "inventory.json").write_text(json.dumps({"consul_agents": {"hosts": agents}}), encoding="utf-8")
+    variables = {"consul_restore_path": "/nowhere.snap"}
+    done = run_our_playbook(tmp_path / "run", "restore", variables, "-i", str(tmp_path / "inventory.json"))
+    said = " ".join(done.stdout.split())
+    assert done.returncode != 0 and "consul_restore_agent_connection has no option named " in said
+    assert "Plan each datacenter" not in said
 
 
 def test_several_controllers_are_refused(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ import http.server
 import threading
 import typing as t
 
-
 Self = t.TypeVar("Self", bound="RunningServer")
 
 
