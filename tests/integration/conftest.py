@@ -85,8 +85,8 @@ def federation(shared_lab: Lab) -> tuple[Datacenter, Datacenter]:
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle: the file that the role installs on hosts."""
-    return make_bundle(tmp_path_factory.mktemp("bundle"))
+    """The bundle: the file that the role installs on hosts, with byte code. Test hosts get it without."""
+    return make_bundle(tmp_path_factory.mktemp("bundle"), byte_code=True)
 
 
 @pytest.fixture(scope="session")

@@ -20,16 +20,18 @@ from pathlib import Path
 import requests
 from ansible_collections.consulops.failover.plugins.plugin_utils import _bundle, _wheels
 
+from . import packing
 from .consul import ROOT, Datacenter, eventually
 
 WHEELS = ROOT / ".cache" / "wheels"
 PORT = 9180
 
 
-def make_bundle(directory: Path) -> Path:
-    """Build the bundle and return its path."""
+def make_bundle(directory: Path, byte_code: bool = False) -> Path:
+    """Build the bundle and return its path. With ``byte_code`` it starts sooner than the one that hosts get."""
     path = directory / "consulops.pyz"
-    path.write_bytes(_bundle.build(_wheels.collect(None, WHEELS), "/usr/bin/python3"))
+    bundle = _bundle.build(_wheels.collect(None, WHEELS), "/usr/bin/python3")
+    path.write_bytes(packing.with_byte_code(bundle) if byte_code else bundle)
     return path
 
 

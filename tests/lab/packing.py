@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Lets Ansible pack byte code beside the sources of a module: compiling is nearly half of what a module costs a host.
+"""Packs byte code beside the sources of modules and of the bundle: compiling is half of what each start of them costs.
 
 The byte code is kept in ``.cache/byte-code``, for all processes of all runs.
 """
@@ -13,6 +13,7 @@ import functools
 import hashlib
 import importlib
 import importlib.util
+import io
 import py_compile
 import tempfile
 import types
@@ -39,6 +40,16 @@ class CompilingZipFile(zipfile.ZipFile):
         if name.endswith(".py"):
             source = data if isinstance(data, bytes) else data.encode()
             super().writestr(f"{name}c", compiled(name, source), *more, **options)
+
+
+def with_byte_code(bundle: bytes) -> bytes:
+    """Return a zip application that also holds the byte code of its Python files. It behaves the same and starts sooner."""
+    packed = io.BytesIO()
+    packed.write(bundle[: bundle.index(b"\n") + 1])  # the line that names the interpreter
+    with zipfile.ZipFile(io.BytesIO(bundle)) as source, CompilingZipFile(packed, "a") as target:
+        for name in source.namelist():
+            target.writestr(zipfile.ZipInfo(name), source.read(name))
+    return packed.getvalue()
 
 
 @functools.cache
