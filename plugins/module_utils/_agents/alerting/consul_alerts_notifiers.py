@@ -15,8 +15,9 @@ import typing as t
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
+from ..._config.import_notes import CHANGED, NO_EQUAL, PROBLEM
+from ..._config.imported_values import Values
 from ..._consul.errors import InvalidOption
-from .consul_alerts_values import CHANGED, NO_EQUAL, PROBLEM, Values
 from .receivers.http_client import checked_url
 from .receivers.mail_message import is_address
 from .receivers.smtp import PORTS

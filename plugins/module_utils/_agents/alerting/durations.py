@@ -25,3 +25,8 @@ def duration(given: t.Any, path: str, least_s: float = 0.0, most_s: float = MAX_
     if not least_s <= seconds <= most_s:
         raise InvalidOption(f"{path}: {given} is not between {least_s:g} and {most_s:g} seconds.")
     return seconds
+
+
+def seconds_text(seconds: int) -> str:
+    """Return a duration for the configuration, within its limits."""
+    return f"{min(max(seconds, 0), int(MAX_S))}s"

@@ -12,19 +12,11 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
+from ..._config.import_notes import CHANGED, NO_EQUAL, PROBLEM, Note, Notes
+from ..._config.imported_values import Value, Values, is_clean
 from .consul_alerts_patterns import exact, from_regexp
 from .consul_alerts_reporting import Options, Reporting, statuses
-from .consul_alerts_values import (
-    CHANGED,
-    NO_EQUAL,
-    PROBLEM,
-    Note,
-    Notes,
-    Value,
-    Values,
-    is_clean,
-    seconds_text,
-)
+from .durations import seconds_text
 
 SERF_CHECK = "serfHealth"
 DEFAULT_THRESHOLD_S = 60
@@ -49,7 +41,7 @@ class Imported:
 
 def import_tree(tree: t.Mapping[str, bytes], secrets_directory: str, prefix: str = "consul-alerts") -> Imported:
     """Return the configuration for the keys below ``prefix``. Secrets are in files of ``secrets_directory``."""
-    notes = Notes()
+    notes = Notes("consul-alerts")
     config = _config_of(tree, prefix.strip("/"), notes)
     reporting = Reporting(config, secrets_directory, notes)
     options = {**_times_and_rules(config, notes), **reporting.options()}

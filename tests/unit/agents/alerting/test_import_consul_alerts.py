@@ -14,17 +14,17 @@ from ansible_collections.consulops.failover.plugins.module_utils._agents.alertin
     AlertingConfig,
     make_alerting_config,
 )
-from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.consul_alerts_values import (
-    CHANGED,
-    NO_EQUAL,
-    PROBLEM,
-)
 from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.import_consul_alerts import (
     Imported,
     import_tree,
 )
 from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.notification import Alert
 from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.receivers.registry import RECEIVERS
+from ansible_collections.consulops.failover.plugins.module_utils._config.import_notes import (
+    CHANGED,
+    NO_EQUAL,
+    PROBLEM,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 

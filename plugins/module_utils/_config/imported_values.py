@@ -2,10 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The keys of consul-alerts as they are read: values by type, which keys were used, and notes about the others. Pure.
+"""The values of another program's configuration as they are imported: by type, which were used, and notes about the others. Pure.
 
-A value that cannot be read is noted, and its default is used, as by consul-alerts. Notes name keys, never values, which may be secrets.
-Source: https://github.com/AcalephStorage/consul-alerts, consul/client.go and consul/interface.go
+A value that cannot be read is noted, and its default is used. Notes name keys, never values, which may be secrets.
 """
 
 from __future__ import annotations
@@ -14,50 +13,14 @@ import json
 import re
 import typing as t
 
-from .durations import MAX_S
+from .import_notes import PROBLEM, Notes
 
-NO_EQUAL, CHANGED, PROBLEM = "no equal", "changed", "problem"
-SHOWN_KEYS = 10
 _TRUE, _FALSE = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE", "false", "False")  # Go's ParseBool
 _FORBIDDEN = re.compile("[\x00\ud800-\udfff]")  # no configuration may hold them
 _WHITE_SPACE = " \t\r\n"
 
 
 T = t.TypeVar("T")
-
-
-class Note(t.NamedTuple):
-    """What happens to one key or several: it has no equal, its meaning changes, or its value cannot be used."""
-
-    kind: str
-    keys: tuple[str, ...]
-    sentence: str
-
-    def __str__(self) -> str:
-        more = len(self.keys) - SHOWN_KEYS
-        names = ", ".join(self.keys[:SHOWN_KEYS]) + (f" and {more:,} more" if more > 0 else "")
-        return f"{self.kind}: {names}: {self.sentence}"
-
-
-class Notes:
-    """The notes of one import, each once, and the keys that were translated."""
-
-    def __init__(self) -> None:
-        self._keys: dict[tuple[str, str], dict[str, None]] = {}
-        self.translated: set[str] = set()
-
-    def add(self, kind: str, keys: t.Iterable[str], sentence: str) -> None:
-        """Add a note about keys; without keys nothing is added. What is said of several keys is one note."""
-        names = dict.fromkeys(keys)
-        if names:
-            self._keys.setdefault((kind, sentence), {}).update(names)
-
-    @property
-    def all(self) -> tuple[Note, ...]:
-        """The notes in the order of their kinds, and within a kind as they were added."""
-        order = (PROBLEM, NO_EQUAL, CHANGED)
-        found = [Note(kind, tuple(keys), sentence) for (kind, sentence), keys in self._keys.items()]
-        return tuple(sorted(found, key=lambda note: order.index(note.kind)))
 
 
 class Value(t.NamedTuple):
@@ -134,7 +97,7 @@ class Values:
     def close(self) -> None:
         """Note the values that nobody asked for."""
         unknown = self.keys(*self._open) if self._open else []
-        self.notes.add(PROBLEM, unknown, "consul-alerts has no such option, so it is not taken over.")
+        self.notes.add(PROBLEM, unknown, f"{self.notes.program} has no such option, so it is not taken over.")
 
     def _take(self, name: str) -> Value | None:
         found = self._values.get(name)
@@ -144,7 +107,7 @@ class Values:
         return found
 
     def _wrong(self, name: str, expected: str, default: T) -> T:
-        self.notes.add(PROBLEM, self.keys(name), f"it is not {expected}, so the default is used, as by consul-alerts.")
+        self.notes.add(PROBLEM, self.keys(name), f"it is not {expected}, so the default is used.")
         return default
 
 
@@ -175,8 +138,3 @@ def is_clean(value: t.Any) -> bool:
     if isinstance(value, dict):
         return all(is_clean(name) and is_clean(item) for name, item in value.items())
     return not isinstance(value, list) or all(map(is_clean, value))
-
-
-def seconds_text(seconds: int) -> str:
-    """Return a duration for the configuration, within its limits."""
-    return f"{min(max(seconds, 0), int(MAX_S))}s"
