@@ -27,6 +27,7 @@ UTILS = PLUGINS / "module_utils"
 PACKAGE = "ansible_collections.consulops.failover.plugins.module_utils"
 THIRD_PARTY = {
     *("requests", "urllib3", "consul", "msgpack"),
+    *("hcl2", "lark"),  # on the controller only
     *("bottle", "cheroot", "jaraco", "jinja2", "markupsafe", "more_itertools", "prometheus_client"),  # in agents only
 }
 

@@ -17,6 +17,11 @@ MAX_BYTES = 1 << 20
 
 def read_json(path: str) -> dict[str, t.Any]:
     """Return the object in a file of at most MAX_BYTES. Raises InvalidOption."""
+    return parse_json(read_content(path), path)
+
+
+def read_content(path: str) -> bytes:
+    """Return the content of a configuration file of at most MAX_BYTES. Raises InvalidOption."""
     try:
         with Path(path).open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -24,6 +29,11 @@ def read_json(path: str) -> dict[str, t.Any]:
         raise InvalidOption(f"{path}: the configuration cannot be read: {error.strerror or error}.") from None
     if len(content) > MAX_BYTES:
         raise InvalidOption(f"{path}: the file is larger than {MAX_BYTES:,} bytes, so it is not a configuration.")
+    return content
+
+
+def parse_json(content: bytes, path: str) -> dict[str, t.Any]:
+    """Return the object in the content of the file ``path``. Raises InvalidOption."""
     try:
         result = json.loads(content.decode("utf-8"), object_pairs_hook=_unique_keys)
     except UnicodeDecodeError:

@@ -45,7 +45,8 @@ def check_patterns(patterns: t.Sequence[str], prefix: str, option: str) -> None:
     ``option`` is the name that messages begin with.
     """
     for pattern in patterns:
-        if any(re.sub(r"\*\*+", "", element).count("*") > MAX_STARS for element in pattern.split("/")):
+        # A star in brackets stands for itself.
+        if any(re.sub(r"\*\*+|\[.[^\]]*\]", "", element).count("*") > MAX_STARS for element in pattern.split("/")):
             raise InvalidOption(
                 f"{option}: {pattern!r} has more than {MAX_STARS} stars between two slashes, which would take too long to match."
             )

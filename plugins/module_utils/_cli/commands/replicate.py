@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""``consulops replicate``: plan and once."""
+"""``consulops replicate``: plan, once and import-config."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import argparse
 from ..._config import json_file
 from ..._tasks.replicate import REPLICATE
 from .. import arguments, rendering
+from . import import_consul_replicate
 from .base import Command, Outcome, add_config, add_exit_code, make_invocation
 
 _ONLY_IN_FILE = {"source", "destination", "prefixes", "name"}
@@ -39,4 +40,10 @@ def _once(options: argparse.Namespace) -> Outcome:
 COMMANDS = (
     Command("plan", "show what a run would change", _plan, _replicate_arguments, rendering.replicated),
     Command("once", "replicate once", _once, _replicate_arguments, rendering.replicated),
+    Command(
+        "import-config",
+        import_consul_replicate.HELP,
+        import_consul_replicate.run,
+        import_consul_replicate.add_arguments,
+    ),
 )
