@@ -17,12 +17,14 @@ from ansible_collections.consulops.failover.plugins.module_utils._consul import 
 
 from tests.lab import keys
 from tests.lab.ansible import ModuleFailed, run_module
-from tests.lab.consul import Datacenter
+from tests.lab.consul import Datacenter, consul_binary, consul_version
 from tests.lab.faults import Proxy
 from tests.lab.fill import new_token, register_checks, set_status
 from tests.lab.recorded import NEW, OLD, recorded
 
 from .conftest import MakeClient
+
+SAYS_WHAT_IT_LEFT_OUT = consul_version(consul_binary()) >= (1, 9)
 
 
 def replicate(task: dict[str, t.Any], **options: t.Any) -> dict[str, t.Any]:
@@ -49,8 +51,7 @@ def newer(secured: Datacenter) -> t.Iterator[Proxy]:
 @pytest.fixture
 def silent(secured: Datacenter) -> Datacenter:
     """A datacenter whose Consul does not say what it left out."""
-    major, minor = secured.get("/v1/agent/self")["Config"]["Version"].split(".")[:2]
-    if (int(major), int(minor)) >= (1, 9):
+    if SAYS_WHAT_IT_LEFT_OUT:
         pytest.skip("hints are for Consul before 1.9, which does not say what it left out")
     return secured
 
@@ -113,7 +114,8 @@ def test_an_alert_check_hints_at_missing_rights_where_consul_does_not_say_what_i
     token = new_token(secured, f'{policy}\noperator = "read"', "narrow")
     result = run_module("consul_alert_check", url=secured.url, token=token, fail_on="never")
     assert [one["rule"] for one in result["findings"]] == ["acl_token_blind"]
-    assert 'node_prefix "" read and service_prefix "" read' in result["findings"][0]["summary"]
+    if not SAYS_WHAT_IT_LEFT_OUT:
+        assert 'node_prefix "" read and service_prefix "" read' in result["findings"][0]["summary"]
     secured.put("/v1/catalog/deregister", {"Node": "node-00000"})
 
 

@@ -107,7 +107,7 @@ def touch_objects(datacenter: Datacenter) -> dict[str, list[str]]:
             row["AccessorID"] for row in datacenter.get("/v1/acl/tokens") if row["Description"].startswith(prefix)
         ],
         "entries": [
-            row["Name"] for row in datacenter.get("/v1/config/service-defaults") if row["Name"].startswith(prefix)
+            row["Name"] for row in datacenter.get("/v1/config/terminating-gateway") if row["Name"].startswith(prefix)
         ],
     }
 
@@ -205,7 +205,7 @@ def test_answers_of_another_shape_after_the_restore_are_warnings(
     east.put("/v1/kv/shape", body)
     with Proxy(east.url, shared_lab.address(), path="/v1/") as proxy:
         proxy.body = body
-        paths = ("/v1/agent/members", "/v1/catalog/datacenters", "/v1/config/service-defaults")
+        paths = ("/v1/agent/members", "/v1/catalog/datacenters", "/v1/config/terminating-gateway")
 
         def answer(_method: str, found: str) -> None:
             proxy.fault = "json" if restores(proxy) and found.startswith(paths) else ""

@@ -13,6 +13,7 @@ import base64
 import itertools
 import json
 import logging
+import re
 import typing as t
 from pathlib import Path
 
@@ -166,7 +167,11 @@ def test_keys_that_the_token_may_not_read_are_not_deleted(
         "check mode reports it too"
     )
     found = task.fails(source=narrowed)
-    assert "absent cannot be told from denied" in found["msg"] and f"{task.prefix}secret/a" in found["msg"]
+    # Since 1.9 Consul says that it left out the hidden keys; before that the keys themselves are asked for and denied.
+    assert (
+        re.search("absent cannot be told from (denied|hidden)", found["msg"])
+        and f"{task.prefix}secret/a" in found["msg"]
+    )
     row = found["prefixes"][0]
     assert counts(row) == (0, 1, 0, 49) and row["counts"]["deferred_deletes"] == 3
     assert len(task.read(task.two)) == 53, "a key was deleted that was not confirmed to be gone"

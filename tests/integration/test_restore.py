@@ -132,9 +132,7 @@ def test_a_snapshot_that_would_crash_the_leader_is_refused(lab: Lab, tmp_path: P
     fill(datacenter, keys=10)
     good = save(datacenter, tmp_path / "good.snap")
     poison = with_records(good, tmp_path / "type.snap", craft.record(65, {"Whatever": 1}))
-    kind = with_records(
-        good, tmp_path / "kind.snap", craft.config_entry("api-gateway", {"Name": "g", "Kind": "api-gateway"})
-    )
+    kind = with_records(good, tmp_path / "kind.snap", craft.config_entry("novelty", {"Name": "g", "Kind": "novelty"}))
     with Proxy(datacenter.url, lab.address()) as proxy:
         result = refused(proxy.url, poison)
         assert result["refusals"] == ["unknown_types"]
@@ -145,7 +143,7 @@ def test_a_snapshot_that_would_crash_the_leader_is_refused(lab: Lab, tmp_path: P
         )
         result = refused(proxy.url, kind)
         assert result["refusals"] == ["unknown_kinds"]
-        assert "(api-gateway)" in result["msg"]
+        assert "(novelty)" in result["msg"]
         assert refused(proxy.url, poison, check=True)["refusals"] == ["unknown_types"]
         assert mutations(proxy) == []
     server = datacenter.servers[0]

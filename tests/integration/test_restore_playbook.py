@@ -156,7 +156,11 @@ def test_services_that_stay_missing_and_reloads_that_fail_are_named_at_the_end_f
             "stuck": ({"url": empty.url.partition("//")[2]}, "/nowhere/consul reload", 0),
             "hidden": (hidden, "/nowhere/consul reload", 0),
             "unread": ({**present, "token_file": "/nowhere.token"}, "true", 0),
-            "present": (present, f"{server.binary} reload -http-addr={server.url}", 60),
+            "present": (
+                present,
+                f"{server.binary} reload -http-addr={server.url}",
+                120,
+            ),  # since 1.23 services take a minute
         }
         names = ("consul_restore_agent_connection", "consul_restore_reload_command", "consul_restore_agent_wait")
         agents = {name: {"ansible_connection": "local", **dict(zip(names, values))} for name, values in hosts.items()}

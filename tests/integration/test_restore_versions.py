@@ -19,7 +19,7 @@ import pytest
 
 from tests.lab import craft
 from tests.lab.ansible import run_module
-from tests.lab.consul import Datacenter, Lab
+from tests.lab.consul import Datacenter, Lab, consul_binary, consul_version
 from tests.lab.faults import Proxy
 from tests.lab.fill import fill
 from tests.lab.restoring import damage, is_what_the_file_holds, mutations, restore, save
@@ -48,7 +48,8 @@ def _older(kind: int, record: Record) -> Record:
 
 
 def _set_fields(record: Record) -> Record:
-    return {field: value for field, value in record.items() if value}
+    # An empty list stays: a server that loads a record without the field keeps null, which is another value at the same version.
+    return {field: value for field, value in record.items() if value or isinstance(value, (list, dict))}
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +126,10 @@ def test_a_snapshot_of_a_newer_version_is_restored_with_a_warning(restored: Rest
     assert "the snapshot is of Consul 1.999 and the servers run" in json.dumps(checked["warnings"])
 
 
+@pytest.mark.skipif(
+    consul_version(consul_binary()) >= (1, 16),
+    reason="a newer leader has the policy, so no snapshot can be ahead of it",
+)
 def test_a_state_of_an_older_version_is_not_taken_for_the_restored_snapshot(restored: Restored, tmp_path: Path) -> None:
     """What a newer leader added to the snapshot, a comparison recognizes; the live state does not have it."""
 

@@ -276,7 +276,9 @@ def test_the_narrowest_token_that_works_is_acl_write(secured: Datacenter, target
     result = save(secured, target / "one.snap", token=token)
     assert result["snapshot"]["node"] is None
     assert result["snapshot"]["missing"] == []
-    assert any(text.startswith("KVS: the live API shows 0 of") for text in result["snapshot"]["unchecked"])
+    # Since 1.9 Consul says that it left something out; before that the token's view is too small to be the whole.
+    said = ("KVS: the live API shows 0 of", "KVS: the token sees a part")
+    assert any(text.startswith(said) for text in result["snapshot"]["unchecked"])
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_objects_that_wake_replication_are_never_a_difference() -> None:
         craft.record(19, {"ID": "1", "Name": "consulops-touch-1"}),
         craft.record(23, {"ID": "2", "Name": "consulops-touch-1"}),
         craft.record(17, {"AccessorID": "3", "Description": "consulops-touch-1"}),
-        craft.config_entry("service-defaults", {"Name": "consulops-touch-1", "Kind": "service-defaults"}),
+        craft.config_entry("terminating-gateway", {"Name": "consulops-touch-1", "Kind": "terminating-gateway"}),
     ]
     found = with_snapshot(index_of(craft.key("a")), craft.key("a"), *left_behind)
     assert found.equal and not found.differences

@@ -86,6 +86,8 @@ NOT_MAPS = frozenset({COORDINATES, CONFIG_ENTRY, 35, 38, 40, 42})
 # Objects that touch_replicated.py creates and deletes are called after this; like the keys below consulops/ they are
 # never part of a digest or a comparison.
 TOUCH_PREFIX = "consulops-touch-"
+# Since 1.11 most kinds for a service get it a virtual address, which stays reserved when the entry is deleted. A gateway gets none.
+TOUCH_ENTRY_KIND = "terminating-gateway"
 
 SERF_CHECK = b"serfHealth"
 _INDEXES = frozenset({b"CreateIndex", b"ModifyIndex", b"LockIndex"})
@@ -182,7 +184,7 @@ def is_reserved(kind: int, record: t.Any) -> bool:
         return t.cast(bytes, record[b"Key"]).startswith(RESERVED_PREFIX)
     if kind == CONFIG_ENTRY:
         entry_kind, entry = config_entry(record)
-        return entry_kind == b"service-defaults" and _is_touch_name(fields(entry).get(b"Name"))
+        return entry_kind == TOUCH_ENTRY_KIND.encode() and _is_touch_name(fields(entry).get(b"Name"))
     field = _TOUCH_NAME_FIELDS.get(kind)
     return field is not None and _is_touch_name(record.get(field))
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from .._consul import errors
 from .._consul.client import Client
 from .._consul.retry import RetryPolicy
-from .records import TOUCH_PREFIX
+from .records import TOUCH_ENTRY_KIND, TOUCH_PREFIX
 
 log = logging.getLogger("consulops")
 
@@ -79,12 +79,12 @@ _TABLES = (
     _Table(
         "ConfigEntry",
         "/v1/config",
-        "/v1/config/service-defaults",
-        "/v1/config/service-defaults",
+        f"/v1/config/{TOUCH_ENTRY_KIND}",
+        f"/v1/config/{TOUCH_ENTRY_KIND}",
         "Name",
         "Name",
-        lambda name: {"Kind": "service-defaults", "Name": name},
-        "consul config delete -kind service-defaults -name",
+        lambda name: {"Kind": TOUCH_ENTRY_KIND, "Name": name},
+        f"consul config delete -kind {TOUCH_ENTRY_KIND} -name",
     ),
 )
 

@@ -80,9 +80,7 @@ class _Sharing:
         try:
             return self._write_all()
         except errors.PermissionDenied as error:
-            raise error.with_advice(
-                after=f'The token needs key_prefix "{self._keys.prefix}" {{ policy = "write" }}.'
-            ) from None
+            raise shared_state.with_right(error, self._keys) from None
 
     def _begin_term(self) -> str:
         """Read what the holder before noted, once in each term: only then it is known what remains to be sent."""

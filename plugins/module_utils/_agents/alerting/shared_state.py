@@ -14,7 +14,7 @@ import gzip
 import zlib
 from dataclasses import dataclass
 
-from ..._consul import kv, txn
+from ..._consul import errors, kv, txn
 from ..._consul.client import Client
 from ..._consul.key_path import key_path
 from .saved_state import StateUnusable
@@ -57,7 +57,10 @@ class Keys:
 
 def read(client: Client, keys: Keys, *, index: int | None = None, wait_s: float | None = None) -> SharedState:
     """Read what is shared; with ``index`` a blocking query of at most ``wait_s`` seconds. Raises a ConsulError."""
-    response = client.get(key_path(keys.prefix), {"recurse": ""}, index=index, wait_s=wait_s, absent_ok=True)
+    try:
+        response = client.get(key_path(keys.prefix), {"recurse": ""}, index=index, wait_s=wait_s, absent_ok=True)
+    except errors.PermissionDenied as error:
+        raise with_right(error, keys) from None
     entries = {} if response.status == 404 else {entry.key: entry for entry in kv.entries_of(response)}
 
     def value(key: str) -> Value:
@@ -66,6 +69,11 @@ def read(client: Client, keys: Keys, *, index: int | None = None, wait_s: float 
 
     names = frozenset(key[len(keys.instances) :] for key in entries if key.startswith(keys.instances))
     return SharedState(value(keys.notes), value(keys.silences), names - {""}, response.index)
+
+
+def with_right(error: errors.PermissionDenied, keys: Keys) -> errors.PermissionDenied:
+    """Return an error with the rule that the token lacks: reading alone would not do."""
+    return error.with_advice(after=f'The token needs key_prefix "{keys.prefix}" {{ policy = "write" }}.')
 
 
 def write(client: Client, key: str, content: bytes, index: int, guard: txn.Operation | None = None) -> bool:
