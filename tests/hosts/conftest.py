@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.lab.agents import WHEELS, sessions_of
+from tests.lab.agents import WHEELS
 from tests.lab.ansible import run_playbook
 from tests.lab.consul import ROOT, eventually
 from tests.lab.hosts import Host, Hosts
@@ -25,6 +25,8 @@ NAMES = ("s1", "s2", "s3")
 # Tests that share hosts, and so run in one process: the estate, or one host with the role installed.
 SHARING_FILES = {"test_endurance.py": "estate", "test_lease.py": "estate", "test_role_refusals.py": "installed"}
 LEASE = {"ttl": "20s", "lock_delay": "2s"}
+PORT, SECOND_PORT = 9000, 9181  # of the agents' endpoints
+LOG = "alerts.jsonl"  # in the state directory: what the agent of a host has told
 POLL_S = 0.2  # a poll takes processor time from the hosts that it waits for
 TAKEOVER_S = 20 + 2 + 6  # the TTL, the lock delay, and a margin for a busy machine; tests print the measured time
 ROLE = "consulops.failover.consulops_runtime"
@@ -76,40 +78,73 @@ class Estate:
         answer = host.http(method, 8500, path, headers={"X-Consul-Token": TOKEN}, body=data)
         return json.loads(answer or b"null")
 
-    def status(self, host: Host, port: int = 9180) -> dict[str, t.Any]:
+    def status(self, host: Host, port: int = PORT) -> dict[str, t.Any]:
         """Return the status that the agent of a host reports, {} if it does not answer."""
         found: dict[str, t.Any] = json.loads(host.http("GET", port, "/status", timeout_s=2.0) or b"{}")
         return found
 
-    def entries(self, host: Host) -> int:
-        """Return the number of entries of the journal."""
-        return len(self.consul(host, "GET", "/v1/kv/consulops/agents/demonstration/journal/?keys&consistent") or [])
+    def standing(self, host: Host) -> str:
+        """Return what the agent of a host knows of the lease; "" if it does not answer."""
+        return str(self.status(host).get("leases", {}).get("lease", {}).get("standing", ""))
 
-    def active(self) -> Host:
-        """Wait until one agent is active and the others stand by; return the host of the active one."""
+    def holder(self) -> Host:
+        """Wait until one agent holds the lease and the others stand by; return the host of the holder."""
 
         def find() -> Host | None:
-            states = {host.name: self.status(host).get("state") for host in self.hosts}
-            ready = sorted(map(str, states.values())) == ["active", "standby", "standby"]
-            return next(host for host in self.hosts if states[host.name] == "active") if ready else None
+            standings = {host.name: self.standing(host) for host in self.hosts}
+            ready = sorted(standings.values()) == ["holder", "standby", "standby"]
+            return next(host for host in self.hosts if standings[host.name] == "holder") if ready else None
 
-        return t.cast(Host, eventually(find, 60, "one active agent and two that stand by", POLL_S))
+        return t.cast(Host, eventually(find, 60, "one agent that holds the lease and two that stand by", POLL_S))
 
     def others(self, host: Host) -> list[Host]:
         """Return the other hosts."""
         return [other for other in self.hosts if other is not host]
 
-    def sessions(self, host: Host, name: str = "demonstration") -> list[str]:
-        """Return the session of every entry of the journal, in the order of Consul's indexes."""
-        return sessions_of(
-            self.consul(host, "GET", f"/v1/kv/consulops/agents/{name}/journal/?recurse&consistent") or []
+    def set_check(self, host: Host, service: str, status: str) -> None:
+        """Set the check of a service of a node that is none of the hosts, through the Consul agent of one of them."""
+        name = {"Service": service, "ID": service}
+        check = {"CheckID": service, "Name": f"{service} answers", "ServiceID": service, "Status": status}
+        entry = {"Node": "outside", "Address": "192.0.2.1", "Service": name, "Check": check}
+        eventually(lambda: self.consul(host, "PUT", "/v1/catalog/register", entry), 30, "Consul takes it", POLL_S)
+
+    def told(self, service: str) -> list[Told]:
+        """Return what the receivers of all hosts were told of a service, in the order in which it was told.
+
+        What is told again under the same key counts once, as it does for a service that recognises keys: a holder that has not
+        noticed yet that another took over may say the same.
+        """
+        found: list[Told] = []
+        for host in self.hosts:
+            log = host.root / f"var/lib/consulops/alerting/{LOG}"  # read from outside, also while the host is off
+            for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else ():
+                message = json.loads(line)
+                found += [
+                    Told(message["time"], message["kind"], alert["incident"], host.name)
+                    for alert in message["alerts"]
+                    if alert["service_name"] == service
+                ]
+        first: dict[tuple[str, str], Told] = {}
+        for one in sorted(found):
+            first.setdefault((one.kind, one.incident), one)
+        return list(first.values())
+
+    def wait_told(self, service: str, kinds: t.Sequence[str], within_s: float = 30.0) -> list[Told]:
+        """Wait until as much was told of a service; AssertionError unless it is this, each episode under one key of its own."""
+        what = f"of {service} is told {', '.join(kinds)}"
+        found: list[Told] = eventually(
+            lambda: told if len(told := self.told(service)) >= len(kinds) else None, within_s, what, POLL_S
         )
+        assert [one.kind for one in found] == list(kinds), found
+        keys = [one.incident for one in found]
+        assert keys[::2] == list(dict.fromkeys(keys)) and keys[1::2] == keys[::2][: len(keys) // 2], found
+        return found
 
     def logs(self) -> str:
         """Return the last log lines of agents and Consul on every host."""
         parts = []
         for host in self.hosts:
-            for unit in ("consulops-demonstration", "consul"):
+            for unit in ("consulops-alerting", "consul"):
                 lines = host.run("journalctl", "-q", "-b", "-o", "short-precise", "-n", "60", "-u", unit, check=False)
                 parts.append(f"== {unit} on {host.name}\n{lines.stdout}")
         return "\n".join(parts)
@@ -125,14 +160,35 @@ class Estate:
         eventually(well, 60, "every Consul server is healthy", POLL_S)
 
 
-def agent(**more: t.Any) -> dict[str, t.Any]:
-    """Return the role's description of the demonstration agent."""
+class Told(t.NamedTuple):
+    """One alert of a message: when it was made, of which kind, by which key other services recognise it, and which host sent it."""
+
+    time: float
+    kind: str
+    incident: str
+    host: str
+
+
+def agent_options(name: str = "alerting", **more: t.Any) -> dict[str, t.Any]:
+    """Return options of the alerting agent: everything is told at once, to a file of the host."""
     return {
-        "name": "demonstration",
-        "agent": "demonstration",
+        "for": "0s",
+        "recover_for": "0s",
+        "flapping": {"changes": 0},
+        "receivers": {"log": {"type": "file", "path": f"/var/lib/consulops/{name}/{LOG}"}},
+        "route": {"receiver": "log", "group_by": ["..."], "group_wait": "0s", "group_interval": "1s"},
+        **more,
+    }
+
+
+def agent(name: str = "alerting", **more: t.Any) -> dict[str, t.Any]:
+    """Return the role's description of an alerting agent."""
+    return {
+        "name": name,
+        "agent": "alerting",
         "lease": LEASE,
         "service": {"check_ttl": "3s"},
-        "options": {"interval": "250ms", "keep": 100000},
+        "options": agent_options(name),
         "back_off": {"longest": "1s"},
         "credentials": {"token": TOKEN},
         **more,
@@ -195,16 +251,16 @@ class Bare(t.NamedTuple):
             known |= set(self.host.run(*command).stdout.splitlines())
         return known
 
-    def pid(self, name: str = "demonstration") -> str:
+    def pid(self, name: str = "alerting") -> str:
         """Return the process id of an agent, "0" if it does not run."""
         return self.host.run("systemctl", "show", "-P", "MainPID", f"consulops-{name}").stdout.strip()
 
-    def wait_active(self, port: int = 9180) -> dict[str, t.Any]:
+    def wait_active(self, port: int = PORT) -> dict[str, t.Any]:
         """Wait until the agent holds its lease, and return its status."""
 
         def active() -> dict[str, t.Any] | None:
             found = self.estate.status(self.host, port)
-            return found if found.get("state") == "active" else None
+            return found if found.get("state") == "active" and found["lease"]["held"] else None
 
         return t.cast("dict[str, t.Any]", eventually(active, 40, f"the agent on port {port} is active", POLL_S))
 
@@ -234,5 +290,5 @@ def with_removal(bare: Bare, install: bool = False) -> t.Iterator[Bare]:
 
 def two_agents(**more: t.Any) -> list[dict[str, t.Any]]:
     """Return two agents with different ports; ``more`` is for the second."""
-    second = agent(name="second", endpoint={"port": 9181})
+    second = agent(name="second", endpoint={"port": SECOND_PORT})
     return [agent(), {**second, **more}]

@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 
-from .conftest import LEASE, ROLE, Bare, Estate, agent, two_agents, with_removal
+from .conftest import LEASE, ROLE, Bare, Estate, agent, agent_options, two_agents, with_removal
 
 
 @pytest.fixture(scope="module")
@@ -28,20 +28,20 @@ def installed(lone: Estate) -> t.Iterator[Bare]:
 def test_a_wrong_configuration_changes_nothing(installed: Bare) -> None:
     bare = installed
     bare.wait_active()
-    pid, config = bare.pid(), bare.host.run("cat", "/etc/consulops/demonstration/agent.json").stdout
+    pid, config = bare.pid(), bare.host.run("cat", "/etc/consulops/alerting/agent.json").stdout
     wrong = agent(lease={"ttl": "5s"})
     done = bare.estate.try_to_play("consulops.failover.install", consulops_runtime_agents=[wrong])
     assert done.returncode != 0 and "lease.ttl: 5s is not between 20 and 86400 seconds." in done.stdout
-    assert bare.host.run("cat", "/etc/consulops/demonstration/agent.json").stdout == config
+    assert bare.host.run("cat", "/etc/consulops/alerting/agent.json").stdout == config
     assert bare.pid() == pid
     # Edited by hand it makes systemctl reload fail, and the old configuration stays in force.
-    path = "/etc/consulops/demonstration/agent.json"
+    path = "/etc/consulops/alerting/agent.json"
     bare.host.run("install", "-m", "644", "/dev/stdin", path, stdin='{"agent": ')
-    assert bare.host.run("systemctl", "reload", "consulops-demonstration", check=False).returncode != 0
-    assert "line 1, column" in bare.host.run("journalctl", "-q", "-u", "consulops-demonstration").stdout
+    assert bare.host.run("systemctl", "reload", "consulops-alerting", check=False).returncode != 0
+    assert "line 1, column" in bare.host.run("journalctl", "-q", "-u", "consulops-alerting").stdout
     assert bare.pid() == pid and bare.estate.status(bare.host)["state"] == "active"
     bare.host.run("install", "-m", "644", "/dev/stdin", path, stdin=config)
-    assert bare.host.run("systemctl", "reload", "consulops-demonstration").returncode == 0
+    assert bare.host.run("systemctl", "reload", "consulops-alerting").returncode == 0
     told = agent(connection={"token": "0b7c5a52-in-the-wrong-place"})
     done = bare.estate.try_to_play("consulops.failover.install", "--diff", consulops_runtime_agents=[told])
     assert done.returncode != 0 and "connection.token" in done.stdout and "wrong-place" not in done.stdout
@@ -62,9 +62,9 @@ def test_names_that_would_lead_to_other_paths_are_refused_before_any_change(inst
                 [*two_agents(), {"name": "", "state": "absent"}],
                 [*two_agents(), {"name": "..", "state": "absent"}],
                 [agent(name="../../srv/evil")],
-                [agent(), agent(options={"interval": "9s"})],
+                [agent(), agent(options=agent_options(reconcile_every="9s"))],
                 [agent(), agent(name="second")],
-                [{"name": "demonstration"}],
+                [{"name": "alerting"}],
                 [agent(credentials={"../token": "x"})],
                 [agent(writable_directories=["/srv/a b"])],
             )
@@ -96,9 +96,9 @@ def test_the_message_says_why_an_agent_cannot_start_and_the_next_run_repairs_it(
 
 
 def test_the_policy_grants_no_more_than_the_agent_needs(installed: Bare) -> None:
-    for name, line in (("second", 'key "locks/mine" {'), ("demonstration", "# second line")):
+    for name, line in (("second", 'key "locks/mine" {'), ("alerting", "# second line")):
         policy = installed.host.run("cat", f"/etc/consulops/{name}/policy.hcl").stdout
         assert 'key_prefix ""' not in policy and line in policy
         assert f'key_prefix "consulops/agents/{name}/" {{' in policy
-    unit = installed.host.run("systemctl", "cat", "consulops-demonstration").stdout
+    unit = installed.host.run("systemctl", "cat", "consulops-alerting").stdout
     assert "# second line" in unit and "Assignment outside" not in installed.host.run("journalctl", "-q", "-b").stdout
