@@ -19,18 +19,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.agents import AgentProcess, Journal, writers_in_turn
+from tests.lab.agents import AgentProcess
 from tests.lab.consul import Lab, eventually
+from tests.lab.journal import Journal
+from tests.lab.probes import start_probe
 
 CHAOS_S = float(os.environ.get("CONSULOPS_CHAOS_S", "6"))
-AGENTS = 3
+AGENTS, NAME = 3, "herd"
 
 
 class Herd:
-    """Agents of one name on a datacenter of three servers, and what is done to them."""
+    """Agents that write under a required lease, on a datacenter of three servers, and what is done to them."""
 
-    def __init__(self, lab: Lab, bundle: Path, directory: Path, chance: random.Random) -> None:
-        self._bundle, self._directory, self._chance = bundle, directory, chance
+    def __init__(self, lab: Lab, directory: Path, chance: random.Random) -> None:
+        self._directory, self._chance = directory, chance
         self.datacenter = lab.datacenter(servers=3)
         self._addresses = [lab.address() for _number in range(AGENTS)]
         self._started = 0
@@ -40,14 +42,15 @@ class Herd:
     def _start(self, number: int) -> AgentProcess:
         self._started += 1
         settings = {
-            "agent": "demonstration",
+            "agent": "probe",
+            "name": NAME,
             "connection": {"url": self.datacenter.servers[number % len(self.datacenter.servers)].url, "timeout": 3},
-            "options": {"interval": "50ms", "keep": 1000000},
+            "options": {"jobs": {"journal": "write_journal"}},
             "lease": {"lock_delay": "1s"},
             "back_off": {"first": "50ms", "longest": "500ms"},
             "service": {"name": f"herd-{number}"},
         }
-        return AgentProcess(self._bundle, self._directory / f"herd{self._started}", self._addresses[number], settings)
+        return start_probe(self._directory / f"herd{self._started}", self._addresses[number], settings)
 
     def strike(self) -> None:
         """Do one thing to one agent, or to one server: never to more servers than leave a quorum."""
@@ -104,10 +107,10 @@ class Herd:
 
 
 @pytest.fixture
-def herd(lab: Lab, bundle: Path, tmp_path: Path) -> t.Iterator[Herd]:
+def herd(lab: Lab, tmp_path: Path) -> t.Iterator[Herd]:
     seed = int(os.environ.get("CONSULOPS_CHAOS_SEED", random.randrange(1 << 32)))
     print(f"CONSULOPS_CHAOS_SEED={seed}")
-    made = Herd(lab, bundle, tmp_path, random.Random(seed))
+    made = Herd(lab, tmp_path, random.Random(seed))
     yield made
     for server in made.datacenter.servers:
         with contextlib.suppress(ProcessLookupError):
@@ -127,8 +130,8 @@ def test_random_kills_and_pauses_never_give_two_writers_and_all_recover(herd: He
     if CHAOS_S < 60:
         herd.end_sessions()
     eventually(lambda: herd.states() == calm, 60, f"calm after {herd.done}")
-    journal = Journal(herd.datacenter)
-    terms = writers_in_turn(journal.sessions())
+    journal = Journal(herd.datacenter, NAME)
+    terms = journal.writers()
     before = len(journal.sessions())
     eventually(lambda: len(journal.sessions()) > before, what="it writes")
     print(f"{len(terms)} lease terms, {before} entries")

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.lab import probe_agent
 from tests.lab.agents import AgentProcess
 from tests.lab.consul import Datacenter, Lab, eventually
+from tests.lab.probes import Probes
 
 STOP_WITHIN_S = 3.0  # the agent needs less than 1.5 s; the rest is for a machine whose processors are busy
 
@@ -27,45 +27,12 @@ def datacenter(own_lab: Lab) -> Datacenter:
     return own_lab.datacenter()
 
 
-class Probes:
-    """Starts probe agents, each with a name, service and address of its own unless they are given."""
-
-    def __init__(self, lab: Lab, datacenter: Datacenter, directory: Path) -> None:
-        self._lab, self._datacenter, self._directory = lab, datacenter, directory
-        self.started: list[AgentProcess] = []
-
-    def settings(self, name: str, jobs: dict[str, str], **more: t.Any) -> dict[str, t.Any]:
-        options = {"jobs": jobs, **more.pop("options", {})}
-        return {
-            "agent": "probe",
-            "name": name,
-            "connection": {"url": self._datacenter.url},
-            "lease": {"lock_delay": "0s"},
-            "back_off": {"first": "50ms", "longest": "100ms"},
-            "options": options,
-            **more,
-        }
-
-    def start(self, name: str, jobs: dict[str, str], **more: t.Any) -> AgentProcess:
-        directory = self._directory / f"probe{len(self.started)}"
-        agent = AgentProcess(
-            Path("/nonexistent"),
-            directory,
-            self._lab.address(),
-            self.settings(name, jobs, **more),
-            program=[probe_agent.__file__],
-        )
-        self.started.append(agent)
-        return agent
-
-
 @pytest.fixture
 def probes(own_lab: Lab, datacenter: Datacenter, tmp_path: Path) -> t.Iterator[Probes]:
     probes = Probes(own_lab, datacenter, tmp_path)
     yield probes
     datacenter.servers[0].resume()
-    for agent in probes.started:
-        agent.stop()
+    probes.stop()
 
 
 Options = dict[str, t.Any]

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import signal
@@ -21,7 +20,7 @@ import requests
 from ansible_collections.consulops.failover.plugins.plugin_utils import _bundle, _wheels
 
 from . import packing
-from .consul import ROOT, Datacenter, eventually
+from .consul import ROOT, eventually
 
 WHEELS = ROOT / ".cache" / "wheels"
 PORT = 9180
@@ -118,8 +117,9 @@ class AgentProcess:
         self._notifications: list[str] = []
         self._clock = directory / "clock"
         self.set_clock(0.0)
-        if not program:
-            program = ["-c", _WITH_CLOCK, str(self._clock), str(bundle)] if clock else [str(bundle)]
+        program = program or [str(bundle)]
+        if clock:
+            program = ["-c", _WITH_CLOCK, str(self._clock), *program]
         self.state = directory / "state" if state is None else state
         self.state.mkdir(mode=0o700, exist_ok=True)
         environment = {
@@ -195,33 +195,3 @@ class AgentProcess:
             self.process.wait()
             self._socket.close()
         return time.monotonic() - started
-
-
-class Journal:
-    """The journal of the demonstration agents of a datacenter, in the order of Consul's indexes."""
-
-    def __init__(self, datacenter: Datacenter, name: str = "demonstration") -> None:
-        self._path = f"/v1/kv/consulops/agents/{name}/journal/?recurse&consistent"
-        self._datacenter = datacenter
-
-    def sessions(self) -> list[str]:
-        """Return the session of every entry; [] before the first entry."""
-        try:
-            return sessions_of(self._datacenter.get(self._path))
-        except requests.HTTPError as error:
-            if error.response.status_code != 404:
-                raise
-            return []
-
-
-def sessions_of(entries: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
-    """Return the session that wrote each entry of a journal, in the order of Consul's indexes."""
-    ordered = sorted(entries, key=lambda entry: int(entry["CreateIndex"]))
-    return [json.loads(base64.b64decode(entry["Value"]))["session"] for entry in ordered]
-
-
-def writers_in_turn(sessions: t.Sequence[str]) -> list[str]:
-    """Return the sessions in the order of their lease terms; AssertionError if one wrote after the next had begun."""
-    turns = [session for number, session in enumerate(sessions) if number == 0 or sessions[number - 1] != session]
-    assert len(turns) == len(set(turns)), f"two writers at once: {turns}"
-    return turns

@@ -49,13 +49,15 @@ class Instances:
             **more,
         }
 
-    def start(self, at: Datacenter | Server, **more: t.Any) -> AgentProcess:
-        """Start an instance; with ``state`` it goes on where an earlier one left off, as a restart does."""
-        state = more.pop("state", None)
+    def start(self, at: Datacenter | Server, *, clock: bool = False, **more: t.Any) -> AgentProcess:
+        """Start an instance; with ``state`` it goes on where an earlier one left off, as a restart does.
+
+        ``token`` replaces that of the datacenter; with ``clock`` the instance has a wall clock of its own.
+        """
+        state, token = more.pop("state", None), more.pop("token", getattr(at, "token", None))
         config = self.config(more.pop("url", at.url), **more)
-        token = getattr(at, "token", None)
         directory = self._directory / f"instance{len(self.started)}"
-        agent = AgentProcess(self._bundle, directory, self._lab.address(), config, token, state=state)
+        agent = AgentProcess(self._bundle, directory, self._lab.address(), config, token, clock=clock, state=state)
         self.started.append(agent)
         return agent
 
@@ -69,6 +71,16 @@ class Instances:
         """Stop all of them."""
         for agent in self.started:
             agent.stop()
+
+
+def wait_for_lease(agent: AgentProcess, within_s: float = 30.0) -> dict[str, t.Any]:
+    """Wait until an instance holds the lease, and return its status. An active one may not know yet who holds it."""
+
+    def holder() -> dict[str, t.Any] | None:
+        status = agent.wait("active", within_s)
+        return status if status["lease"]["held"] else None
+
+    return t.cast("dict[str, t.Any]", eventually(holder, within_s, "it holds the lease"))
 
 
 def register_check(at: Datacenter | Server, service: str, status: str = "passing") -> None:

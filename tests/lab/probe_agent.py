@@ -25,6 +25,8 @@ from ansible_collections.consulops.failover.plugins.module_utils._daemon.job imp
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.routes import Route, WebRequest, WebResponse
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.status import Sample
 
+from tests.lab.journal import write_journal
+
 SPEC: dict[str, dict[str, t.Any]] = {
     "policy": {"type": "str", "default": "required"},
     "jobs": {"type": "dict", "default": {}},  # what each does, by name
@@ -77,8 +79,16 @@ def go_wrong(_context: Context, _what: str) -> None:
     raise KeyError("a bug of the probe")
 
 
-DOES = {"watch": watch, "read": read, "keep": keep, "speak": speak, "hang": hang, "go_wrong": go_wrong}
-UNDER_LEASE = {"watch", "speak", "go_wrong"}
+DOES = {
+    "watch": watch,
+    "read": read,
+    "keep": keep,
+    "speak": speak,
+    "hang": hang,
+    "go_wrong": go_wrong,
+    "write_journal": write_journal,
+}
+UNDER_LEASE = {"watch", "speak", "go_wrong", "write_journal"}
 
 
 def plan(setup: Setup) -> Plan:
