@@ -24,6 +24,7 @@ from pathlib import Path
 from tests.bench.measure import Contender, cpu_s, playbook, python, show, side_by_side
 from tests.hosts.conftest import Estate, agent, estate_of
 from tests.lab.agents import WHEELS, AgentProcess, bare, make_bundle
+from tests.lab.alerting import wait_for_lease
 from tests.lab.consul import Lab, consul_binary, eventually
 
 RUNS = int(os.environ.get("BENCH_RUNS", "5"))
@@ -110,15 +111,19 @@ class Idler(t.NamedTuple):
 def idle(bundle: Path, lab: Lab, scratch: Path) -> None:
     """Measure an active agent, a standby, ``consul lock`` and a process with the same imports side by side."""
     datacenter = lab.datacenter("idle")
-    config = {
-        "agent": "demonstration",
-        "connection": {"url": datacenter.url},
-        "options": {"interval": "1h"},
-    }
     agents = []
     for name in ("active", "standby"):
-        agents.append(AgentProcess(bundle, scratch / name, lab.address(), {**config, "service": {"name": name}}))
+        log = {"type": "file", "path": str(scratch / f"{name}.jsonl")}
+        config = {
+            "agent": "alerting",
+            "connection": {"url": datacenter.url},
+            "service": {"name": name},
+            "options": {"receivers": {"log": log}, "route": {"receiver": "log"}},
+        }
+        agents.append(AgentProcess(bundle, scratch / name, lab.address(), config))
         agents[-1].wait(name)
+        if name == "active":
+            wait_for_lease(agents[-1])
     environment = bare({"CONSUL_HTTP_ADDR": datacenter.url})
     processes = [
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, start_new_session=True)
@@ -131,8 +136,8 @@ def idle(bundle: Path, lab: Lab, scratch: Path) -> None:
         eventually(lambda: datacenter.get("/v1/kv/bench/.lock")[0].get("Session"), what="consul lock holds its lock")
         t.cast("t.IO[bytes]", processes[1].stdout).readline()  # everything is imported
         watched = [
-            Idler("agent, active, nothing to write", agents[0].process.pid),
-            Idler("agent, standby", agents[1].process.pid),
+            Idler("alerting agent, sends, nothing fails", agents[0].process.pid),
+            Idler("alerting agent, standby", agents[1].process.pid),
             Idler("consul lock, holding", processes[0].pid),
             Idler("python, the libraries imported", processes[1].pid),
         ]

@@ -131,12 +131,12 @@ def test_run_starts_the_agent_and_refuses_the_configuration_of_another_one(
     config = instances.config(datacenter.url, name="run", service={"register": False})
     config["endpoint"] = {"address": address, "port": PORT}
     mine.write_text(json.dumps(config), encoding="utf-8")
-    other.write_text('{"agent": "demonstration"}', encoding="utf-8")
+    other.write_text('{"agent": "replication"}', encoding="utf-8")
     assert as_json(run("check-config", mine, "--json"))["agent"] == "alerting"
     for arguments in (("check-config", other), ("run", "--config", other)):
         refused = run(*arguments)
         assert refused.returncode == 2 and refused.stderr.count("\n") == 1
-        assert "this file configures the agent demonstration, not alerting" in refused.stderr
+        assert "this file configures the agent replication, not alerting" in refused.stderr
     words = [sys.executable, "-I", str(bundle), "alert", "run", "--config", str(mine)]
     process = subprocess.Popen(words, env=bare({"STATE_DIRECTORY": str(tmp_path)}), stderr=subprocess.DEVNULL)
     try:

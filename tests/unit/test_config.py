@@ -22,7 +22,10 @@ from ansible_collections.consulops.failover.plugins.module_utils._tasks.snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
-AGENT = {"agent": "demonstration"}
+from tests.lab.probe_agent import PROBE
+
+RECEIVERS = {"a": {"type": "file", "path": "/dev/null"}}
+AGENT = {"agent": "alerting", "options": {"receivers": RECEIVERS, "route": {"receiver": "a"}}}
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -38,17 +41,16 @@ def refusal(given: t.Mapping[str, t.Any], environ: t.Mapping[str, str] | None = 
 
 
 def test_an_agent_may_have_a_port_of_its_own_until_the_configuration_names_one() -> None:
-    receivers = {"a": {"type": "file", "path": "/dev/null"}}
-    alerting = {"agent": "alerting", "options": {"receivers": receivers, "route": {"receiver": "a"}}}
-    for options, port in ((AGENT, 9180), (alerting, 9000), ({**alerting, "endpoint": {"port": 9180}}, 9180)):
-        assert agent_config.make_config(options, {}, AGENT_TYPES).listen.port == port
+    types = {**AGENT_TYPES, "probe": PROBE}
+    for options, port in (({"agent": "probe"}, 9180), (AGENT, 9000), ({**AGENT, "endpoint": {"port": 9180}}, 9180)):
+        assert agent_config.make_config(options, {}, types).listen.port == port
 
 
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
         ({}, "agent: this option is required."),
-        ({"agent": "alert"}, "agent: 'alert' is not one of alerting, demonstration."),
+        ({"agent": "alert"}, "agent: 'alert' is not one of alerting."),
         ({**AGENT, "leese": {}}, "leese: unknown option. Did you mean lease?"),
         ({**AGENT, "lease": {"tll": "20s"}}, "lease.tll: unknown option. Did you mean ttl?"),
         ({**AGENT, "lease": {"ttl": 20}}, "lease.ttl: expected a string, not 20."),
@@ -96,11 +98,8 @@ def test_an_agent_may_have_a_port_of_its_own_until_the_configuration_names_one()
             {**AGENT, "connection": {"token_file": "credential:t"}},
             "connection.token_file: the credential 't' is not available",
         ),
-        ({**AGENT, "options": {"interval": "0s"}}, "options.interval"),
-        (
-            {**AGENT, "options": {"intervall": "1s"}},
-            "options.intervall: unknown option. Did you mean interval",
-        ),
+        ({"agent": "alerting"}, "options.receivers: this option is required."),
+        ({"agent": "alerting", "options": {"recievers": {}}}, "options.recievers: unknown option. Did you mean rec"),
     ],
 )
 def test_an_invalid_configuration_is_refused_with_the_path_of_the_key(given: dict[str, t.Any], sentence: str) -> None:
@@ -108,10 +107,10 @@ def test_an_invalid_configuration_is_refused_with_the_path_of_the_key(given: dic
     assert message.startswith(sentence) and "s3cret" not in message
 
 
-def test_a_configuration_needs_only_the_agent_type() -> None:
+def test_a_configuration_needs_only_the_agent_type_and_its_options() -> None:
     config = agent_config.make_config(AGENT, {}, AGENT_TYPES)
-    assert (config.name, config.lease.key) == ("demonstration", "consulops/agents/demonstration/lease")
-    assert config.service.name == "consulops-demonstration" and config.listen.address == "127.0.0.1"
+    assert (config.name, config.lease.key) == ("alerting", "consulops/agents/alerting/lease")
+    assert config.service.name == "consulops-alerting" and config.listen.address == "127.0.0.1"
     # Consul ends a session after up to twice its TTL, and lease.ttl is the time after which the lease is free.
     assert config.lease.session_ttl_s * agent_config.SESSION_TTL_MULTIPLIER == 20
 

@@ -10,7 +10,6 @@ import threading
 import typing as t
 
 import pytest
-from ansible_collections.consulops.failover.plugins.module_utils._agents.registry import AGENT_TYPES
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.agent_config import make_config
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.registration import (
     Registration,
@@ -19,6 +18,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._daemon.registr
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.status_board import StatusBoard
 
 from tests.lab.faults import Proxy, Recorded
+from tests.lab.probe_agent import PROBE
 from tests.lab.recorded import NEW, OLD, recorded
 
 REGISTER, UPDATE = "service/register", "check/update"
@@ -40,8 +40,8 @@ def test_what_the_consul_agent_does_not_know_is_registered_again(version: str) -
 
     with Proxy("http://127.0.0.1:1", "127.0.0.1") as consul:
         consul.replay = answer
-        config = make_config({"agent": "demonstration", "connection": {"url": consul.url}}, {}, AGENT_TYPES)
-        board = StatusBoard("demonstration", "demonstration", "n", lambda _old, _new: None)
+        config = make_config({"agent": "probe", "connection": {"url": consul.url}}, {}, {"probe": PROBE})
+        board = StatusBoard("probe", "probe", "n", lambda _old, _new: None)
         registration = Registration(t.cast("RegistrationSpec", RegistrationSpec.of(config)), board, lambda: None)
         registration.start()
         assert updated.wait(10), asked

@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / ".cache" / "collections")]
 
 from tests.lab.agents import AgentProcess, make_bundle, run_command  # noqa: E402
+from tests.lab.alerting import wait_for_lease  # noqa: E402
 from tests.lab.ansible import COLLECTIONS, run_module  # noqa: E402
 from tests.lab.consul import Datacenter, Lab  # noqa: E402
 from tests.lab.fill import fill  # noqa: E402
@@ -108,10 +109,16 @@ def _bundle(python: str, bundle: Path, lab: Lab, datacenter: Datacenter, scratch
     ):
         done = run_command(bundle, *arguments, environment=environment, python=bare)
         assert done.returncode == 0 and wanted in done.stdout, done
-    config = {"agent": "demonstration", "connection": {"url": datacenter.url}, "lease": {"lock_delay": "0s"}}
+    log = {"type": "file", "path": str(scratch / "alerts.log")}
+    config = {
+        "agent": "alerting",
+        "connection": {"url": datacenter.url},
+        "lease": {"lock_delay": "0s"},
+        "options": {"receivers": {"log": log}, "route": {"receiver": "log"}},
+    }
     agent = AgentProcess(bundle, scratch / "agent", lab.address(), config, datacenter.token, python=bare)
     try:
-        agent.wait("active")
+        wait_for_lease(agent)
     finally:
         seconds = agent.stop()
     assert agent.process.returncode == 0 and seconds < 2, agent.log()

@@ -8,6 +8,5 @@ from __future__ import annotations
 
 from .._daemon.agent_type import AgentType
 from .alerting.agent import ALERTING
-from .demonstration.agent import DEMONSTRATION
 
-AGENT_TYPES: dict[str, AgentType] = {"alerting": ALERTING, "demonstration": DEMONSTRATION}
+AGENT_TYPES: dict[str, AgentType] = {"alerting": ALERTING}
