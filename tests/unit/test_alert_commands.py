@@ -195,8 +195,9 @@ def test_what_receivers_were_told_and_not_of_its_end_is_listed_with_the_silences
         ("refused", "firing", "mail"),
     ):
         one = Alert(name, name, status, "critical", "check_status", "dc1", f"{name} fails", NOW - 60, node=name)
-        told.record(Notification(f"{name}-{status}", receiver, "firing", (one,), NOW - 30), "group", {})
-    told.record_failure("refused-firing")
+        message = Notification(f"{name}-{status}", receiver, "firing", (one,), NOW - 30)
+        told.record(message, "group", {})
+    told.record_failure(message, refused=True)
     silences = Silences()
     silences.add(make_silence({**options("s1", end="2100-01-01T00:00:00Z"), "match": {"node": "refused"}}, NOW - 1))
     document = from_consul.alerts_document(told, silences, NOW)

@@ -19,6 +19,7 @@ from .incident import FlapLimits
 from .incidents import Incidents, Place
 from .maintenance import MaintenanceWatch
 from .notification import FIRING, Notification
+from .queues import EMPTY, Queues
 from .saved_state import decode_state, encode_state
 from .silences import Silences
 from .timing import Timing
@@ -77,20 +78,25 @@ class Core:
         """Apply what the timers say; call it about once a second."""
         self.incidents.advance(now)
 
-    def due(self, now: float) -> list[Notification]:
+    def due(self, now: float, queues: Queues = EMPTY) -> list[Notification]:
         """Return the messages that are due at ``now``. Until they are recorded, they are due again."""
         self.incidents.advance(now)
-        found = self.grouping.due(self.incidents, now)
-        self.told.prune(now, self._live_episodes())
+        found = self.grouping.due(self.incidents, now, queues.ready)
+        self.told.prune(now, self._live_episodes(), queues.waiting)
         return found
 
     def record(self, notification: Notification) -> None:
         """Note that a message is stored for delivery."""
         self.grouping.record(notification, self.incidents)
 
-    def record_failure(self, notification_id: str) -> None:
-        """Note that a message was given up."""
-        self.told.record_failure(notification_id)
+    def record_delivery(self, notification: Notification) -> None:
+        """Note that a message was delivered."""
+        self.told.record_delivery(notification)
+
+    def record_failure(self, notification: Notification, *, refused: bool = False) -> None:
+        """Note that a message was given up, or refused for good. What was given up is told again when the receiver works."""
+        for alert in self.told.record_failure(notification, refused=refused):
+            self.incidents.restore_end(alert, self.told.sources.get(alert.episode, alert.datacenter))
 
     def suppression(self, now: float) -> Suppression:
         """Return what is silenced and inhibited at ``now``."""
@@ -170,7 +176,7 @@ class Core:
         if self._receivers:
             self.told.forget_receivers(self._receivers)
         live = self._live_episodes()
-        firing = {note.episode for note in self.told.notes.values() if note.status == FIRING}
+        firing = {note.episode for note in self.told.notes.values() if note.is_open}
         for episode in sorted(firing - live):
             alert, source = self.told.alerts.get(episode), self.told.sources.get(episode)
             if alert is not None and source is not None:

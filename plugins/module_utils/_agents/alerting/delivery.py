@@ -17,12 +17,13 @@ from dataclasses import dataclass, field
 
 from ..._consul.units import count_of
 from .delivery_queue import BackOffFactory, DeliveryQueue, default_back_off
-from .delivery_worker import Clock, Lane, Listener, Shared, Worker
+from .delivery_worker import Clock, Lane, Listener, Outcome, Shared, Worker
 from .notification import Notification
 from .receivers.receiver import Receiver
 from .spool import Spool
 
 GIVE_UP_AFTER_S = 86400.0
+FEW = 10  # a receiver that works and for which no more than these wait keeps up
 ABORT_AFTER = 0.5  # of the time that a stop may take; until then what is being sent may end by itself
 
 REPLACED = "a newer message replaced it"
@@ -62,6 +63,11 @@ class ReceiverHealth:
     given_up: int
     failures_in_row: int
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is told anew what was given up. Only a message shows whether a receiver that fails works again: one has to wait."""
+        return not self.waiting or (not self.problem and self.waiting <= FEW)
+
 
 class Delivery:
     """All receivers. ``configure`` starts them, and later changes what differs; ``stop`` ends them."""
@@ -96,7 +102,7 @@ class Delivery:
                 self._replace(name, setup, built[name])
             self._setups = dict(setups)
         for notification in orphans:
-            self._finish(notification, False, GONE.format(notification.receiver))
+            self._finish(notification, Outcome.GIVEN_UP, GONE.format(notification.receiver))
 
     def submit(self, notification: Notification) -> None:
         """Store a message and let its receiver's thread send it. One that was submitted before, by its id, is not sent again;
@@ -106,7 +112,7 @@ class Delivery:
         with self._lock:
             lane = self._lanes.get(notification.receiver)
         if lane is None:
-            self._report(notification, False, f"receiver {notification.receiver!r} is not configured.")
+            self._report(notification, Outcome.GIVEN_UP, f"receiver {notification.receiver!r} is not configured.")
             return
         added = self._shared.spool.add(notification, now)  # with no lock held: a disk may hang
         with lane.condition:
@@ -115,15 +121,17 @@ class Delivery:
             is_orphan = added.is_new and lane.is_closed
             lane.condition.notify_all()
         if added.fate is not None:
-            self._report(notification, added.fate, BEFORE)
+            self._report(notification, Outcome.DELIVERED if added.fate else Outcome.GIVEN_UP, BEFORE)
         for old in evicted:
             self._report(
-                old, False, f"too many messages wait for receiver {old.receiver!r}, so the oldest were given up."
+                old,
+                Outcome.GIVEN_UP,
+                f"too many messages wait for receiver {old.receiver!r}, so the oldest were given up.",
             )
         for old in stale:
-            self._finish(old, True, REPLACED)
+            self._finish(old, Outcome.REPLACED, REPLACED)
         if is_orphan:
-            self._finish(notification, False, GONE.format(notification.receiver))
+            self._finish(notification, Outcome.GIVEN_UP, GONE.format(notification.receiver))
 
     def hold(self, is_held: IsHeld | None) -> None:
         """Send none of the messages of which ``is_held`` is true, until this is called anew; None: send all.
@@ -148,7 +156,7 @@ class Delivery:
         if lane is not None:
             with lane.condition:
                 lane.queue.discard(notification)
-        self._finish(notification, True, ELSEWHERE)
+        self._finish(notification, Outcome.DELIVERED, ELSEWHERE)
 
     def receivers(self) -> dict[str, Receiver]:
         """Return the receivers by name: for ``restore``, and for those that show something on the agent's endpoint."""
@@ -169,6 +177,10 @@ class Delivery:
     def pending(self, receiver: str) -> list[Notification]:
         """Return the messages that wait for a receiver, oldest first; for a fall-back while it fails."""
         return [stored.notification for stored in self._shared.spool.pending(receiver)]
+
+    def waiting(self) -> frozenset[str]:
+        """Return the IDs of all messages that wait."""
+        return self._shared.spool.waiting()
 
     def stop(self, within_s: float) -> bool:
         """End all threads within that many seconds; return whether all have ended. What was not sent stays in the spool.
@@ -226,13 +238,13 @@ class Delivery:
         gone = sorted(self._shared.spool.receivers() - set(setups))
         return [notification for name in gone for notification in self.pending(name)]
 
-    def _finish(self, notification: Notification, ok: bool, problem: str) -> None:
+    def _finish(self, notification: Notification, outcome: Outcome, problem: str) -> None:
         """Remove a message that will not be sent, and report it unless another thread has done so."""
-        if self._shared.spool.remove(notification, ok):
-            self._report(notification, ok, problem)
+        if self._shared.spool.remove(notification, outcome.is_good):
+            self._report(notification, outcome, problem)
 
-    def _report(self, notification: Notification, ok: bool, problem: str) -> None:
-        self._shared.listener.on_result(notification, ok, problem)
+    def _report(self, notification: Notification, outcome: Outcome, problem: str) -> None:
+        self._shared.listener.on_result(notification, outcome, problem)
 
 
 def _never(_notification: Notification) -> bool:

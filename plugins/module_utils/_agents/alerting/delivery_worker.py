@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import enum
 import logging
 import threading
 import time
@@ -40,17 +41,31 @@ class Clock:
         condition.wait(timeout_s)
 
 
+class Outcome(enum.Enum):
+    """What became of a message: delivered; replaced by a newer one; refused by the receiver for good; given up."""
+
+    DELIVERED = "delivered"
+    REPLACED = "replaced"
+    REFUSED = "refused"
+    GIVEN_UP = "given up"
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing was lost."""
+        return self in (Outcome.DELIVERED, Outcome.REPLACED)
+
+
 @dataclass(frozen=True)
 class Listener:
     """What delivery reports, from the thread where it happens and without a lock held.
 
-    ``on_result(notification, ok, problem)`` is called once for each message: delivered (``problem`` then names what a part of it
-    met, if anything), replaced by a newer message (ok), or given up (not ok). ``on_health(receiver, problem)`` is called when a
+    ``on_result(notification, outcome, problem)`` is called once for each message; of one that was delivered ``problem`` names what
+    a part of it met, if anything. ``on_health(receiver, problem)`` is called when a
     receiver begins to fail, and with an empty problem when it works again. ``on_crash(receiver)`` is called when a mistake in a
     receiver has ended its thread: the process must end too, so that it is started anew.
     """
 
-    on_result: t.Callable[[Notification, bool, str], None]
+    on_result: t.Callable[[Notification, Outcome, str], None]
     on_health: t.Callable[[str, str], None] = lambda receiver, problem: None
     on_crash: t.Callable[[str], None] = lambda receiver: None
 
@@ -183,7 +198,8 @@ class Worker:
             log.log(
                 logging.WARNING if failure else logging.DEBUG, "receiver %s: %s", self._lane.name, failure or "sent"
             )
-            self._shared.listener.on_result(notification, delivered, str(failure or ""))
+            outcome = Outcome.DELIVERED if delivered else Outcome.REFUSED
+            self._shared.listener.on_result(notification, outcome, str(failure or ""))
         if change is not None:
             self._report_health(change)
 
@@ -218,7 +234,7 @@ class Worker:
     def _give_up(self, notification: Notification, problem: str) -> None:
         log.warning("receiver %s: a message was %s", self._lane.name, problem)
         self._shared.spool.remove(notification, False)
-        self._shared.listener.on_result(notification, False, problem)
+        self._shared.listener.on_result(notification, Outcome.GIVEN_UP, problem)
 
     def _repeat(self) -> None:
         problem = ""

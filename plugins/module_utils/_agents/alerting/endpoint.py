@@ -68,13 +68,12 @@ def _snapshot(memory: Memory) -> views.Snapshot:
 
 def _moment(memory: Memory, sources: t.Collection[str]) -> Moment:
     delivery = memory.delivery  # has locks of its own
-    waiting = {one.id for name in memory.config.receivers for one in delivery.pending(name)}
     return Moment(
         now=memory.clock.time(),
         readings=dict(memory.readings),
         sources=sources,
         health=delivery.health(),
-        waiting=waiting,
+        waiting=delivery.waiting(),
         reconcile_every_s=memory.config.reconcile_every_s,
     )
 

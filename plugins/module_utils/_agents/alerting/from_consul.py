@@ -19,7 +19,7 @@ from . import shared_state, views
 from .notification import FIRING, Alert
 from .shared_state import Keys, SharedState, unpack
 from .silences import Silence, Silences
-from .told import FAILED, Note, Told, decode_told
+from .told import NOT_DELIVERED, Note, Told, decode_told
 
 ATTEMPTS = 8  # to write silences, while an instance writes them too
 
@@ -74,7 +74,7 @@ def alerts_document(told: Told, silences: Silences, now: float) -> Document:
     """Return the alerts that receivers were told of and not of their end, worst first. ``as_of`` is the time of the last message."""
     by_episode: dict[str, list[Note]] = {}
     for note in sorted(told.notes.values(), key=lambda one: one.receiver):
-        if note.status in (FIRING, FAILED):
+        if note.status in (FIRING, *NOT_DELIVERED):
             by_episode.setdefault(note.episode, []).append(note)
     alerts = [
         _alert(told.alerts[episode], notes, silences, now)

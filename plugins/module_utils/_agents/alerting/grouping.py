@@ -25,7 +25,7 @@ from .notification import FIRING, RESOLVED, Alert, Notification, NotificationKin
 from .own_findings import DELIVERY_FAILED
 from .routing import Group, Route, group_of, group_of_id
 from .silences import Silence, Silences
-from .told import Told
+from .told import GIVEN_UP, Told
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,14 @@ class Grouping:
         self.policy = policy
         self.silences = silences
         self.told = told
+        self._ready: t.Collection[str] = ()
 
-    def due(self, incidents: Incidents, now: float) -> list[Notification]:
-        """Return the messages that are due, the most important first. Each must be recorded once it is stored for delivery."""
+    def due(self, incidents: Incidents, now: float, ready: t.Collection[str] = ()) -> list[Notification]:
+        """Return the messages that are due, the most important first. Each must be recorded once it is stored for delivery.
+
+        ``ready`` are the receivers that are told again what was given up.
+        """
+        self._ready = ready
         firing = incidents.firing()
         alerts = [incident.firing_alert() for incident in firing]
         inhibiting = [alert for incident, alert in zip(firing, alerts) if incident.inhibits]
@@ -155,9 +160,10 @@ class Grouping:
             if is_suppressed:
                 continue
             got_worse = RANK[alert.severity] > RANK[note.severity]
-            if got_worse or note.status == RESOLVED or (alert.flapping and not note.flapping):
+            is_missed = note.status == GIVEN_UP and route.receiver in self._ready
+            if got_worse or is_missed or note.status == RESOLVED or (alert.flapping and not note.flapping):
                 work.add_new(work.new, told, incident.fired_at)
-                work.is_urgent = work.is_urgent or got_worse
+                work.is_urgent = work.is_urgent or got_worse or is_missed
             else:
                 work.told.append(told)
 
@@ -170,9 +176,12 @@ class Grouping:
                 self.told.close(note)
             else:
                 route = routes.get(note.receiver) or replace(self.policy.route, receiver=note.receiver)
+                is_owed = True
+                if note.status == GIVEN_UP and note.receiver not in self._ready:
+                    continue
                 work = pending.setdefault(group_of_id(note.group), _Pending(route))
                 work.resolved.append(ended.alert)
-                is_owed = True
+                work.is_urgent = work.is_urgent or note.status == GIVEN_UP
         firing = replace(ended.alert, status=FIRING, ended=None, reason="")
         for receiver, route in routes.items():
             if self.told.find(receiver, ended.names) is not None or suppression.applies(firing):

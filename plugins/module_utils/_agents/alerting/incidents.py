@@ -21,6 +21,8 @@ from .timing import Timing
 
 # Of a node that is down these are not judged.
 RULES_HIDDEN_WITH_A_NODE = {"check_status", "node_down", "raft_last_contact", "raft_trailing_logs"}
+MOST_ENDED = 10_000  # so many episodes wait, in memory and on disk, until a receiver can be told of their end
+
 # What is in maintenance is not judged by these.
 RULES_WITH_MAINTENANCE = {rule.name for rule in BUILT_IN_RULES if rule.takes_match}
 
@@ -127,6 +129,12 @@ class Incidents:
     def release(self, episode: str) -> None:
         """Forget an episode that has ended: whoever must know of it does."""
         self.ended.pop(episode, None)
+
+    def restore_end(self, alert: Alert, source: str) -> None:
+        """Keep an episode again that has ended: a receiver that was told of it could not be told of its end."""
+        if len(self.ended) < MOST_ENDED:
+            since = alert.since if alert.ended is None else alert.ended
+            self.ended.setdefault(alert.episode, Ended(alert, source, since, (alert.episode,)))
 
     def rename_sources(self, names: t.Mapping[str, str], sources: t.Collection[str]) -> None:
         """Give what belongs to none of ``sources`` to the one that watches its datacenter: ``names`` has the source of a datacenter.

@@ -23,7 +23,7 @@ from .clock import Clock
 from .config import AlertingConfig
 from .core import Core
 from .delivery import Delivery, ReceiverSetup
-from .delivery_worker import Listener
+from .delivery_worker import Listener, Outcome
 from .notification import FIRING, Notification
 from .saved_state import StateUnusable
 from .send_gate import is_foreign
@@ -180,10 +180,12 @@ class Memory:
     # -------------------------------------------------------------------------------------------------------------
     # Events of the delivery, from its threads
 
-    def _on_result(self, notification: Notification, ok: bool, _problem: str) -> None:
-        if not ok:
-            with self.mutex:
-                self.core.record_failure(notification.id)
+    def _on_result(self, notification: Notification, outcome: Outcome, _problem: str) -> None:
+        with self.mutex:
+            if outcome is Outcome.DELIVERED:
+                self.core.record_delivery(notification)
+            elif outcome is not Outcome.REPLACED:
+                self.core.record_failure(notification, refused=outcome is Outcome.REFUSED)
         self.changed.set()
         self.to_share.set()
 

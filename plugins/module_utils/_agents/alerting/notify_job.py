@@ -16,16 +16,17 @@ from ..._daemon.status import Standing
 from .config import AlertingConfig
 from .core import OWN_FINDINGS
 from .delivery import ReceiverHealth, ReceiverSetup, summary_of
+from .incidents import MOST_ENDED
 from .memory import Memory
 from .notification import Notification
 from .own_findings import judge_receivers
+from .queues import Queues
 from .send_gate import SendGate, is_foreign
 from .spool import LIMIT_MESSAGES
 
 TICK_S = 1.0
 IDLE_TICK_S = 10.0  # while nothing is wrong no timer runs, and what changes wakes the job
 SAVE_EVERY_S = 1.0
-PATIENT_ENDED = 10_000  # so many alerts may be over and wait in memory for a receiver whose queue is full
 TICK_FACTOR = 20.0  # at most a twentieth of one processor, however many incidents there are
 
 
@@ -78,6 +79,7 @@ class Notifier:
         if memory.crashed_receiver:
             raise RuntimeError(f"the thread of receiver {memory.crashed_receiver} ended by a bug")
         health = memory.delivery.health()
+        queues = Queues(frozenset(name for name, one in health.items() if one.is_ready), memory.delivery.waiting())
         standing, position = self._standing(), memory.position()
         self._hold(standing)
         for gone in set(memory.readings) - self._sources:
@@ -87,8 +89,8 @@ class Notifier:
             core = memory.core
             self._forget_sources(now)
             core.update(OWN_FINDINGS, judge_receivers(health, self._datacenter, memory.config.instance), now)
-            selected = self._gate.select(core.due(now), standing, position, now)
-            if len(core.incidents.ended) < PATIENT_ENDED:
+            selected = self._gate.select(core.due(now, queues), standing, position, now)
+            if len(core.incidents.ended) < MOST_ENDED:
                 selected = _as_far_as_there_is_room(selected, health)
         for notification in selected:
             memory.delivery.submit(notification)  # waits for the disk, so the lock is not held

@@ -80,6 +80,11 @@ class Spool:
         with self._lock:
             return {key[0] for key in self._pending}
 
+    def waiting(self) -> frozenset[str]:
+        """Return the IDs of all messages that wait."""
+        with self._lock:
+            return frozenset(stored.notification.id for stored in self._pending.values())
+
     def add(self, notification: Notification, at: float) -> Added:
         """Store a message; ``at`` is the time in Unix seconds.
 

@@ -15,9 +15,11 @@ from dataclasses import dataclass, replace
 from .notification import FIRING, RESOLVED, Alert, Notification
 from .saved_state import decode_alert, decode_state, encode_alert, encode_state, number, text
 
-FAILED = "failed"  # the receiver refused it, or could not be reached for too long
+FAILED = "failed"  # the receiver refused it for good
+GIVEN_UP = "given up"  # it waited for too long: the state of then is told when the receiver works again
 KEPT_S = 3600.0  # notes of what is over stay for other instances, which may learn of it later
-_STATUSES = (FIRING, RESOLVED, FAILED)
+NOT_DELIVERED = (FAILED, GIVEN_UP)
+_STATUSES = (FIRING, RESOLVED, FAILED, GIVEN_UP)
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class Note:
     """What one receiver was told last of one episode.
 
     ``at`` is the time (Unix seconds) and ``notification`` the ID of that message; ``count`` is the number of messages so far;
-    ``group`` the ID of the group in which it was reported.
+    ``group`` the ID of the group in which it was reported. ``heard``: a message that the episode fires was delivered, and none
+    that it is over.
     """
 
     receiver: str
@@ -37,6 +40,12 @@ class Note:
     group: str
     notification: str
     flapping: bool = False
+    heard: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the receiver must be told of the end: it was told that the episode fires, or is being told."""
+        return self.status == FIRING or (self.status in NOT_DELIVERED and self.heard)
 
 
 class Told:
@@ -55,7 +64,7 @@ class Told:
     def of_episode(self, episode: str) -> list[Note]:
         """Return the notes of receivers that were told that an episode fires, and not yet that it is over."""
         return sorted(
-            (note for note in self.notes.values() if note.episode == episode and note.status == FIRING),
+            (note for note in self.notes.values() if note.episode == episode and note.is_open),
             key=lambda note: note.receiver,
         )
 
@@ -64,7 +73,7 @@ class Told:
         found: dict[str, tuple[float, bool]] = {}
         for note in self.notes.values():
             last, is_open = found.get(note.group, (0.0, False))
-            found[note.group] = (max(last, note.at), is_open or note.status in (FIRING, FAILED))
+            found[note.group] = (max(last, note.at), is_open or note.status != RESOLVED)
         return found
 
     def record(self, notification: Notification, group: str, sources: t.Mapping[str, str]) -> None:
@@ -81,16 +90,37 @@ class Told:
                 group=group,
                 notification=notification.id,
                 flapping=alert.flapping,
+                heard=known is not None and known.heard,
             )
             self.alerts[alert.episode] = _without_output(alert)
             if alert.episode in sources:
                 self.sources[alert.episode] = sources[alert.episode]
 
-    def record_failure(self, notification_id: str) -> None:
-        """Note that a message was given up. Who was not told of an alert is not told of its end."""
-        for place, note in self.notes.items():
-            if note.notification == notification_id and note.status == FIRING:
-                self.notes[place] = replace(note, status=FAILED)
+    def record_delivery(self, notification: Notification) -> None:
+        """Note that a message was delivered: its receiver must hear of the end of what it says."""
+        for alert in notification.alerts:
+            place = (notification.receiver, alert.episode)
+            note = self.notes.get(place)
+            if note is not None and (alert.status == FIRING or note.notification == notification.id):
+                self.notes[place] = replace(note, heard=alert.status == FIRING)
+
+    def record_failure(self, notification: Notification, *, refused: bool) -> list[Alert]:
+        """Note that a message was refused for good, or given up. Return the ends that must be told again.
+
+        Who was never told of an alert is not told of its end. What a receiver refused is not told again before it changes.
+        """
+        owed = []
+        for alert in notification.alerts:
+            place = (notification.receiver, alert.episode)
+            note = self.notes.get(place)
+            if note is None or note.notification != notification.id:
+                continue
+            if note.status == FIRING:
+                self.notes[place] = replace(note, status=FAILED if refused else GIVEN_UP)
+            elif note.status == RESOLVED and note.heard and not refused:
+                self.notes[place] = replace(note, status=GIVEN_UP)
+                owed.append(alert)
+        return owed
 
     def superseded(self, notification: Notification) -> list[Alert]:
         """Return the alerts of a message of which these notes say that its receiver was told the same, or afterwards that it is over."""
@@ -119,10 +149,12 @@ class Told:
         """Drop the notes of receivers that are not configured any more."""
         self.notes = {place: note for place, note in self.notes.items() if note.receiver in known}
 
-    def prune(self, now: float, live: t.Collection[str]) -> None:
-        """Drop notes of episodes that are over (not ``live``) some time after the last message."""
+    def prune(self, now: float, live: t.Collection[str], waiting: t.Collection[str] = ()) -> None:
+        """Drop notes of episodes that are over (not ``live``) some time after the last message, unless that still waits (its ID)."""
         self.notes = {
-            place: note for place, note in self.notes.items() if note.episode in live or now - note.at < KEPT_S
+            place: note
+            for place, note in self.notes.items()
+            if note.episode in live or now - note.at < KEPT_S or note.notification in waiting
         }
         self._take_alerts_of_notes(self)
 
@@ -145,6 +177,8 @@ class Told:
             known = self.notes.get(place)
             if known is None or (note.at, note.count) > (known.at, known.count):
                 self.notes[place] = note
+            elif known.notification == note.notification and note.heard != known.heard:
+                self.notes[place] = replace(known, heard=known.status != RESOLVED)  # one of them knows of the delivery
         self.alerts = {**other.alerts, **self.alerts}
         self.sources = {**other.sources, **self.sources}
 
@@ -172,6 +206,7 @@ class Told:
                         groups.index(note.group),
                         note.notification,
                         int(note.flapping),
+                        int(note.heard),
                     ]
                     for _place, note in sorted(self.notes.items())
                 ],
@@ -186,7 +221,7 @@ def decode_told(json_text: str | bytes, place: str) -> Told:
 
 def _told(raw: dict[str, t.Any]) -> Told:
     told = Told()
-    for receiver, episode, status, severity, at, count, group, notification, flapping in raw["notes"]:
+    for receiver, episode, status, severity, at, count, group, notification, flapping, heard in raw["notes"]:
         note = Note(
             receiver=text(raw["receivers"][receiver]),
             episode=text(episode),
@@ -197,6 +232,7 @@ def _told(raw: dict[str, t.Any]) -> Told:
             group=text(raw["groups"][group]),
             notification=text(notification),
             flapping=bool(flapping),
+            heard=bool(heard),
         )
         if note.severity not in ("warning", "critical"):
             raise ValueError

@@ -23,7 +23,7 @@ from .incident import FIRING_STATE, FLAPPING_STATE, FROZEN_STATE, PENDING_STATE,
 from .memory import Reading
 from .notification import Alert
 from .silences import Silence, Silences
-from .told import FAILED, Note, Told
+from .told import NOT_DELIVERED, Note, Told
 
 Data = dict[str, t.Any]
 
@@ -153,7 +153,7 @@ def _silenced_by(silence: Silence) -> Data:
 
 def _told(note: Note, moment: Moment) -> Data:
     """Return what a receiver was told: ``delivery`` is what became of the last message."""
-    outcome = GIVEN_UP if note.status == FAILED else DELIVERED
+    outcome = GIVEN_UP if note.status in NOT_DELIVERED else DELIVERED
     return {
         "receiver": note.receiver,
         "status": note.status,
@@ -224,7 +224,7 @@ def receivers(core: Snapshot, moment: Moment, types: t.Mapping[str, str]) -> lis
     """
     told = dict.fromkeys(types, 0)
     for note in core.notes:
-        if note.receiver in told and note.status != FAILED:
+        if note.receiver in told and note.status not in NOT_DELIVERED:
             told[note.receiver] += 1
     found = [
         {"name": name, "type": kind, **_receiver(moment.health.get(name, _NO_HEALTH)), "episodes_told": told[name]}

@@ -15,6 +15,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._agents.alertin
 from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.core import Core
 from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.incidents import Place
 from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.notification import Notification
+from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.queues import EMPTY, Queues
 from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.receiver_type import ReceiverType
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.finding import (
     Finding,
@@ -95,9 +96,9 @@ class Inbox:
         self.core.update("dc1", judged, T0 + at, gone)
         return self.read(at)
 
-    def read(self, at: float) -> list[str]:
+    def read(self, at: float, queues: Queues = EMPTY) -> list[str]:
         """Take the messages that are due, as words: receiver, kind, severity and the checks or rules."""
-        due = self.core.due(T0 + at)
+        due = self.core.due(T0 + at, queues)
         for notification in due:
             self.core.record(notification)
         self.received += due

@@ -17,6 +17,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._agents.alertin
     explain,
     parse_question,
 )
+from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.queues import Queues
 from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.routing import group_of_id
 from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.saved_state import StateUnusable
 from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.silences import (
@@ -165,10 +166,83 @@ def test_who_could_not_be_told_is_not_told_of_the_end() -> None:
     inbox = Inbox(core_of())
     inbox.judge(0, check())
     inbox.read(30)
-    inbox.core.record_failure(inbox.received[-1].id)
+    inbox.core.record_failure(inbox.received[-1])
     assert inbox.read(31) == []
     inbox.judge(40)
     assert inbox.read(100) == []
+
+
+WORKS = Queues(frozenset({"ops"}))
+
+
+def test_what_was_given_up_is_told_as_it_is_now_when_the_receiver_works_again() -> None:
+    inbox = Inbox(core_of(route=route(group_interval="1h")))
+    inbox.judge(0, check(severity="critical"), check("db"))
+    inbox.read(30)
+    inbox.core.record_failure(inbox.received[-1])
+    inbox.judge(40, check(severity="critical"))
+    assert inbox.read(100) == []
+    assert inbox.read(101, WORKS) == ["ops firing critical web"]
+    assert inbox.received[-1].id != inbox.received[0].id
+    assert inbox.read(102, WORKS) == []
+    inbox.core.record_delivery(inbox.received[-1])
+    inbox.judge(4000)
+    assert inbox.read(4030, WORKS) == ["ops resolved critical web"]
+
+
+def test_what_was_refused_is_not_told_again_before_the_reminder() -> None:
+    inbox = Inbox(core_of(route=route(repeat_every="1h")))
+    inbox.judge(0, check())
+    inbox.read(30)
+    inbox.core.record_failure(inbox.received[-1], refused=True)
+    assert inbox.read(100, WORKS) == []
+    assert inbox.read(3700, WORKS) == ["ops reminder critical web"]
+
+
+def test_an_end_that_was_given_up_is_told_when_the_receiver_works_again() -> None:
+    inbox = Inbox(core_of())
+    inbox.judge(0, check())
+    inbox.read(30)
+    inbox.core.record_delivery(inbox.received[-1])
+    inbox.judge(40)
+    inbox.read(70)
+    end = inbox.received[-1]
+    a_day = 86_400.0
+    assert inbox.read(a_day, Queues(waiting=frozenset({end.id}))) == []
+    inbox.core.record_failure(end)
+    assert inbox.read(a_day + 1) == []
+    assert inbox.read(a_day + 2, WORKS) == ["ops resolved critical web"]
+    again = inbox.received[-1]
+    assert again.id != end.id and again.alerts[0].episode == end.alerts[0].episode
+    inbox.core.record_delivery(again)
+    assert inbox.read(a_day + 3, WORKS) == [] and inbox.core.incidents.ended == {}
+
+
+def test_the_end_is_told_of_what_was_told_although_its_reminder_was_given_up() -> None:
+    inbox = Inbox(core_of(route=route(repeat_every="1h")))
+    inbox.judge(0, check())
+    inbox.read(30)
+    inbox.core.record_delivery(inbox.received[-1])
+    assert inbox.read(3700) == ["ops reminder critical web"]
+    inbox.core.record_failure(inbox.received[-1])
+    inbox.judge(3800)
+    assert inbox.read(3900) == []
+    assert inbox.read(3901, WORKS) == ["ops resolved critical web"]
+
+
+def test_a_new_holder_tells_what_the_one_before_gave_up() -> None:
+    first, second = Inbox(core_of()), Inbox(core_of())
+    first.judge(0, check())
+    first.read(30)
+    first.core.record_delivery(first.received[-1])
+    first.judge(40)
+    first.read(70)
+    first.core.record_failure(first.received[-1])
+    second.judge(71)
+    second.core.merge_notes(first.core.encode_notes(T0 + 72), "key", T0 + 72)
+    second.judge(73)
+    assert second.read(110, WORKS) == ["ops resolved critical web"]
+    assert second.received[0].alerts[0].episode == first.received[0].alerts[0].episode
 
 
 # ---------------------------------------------------------------------------------------------------------------

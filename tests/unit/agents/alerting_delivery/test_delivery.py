@@ -23,7 +23,11 @@ from ansible_collections.consulops.failover.plugins.module_utils._agents.alertin
     ReceiverSetup,
     summary_of,
 )
-from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.delivery_worker import Clock, Listener
+from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.delivery_worker import (
+    Clock,
+    Listener,
+    Outcome,
+)
 from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.notification import (
     Alert,
     Notification,
@@ -99,9 +103,9 @@ class Recorder:
         self.crashes: list[str] = []
         self.listener = Listener(self._on_result, self._on_health, self._on_crash)
 
-    def _on_result(self, one: Notification, ok: bool, problem: str) -> None:
+    def _on_result(self, one: Notification, outcome: Outcome, problem: str) -> None:
         with self.changed:
-            self.results.append((one.id, ok, problem))
+            self.results.append((one.id, outcome.is_good, problem))
             self.changed.notify_all()
 
     def _on_health(self, receiver: str, problem: str) -> None:
