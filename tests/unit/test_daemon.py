@@ -307,6 +307,14 @@ def test_state_outlives_the_process_and_is_written_whole(tmp_path: Path) -> None
         StateDirectory({}).read("a.json")
 
 
+def test_one_object_at_a_time_owns_a_state_directory(tmp_path: Path) -> None:
+    environ = {"STATE_DIRECTORY": str(tmp_path)}
+    first, second = StateDirectory(environ), StateDirectory(environ)
+    assert first.try_to_own() and first.try_to_own() and not second.try_to_own()
+    assert not StateDirectory({}).try_to_own()
+    assert not StateDirectory({"STATE_DIRECTORY": str(tmp_path / "missing")}).try_to_own()
+
+
 def test_a_notification_that_systemd_does_not_receive_is_not_an_error(tmp_path: Path) -> None:
     assert systemd.notify({}, READY="1")
     assert not systemd.notify({"NOTIFY_SOCKET": str(tmp_path / "gone")}, READY="1")

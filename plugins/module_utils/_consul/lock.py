@@ -31,7 +31,7 @@ RENEWALS_PER_TTL = 3
 DELAY_POLL_S = 0.2  # the end of a lock delay changes no key, so no query can wait for it
 
 
-def _nothing() -> None:
+def _nothing(*_arguments: str) -> None:
     pass
 
 
@@ -49,7 +49,8 @@ class Lock:
     ``held`` becomes False by itself when the session or the key is lost. Use ``with lock:`` or call ``release()``.
     ``node`` is the node of the session, needed when the client's agent is in another datacenter than the key.
     ``on_lost`` is called, from any thread, once for each held lock that is lost; not for one that is released.
-    ``abandon`` is an event that ends an attempt to acquire the lock early. All methods may be called from any thread.
+    ``on_session`` is called with the ID of each new session, before it tries for the key. ``abandon`` is an event that ends an
+    attempt to acquire the lock early. All methods may be called from any thread.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Lock:
         lock_delay_s: int = 15,
         node: str | None = None,
         on_lost: t.Callable[[], None] = _nothing,
+        on_session: t.Callable[[str], None] = _nothing,
         abandon: threading.Event | None = None,
     ) -> None:
         if ttl_s < MIN_TTL_S:
@@ -75,6 +77,7 @@ class Lock:
         self._lock_delay_s = lock_delay_s
         self._node = node
         self._on_lost = on_lost
+        self._on_session = on_session
         self._abandon = abandon or threading.Event()
         self._attempt = threading.Lock()  # one attempt to acquire at a time
         self._mutex = threading.Lock()  # guards what follows and the states of terms; never held during a request
@@ -215,6 +218,7 @@ class Lock:
             return None
         log.debug("lock %s: created session %s, TTL %d s", self.key, term.session, self._ttl_s)
         threading.Thread(target=self._keep_renewing, args=(renewing, term), name="lock", daemon=True).start()
+        self._on_session(term.session)
         return term
 
     def _create_session(self) -> str:

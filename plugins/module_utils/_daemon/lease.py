@@ -10,6 +10,7 @@ A *required* lease decides whether its jobs run at all. With a *preferred* one t
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
@@ -21,6 +22,8 @@ from .._consul.client import Client
 from .._consul.lock import Lock
 from .._consul.retry import BackOff
 from .._consul.txn import Operation
+from .lease_record import LeaseRecord
+from .state_directory import StateDirectory
 from .status import REQUIRED, LeaseStatus, Standing
 from .status_board import Reporter, StatusBoard
 
@@ -72,8 +75,16 @@ class Lease:
     ``on_end`` is called when the thread ends, which without a stop is a bug.
     """
 
-    def __init__(self, spec: LeaseSpec, board: StatusBoard, pace: Pace, on_end: t.Callable[[], None]) -> None:
+    def __init__(
+        self,
+        spec: LeaseSpec,
+        board: StatusBoard,
+        pace: Pace,
+        state: StateDirectory,
+        on_end: t.Callable[[], None],
+    ) -> None:
         self.spec = spec
+        self._record = LeaseRecord(state, spec.name)
         self._status: Reporter[LeaseStatus] = board.add_lease(spec.name, spec.key, spec.policy)
         self._pace = pace
         self._back_off = pace.back_off()
@@ -188,6 +199,7 @@ class Lease:
 
     def _contend(self, client: Client) -> None:
         """Acquire the lease and hold it, term after term, until it is stopped or given up. Raises an Error."""
+        self._record.end_predecessor(client)
         lock = self._make_lock(client)
         try:
             while not self._stopping.is_set():
@@ -274,5 +286,6 @@ class Lease:
             lock_delay_s=spec.lock_delay_s,
             node=spec.node,
             on_lost=self._lost,
+            on_session=functools.partial(self._record.note, spec.key),
             abandon=self._stopping,
         )

@@ -6,14 +6,17 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import typing as t
 from pathlib import Path
 
 from .._consul.errors import LocalFailure
-from .._consul.private_file import PrivateFile, os_errors_as
+from .._consul.private_file import PRIVATE, PrivateFile, os_errors_as
 
 # Source: StateDirectory= in systemd.exec(5)
 _VARIABLE = "STATE_DIRECTORY"
+_LOCK_FILE = ".lock"
 
 
 class StateDirectory:
@@ -22,6 +25,7 @@ class StateDirectory:
     def __init__(self, environ: t.Mapping[str, str]) -> None:
         first = environ.get(_VARIABLE, "").partition(":")[0]
         self._path = Path(first) if first else None
+        self._lock: int | None = None
 
     @property
     def path(self) -> Path:
@@ -41,6 +45,23 @@ class StateDirectory:
                 return path.read_bytes()
             except FileNotFoundError:
                 return None
+
+    def try_to_own(self) -> bool:
+        """Lock the directory for the life of this process. Return False while another process has it, and if it cannot be locked."""
+        if self._lock is None and self._path is not None:
+            try:
+                descriptor = os.open(
+                    self._path / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE
+                )
+            except OSError:
+                return False
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(descriptor)
+                return False
+            self._lock = descriptor
+        return self._lock is not None
 
     def write(self, name: str, content: bytes) -> None:
         """Replace a file. Raises LocalFailure; the file is then as it was."""

@@ -74,7 +74,7 @@ class Supervisor:
         new_leases = []
         for spec in plan.leases:
             if spec.name not in self._leases:
-                self._leases[spec.name] = Lease(spec, surroundings.board, self._pace, self._on_end)
+                self._leases[spec.name] = Lease(spec, surroundings.board, self._pace, surroundings.state, self._on_end)
                 new_leases.append(self._leases[spec.name])
         kept = [identity for identity, _runner in self._runners]
         new_runners = []
