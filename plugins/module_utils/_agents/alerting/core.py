@@ -14,13 +14,14 @@ import dataclasses
 import typing as t
 
 from ..._alerting.finding import Judgement
+from . import lost_messages
 from .grouping import Grouping, Policy, Suppression
 from .incident import FlapLimits
 from .incidents import Incidents, Place
 from .maintenance import MaintenanceWatch
-from .notification import FIRING, Notification
+from .notification import FIRING, Alert, Notification
 from .queues import EMPTY, Queues
-from .saved_state import decode_state, encode_state
+from .saved_state import decode_state, encode_state, number
 from .silences import Silences
 from .timing import Timing
 from .told import Told, decode_told
@@ -49,6 +50,7 @@ class Core:
         self.maintenance = MaintenanceWatch(options.maintenance_limit_s)
         self.grouping = Grouping(options.policy, self.silences, self.told)
         self._receivers = options.receivers
+        self._loaded_from = float("-inf")  # the time at which the state was saved that was loaded
 
     def reconfigure(self, options: CoreOptions, silences: Silences) -> None:
         """Take another configuration. Timers go on, and receivers that are gone are forgotten. ``silences`` keeps those added."""
@@ -93,10 +95,10 @@ class Core:
         """Note that a message was delivered."""
         self.told.record_delivery(notification)
 
-    def record_failure(self, notification: Notification, *, refused: bool = False) -> None:
+    def record_failure(self, notification: Notification, now: float, *, refused: bool = False) -> None:
         """Note that a message was given up, or refused for good. What was given up is told again when the receiver works."""
         for alert in self.told.record_failure(notification, refused=refused):
-            self.incidents.restore_end(alert, self.told.sources.get(alert.episode, alert.datacenter))
+            self._restore_end(alert, now)
 
     def suppression(self, now: float) -> Suppression:
         """Return what is silenced and inhibited at ``now``."""
@@ -129,15 +131,16 @@ class Core:
         incidents = Incidents(self.incidents.timing, self.incidents.flaps)
         maintenance = MaintenanceWatch(self.maintenance.limit_s)
 
-        def decode(raw: dict[str, t.Any]) -> tuple[t.Any, t.Any]:
+        def decode(raw: dict[str, t.Any]) -> tuple[t.Any, t.Any, float]:
             incidents.decode(raw, now)
             maintenance.decode(raw["maintenance"], now)
-            return raw["told"], raw["silences"]
+            return raw["told"], raw["silences"], number(raw["saved_at"])
 
-        notes, silences = decode_state(json_text, place, decode)
+        notes, silences, saved_at = decode_state(json_text, place, decode)
         told = decode_told(notes, place)
         self.silences.merge(silences, place)
         self.incidents, self.maintenance = incidents, maintenance
+        self._loaded_from = saved_at
         self._merge(told, now)
 
     def encode_notes(
@@ -168,8 +171,41 @@ class Core:
                 pointless.append(one)
             if superseded and len(superseded) < len(one.alerts):
                 self.told.forget(one.id)
+        self._take_running_episodes(told)
         self._merge(told, now)
         return pointless
+
+    def correct_notes(self, json_text: str | bytes, place: str, fates: lost_messages.Fates, now: float) -> None:
+        """Tell again what a damaged spool has lost: ``fates`` is what the spool knows, and the rest what is shared, as in ``merge_notes``.
+
+        Once after ``load``. Raises StateUnusable.
+        """
+        shared = decode_told(json_text, place) if json_text else Told()
+        for alert in lost_messages.correct_notes(self.told, shared, fates, now):
+            self._restore_end(alert, now)
+
+    def _restore_end(self, alert: Alert, now: float) -> None:
+        self.incidents.restore_end(alert, self.told.sources.get(alert.episode, alert.datacenter), now)
+
+    def _take_running_episodes(self, shared: Told) -> None:
+        """Call an incident as the others call it, if the episode of a state that is old by now is over.
+
+        A state that was put back, with a host's backup, knows an earlier episode of what fires. That one is over: its end was told,
+        or it was forgotten and the episode of the others began after the state was saved.
+        """
+        open_episodes = {note.episode for note in shared.notes.values() if note.is_open}
+        known = {note.episode for note in shared.notes.values()}
+        for episode in sorted(open_episodes):
+            alert = shared.alerts.get(episode)
+            incident = None if alert is None else self.incidents.by_key.get(alert.key)
+            if alert is None or incident is None or not incident.rank:
+                continue
+            names = {incident.episode, *incident.other_episodes}
+            if episode in names or names & open_episodes:
+                continue
+            if names & known or (incident.fired_at <= self._loaded_from < alert.since):
+                self.told.forget_episodes(names - known)
+                incident.rename_episode(episode)
 
     def _merge(self, told: Told, now: float) -> None:
         self.told.merge(told)

@@ -182,6 +182,10 @@ class Delivery:
         """Return the IDs of all messages that wait."""
         return self._shared.spool.waiting()
 
+    def fates(self) -> dict[tuple[str, str], bool | None]:
+        """Return what is known of messages by receiver and ID: None for one that waits, else whether it was delivered."""
+        return self._shared.spool.fates()
+
     def stop(self, within_s: float) -> bool:
         """End all threads within that many seconds; return whether all have ended. What was not sent stays in the spool.
 

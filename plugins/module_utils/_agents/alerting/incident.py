@@ -175,6 +175,11 @@ class Incident:
         self.episode = alert.episode
         self.episode_number = max(self.episode_number, _number_of(alert.episode))
 
+    def rename_episode(self, episode: str) -> None:
+        """Give what fires the name of another instance's episode: its own is over."""
+        self.episode, self.other_episodes = episode, []
+        self.episode_number = max(self.episode_number, _number_of(episode))
+
     def end(self) -> None:
         """End the episode, whatever the timers say."""
         self.rank, self.flapping, self.changes = 0, False, []

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from ..._alerting.finding import RANK, Finding, InMaintenance, Judgement
 from ..._alerting.registry import BUILT_IN_RULES
 from .incident import DEREGISTERED, MAINTENANCE, RECOVERED, FlapLimits, Incident
-from .notification import Alert
+from .notification import RESOLVED, Alert
 from .saved_state import decode_alert, decode_incident, encode_alert, encode_incident, number, text
 from .timing import Timing
 
@@ -130,11 +130,14 @@ class Incidents:
         """Forget an episode that has ended: whoever must know of it does."""
         self.ended.pop(episode, None)
 
-    def restore_end(self, alert: Alert, source: str) -> None:
+    def restore_end(self, alert: Alert, source: str, now: float) -> None:
         """Keep an episode again that has ended: a receiver that was told of it could not be told of its end."""
-        if len(self.ended) < MOST_ENDED:
-            since = alert.since if alert.ended is None else alert.ended
-            self.ended.setdefault(alert.episode, Ended(alert, source, since, (alert.episode,)))
+        fires = any(alert.episode in (one.episode, *one.other_episodes) for one in self.firing())
+        if fires or len(self.ended) >= MOST_ENDED:
+            return
+        ended = alert.ended if alert.ended is not None else now
+        alert = replace(alert, status=RESOLVED, ended=ended, reason=alert.reason or RECOVERED)
+        self.ended.setdefault(alert.episode, Ended(alert, source, ended, (alert.episode,)))
 
     def rename_sources(self, names: t.Mapping[str, str], sources: t.Collection[str]) -> None:
         """Give what belongs to none of ``sources`` to the one that watches its datacenter: ``names`` has the source of a datacenter.

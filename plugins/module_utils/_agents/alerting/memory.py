@@ -78,6 +78,7 @@ class Memory:
         self._pointless: list[Notification] = []
         self._saved = ""
         self._may_save = True
+        self._corrected = False
 
     @property
     def config(self) -> AlertingConfig:
@@ -185,7 +186,7 @@ class Memory:
             if outcome is Outcome.DELIVERED:
                 self.core.record_delivery(notification)
             elif outcome is not Outcome.REPLACED:
-                self.core.record_failure(notification, refused=outcome is Outcome.REFUSED)
+                self.core.record_failure(notification, self.clock.time(), refused=outcome is Outcome.REFUSED)
         self.changed.set()
         self.to_share.set()
 
@@ -203,6 +204,7 @@ class Memory:
         """Take what instances share. Return what is wrong with it, "" if nothing is."""
         with self.mutex:
             self.shared = shared
+            self._correct_notes(shared.notes.content, keys.notes)
             problems = [self._take(self._merge_notes, shared.notes.content, keys.notes)]
             problems.append(self._take(self.core.silences.merge, shared.silences.content, keys.silences))
             pointless, self._pointless = self._pointless, []
@@ -219,6 +221,15 @@ class Memory:
             except StateUnusable as error:
                 return str(error)
         return ""
+
+    def _correct_notes(self, content: bytes, place: str) -> None:
+        """Compare what was loaded with the spool and with what is shared, the first time that this can be read."""
+        if self._corrected:
+            return
+        with contextlib.suppress(StateUnusable):  # reported by whoever merges it
+            notes = unpack(content, place) if content else b""
+            self.core.correct_notes(notes, place, self.delivery.fates(), self.clock.time())
+            self._corrected = True
 
     def _merge_notes(self, content: bytes, place: str) -> None:
         waiting = [one for name in self.config.receivers for one in self.delivery.pending(name)]

@@ -85,6 +85,11 @@ class Spool:
         with self._lock:
             return frozenset(stored.notification.id for stored in self._pending.values())
 
+    def fates(self) -> dict[Key, bool | None]:
+        """Return what is known of messages: None for one that waits, else whether it was delivered."""
+        with self._lock:
+            return {**self._done, **dict.fromkeys(self._pending)}
+
     def add(self, notification: Notification, at: float) -> Added:
         """Store a message; ``at`` is the time in Unix seconds.
 

@@ -145,6 +145,10 @@ class Told:
         """Note that an alert is over for a receiver that hears of no recovery."""
         self.notes[note.receiver, note.episode] = replace(note, status=RESOLVED)
 
+    def forget_episodes(self, episodes: t.Collection[str]) -> None:
+        """Drop the notes of episodes that are over."""
+        self.notes = {place: note for place, note in self.notes.items() if note.episode not in episodes}
+
     def forget_receivers(self, known: t.Collection[str]) -> None:
         """Drop the notes of receivers that are not configured any more."""
         self.notes = {place: note for place, note in self.notes.items() if note.receiver in known}

@@ -11,6 +11,11 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.memory import Memory
+from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.shared_state import (
+    Keys,
+    SharedState,
+    Value,
+)
 from ansible_collections.consulops.failover.plugins.module_utils._consul.errors import LocalFailure
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.state_directory import StateDirectory
 
@@ -49,6 +54,23 @@ def test_a_damaged_state_of_which_no_copy_can_be_kept_is_left_alone(state: State
     memory.try_to_save(state)
     assert path.read_text() == '{"version":1,"saved'
     assert "is cut or damaged" in memory.problems["state"]
+    memory.close(0.1)
+
+
+def test_a_message_that_the_spool_lost_is_due_again_once_the_shared_notes_are_read(state: StateDirectory) -> None:
+    memory = started(state)
+    memory.core.update("dc1", judgement(check()), T0)
+    (lost,) = memory.core.due(T0 + 30)
+    memory.core.record(lost)
+    memory.save(state)
+    memory.close(0.1)
+    (state.path / "spool").write_bytes(b"{damaged\n")
+    memory = started(state)
+    memory.core.update("dc1", judgement(check()), T0 + 31)
+    assert memory.core.due(T0 + 32) == []
+    memory.take_shared(SharedState(Value(), Value(), frozenset(), 1), Keys("watch"))
+    assert [one.id for one in memory.core.due(T0 + 33)] == [lost.id]
+    assert "1 line cannot be read" in memory.delivery.spool_problem
     memory.close(0.1)
 
 

@@ -166,7 +166,7 @@ def test_who_could_not_be_told_is_not_told_of_the_end() -> None:
     inbox = Inbox(core_of())
     inbox.judge(0, check())
     inbox.read(30)
-    inbox.core.record_failure(inbox.received[-1])
+    inbox.core.record_failure(inbox.received[-1], T0 + 50)
     assert inbox.read(31) == []
     inbox.judge(40)
     assert inbox.read(100) == []
@@ -179,7 +179,7 @@ def test_what_was_given_up_is_told_as_it_is_now_when_the_receiver_works_again() 
     inbox = Inbox(core_of(route=route(group_interval="1h")))
     inbox.judge(0, check(severity="critical"), check("db"))
     inbox.read(30)
-    inbox.core.record_failure(inbox.received[-1])
+    inbox.core.record_failure(inbox.received[-1], T0 + 50)
     inbox.judge(40, check(severity="critical"))
     assert inbox.read(100) == []
     assert inbox.read(101, WORKS) == ["ops firing critical web"]
@@ -194,7 +194,7 @@ def test_what_was_refused_is_not_told_again_before_the_reminder() -> None:
     inbox = Inbox(core_of(route=route(repeat_every="1h")))
     inbox.judge(0, check())
     inbox.read(30)
-    inbox.core.record_failure(inbox.received[-1], refused=True)
+    inbox.core.record_failure(inbox.received[-1], T0 + 50, refused=True)
     assert inbox.read(100, WORKS) == []
     assert inbox.read(3700, WORKS) == ["ops reminder critical web"]
 
@@ -209,7 +209,7 @@ def test_an_end_that_was_given_up_is_told_when_the_receiver_works_again() -> Non
     end = inbox.received[-1]
     a_day = 86_400.0
     assert inbox.read(a_day, Queues(waiting=frozenset({end.id}))) == []
-    inbox.core.record_failure(end)
+    inbox.core.record_failure(end, T0 + a_day)
     assert inbox.read(a_day + 1) == []
     assert inbox.read(a_day + 2, WORKS) == ["ops resolved critical web"]
     again = inbox.received[-1]
@@ -224,7 +224,7 @@ def test_the_end_is_told_of_what_was_told_although_its_reminder_was_given_up() -
     inbox.read(30)
     inbox.core.record_delivery(inbox.received[-1])
     assert inbox.read(3700) == ["ops reminder critical web"]
-    inbox.core.record_failure(inbox.received[-1])
+    inbox.core.record_failure(inbox.received[-1], T0 + 50)
     inbox.judge(3800)
     assert inbox.read(3900) == []
     assert inbox.read(3901, WORKS) == ["ops resolved critical web"]
@@ -237,7 +237,7 @@ def test_a_new_holder_tells_what_the_one_before_gave_up() -> None:
     first.core.record_delivery(first.received[-1])
     first.judge(40)
     first.read(70)
-    first.core.record_failure(first.received[-1])
+    first.core.record_failure(first.received[-1], T0 + 50)
     second.judge(71)
     second.core.merge_notes(first.core.encode_notes(T0 + 72), "key", T0 + 72)
     second.judge(73)

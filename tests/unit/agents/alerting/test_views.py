@@ -115,7 +115,7 @@ def test_what_fires_comes_first_and_says_who_was_told_and_what_became_of_it() ->
     assert (second["check"], second["state"], second["told"]) == ("later", "pending", [])
     (first, _second) = shown(core, moment(1))["alerts"]
     assert first["told"][0]["delivery"] == "delivered" and first["told"][0]["at"] == "2027-01-15T08:00:00Z"
-    core.record_failure(inbox.received[0])
+    core.record_failure(inbox.received[0], T0 + 1)
     assert shown(core, moment(1))["alerts"][0]["told"][0]["delivery"] == "given up"
 
 
