@@ -17,7 +17,7 @@ import time
 import typing as t
 from dataclasses import dataclass, replace
 
-from .._consul import endpoint, errors
+from .._consul import endpoint, errors, kv
 from .._consul.client import Client
 from .._consul.lock import Lock
 from .._consul.retry import BackOff
@@ -31,6 +31,7 @@ log = logging.getLogger("consulops")
 
 CONTEND_S = 300.0  # the length of one attempt to acquire the lease; the next one follows at once
 CONFIRM_EVERY_S = 1.0  # a lease that ended while this process was frozen is noticed by the clock, without an event
+AWAY_POLL_S = 1.0  # how often one that gave the lease up looks whether another has it
 RELEASE_TIMEOUT_S = (
     0.3  # of the requests that end the session of a contender that was stopped in the middle of a request
 )
@@ -93,6 +94,7 @@ class Lease:
         self._stopping = threading.Event()
         self._wake = threading.Event()  # set when the lease is stopped, lost or given up
         self._gives_up = False
+        self._away_s = 0.0
         self._client: Client | None = None
         self._lock: Lock | None = None
         self._standing: Standing = "unknown"
@@ -148,10 +150,19 @@ class Lease:
         """Start the thread."""
         self._thread.start()
 
-    def give_up(self, problem: str) -> None:
-        """Let another instance take the lease: release it, and stay away for one TTL. The cause lies in this host."""
-        failures = self._pace.step_down_after_failures
+    @property
+    def step_down_after_failures(self) -> int:
+        """How many failures in a row a holder may have whose cause lies in this host."""
+        return self._pace.step_down_after_failures
+
+    def give_up(self, problem: str, away_s: float | None = None) -> None:
+        """Let another instance take the lease: release it, and stay away. The cause lies in this host.
+
+        ``away_s`` is how long, by default one TTL; less when nobody holds the lease for one TTL.
+        """
+        failures = self.step_down_after_failures
         log.warning("giving up the lease after %d failures in a row: %s", failures, self.spec.key)
+        self._away_s = away_s if away_s is not None else float(self.spec.session_ttl_s)
         self._status.failed(problem, standing="unknown", fence=0, session="")
         self._gives_up = True
         self._wake.set()
@@ -218,9 +229,27 @@ class Lease:
             self._release(lock)
         if self._gives_up and not self._stopping.is_set():
             self._wake.clear()
-            self._notify()
-            self._stopping.wait(self.spec.session_ttl_s)
+            self._stay_away(client)
         self._gives_up = False
+
+    def _stay_away(self, client: Client) -> None:
+        """Leave the lease to another instance. One that nobody takes, or that is free again, is not left alone for long."""
+        self._change("unknown")
+        until = time.monotonic() + self._away_s
+        free_since = time.monotonic()
+        while not self._stopping.wait(AWAY_POLL_S) and time.monotonic() < until:
+            if time.monotonic() - free_since >= self.spec.session_ttl_s:
+                return
+            try:
+                entries = kv.read_key(client, self.spec.key).entries
+            except errors.ConsulError as error:
+                log.debug("lease %s: %s", self.spec.key, error)
+                continue
+            if entries and entries[0].session:
+                free_since = time.monotonic()
+                if self._standing != "standby":
+                    self._change("standby")
+                    self._status.report(standing="standby")
 
     def _hold(self, lock: Lock) -> None:
         """Return when the lease is lost, given up, or to be released."""

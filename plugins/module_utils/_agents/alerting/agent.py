@@ -4,7 +4,8 @@
 
 """The alerting agent: watches datacenters, and tells receivers what fails and what has recovered.
 
-Jobs: one ``watch`` for each datacenter, ``notify``, ``follow`` and ``share``, and if they are configured ``dead man`` and ``events``.
+Jobs: one ``watch`` for each datacenter, ``notify``, ``follow``, ``share`` and ``hand over``, and if they are configured ``dead man`` and
+``events``.
 Every instance runs all of them; the holder of the preferred lease is the one that sends.
 """
 
@@ -27,6 +28,7 @@ from .dead_man_job import send_pings
 from .delivery import ReceiverSetup
 from .endpoint import routes
 from .events_job import handle_events
+from .hand_over_job import hand_over
 from .memory import Memory
 from .metrics import metrics
 from .notify_job import NotifySettings, notify
@@ -68,6 +70,7 @@ def plan(setup: Setup) -> Plan:
         Job("notify", functools.partial(notify, settings=settings), settings, connections=(), lease=lease.name),
         Job("follow", follow),
         Job("share", share, lease=lease.name),
+        Job("hand over", hand_over, lease=lease.name),
     ]
     jobs += _optional_jobs(setup, config, lease.name)
     return Plan(connections, tuple(jobs), (lease,), routes(endpoints))

@@ -164,6 +164,11 @@ class Delivery:
             return {name: worker.receiver for name, worker in self._workers.items()}
 
     @property
+    def disk_problem(self) -> str:
+        """Why messages are in memory only, "" if they are on the disk."""
+        return self._shared.spool.failure
+
+    @property
     def spool_problem(self) -> str:
         """Why messages are not on the disk, "" if they are."""
         return self._shared.spool.problem

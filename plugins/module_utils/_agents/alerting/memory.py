@@ -173,6 +173,11 @@ class Memory:
         else:
             self.problems.pop("disk", None)
 
+    @property
+    def disk_problem(self) -> str:
+        """Why the state or messages cannot be written, "" if they can."""
+        return self.problems.get("disk", "") or self.delivery.disk_problem
+
     def close(self, within_s: float) -> None:
         """End the threads of the receivers. What was not delivered stays in the spool."""
         if self._delivery is not None:

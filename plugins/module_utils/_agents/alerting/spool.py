@@ -70,6 +70,11 @@ class Spool:
         """Why messages are in memory only, or what was wrong with the file at the start; empty if all is well."""
         return self._failure or self._damage
 
+    @property
+    def failure(self) -> str:
+        """Why messages are in memory only; empty if they are on the disk."""
+        return self._failure
+
     def pending(self, receiver: str) -> list[Stored]:
         """Return the messages that wait for a receiver, in the order in which they were queued."""
         with self._lock:

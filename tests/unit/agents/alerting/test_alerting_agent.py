@@ -36,7 +36,7 @@ def job_names(config: AgentConfig) -> list[str]:
 
 
 def test_each_datacenter_is_watched_by_a_job_of_its_own() -> None:
-    assert job_names(agent()) == ["watch local", "notify", "follow", "share"]
+    assert job_names(agent()) == ["watch local", "notify", "follow", "share", "hand over"]
     assert job_names(agent(datacenters=["dc1", "dc2"]))[:2] == ["watch dc1", "watch dc2"]
     connections = [{"datacenter": "dc1"}, {"url": "http://10.0.0.1:8500"}]
     config = agent(connections=connections)
