@@ -161,7 +161,7 @@ def test_an_event_runs_its_program_once_and_not_those_from_before_the_first_star
     program = tmp_path / "program"
     program.write_text(f"#!/bin/sh\ncat >> {ran}\n", encoding="utf-8")
     program.chmod(0o755)
-    events = [{"name": "deploy", "command": [str(program)]}]
+    events = [{"name": "deploy", "command": [str(program)], "ordered": True}]
     for _number in range(2):
         instances.start(datacenter, name="events", options={"events": events}, service={"register": False})
     eventually(lambda: datacenter.get("/v1/kv/consulops/agents/events/events"), what="old events are noted")
@@ -171,6 +171,28 @@ def test_an_event_runs_its_program_once_and_not_those_from_before_the_first_star
     instances.stop()
     documents = [json.loads(line) for line in ran.read_text(encoding="utf-8").splitlines()]
     assert [one["payload"] for one in documents] == ["one", "two"]
+
+
+def test_a_program_that_hangs_delays_no_other_event(
+    instances: Instances, datacenter: Datacenter, tmp_path: Path
+) -> None:
+    ran = tmp_path / "ran"
+    program = tmp_path / "program"
+    program.write_text(
+        f'#!/bin/sh\ngrep -q \'"payload": "hang"\' && exec sleep 60\necho ran >> {ran}\n', encoding="utf-8"
+    )
+    program.chmod(0o755)
+    events = [{"name": "slow", "command": [str(program)], "timeout": "60s"}]
+    agent = instances.start(datacenter, name="slow", options={"events": events}, service={"register": False})
+    eventually(lambda: datacenter.get("/v1/kv/consulops/agents/slow/events"), what="old events are noted")
+    for payload in (b"hang", b"quick"):
+        datacenter.put("/v1/event/fire/slow", payload)
+    eventually(lambda: ran.exists(), what="the second program")
+
+    def numbers() -> dict[str, float]:
+        return {one["name"]: one["value"] for one in agent.status()["jobs"]["events"]["numbers"]}
+
+    eventually(lambda: numbers()["programs_run"] == 1 and numbers()["programs_running"] == 1, what="one still runs")
 
 
 def test_an_instance_that_returns_on_standby_does_not_send_what_is_over_by_now(

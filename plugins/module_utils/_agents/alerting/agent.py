@@ -41,7 +41,6 @@ from .watch_job import Watched, watch
 
 OPTIONS_PATH = "options"
 DEFAULT_PORT = 9000  # as consul-alerts
-_EVENT_LIMIT_S = 2 * 3600.0  # a program may take an hour
 
 
 def plan(setup: Setup) -> Plan:
@@ -80,10 +79,10 @@ def _optional_jobs(setup: Setup, config: AlertingConfig, lease: str) -> t.Iterat
     if config.dead_man is not None:
         pings = functools.partial(send_pings, make=functools.partial(_dead_man, setup, config.dead_man))
         yield Job("dead man", pings, config.dead_man, connections=(), lease=lease)
-    if config.events:
+    if config.events.handlers:
         path = f"{OPTIONS_PATH}.events"
-        events = functools.partial(handle_events, handlers=config.events, environ=setup.environ, path=path)
-        yield Job("events", events, config.events, lease=lease, heartbeat_limit_s=_EVENT_LIMIT_S)
+        events = functools.partial(handle_events, programs=config.events, environ=setup.environ, path=path)
+        yield Job("events", events, config.events, lease=lease)
 
 
 def check(setup: Setup) -> None:

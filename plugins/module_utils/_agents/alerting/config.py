@@ -21,7 +21,7 @@ from ..._consul.errors import InvalidOption
 from . import dead_man
 from .core import CoreOptions
 from .durations import duration
-from .event_handlers import EventHandler, make_handlers
+from .event_handlers import AT_A_TIME, EventPrograms, make_event_programs
 from .grouping import Policy
 from .incident import FlapLimits
 from .inhibition import BUILT_IN_INHIBITIONS
@@ -65,6 +65,7 @@ SPEC: Spec = {
     "reconcile_every": {"type": "str", "default": "10s"},
     "dead_man": {"type": "dict", "options": dead_man.SPEC},
     "events": {"type": "list", "elements": "dict", "default": []},
+    "event_programs": {"type": "int", "default": AT_A_TIME},
 }
 COMMON_RECEIVER_SPEC: Spec = {
     "type": {"type": "str", "required": True},
@@ -107,7 +108,7 @@ class AlertingConfig:
     silences: tuple[Silence, ...]
     reconcile_every_s: float
     dead_man: t.Mapping[str, t.Any] | None = None
-    events: tuple[EventHandler, ...] = ()
+    events: EventPrograms = EventPrograms()
 
     def make_silences(self) -> Silences:
         """Return the silences of the configuration, to which others can be added."""
@@ -176,7 +177,7 @@ def make_alerting_config(
         silences=silences,
         reconcile_every_s=duration(values["reconcile_every"], f"{path}.reconcile_every", 1, 600),
         dead_man=values["dead_man"],
-        events=make_handlers(values["events"], f"{path}.events"),
+        events=make_event_programs(values["events"], values["event_programs"], path),
     )
 
 

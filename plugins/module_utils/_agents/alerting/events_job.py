@@ -13,17 +13,21 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import json
 import logging
+import threading
 import typing as t
 
 from ..._alerting.parsing import to_rows, to_text
 from ..._consul import kv
 from ..._consul.client import Client
 from ..._consul.errors import InvalidResponse
+from ..._consul.units import count_of
 from ..._daemon.job import Context
 from . import shared_state
-from .event_handlers import EventHandler
+from .event_handlers import EventHandler, EventPrograms
+from .program_pool import ProgramPool, Task
 from .program_runner import ProgramFailed, ProgramRunner
 from .shared_state import Keys
 
@@ -31,6 +35,7 @@ log = logging.getLogger("consulops")
 
 WAIT_S = 60.0
 STANDBY_S = 1.0
+BUSY_WAIT_S = 1.0  # while programs run, so that their numbers are shown
 REMEMBERED = 1024  # IDs; an agent of Consul remembers 256 events
 
 
@@ -43,78 +48,129 @@ class Event(t.NamedTuple):
 
 
 def handle_events(
-    context: Context, handlers: t.Sequence[EventHandler], environ: t.Mapping[str, str], path: str = "options.events"
+    context: Context, programs: EventPrograms, environ: t.Mapping[str, str], path: str = "options.events"
 ) -> None:
     """Run programs for events until the job must stop. Raises a ConsulError, and InvalidOption for a program that is missing."""
     runners = [
-        (one.name, ProgramRunner(one.command, one.timeout_s, environ, f"{path}[{number}].command"))
-        for number, one in enumerate(handlers)
+        (one, ProgramRunner(one.command, one.timeout_s, environ, f"{path}[{number}].command"))
+        for number, one in enumerate(programs.handlers)
     ]
-    dispatcher = _Dispatcher(context, runners)
+    dispatcher = _Dispatcher(context, runners, programs.at_a_time)
+    try:
+        _follow_events(context, dispatcher)
+    finally:
+        dispatcher.close()
+
+
+def _follow_events(context: Context, dispatcher: _Dispatcher) -> None:
     index: int | None = None
     while not context.stopping.is_set():
         context.heartbeat()
+        dispatcher.check()
         if context.lease.standing != "holder":
             context.report("on standby", dispatcher.numbers)
             context.pause(STANDBY_S)
             index = None
             continue
-        response = dispatcher.client.get("/v1/event/list", index=index, wait_s=WAIT_S)
-        index = response.index or None
-        dispatcher.handle(response.parse(_events))
+        if dispatcher.is_full:
+            context.report("waits for programs to end", dispatcher.numbers)
+            context.pause(BUSY_WAIT_S)
+            continue
+        wait_s = BUSY_WAIT_S if dispatcher.is_busy else WAIT_S
+        response = dispatcher.client.get("/v1/event/list", index=index, wait_s=wait_s)
+        is_handled = dispatcher.handle(response.parse(_events))
+        index = (response.index or None) if is_handled else None
         context.report("handles events", dispatcher.numbers, problem=dispatcher.hidden_events())
         context.pause(0.1)
 
 
 class _Dispatcher:
-    def __init__(self, context: Context, runners: t.Sequence[tuple[str, ProgramRunner]]) -> None:
+    def __init__(
+        self, context: Context, runners: t.Sequence[tuple[EventHandler, ProgramRunner]], at_a_time: int
+    ) -> None:
         self.client: Client = context.client()
         self._context = context
         self._runners = runners
         self._key = Keys(context.name).events
+        self._pool = ProgramPool(at_a_time)
+        self._count = threading.Lock()  # guards the numbers
         self._run, self._failed = 0, 0
 
     @property
     def numbers(self) -> dict[str, float]:
-        """How many programs were run, and how many of them failed."""
-        return {"programs_run": self._run, "programs_failed": self._failed}
+        """How many programs were run, how many of them failed, and how many run and wait."""
+        running, waiting = self._pool.load
+        with self._count:
+            return {
+                "programs_run": self._run,
+                "programs_failed": self._failed,
+                "programs_running": running,
+                "programs_waiting": waiting,
+            }
+
+    def check(self) -> None:
+        """Raise RuntimeError after a bug: it ends the process, which is started anew."""
+        if self._pool.is_broken:
+            raise RuntimeError("a thread that runs programs for events ended by a bug")
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether programs run or wait."""
+        return any(self._pool.load)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether too many programs wait for more events to be read."""
+        return self._pool.is_full
+
+    def close(self) -> None:
+        """Begin no more programs; those that run may end."""
+        left = self._pool.close()
+        if left:
+            log.warning("%s were not run, because the agent stops or its events changed", count_of(left, "program"))
 
     def hidden_events(self) -> str:
         """Return which events the token may not see, "" if it may see all that have programs. Consul leaves them out without a word."""
-        names = sorted({name for name, _runner in self._runners})
+        names = sorted({handler.name for handler, _runner in self._runners})
         hidden = [name for name in names if self.client.may("event", "read", name) is False]
         needed = " and ".join(f'event "{name}" {{ policy = "read" }}' for name in hidden)
         return f"The token may not see the events that programs wait for. It needs {needed}." if hidden else ""
 
-    def handle(self, events: t.Sequence[Event]) -> None:
-        """Run the programs of the events that are new. Raises a ConsulError."""
-        names = {name for name, _runner in self._runners}
+    def handle(self, events: t.Sequence[Event]) -> bool:
+        """Run the programs of the events that are new. Return whether they were taken: else another instance wrote. Raises a ConsulError."""
+        names = {handler.name for handler, _runner in self._runners}
         entry = kv.read_key(self.client, self._key).entries
         seen = _decode(entry[0].value, self._key) if entry else None
         index = entry[0].modify_index if entry else 0
         new = [event for event in events if seen is None or event.id not in seen]
         if seen is not None and not any(event.name in names for event in new):
-            return
+            return True
         remembered = [*(seen or ()), *(event.id for event in new)][-REMEMBERED:]
         content = json.dumps(remembered, separators=(",", ":")).encode()
         # Before the first time everything is old: nobody knows when it was sent.
         claimed = shared_state.write(self.client, self._key, content, index, self._context.lease.guard)
         if claimed and seen is not None:
             for event in new:
-                self._run_programs(event)
+                self._submit(event)
+        return claimed
 
-    def _run_programs(self, event: Event) -> None:
-        for name, runner in self._runners:
-            if name != event.name or self._context.stopping.is_set():
-                continue
-            self._context.heartbeat()
-            log.info("event %s %s: running its program", event.name, event.id)
+    def _submit(self, event: Event) -> None:
+        for number, (handler, runner) in enumerate(self._runners):
+            if handler.name == event.name:
+                lane = number if handler.ordered else None
+                self._pool.submit(Task(functools.partial(self._run_program, event, runner), lane))
+
+    def _run_program(self, event: Event, runner: ProgramRunner) -> None:
+        log.info("event %s %s: running its program", event.name, event.id)
+        failed = False
+        try:
+            runner.run(event.document)
+        except ProgramFailed as error:
+            failed = True
+            log.warning("event %s %s: %s", event.name, event.id, error)
+        with self._count:
             self._run += 1
-            try:
-                runner.run(event.document)
-            except ProgramFailed as error:
-                self._failed += 1
-                log.warning("event %s %s: %s", event.name, event.id, error)
+            self._failed += failed
 
 
 def _events(rows: t.Any) -> list[Event]:

@@ -33,7 +33,7 @@ class ProgramFailed(LocalFailure):
 
 
 class ProgramRunner:
-    """Runs one program, one process at a time, each in a process group of its own.
+    """Runs one program, each process in a process group of its own. Several threads may run it at a time.
 
     ``command`` is the path of the program and its arguments. The environment has PATH, LANG and HOME of ``environ`` only.
     Construction raises InvalidOption that begins with ``where``.
@@ -51,7 +51,7 @@ class ProgramRunner:
             **{name: environ[name] for name in ("LANG", "HOME") if name in environ},
         }
         self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._processes: set[subprocess.Popen[bytes]] = set()
 
     def run(self, document: bytes) -> None:
         """Run the program once. Raises ProgramFailed unless it ends with status 0."""
@@ -68,10 +68,10 @@ class ProgramRunner:
             raise ProgramFailed(f"{program} {ending}: {shown or '(it said nothing)'}", status)
 
     def abort(self) -> None:
-        """Kill the program that runs, and what it started."""
+        """Kill the programs that run, and what they started."""
         with self._lock:
-            if self._process is not None:
-                _kill_group(self._process)
+            for process in self._processes:
+                _kill_group(process)
 
     def _run(self, file: t.IO[bytes]) -> tuple[int | None, bytes]:
         """Return the exit status, None after a timeout, and what the program wrote to standard error."""
@@ -89,7 +89,7 @@ class ProgramRunner:
             reason = getattr(error, "strerror", None) or error
             raise ProgramFailed(f"{self._command[0]} cannot be run: {reason}.") from None
         with self._lock:
-            self._process = process
+            self._processes.add(process)
         said = bytearray()
         reader = threading.Thread(target=_keep_start, args=(t.cast("t.IO[bytes]", process.stderr), said), daemon=True)
         reader.start()
@@ -97,7 +97,7 @@ class ProgramRunner:
         with self._lock:
             # What it left running too. The process itself is not reaped yet, so its number cannot be another group's.
             _kill_group(process)
-            self._process = None
+            self._processes.discard(process)
         status = process.wait()
         reader.join(DRAIN_S)
         return status if ended else None, bytes(said)
