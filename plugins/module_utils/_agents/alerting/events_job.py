@@ -137,7 +137,7 @@ class _Dispatcher:
         return f"The token may not see the events that programs wait for. It needs {needed}." if hidden else ""
 
     def handle(self, events: t.Sequence[Event]) -> bool:
-        """Run the programs of the events that are new. Return whether they were taken: else another instance wrote. Raises a ConsulError."""
+        """Run the programs of the events that are new. Return whether they were taken: else others wrote. Raises a ConsulError."""
         names = {handler.name for handler, _runner in self._runners}
         entry = kv.read_key(self.client, self._key).entries
         seen = _decode(entry[0].value, self._key) if entry else None

@@ -69,12 +69,11 @@ class Suppression:
 
     def __init__(self, inhibiting: t.Sequence[Alert], policy: Policy, silences: Silences, now: float) -> None:
         self._inhibitors = Inhibitors(inhibiting, policy.inhibitions)
-        self._silences = silences
-        self._now = now
+        self._silences = [silence for silence in silences.all() if silence.is_active(now)]
 
     def silences_of(self, alert: Alert) -> list[Silence]:
         """Return the silences that cover an alert."""
-        return self._silences.of(alert, self._now)
+        return [silence for silence in self._silences if silence.matchers.covers(alert)]
 
     def inhibitors_of(self, alert: Alert) -> list[Alert]:
         """Return the firing alerts that inhibit an alert."""
@@ -120,7 +119,7 @@ class Grouping:
 
     def routes_of(self, alert: Alert, worst_severity: str) -> list[Route]:
         """Return the routes of an alert, one a receiver. They go by the worst severity of its episode."""
-        found = self.policy.route.destinations(replace(alert, severity=worst_severity))
+        found = self.policy.route.destinations(_with_severity(alert, worst_severity))
         if alert.rule != DELIVERY_FAILED:
             return found
         # A receiver that fails would not deliver that it fails.
@@ -146,13 +145,13 @@ class Grouping:
     ) -> None:
         for route in self.routes_of(alert, incident.worst_severity):
             note = self.told.find(route.receiver, (incident.episode, *incident.other_episodes))
-            group = group_of(route, replace(alert, severity=incident.worst_severity))
+            group = group_of(route, _with_severity(alert, incident.worst_severity))
             work = pending.setdefault(group, _Pending(route))
             if note is None:
                 if not is_suppressed:
                     work.add_new(work.new, alert, incident.fired_at)
                 continue
-            told = replace(alert, episode=note.episode)
+            told = alert if alert.episode == note.episode else replace(alert, episode=note.episode)
             if RANK[alert.severity] < RANK[note.severity]:
                 self.told.lower(note, alert.severity)
             if note.status == RESOLVED and not incident.present:
@@ -240,3 +239,8 @@ class Grouping:
             still_firing=still_firing,
             instance=self.policy.instance,
         )
+
+
+def _with_severity(alert: Alert, severity: str) -> Alert:
+    """Return an alert with a severity; with thousands of alerts most of the time of a round went into equal copies."""
+    return alert if alert.severity == severity else replace(alert, severity=severity)

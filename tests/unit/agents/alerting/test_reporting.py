@@ -21,6 +21,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._agents.alertin
 from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.routing import group_of_id
 from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.saved_state import StateUnusable
 from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.silences import (
+    Silence,
     Silences,
     make_silence,
 )
@@ -267,6 +268,21 @@ def test_a_consul_that_was_out_of_reach_several_times_hides_nothing_once_it_answ
     assert [one.state for one in inbox.core.incidents.firing()] == ["flapping"]
     assert "ops firing critical web" in inbox.judge(40, check())
     assert inbox.core.suppression(T0 + 40).inhibitors_of(inbox.received[-1].alerts[0]) == []
+
+
+def test_silences_are_put_in_order_once_for_all_alerts(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Silences] = []
+    in_order = Silences.all
+
+    def counted(silences: Silences) -> list[Silence]:
+        calls.append(silences)
+        return in_order(silences)
+
+    monkeypatch.setattr(Silences, "all", counted)
+    inbox = Inbox(core_of())
+    inbox.judge(0, *(check(f"c{number}") for number in range(50)))
+    assert len(inbox.read(30)) == 50
+    assert len(calls) == 2  # one round for each of both times
 
 
 def test_a_token_that_sees_a_part_does_not_hold_back_what_it_sees() -> None:
