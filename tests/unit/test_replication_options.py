@@ -21,7 +21,8 @@ from ansible_collections.consulops.failover.plugins.module_utils._replication.re
     ReplicationRequest,
     batch_size,
 )
-from ansible_collections.consulops.failover.plugins.module_utils._tasks.replicate import REPLICATE, _prefixes
+from ansible_collections.consulops.failover.plugins.module_utils._tasks.replicate import REPLICATE
+from ansible_collections.consulops.failover.plugins.module_utils._tasks.replication_request import _prefixes
 from ansible_collections.consulops.failover.plugins.module_utils._tasks.task import Invocation
 from hypothesis import given
 from hypothesis import strategies as st

@@ -8,5 +8,6 @@ from __future__ import annotations
 
 from .._daemon.agent_type import AgentType
 from .alerting.agent import ALERTING
+from .replication.agent import REPLICATION
 
-AGENT_TYPES: dict[str, AgentType] = {"alerting": ALERTING}
+AGENT_TYPES: dict[str, AgentType] = {"alerting": ALERTING, "replication": REPLICATION}

@@ -18,7 +18,7 @@ from .client import Client
 from .digest import RESERVED_PREFIX, SetDigest, kv_bytes
 from .key_path import is_addressable, key_path
 from .response import MAX_BODY, Response
-from .shard_plan import SHARD_KEYS, plan_shards
+from .shard_plan import SHARD_KEYS, ShardSpec, plan_shards
 
 log = logging.getLogger("consulops")
 
@@ -59,6 +59,14 @@ class Shard:
 OnPartial = t.Callable[[str], None]
 
 
+@dataclass(frozen=True)
+class Names:
+    """The names of all keys below a prefix, in Consul's order. ``index`` is the highest index of these keys and of deletions below."""
+
+    names: list[str]
+    index: int
+
+
 def list_keys(
     client: Client,
     prefix: str = "",
@@ -68,6 +76,18 @@ def list_keys(
     on_partial: OnPartial | None = None,
 ) -> list[str]:
     """Return the names of all keys below a prefix in Consul's order; with a separator, names end at its next occurrence."""
+    return read_names(client, prefix, separator=separator, consistency=consistency, on_partial=on_partial).names
+
+
+def read_names(
+    client: Client,
+    prefix: str = "",
+    *,
+    separator: str = "",
+    consistency: str = "default",
+    on_partial: OnPartial | None = None,
+) -> Names:
+    """Return what ``list_keys`` returns, and its index."""
     params = {"keys": "", **({"separator": separator} if separator else {})}
     response = client.get(
         key_path(prefix), params, consistency=consistency, absent_ok=True, partial_ok=on_partial is not None
@@ -75,12 +95,21 @@ def list_keys(
     if on_partial and response.is_filtered:
         on_partial(prefix)
     if response.status == 404:
-        return []
+        return Names([], response.index)
     names = response.strings()
     # Consul answers 404 then; only for the root, or where everything was filtered, an empty list is its answer.
     if prefix and not names and not response.is_filtered:
         raise response.invalid()
-    return names
+    return Names(names, response.index)
+
+
+def index_query(spec: ShardSpec) -> dict[str, str]:
+    """Return the parameters of the query whose index is that of a shard, and whose answer has no values.
+
+    The index is the highest at which a key of the shard was written or deleted (observed on 1.8.7; Consul forgets deletions after a
+    while). For a shard without keys and deletions it is the highest of all keys.
+    """
+    return {} if spec.exact else {"keys": "", "separator": "/"}
 
 
 def read_shard(

@@ -28,6 +28,8 @@ from .endpoint import Endpoint
 from .errors import InvalidOption
 from .version import COLLECTION, VERSION
 
+MAX_IDLE_CONNECTIONS = 128  # that are kept; an agent may have so many blocking queries at once
+
 
 def make_session(endpoint: Endpoint, aborter: Aborter) -> requests.Session:
     """Return a session for one endpoint, whose requests ``aborter`` can cut.
@@ -111,7 +113,7 @@ class _Adapter(HTTPAdapter):
 
     def __init__(self, aborter: Aborter) -> None:
         self._aborter = aborter
-        super().__init__()
+        super().__init__(pool_maxsize=MAX_IDLE_CONNECTIONS)
 
     def init_poolmanager(self, *args: t.Any, **kwargs: t.Any) -> None:
         super().init_poolmanager(*args, **kwargs)

@@ -86,7 +86,8 @@ class Committed(t.NamedTuple):
 class Writer:
     """Writes operations in transactions as large as the servers accept; learns that limit from the first refusal.
 
-    ``fence`` is an operation that every transaction begins with: when it fails, nothing is written and Conflict is raised.
+    ``fence`` is an operation, or several, that every transaction begins with: when one fails, nothing is written and Conflict is
+    raised.
     With ``skip_denied`` a key that the token may not write is refused by itself; otherwise PermissionDenied is raised.
     Several threads may commit at once.
     """
@@ -95,14 +96,19 @@ class Writer:
         self,
         client: Client,
         max_ops: int | None = None,
-        fence: Operation | None = None,
+        fence: Operation | t.Sequence[Operation] | None = None,
         *,
         skip_denied: bool = False,
     ) -> None:
         self._client = client
         self._skip_denied = skip_denied
-        self._fence = [] if fence is None else [fence]
+        self._fence = [fence] if isinstance(fence, Operation) else list(fence or ())
         self.max_ops = max_ops or TXN_OPS_NEW
+
+    @property
+    def room(self) -> int:
+        """How many operations a transaction can have besides the fence."""
+        return self.max_ops - len(self._fence)
 
     def commit(self, operations: t.Iterable[Operation]) -> Committed:
         """Write operations in order; a refused one is left out and the rest of its transaction is sent again.
@@ -112,7 +118,7 @@ class Writer:
         applied, transactions = 0, 0
         refused: list[Refusal] = []
         waiting: list[list[Operation]] = []
-        fresh = batches(operations, lambda: self.max_ops - len(self._fence), TXN_BYTES - 1000 * len(self._fence))
+        fresh = batches(operations, lambda: self.room, TXN_BYTES - 1000 * len(self._fence))
         while True:
             batch = waiting.pop(0) if waiting else next(fresh, None)
             if batch is None:
@@ -150,11 +156,10 @@ class Writer:
         failed = _failures(response, keys)
         if not self._skip_denied:
             _check_denied(response, failed, keys, "Nothing of this transaction was written.")
-        if any(number < first for number in failed):
+        if min(failed) < first:
+            reason = failed[min(failed)].reason
             raise errors.Conflict(
-                f"{response.request_line}: {failed[0].reason}. Nothing of this transaction was written.",
-                409,
-                failed[0].reason,
+                f"{response.request_line}: {reason}. Nothing of this transaction was written.", 409, reason
             )
         return {number - first: failure.reason for number, failure in failed.items()}
 
@@ -193,8 +198,7 @@ class Writer:
         elif len(batch) > TXN_OPS_OLD:
             self.max_ops = TXN_OPS_OLD
         log.debug("a transaction of %d operations was too large, the limit is now %d", len(batch), self.max_ops)
-        room = self.max_ops - len(self._fence)
-        size = min(room, (len(batch) + 1) // 2) if limit is None else room
+        size = min(self.room, (len(batch) + 1) // 2) if limit is None else self.room
         return [batch[start : start + size] for start in range(0, len(batch), size)]
 
 

@@ -44,6 +44,7 @@ class Watch:
         wait_s: float = DEFAULT_WAIT_S,
         consistency: str = "default",
         absent_ok: bool = True,
+        partial_ok: bool = False,
     ) -> None:
         self._client = client
         self._path = path
@@ -51,6 +52,7 @@ class Watch:
         self._wait_s = wait_s
         self._consistency = consistency
         self._absent_ok = absent_ok
+        self._partial_ok = partial_ok
         self._index: int | None = None
 
     def next(self) -> WatchResult:
@@ -63,6 +65,7 @@ class Watch:
             index=sent_index,
             wait_s=self._wait_s,
             absent_ok=self._absent_ok,
+            partial_ok=self._partial_ok,
         )
         reset = sent_index is not None and response.index < sent_index
         # A query with index 0 does not block.

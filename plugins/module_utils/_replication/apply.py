@@ -12,13 +12,13 @@ import typing as t
 
 from .._consul import errors, txn
 from .._consul.client import Client
-from .._consul.lock import Lock
+from .._consul.txn import Operation
 from .._consul.units import count_of
-from .checkpoint import read_checkpoint
+from .checkpoint import lock_key, read_checkpoint
 from .delete_guards import deferral_reason
 from .key_deleter import KeyDeleter
 from .key_writer import KeyWriter
-from .ledger import prefix_id, prefix_ids
+from .ledger import Ledger, prefix_id, prefix_ids
 from .outcome import Interrupted, MappingOutcome
 from .plan import Problem
 from .prepare import prepare
@@ -28,16 +28,21 @@ from .run_context import RunContext
 from .run_lock import held_lock
 from .shard_reader import Reader
 from .sides import Sides
-from .state import successor
+from .state import State, successor
 
 log = logging.getLogger("consulops")
 
 
+def _no_operations(_outcomes: t.Sequence[MappingOutcome]) -> t.Sequence[Operation]:
+    return ()
+
+
 class Applied(t.NamedTuple):
-    """What was decided in the end (another run may have written in between) and what was done."""
+    """What was decided in the end (another run may have written in between) and what was done. ``state`` is what is stored now."""
 
     prepared: PreparedReplication
     outcomes: list[MappingOutcome]
+    state: State | None
 
 
 def perform(
@@ -53,36 +58,68 @@ def perform(
             log.debug("another run of %s wrote meanwhile: deciding again", prepared.name)
             prepared = prepare(source, destination, request)
         sides = Sides.of(source, destination, request)
-        context = RunContext(
-            name=prepared.name,
-            request=request,
-            sides=sides,
-            reader=Reader(sides),
-            ledger=prepared.checkpoint.ledger,
-            writer=txn.Writer(destination, request.batch_ops, lock.guard, skip_denied=True),
+        return perform_held(
+            make_context(sides, prepared.name, request, prepared.checkpoint.ledger, (lock.guard,)), prepared, now
         )
-        return Applied(prepared, _Run(context, prepared, lock).all(now))
+
+
+def make_context(
+    sides: Sides, name: str, request: ReplicationRequest, ledger: Ledger, guards: t.Sequence[Operation]
+) -> RunContext:
+    """Return the context of a run. ``guards`` are operations without which no transaction is written, the lock's first."""
+    writer = txn.Writer(sides.destination.client, request.batch_ops, guards, skip_denied=True)
+    return RunContext(name, request, sides, Reader(sides), ledger, writer)
+
+
+def perform_held(
+    context: RunContext,
+    prepared: PreparedReplication,
+    now: float,
+    ending: Ending | None = None,
+    *,
+    is_whole: bool = True,
+) -> Applied:
+    """Carry out what was decided, under a lock that the caller holds. Raises Interrupted.
+
+    With ``is_whole`` the plans are those of everything that is replicated, else those of a part.
+    """
+    run = _Run(context, prepared, ending or Ending(), is_whole)
+    return Applied(prepared, *run.all(now))
+
+
+class Ending(t.NamedTuple):
+    """How a run of a caller that holds the lock ends: ``deferral`` says why it deletes nothing ("" if it does).
+
+    ``known`` are keys that could not be written before, for which no deletion waits. ``operations`` makes what is written together
+    with the last batch, from the outcomes.
+    """
+
+    deferral: str = ""
+    known: t.Container[str] = ()
+    operations: t.Callable[[t.Sequence[MappingOutcome]], t.Sequence[Operation]] = _no_operations
 
 
 class _Run:
     """One run under the lock."""
 
-    def __init__(self, context: RunContext, prepared: PreparedReplication, lock: Lock) -> None:
+    def __init__(self, context: RunContext, prepared: PreparedReplication, ending: Ending, is_whole: bool) -> None:
         self._context = context
         self._prepared = prepared
-        self._lock = lock
+        self._ending = ending
+        self._is_whole = is_whole
         self._outcomes = [
             MappingOutcome(plan.mapping, conflicts=list(plan.conflicts), unwritable=list(plan.unwritable))
             for plan in prepared.plans
         ]
 
-    def all(self, now: float) -> list[MappingOutcome]:
-        """Write and delete. Raises Interrupted."""
+    def all(self, now: float) -> tuple[list[MappingOutcome], State]:
+        """Write and delete. Return what was done, and the state that was stored. Raises Interrupted."""
         try:
-            self._write_and_delete(now)
+            state = self._write_and_delete(now)
         except errors.ConsulError as error:
             if isinstance(error, errors.Conflict):
-                error = errors.Conflict(f"The lock {self._lock.key} was lost, to another run or by hand: {error}", 409)
+                key = lock_key(self._context.name)
+                error = errors.Conflict(f"The lock {key} was lost, to another run or by hand: {error}", 409)
             written = sum(outcome.written for outcome in self._outcomes)
             raise Interrupted(
                 f"{error} {count_of(written, 'key')} written or deleted before that; no key outside the plan was touched. Run it "
@@ -90,28 +127,33 @@ class _Run:
                 self._prepared,
                 self._outcomes,
             ) from None
-        return self._outcomes
+        return self._outcomes, state
 
-    def _write_and_delete(self, now: float) -> None:
+    def _write_and_delete(self, now: float) -> State:
         prepared, context = self._prepared, self._context
         mappings = context.request.mappings
         for plan in prepared.plans:
             context.ledger.commit([*plan.adopted, *plan.equal_again], prefix_id(plan.mapping.destination))
-        # The state changes at the beginning and at the end of every run that writes. So a run that waited for the lock knows
-        # that it must read again, also when it read while this one was writing.
         state = successor(prepared.checkpoint.state, prepared.source, mappings, now, prepared.reversed_after)
-        context.save_ledger(state)
+        if self._is_whole:
+            # The state changes at the beginning and at the end of every run that writes. So a run that waited for the lock knows
+            # that it must read again, also when it read while this one was writing.
+            context.save_ledger(state)
         for plan, outcome in zip(prepared.plans, self._outcomes):
             started = time.monotonic()
             KeyWriter(context, plan, outcome).write()
             outcome.seconds = plan.seconds + time.monotonic() - started
         self._delete()
-        context.ledger.abort_all(prefix_ids(mapping.destination for mapping in mappings))
-        context.save_ledger(successor(state, prepared.source, mappings, now))
+        if self._is_whole:
+            context.ledger.abort_all(prefix_ids(mapping.destination for mapping in mappings))
+        state = successor(state, prepared.source, mappings, now)
+        context.save_ledger(state, self._ending.operations(self._outcomes))
+        return state
 
     def _delete(self) -> None:
         """Delete in all mappings, or in none when a key of any could not be written."""
-        deferral = deferral_reason(self._outcomes, self._context.request.policy)
+        policy, ending = self._context.request.policy, self._ending
+        deferral = ending.deferral or deferral_reason(self._outcomes, policy, ending.known)
         for plan, outcome in zip(self._prepared.plans, self._outcomes):
             started = time.monotonic()
             if deferral:

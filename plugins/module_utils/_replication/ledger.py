@@ -141,6 +141,11 @@ class Ledger:
         if self._records[name[0]]:
             self._seen[name[0]] += name[:_NAME]
 
+    def clear_seen(self) -> None:
+        """Forget what was seen, before both sides are read whole."""
+        for seen in self._seen:
+            seen.clear()
+
     def forget_unseen(self, prefix_ids: t.Container[bytes]) -> None:
         """Drop the records of keys below some prefixes that exist on neither side: one that reappears is not owned."""
         for number, records in enumerate(self._records):

@@ -22,9 +22,16 @@ class Scope:
     """The include and exclude patterns of one prefix. Without any, every key takes part."""
 
     def __init__(self, include: t.Sequence[str] = (), exclude: t.Sequence[str] = ()) -> None:
+        self._patterns = (tuple(include), tuple(exclude))
         self._include = _compiled(include)
         self._exclude = _compiled(exclude)
         self.matches_everything = self._include is None and self._exclude is None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Scope) and self._patterns == other._patterns
+
+    def __hash__(self) -> int:
+        return hash(self._patterns)
 
     def matches(self, name: str) -> bool:
         """Return whether a key takes part. ``name`` is its path below the prefix."""

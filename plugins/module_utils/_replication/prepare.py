@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+import typing as t
 
 from .._consul import errors
 from .._consul.acl_filter import needed_rights
@@ -15,7 +16,7 @@ from .._consul.client import Client
 from .._consul.errors import GuardRefused
 from .._consul.key_path import key_path
 from . import preflight
-from .checkpoint import read_checkpoint
+from .checkpoint import Checkpoint, read_checkpoint
 from .delete_guards import PlannedDeletes, deferral_reason, refusals
 from .ledger import Ledger, prefix_ids
 from .mapping import PrefixMapping
@@ -36,10 +37,37 @@ def prepare(source: Client, destination: Client, request: ReplicationRequest) ->
 
     Raises InvalidOption, GuardRefused, InvalidLedger or a ConsulError.
     """
+    prepared = compare(source, destination, request)
+    deletes = [
+        PlannedDeletes(plan.mapping, plan.counts, [] if plan.unconfirmed else plan.to_delete) for plan in prepared.plans
+    ]
+    refused = refusals(deletes, request.limits)
+    if refused:
+        raise GuardRefused(f"{'; '.join(refused)}. Nothing was changed")
+    if prepared.changed:
+        preflight.check_writable(destination, prepared.name, prepared.plans)
+    return prepared
+
+
+def compare(
+    source: Client,
+    destination: Client,
+    request: ReplicationRequest,
+    checkpoint: Checkpoint | None = None,
+    known: t.Container[str] = (),
+) -> PreparedReplication:
+    """Read both sides and compare them. Whether so much may be deleted is for the caller to judge.
+
+    ``checkpoint`` is what the replication stored, if the caller holds its lock and knows it; ``known`` are keys that could not be
+    written before, for which no deletion waits. Raises InvalidOption, GuardRefused for another source and for a loop,
+    InvalidLedger or a ConsulError.
+    """
     direction = preflight.identify_datacenters(source, destination, request)
     preflight.check_readable(source, destination, request)
     name = request.name or direction[0]
-    checkpoint = read_checkpoint(destination, name)
+    if checkpoint is None:
+        checkpoint = read_checkpoint(destination, name)
+    checkpoint.ledger.clear_seen()
     checked = preflight.check_direction(source, name, direction, checkpoint.state, request)
     planner = _Planner(Sides.of(source, destination, request), request, checkpoint.ledger)
     plans = [planner.plan(mapping) for mapping in request.mappings]
@@ -47,12 +75,7 @@ def prepare(source: Client, destination: Client, request: ReplicationRequest) ->
     for plan in plans:
         if plan.unconfirmed and not plan.counts.source_keys:
             raise errors.Filtered(f"{plan.unconfirmed}. There is nothing to copy, and nothing was changed.")
-    deletes = [PlannedDeletes(plan.mapping, plan.counts, [] if plan.unconfirmed else plan.to_delete) for plan in plans]
-    refused = refusals(deletes, request.limits)
-    if refused:
-        raise GuardRefused(f"{'; '.join(refused)}. Nothing was changed")
-    deferral = deferral_reason(plans, request.policy)
-    prepared = PreparedReplication(
+    return PreparedReplication(
         name,
         *direction,
         checkpoint,
@@ -60,12 +83,9 @@ def prepare(source: Client, destination: Client, request: ReplicationRequest) ->
         planner.lines,
         checked.reversed_after,
         checked.unchecked,
-        deferral,
+        deferral_reason(plans, request.policy, known),
         preflight.hidden_sources(source, request),
     )
-    if prepared.changed:
-        preflight.check_writable(destination, name, plans)
-    return prepared
 
 
 class _Planner:
@@ -99,7 +119,7 @@ class _Planner:
             plan.add(shard, pair.ref, keep_changes=fits)
             self._room -= size if fits else 0
         plan.seconds = time.monotonic() - started
-        plan.unconfirmed = _partial_source(self._sides, mapping)
+        plan.unconfirmed = partial_source(self._sides, mapping)
         log.debug(
             "planned %s: %s, %d to delete, %d conflicts, %d unwritable; %d shards in %.3f s",
             mapping,
@@ -113,7 +133,7 @@ class _Planner:
         return plan
 
 
-def _partial_source(sides: Sides, mapping: PrefixMapping) -> str:
+def partial_source(sides: Sides, mapping: PrefixMapping) -> str:
     """Return why nothing of a mapping may be deleted: Consul filtered what was read of the source. "" if it did not."""
     if sides.sees_all(mapping.source):
         return ""
@@ -129,7 +149,7 @@ def confirm(sides: Sides, plan: MappingPlan) -> None:
     When the token sees only a part of them, or may not read one of the keys, none is confirmed, and ``plan.unconfirmed`` says
     so. Raises a ConsulError.
     """
-    plan.unconfirmed = plan.unconfirmed or _partial_source(sides, plan.mapping)
+    plan.unconfirmed = plan.unconfirmed or partial_source(sides, plan.mapping)
     if plan.unconfirmed:
         return
     deletions = {plan.mapping.to_source(deletion.key): deletion for deletion in plan.to_delete}

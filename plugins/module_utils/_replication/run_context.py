@@ -42,8 +42,8 @@ class RunContext:
         """Send operations over several connections. Returns those that Consul refused. Raises a ConsulError."""
         started = time.monotonic()
         writers = min(self.request.concurrency, MAX_WRITERS)
-        # One operation of each transaction checks the lock. A connection gets at least one full transaction.
-        size = max(self.writer.max_ops - 1, -(-len(operations) // writers))
+        # A connection gets at least one full transaction.
+        size = max(self.writer.room, -(-len(operations) // writers))
         parts = [operations[start : start + size] for start in range(0, len(operations), size)]
         with ThreadPoolExecutor(writers, thread_name_prefix="write") as pool:
             results = list(pool.map(self.writer.commit, parts))
@@ -58,9 +58,9 @@ class RunContext:
         )
         return refused
 
-    def save_ledger(self, state: State | None = None) -> None:
-        """Store the buckets that changed, and the state when it is given. Raises a ConsulError."""
-        operations = [] if state is None else [checkpoint.state_operation(self.name, state)]
+    def save_ledger(self, state: State | None = None, more: t.Sequence[Operation] = ()) -> None:
+        """Store the buckets that changed, and the state and ``more`` when they are given. Raises a ConsulError."""
+        operations = [*more] if state is None else [*more, checkpoint.state_operation(self.name, state)]
         operations += checkpoint.ledger_operations(self.name, self.ledger)
         refused = self.sides.destination.retry.run(lambda: self.send(operations))
         if refused:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from .._consul import kv, shard_plan, txn
 from .._consul.client import Client
+from .._consul.key_path import key_path
 from .._consul.kv import Shard
 from .._consul.retry import RetryPolicy
 from .request import ReplicationRequest
@@ -34,6 +35,23 @@ class Side:
         """Return the names of all keys below a prefix. Raises a ConsulError."""
         return self.retry.run(
             lambda: kv.list_keys(self.client, prefix, consistency=self.consistency, on_partial=self.on_partial)
+        )
+
+    def read_names(self, prefix: str) -> kv.Names:
+        """Return the names of all keys below a prefix, and their index. Raises a ConsulError."""
+        return self.retry.run(
+            lambda: kv.read_names(self.client, prefix, consistency=self.consistency, on_partial=self.on_partial)
+        )
+
+    def read_index(self, spec: shard_plan.ShardSpec) -> int:
+        """Return the index of a shard. Raises a ConsulError."""
+        params = kv.index_query(spec)
+        return self.retry.run(
+            lambda: (
+                self.client.get(
+                    key_path(spec.prefix), params, consistency=self.consistency, absent_ok=True, partial_ok=True
+                ).index
+            )
         )
 
     def read(

@@ -11,54 +11,26 @@ import time
 import typing as t
 
 from .._config.connection_spec import ONE_TOKEN, Spec, connection_spec, side_spec
-from .._config.validation import validated
 from .._consul.client import Client
-from .._consul.units import parse_duration
 from .._replication.apply import perform
-from .._replication.delete_guards import Limits
 from .._replication.mapping import check_one_store, is_same_store
 from .._replication.outcome import Interrupted
-from .._replication.plan import Policy
-from .._replication.prefix_options import make_mappings
 from .._replication.prepare import confirm, prepare
 from .._replication.replication_result import applied_result, incomplete_error, planned_outcomes, planned_result
-from .._replication.request import ReplicationRequest, batch_size
+from .._replication.request import ReplicationRequest
 from .._replication.sides import Sides
+from .replication_request import REQUEST_SPEC, make_request
 from .task import Invocation, Result, Task
-
-PREFIX_SPEC: Spec = {
-    # Raw, because Ansible would turn a variable that is null into "", which is the whole store.
-    "source": {"type": "raw", "required": True},
-    "destination": {"type": "str"},
-    "include": {"type": "list", "elements": "str"},
-    "exclude": {"type": "list", "elements": "str"},
-    "delete": {"type": "str", "choices": ["never", "owned", "all"]},
-}
 
 SPEC: Spec = dict(
     source=side_spec(),
     destination=side_spec(),
-    # An element is a string or an object. Ansible checks the options of objects only for "elements": "dict", so _prefixes
-    # checks them.
-    prefixes={"type": "list", "elements": "raw", "required": True, "options": PREFIX_SPEC},
     name={"type": "str"},
-    delete={"type": "str", "choices": ["never", "owned", "all"], "default": "owned"},
-    max_deletes={"type": "int", "default": 100},
-    max_delete_percent={"type": "float", "default": 10.0},
-    allow_empty_source={"type": "bool", "default": False},
-    on_conflict={"type": "str", "choices": ["fail", "keep", "overwrite"], "default": "fail"},
-    skip_locked={"type": "bool", "default": True},
-    adopt={"type": "bool", "default": False},
-    accept={"type": "list", "elements": "str", "choices": ["other_source", "reversed"], "default": []},
-    consistency={"type": "str", "choices": ["default", "consistent", "stale"], "default": "default"},
-    max_stale={"type": "str", "default": "2s"},
     verify_digest={"type": "bool", "default": True},
-    batch_ops={"type": "str", "default": "auto"},
-    concurrency={"type": "int", "default": 4},
     lock_wait={"type": "float", "default": 60.0},
-    retry_timeout={"type": "float", "default": 15.0},
     limit={"type": "int", "default": 100},
     diff_values={"type": "bool", "default": False},
+    **REQUEST_SPEC,
     **connection_spec(),
 )
 
@@ -66,53 +38,14 @@ SPEC: Spec = dict(
 def _request(call: Invocation) -> ReplicationRequest:
     """Return the request that the options describe. Raises InvalidOption."""
     options = call.params
-    request = ReplicationRequest(
-        mappings=tuple(make_mappings(_prefixes(options["prefixes"]), options["delete"])),
-        policy=Policy(options["on_conflict"], skip_locked=options["skip_locked"], adopt=options["adopt"]),
-        limits=Limits(options["max_deletes"], options["max_delete_percent"], options["allow_empty_source"]),
+    return make_request(
+        options,
         name=options["name"] or "",
-        accept=tuple(options["accept"]),
-        consistency=options["consistency"],
-        max_stale_s=parse_duration(options["max_stale"], "max_stale"),
         verify=options["verify_digest"],
-        batch_ops=batch_size(options["batch_ops"]),
-        concurrency=options["concurrency"],
         lock_wait_s=options["lock_wait"],
-        retry_s=options["retry_timeout"],
         limit=options["limit"],
         show_values=options["diff_values"],
     )
-    request.check()
-    return request
-
-
-def _prefixes(elements: t.Sequence[t.Any]) -> list[t.Any]:
-    """Return the elements of ``prefixes``, objects with their options checked. Raises InvalidOption with the element's index.
-
-    Strings and elements of wrong types are left to ``make_mappings``, and so is a source that is missing or null.
-    """
-    spec = {**PREFIX_SPEC, "source": {"type": "raw"}}
-    return [
-        validated(spec, _converted(element), f"prefixes[{number}]") if isinstance(element, dict) else element
-        for number, element in enumerate(elements)
-    ]
-
-
-def _converted(options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Return the options of one prefix with lists of globs converted as Ansible does: "a,b" and numbers in YAML."""
-    return {name: _globs(value) if name in ("include", "exclude") else value for name, value in options.items()}
-
-
-def _globs(value: t.Any) -> t.Any:
-    if isinstance(value, str):
-        return value.split(",")
-    if not isinstance(value, list):
-        return [str(value)] if _is_number(value) else value
-    return [str(glob) if _is_number(glob) else glob for glob in value]
-
-
-def _is_number(value: t.Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 @contextlib.contextmanager
@@ -147,7 +80,7 @@ def replicate(call: Invocation) -> Result:
         result = planned_result(prepared, outcomes, request.limit)
         if (prepared.changed or prepared.ledger_outdated) and not call.check_mode:
             try:
-                prepared, outcomes = perform(source, destination, request, prepared, time.time())
+                prepared, outcomes, _state = perform(source, destination, request, prepared, time.time())
             except Interrupted as error:
                 error.details = applied_result(error.prepared, error.outcomes, request.limit)
                 raise

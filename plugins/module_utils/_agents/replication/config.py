@@ -1,0 +1,192 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The options of the replication agent: its sets, checked by themselves and against each other."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass
+
+from ..._config.connection_spec import connection_spec, side_spec
+from ..._config.validation import Spec, validated
+from ..._consul import endpoint
+from ..._consul.endpoint import Endpoint
+from ..._consul.errors import InvalidOption
+from ..._consul.units import parse_duration
+from ..._replication.follow_options import FollowOptions
+from ..._replication.mapping import RESERVED, check_one_store, is_same_store
+from ..._replication.request import ReplicationRequest
+from ..._replication.set_graph import Edge, described, find_loop, find_overlap
+from ..._tasks.replication_request import REQUEST_SPEC, make_request
+
+PATH = "options"
+MOST_WATCHES = 100  # Consul serves 200 connections for each address of a client (http_max_conns_per_client)
+
+# The set's name is that of the replication: part of keys, and the same for the module and the agent.
+SET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+SET_SPEC: Spec = {
+    "source": side_spec(),
+    "destination": side_spec(),
+    **REQUEST_SPEC,
+    "wait": {"type": "str"},
+    "verify_every": {"type": "str", "default": "15m"},
+    "max_watches": {"type": "int", "default": 32},
+}
+
+# Options of the module: they are known here only to say where they belong.
+_OF_A_SET = frozenset({*SET_SPEC, *connection_spec()})
+_OF_THE_MODULE = frozenset({"name", "verify_digest", "lock_wait", "limit", "diff_values"})
+
+SPEC: Spec = {
+    "sets": {"type": "dict"},
+    **{name: {"type": "raw"} for name in sorted(_OF_A_SET | _OF_THE_MODULE)},
+}
+
+
+@dataclass(frozen=True)
+class SetConfig:
+    """One set. ``request`` has the set's name as the name of the replication."""
+
+    name: str
+    source: Endpoint
+    destination: Endpoint
+    request: ReplicationRequest
+    follow: FollowOptions
+
+
+def make_sets(
+    options: t.Mapping[str, t.Any], connection: t.Mapping[str, t.Any], environ: t.Mapping[str, str]
+) -> tuple[SetConfig, ...]:
+    """Return the sets of validated options. ``connection`` has the defaults for the connections of both sides.
+
+    Raises InvalidOption that begins with the path of the option at fault.
+    """
+    _refuse_options_of_the_module(options)
+    given = options["sets"]
+    if not given:
+        raise InvalidOption(f"{PATH}.sets: there is no set, so nothing would be replicated.")
+    sets = tuple(_set(name, one, connection, environ, f"{PATH}.sets.{name}") for name, one in given.items())
+    _check_together(sets)
+    return sets
+
+
+def _refuse_options_of_the_module(options: t.Mapping[str, t.Any]) -> None:
+    for name, value in options.items():
+        if value is None or name == "sets":
+            continue
+        if name == "name":
+            advice = f"the name of a replication is that of its set, so write the other options below {PATH}.sets.NAME."
+        elif name in _OF_THE_MODULE:
+            advice = "the agent has no such option. The others go below options.sets.NAME."
+        elif name in SET_SPEC:
+            advice = f"this is an option of one set: write it below {PATH}.sets.NAME, where NAME is yours to choose."
+        else:
+            advice = (
+                f"connection options go into connection, or for one side into {PATH}.sets.NAME.source or destination."
+            )
+        raise InvalidOption(f"{PATH}.{name}: {advice}")
+
+
+def _set(
+    name: str, given: t.Any, connection: t.Mapping[str, t.Any], environ: t.Mapping[str, str], path: str
+) -> SetConfig:
+    if not SET_NAME.fullmatch(name):
+        raise InvalidOption(
+            f"{path}: {name!r} may contain letters, digits, dots, dashes and underscores only, at most 100 characters."
+        )
+    values = validated(SET_SPEC, given, path)
+    source = _side(values["source"], connection, environ, f"{path}.source")
+    destination = _side(values["destination"], connection, environ, f"{path}.destination")
+    request = _at(path, lambda: make_request(values, name=name))
+    if is_same_store(source, destination):
+        _at(path, lambda: check_one_store(request.mappings))
+    if not 1 <= values["max_watches"] <= MOST_WATCHES:
+        raise InvalidOption(f"{path}.max_watches: {values['max_watches']} is not between 1 and {MOST_WATCHES}.")
+    quiet_s, most_s = _wait(values["wait"], f"{path}.wait")
+    follow = FollowOptions(
+        quiet_s=quiet_s,
+        longest_wait_s=most_s,
+        verify_every_s=_seconds(values["verify_every"], f"{path}.verify_every", 1.0, 7 * 86400.0),
+        max_watches=values["max_watches"],
+    )
+    return SetConfig(name, source, destination, request, follow)
+
+
+def _side(
+    given: t.Mapping[str, t.Any], connection: t.Mapping[str, t.Any], environ: t.Mapping[str, str], path: str
+) -> Endpoint:
+    return _at(path, lambda: endpoint.resolve(endpoint.with_defaults(given, connection), environ))
+
+
+def _wait(text: str | None, path: str) -> tuple[float, float]:
+    """Return the seconds of ``min:max``, as consul-replicate has it; ``min`` alone means four times as long at most."""
+    if text is None:
+        return 0.0, 0.0
+    least, colon, most = text.partition(":")
+    quiet_s = _seconds(least, path, 0.0, 3600.0)
+    longest_s = _seconds(most, path, 0.0, 3600.0) if colon else 4 * quiet_s
+    if longest_s < quiet_s:
+        raise InvalidOption(f"{path}: {text!r} waits at most for less than it waits at least: write min:max.")
+    return quiet_s, longest_s
+
+
+def _seconds(text: str, path: str, least_s: float, most_s: float) -> float:
+    try:
+        seconds = parse_duration(text, path)
+    except InvalidOption:
+        raise InvalidOption(f"{path}: {text!r} is not a duration: write for example 5s, 15m or 1h.") from None
+    if not least_s <= seconds <= most_s:
+        raise InvalidOption(f"{path}: {text} is not between {least_s:g} and {most_s:g} seconds.")
+    return seconds
+
+
+def _check_together(sets: t.Sequence[SetConfig]) -> None:
+    """Raise InvalidOption for sets that write to the same keys, or that copy keys back to where they came from."""
+    edges = [
+        Edge(one.name, _store(one.source), _store(one.destination), mapping)
+        for one in sets
+        for mapping in one.request.mappings
+    ]
+    both = find_overlap(edges)
+    if both is not None:
+        one, other = both
+        raise InvalidOption(
+            f"{PATH}.sets.{other.set_name}.prefixes: its destination {other.mapping.destination!r} overlaps "
+            f"{one.mapping.destination!r}, where the set {one.set_name} writes: each would delete what the other writes."
+        )
+    loop = find_loop(edges)
+    if loop is not None:
+        raise InvalidOption(
+            f"{PATH}.sets.{loop[0].set_name}.prefixes: keys would be copied in a loop: {described(loop)}, and back."
+        )
+
+
+def _store(one: Endpoint) -> t.Hashable:
+    """Return what is equal for two connections that name the same store, as ``is_same_store`` has it."""
+    return (one.base_url, one.socket_path, one.datacenter, one.namespace, one.partition)
+
+
+def check_lease_key(key: str, default: str) -> None:
+    """Raise InvalidOption for a lease key of one's own: each set has its lease beside its ledger, where nothing is replicated."""
+    if key != default:
+        raise InvalidOption(
+            f"lease.key: {key!r} is not used: each set takes the lock {RESERVED}replication/SET/lock of its destination, which "
+            "keeps the module and the agent apart too and is never replicated. Leave the option out."
+        )
+
+
+Value = t.TypeVar("Value")
+
+
+def _at(path: str, make: t.Callable[[], Value]) -> Value:
+    """Return what ``make`` makes; an InvalidOption that it raises begins with ``path`` afterwards."""
+    try:
+        return make()
+    except InvalidOption as error:
+        text = str(error)
+        begins_with_option = re.split(r"[^a-z_]", text, maxsplit=1)[0] in _OF_A_SET
+        raise InvalidOption(f"{path}{'.' if begins_with_option else ': '}{text}") from None

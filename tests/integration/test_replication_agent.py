@@ -1,0 +1,260 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The replication agent as a real process between two datacenters: what it copies, deletes, refuses and waits for."""
+
+from __future__ import annotations
+
+import re
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+import requests
+from ansible_collections.consulops.failover.plugins.module_utils._consul.errors import InvalidOption
+from ansible_collections.consulops.failover.plugins.module_utils._replication import control
+
+from tests.lab.consul import Datacenter, Lab, eventually
+from tests.lab.keys import delete, read, write
+from tests.lab.replicating import (
+    Replicators,
+    a_set,
+    client_of,
+    set_status,
+    wait_for_equal,
+    wait_for_following,
+    wait_for_status,
+)
+
+
+@pytest.fixture(scope="module")
+def sides(own_lab: Lab) -> tuple[Datacenter, Datacenter]:
+    return own_lab.datacenter("east"), own_lab.datacenter("west")
+
+
+@pytest.fixture
+def east(sides: tuple[Datacenter, Datacenter]) -> Datacenter:
+    return sides[0]
+
+
+@pytest.fixture
+def west(sides: tuple[Datacenter, Datacenter]) -> Datacenter:
+    return sides[1]
+
+
+@pytest.fixture
+def replicators(own_lab: Lab, bundle: Path, tmp_path: Path) -> t.Iterator[Replicators]:
+    with Replicators(own_lab, bundle, tmp_path / "agents") as made:
+        yield made
+
+
+def numbered(prefix: str, count: int, value: str = "v") -> dict[str, str]:
+    return {f"{prefix}{number:05d}": f"{value}{number}" for number in range(count)}
+
+
+def test_changes_new_keys_and_deletions_arrive(replicators: Replicators, east: Datacenter, west: Datacenter) -> None:
+    """In the shards that are watched, between them, in a prefix that was empty, and with another name at the destination."""
+    write(east, {**numbered("arrive/web/", 700), **numbered("arrive/db/", 20), "arrive/flags": (b"x", 7)})
+    to = {"source": "arrive/", "destination": "from-east/arrive/"}
+    agent = replicators.start({"arrive": a_set(east, west, to, "arrive-empty/", max_delete_percent=100)})
+    wait_for_following(agent, "arrive")
+    assert len(wait_for_equal(east, west, "arrive/", "from-east/arrive/")) == 721
+    write(east, {"arrive/web/00007": "changed", "arrive/web/zzz": "in no shard", "arrive/aaa": "nor this"})
+    write(east, {"arrive-empty/first": "1"})
+    delete(east, "arrive/db/00003", "arrive/flags")
+    wait_for_equal(east, west, "arrive/", "from-east/arrive/")
+    wait_for_equal(east, west, "arrive-empty/")
+    status = wait_for_following(agent, "arrive")
+    assert (status["written"]["deleted"], status["pending"], status["problem"]) == (2, 0, "")
+    write(east, {"arrive/web/zzz": "again", "arrive-empty/first": "2"})
+    wait_for_equal(east, west, "arrive/", "from-east/arrive/")
+    wait_for_equal(east, west, "arrive-empty/")
+    assert agent.stop() < 3 and agent.process.returncode == 0
+
+
+def test_a_set_is_frozen_at_once_and_goes_on_when_it_is_thawed(
+    replicators: Replicators, east: Datacenter, west: Datacenter
+) -> None:
+    write(east, numbered("cold/", 30))
+    agent = replicators.start({"cold": a_set(east, west, "cold/")})
+    wait_for_following(agent, "cold")
+    with client_of(west) as operator:
+        control.freeze(operator, "cold", "ops", "maintenance", 0.0)
+        write(east, {"cold/00001": "written while frozen"})
+        status = wait_for_status(agent, "cold", lambda one: one["state"] == "frozen", "it is frozen")
+        assert status["frozen"].startswith("ops, maintenance")
+        assert read(west, "cold/")["cold/00001"][0] == b"v1"
+        assert control.thaw(operator, "cold") and not control.thaw(operator, "cold")
+    wait_for_equal(east, west, "cold/")
+    wait_for_following(agent, "cold")
+
+
+def test_a_batch_is_refused_while_the_freeze_key_exists(
+    replicators: Replicators, east: Datacenter, west: Datacenter
+) -> None:
+    """The key is there before the agent starts, so that no watch is in time: what it would write is refused by Consul."""
+    write(east, numbered("ice/", 3))
+    with client_of(west) as operator:
+        control.freeze(operator, "ice", "ops", "", 0.0)
+        agent = replicators.start({"ice": a_set(east, west, "ice/")})
+        wait_for_status(agent, "ice", lambda one: one["state"] == "frozen", "it is frozen")
+        assert read(west, "ice/") == {}
+        control.thaw(operator, "ice")
+    wait_for_equal(east, west, "ice/")
+
+
+def test_too_many_deletions_wait_for_the_acknowledgement_of_this_very_plan(
+    replicators: Replicators, east: Datacenter, west: Datacenter
+) -> None:
+    write(east, numbered("many/", 60))
+    agent = replicators.start({"many": a_set(east, west, "many/", max_deletes=10, max_delete_percent=100)})
+    wait_for_following(agent, "many")
+    for number in range(8):
+        delete(east, f"many/{number:05d}")
+    wait_for_equal(east, west, "many/")
+    # One by one they trip the guard too: it counts since the window began.
+    for number in range(8, 13):
+        delete(east, f"many/{number:05d}")
+    first = wait_for_status(agent, "many", lambda one: one["paused_deletes"]["count"], "deletions are paused")
+    write(east, {"many/new": "writes go on"})
+    eventually(lambda: "many/new" in read(west, "many/"), what="writes go on")
+    first = wait_for_status(agent, "many", lambda one: one["paused_deletes"]["count"] >= 3, "three or more are paused")
+    plan = first["paused_deletes"]
+    assert "max_deletes is 10" in plan["reasons"][0] and plan["digest"] in first["problem"]
+    with client_of(west) as operator:
+        delete(east, "many/00030")
+        other = wait_for_status(
+            agent, "many", lambda one: one["paused_deletes"]["count"] > plan["count"], "another plan"
+        )["paused_deletes"]
+        control.acknowledge(operator, "many", plan["digest"], "ops", 0.0)
+        wait_for_status(agent, "many", lambda one: one["paused_deletes"]["acknowledged"], "the old plan is read")
+        assert set_status(agent, "many")["paused_deletes"]["count"] == other["count"]
+        assert "many/00030" in read(west, "many/")
+        control.acknowledge(operator, "many", other["digest"], "ops", 0.0)
+        wait_for_equal(east, west, "many/")
+        wait_for_status(agent, "many", lambda one: not one["paused_deletes"]["count"], "nothing is paused")
+        assert control.read_control(operator, "many").acknowledged == "", "it is used once"
+        with pytest.raises(InvalidOption, match="is not the digest of a plan"):
+            control.acknowledge(operator, "many", "yes", "ops", 0.0)
+    delete(east, "many/00031")
+    wait_for_equal(east, west, "many/")
+
+
+def test_a_pause_outlives_the_agent(replicators: Replicators, east: Datacenter, west: Datacenter) -> None:
+    """What remains to be deleted is less than the guard allows, and still waits."""
+    write(east, numbered("latch/", 40))
+    options = {"latch": a_set(east, west, "latch/", max_deletes=6, max_delete_percent=100)}
+    agent = replicators.start(options)
+    wait_for_following(agent, "latch")
+    delete(east, *(f"latch/{number:05d}" for number in range(9)))
+    wait_for_status(agent, "latch", lambda one: one["paused_deletes"]["count"], "deletions are paused")
+    agent.stop()
+    write(east, numbered("latch/", 9 - 3))
+    again = replicators.start(options)
+    status = wait_for_status(again, "latch", lambda one: one["verification"], "it has compared")
+    assert 0 < status["paused_deletes"]["count"] <= 6
+
+
+def test_a_source_that_is_wiped_deletes_nothing(replicators: Replicators, east: Datacenter, west: Datacenter) -> None:
+    write(east, numbered("wiped/", 50))
+    options = {"wiped": a_set(east, west, "wiped/", max_delete_percent=100)}
+    agent = replicators.start(options)
+    wait_for_following(agent, "wiped")
+    delete(east, "wiped/")
+    status = wait_for_status(agent, "wiped", lambda one: one["paused_deletes"]["count"] == 50, "all are paused")
+    assert "the source has no key below 'wiped/' that takes part" in status["problem"]
+    with client_of(west) as operator:
+        control.acknowledge(operator, "wiped", status["paused_deletes"]["digest"], "ops", 0.0)
+        wait_for_status(agent, "wiped", lambda one: one["paused_deletes"]["acknowledged"], "it is read")
+    write(east, numbered("wiped/", 49))
+    eventually(lambda: set_status(agent, "wiped")["paused_deletes"]["count"] < 50, what="they came back")
+    assert len(read(west, "wiped/")) >= 49
+
+
+def test_keys_that_others_wrote_are_conflicts_and_the_rest_goes_on(
+    replicators: Replicators, east: Datacenter, west: Datacenter
+) -> None:
+    write(east, numbered("edited/", 5))
+    write(west, {"edited/00004": "theirs"})
+    agent = replicators.start({"edited": a_set(east, west, "edited/", verify_every="1s")})
+    wait_for_status(agent, "edited", lambda one: one["conflicts"]["count"] == 1, "one conflict")
+    write(west, {"edited/00001": "by hand"})
+    status = wait_for_status(agent, "edited", lambda one: one["conflicts"]["count"] == 2, "two conflicts")
+    assert {one["key"] for one in status["conflicts"]["keys"]} == {"edited/00001", "edited/00004"}
+    write(east, {"edited/00002": "goes on"})
+    eventually(lambda: read(west, "edited/")["edited/00002"][0] == b"goes on", what="the rest goes on")
+    assert read(west, "edited/")["edited/00004"][0] == b"theirs"
+    write(west, {"edited/00004": "v4", "edited/00001": "v1"})
+    wait_for_status(agent, "edited", lambda one: not one["problem"], "no conflict is left")
+
+
+def test_a_key_that_is_too_large_holds_up_nothing_else(
+    replicators: Replicators, sides: tuple[Datacenter, Datacenter], own_lab: Lab
+) -> None:
+    east, _west = sides
+    small = own_lab.datacenter("small", extra={"limits": {"kv_max_value_size": 1000, "txn_max_req_len": 200000}})
+    write(east, {**numbered("poison/", 20), "poison/large": "x" * 200000})
+    agent = replicators.start({"poison": a_set(east, small, "poison/")})
+    status = wait_for_status(agent, "poison", lambda one: one["unwritable"]["count"] == 1, "it cannot be written")
+    assert status["unwritable"]["keys"][0]["key"] == "poison/large"
+    write(east, {"poison/00001": "goes on"})
+    eventually(lambda: read(small, "poison/")["poison/00001"][0] == b"goes on", what="the others go on")
+    delete(east, "poison/00002")
+    eventually(lambda: "poison/00002" not in read(small, "poison/"), what="deletions go on too")
+    write(east, {"poison/large": "small now"})
+    wait_for_equal(east, small, "poison/")
+    wait_for_status(agent, "poison", lambda one: not one["problem"], "no problem is left")
+
+
+def test_one_hung_destination_delays_no_other_set(
+    replicators: Replicators, sides: tuple[Datacenter, Datacenter], own_lab: Lab
+) -> None:
+    east, west = sides
+    hung = own_lab.datacenter("hung")
+    write(east, numbered("hang/", 20))
+    both = {"stuck": a_set(east, hung, "hang/"), "free": a_set(east, west, "hang/")}
+    agent = replicators.start(both)
+    wait_for_following(agent, "stuck")
+    wait_for_following(agent, "free")
+    hung.servers[0].pause()
+    try:
+        paused_at = time.monotonic()
+        write(east, {"hang/00001": "changed"})
+        eventually(lambda: read(west, "hang/")["hang/00001"][0] == b"changed", 3, "the other set goes on")
+        while time.monotonic() < paused_at + 5:
+            assert agent.process.poll() is None
+            time.sleep(0.2)
+    finally:
+        hung.servers[0].resume()
+    wait_for_equal(east, hung, "hang/")
+    wait_for_following(agent, "stuck")
+
+
+def test_the_module_and_the_agent_exclude_each_other(
+    replicators: Replicators, east: Datacenter, west: Datacenter, tmp_path: Path
+) -> None:
+    write(east, numbered("lock/", 3))
+    options = {"lock": a_set(east, west, "lock/")}
+    agent = replicators.start(options)
+    wait_for_following(agent, "lock")
+    holder = west.get("/v1/kv/consulops/replication/lock/lock")[0]
+    assert holder["Session"]
+    second = replicators.start(options)
+    second.wait("standby")
+    assert set_status(second, "lock") == {}
+    agent.stop()
+    wait_for_following(second, "lock")
+
+
+def test_the_page_and_the_metrics_show_the_set(replicators: Replicators, east: Datacenter, west: Datacenter) -> None:
+    write(east, numbered("shown/", 3))
+    agent = replicators.start({"shown": a_set(east, west, "shown/")})
+    wait_for_following(agent, "shown")
+    page = requests.get(f"{agent.url}/", timeout=5).text
+    assert "<h2>Set shown</h2>" in page and "following" in page and "<script" not in page
+    metrics = requests.get(f"{agent.url}/metrics", timeout=5).text
+    assert re.search(r'^consulops_replication_lag_seconds\{set="shown"\} [0-9.e-]+$', metrics, re.MULTILINE), metrics
+    assert 'consulops_replication_source_keys{set="shown"} 3.0' in metrics
+    assert requests.get(f"{agent.url}/sets", timeout=5).json()["sets"]["shown"]["verification"]["equal"] is True
