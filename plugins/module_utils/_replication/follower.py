@@ -107,6 +107,9 @@ class Follower:
     _checkpoint: Checkpoint | None = None
     _source_keys: dict[PrefixMapping, int] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.problems.keeps_conflicts = self.request.policy.on_conflict == "keep"
+
     @property
     def name(self) -> str:
         """The name of the replication."""

@@ -20,7 +20,7 @@ class OpenProblems:
     """Keys of the destination with the reason, by key.
 
     ``paused`` are the names of the plan of deletions that an operator has to acknowledge; ``deferred`` are deletions that are
-    tried again. ``unreadable`` are shards, by their prefix at the destination.
+    tried again. ``unreadable`` are shards, by their prefix at the destination. With ``keeps_conflicts`` that is how it should be.
     """
 
     conflicts: dict[str, str] = field(default_factory=dict)
@@ -28,6 +28,7 @@ class OpenProblems:
     deferred: dict[str, str] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
     paused: set[str] = field(default_factory=set)
+    keeps_conflicts: bool = False
 
     def not_written(self) -> set[str]:
         """Return the keys that could not be written, for which no later deletion waits."""
@@ -35,7 +36,8 @@ class OpenProblems:
 
     def retried(self) -> set[str]:
         """Return the keys whose shards are compared again although nothing changed there."""
-        return {*self.conflicts, *self.unwritable, *self.deferred, *self.unreadable}
+        conflicts = () if self.keeps_conflicts else self.conflicts
+        return {*conflicts, *self.unwritable, *self.deferred, *self.unreadable}
 
     def replace_all(self, outcomes: t.Iterable[MappingOutcome], paused: set[str]) -> None:
         """Note the outcomes of a comparison of everything. ``paused`` is the plan of deletions that is paused."""

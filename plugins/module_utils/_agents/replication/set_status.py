@@ -53,6 +53,7 @@ class SetStatus:
     totals: Totals = field(default_factory=Totals)
     deleted_in_window: int = 0
     watches: int = 0
+    keeps_conflicts: bool = False
 
     @property
     def current_lag_s(self) -> float:
@@ -67,8 +68,8 @@ class SetStatus:
                 f"deletions of {count_of(len(self.paused), 'key')} are paused: {'; '.join(self.reasons)}. To let exactly these go "
                 f"on, acknowledge the plan {self.plan}"
             )
-        if self.unwritable or self.conflicts:
-            keys = [*self.unwritable, *self.conflicts]
+        keys = [*self.unwritable, *(() if self.keeps_conflicts else self.conflicts)]
+        if keys:
             return f"{count_of(len(keys), 'key')} could not be written: {some_of(keys)}"
         if self.unreadable:
             return f"not everything can be read: {next(iter(self.unreadable.values()))}"
@@ -190,6 +191,7 @@ def status_of(follower: Follower, before: SetStatus, **more: t.Any) -> SetStatus
         verification=follower.verification,
         epoch=follower.record.epoch,
         totals=replace(follower.totals),
+        keeps_conflicts=problems.keeps_conflicts,
         deleted_in_window=sum(follower.record.window.deleted.values()),
         watches=sum(len(watched.groups) + (not watched.has_every_key) for watched in follower.watched),
         **more,

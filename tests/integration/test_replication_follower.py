@@ -1,0 +1,225 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Following a source without a process around it: on one Consul with two prefixes, with crashes between any two transactions."""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+
+import pytest
+from ansible_collections.consulops.failover.plugins.module_utils._consul import endpoint, errors
+from ansible_collections.consulops.failover.plugins.module_utils._consul.client import Client
+from ansible_collections.consulops.failover.plugins.module_utils._consul.lock import Lock
+from ansible_collections.consulops.failover.plugins.module_utils._consul.response import Response
+from ansible_collections.consulops.failover.plugins.module_utils._consul.txn import Operation
+from ansible_collections.consulops.failover.plugins.module_utils._replication.checkpoint import lock_key
+from ansible_collections.consulops.failover.plugins.module_utils._replication.delete_guards import Limits
+from ansible_collections.consulops.failover.plugins.module_utils._replication.follow_options import FollowOptions
+from ansible_collections.consulops.failover.plugins.module_utils._replication.follower import ChangedShard, Follower
+from ansible_collections.consulops.failover.plugins.module_utils._replication.outcome import Interrupted
+from ansible_collections.consulops.failover.plugins.module_utils._replication.prefix_options import make_mappings
+from ansible_collections.consulops.failover.plugins.module_utils._replication.request import ReplicationRequest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from tests.lab.consul import Datacenter, Lab
+from tests.lab.keys import delete, read, write
+
+NO_GUARD = Operation("check-not-exists", "follower/no-guard")
+NOW = 1_800_000_000.0
+
+
+class CrashingClient(Client):
+    """Before or after one of the next transactions it fails, as if the process ended there."""
+
+    transactions_left: int | None = None
+    fails_after_sending = False
+
+    def put(self, path: str, *args: t.Any, **kwargs: t.Any) -> Response:
+        is_transaction = path == "/v1/txn" and self.transactions_left is not None
+        if is_transaction and self.transactions_left == 0:
+            if self.fails_after_sending:
+                super().put(path, *args, **kwargs)
+            self.transactions_left = None
+            raise errors.Aborted("The process ended here.")
+        if is_transaction:
+            assert self.transactions_left is not None
+            self.transactions_left -= 1
+        return super().put(path, *args, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def datacenter(own_lab: Lab) -> Datacenter:
+    return own_lab.datacenter()
+
+
+def client_of(datacenter: Datacenter) -> CrashingClient:
+    return CrashingClient(endpoint.resolve({"url": datacenter.url, "timeout": 5}, {}))
+
+
+def follower_of(client: Client, name: str, guard: Operation = NO_GUARD, **limits: t.Any) -> Follower:
+    """Return a follower from NAME/source/ to NAME/destination/ of one store."""
+    mapping = {"source": f"{name}/source/", "destination": f"{name}/destination/"}
+    request = ReplicationRequest(
+        tuple(make_mappings([mapping], "owned")), name=name, limits=Limits(**limits), retry_s=0.0, concurrency=1
+    )
+    return Follower(client, client, request, FollowOptions(), guard)
+
+
+def changed(follower: Follower) -> list[ChangedShard]:
+    """Return all shards that changed, as every watch together would find them."""
+    found: list[ChangedShard] = []
+    for watched in follower.watched:
+        follower.find_others(watched)
+        found += follower.changed_shards(watched, list(watched.groups))
+    return found
+
+
+def follow(follower: Follower) -> None:
+    """Handle everything that changed."""
+    shards = changed(follower)
+    if shards and not follower.compare_shards(shards, NOW):
+        follower.compare_all("", NOW)
+
+
+def names_and_values(datacenter: Datacenter, prefix: str) -> dict[str, str]:
+    return {key[len(prefix) :]: value.decode() for key, (value, _flags) in read(datacenter, prefix).items()}
+
+
+def test_the_batch_of_a_former_holder_is_refused(datacenter: Datacenter) -> None:
+    with client_of(datacenter) as client, client_of(datacenter) as other:
+        first = Lock(client, lock_key("stale"), name="first", lock_delay_s=0)
+        second = Lock(other, lock_key("stale"), name="second", lock_delay_s=0)
+        with first, second:
+            assert first.acquire(5)
+            write(datacenter, {"stale/source/a": "1"})
+            follower = follower_of(client, "stale", first.guard)
+            follower.compare_all("", NOW)
+            # It does not notice: it was stopped, and goes on in the middle of its work.
+            datacenter.put(f"/v1/session/destroy/{first.session}")
+            assert second.acquire(5)
+            write(datacenter, {"stale/source/a": "2", "stale/source/b": "2"})
+            with pytest.raises(Interrupted, match="The lock consulops/replication/stale/lock was lost"):
+                follow(follower)
+            assert names_and_values(datacenter, "stale/destination/") == {"a": "1"}
+            next_one = follower_of(other, "stale", second.guard)
+            next_one.compare_all("", NOW)
+            assert names_and_values(datacenter, "stale/destination/") == {"a": "2", "b": "2"}
+
+
+def test_only_shards_that_changed_are_read(datacenter: Datacenter, caplog: pytest.LogCaptureFixture) -> None:
+    write(datacenter, {f"shards/source/{number:05d}": "v" for number in range(2000)})
+    with client_of(datacenter) as client:
+        follower = follower_of(client, "shards")
+        follower.compare_all("", NOW)
+        (watched,) = follower.watched
+        shards = [shard for group in watched.groups.values() for shard in group.shards]
+        assert len(shards) > 8 and all(shard.prefix.startswith("shards/source/") for shard in shards)
+        assert changed(follower) == []
+        write(datacenter, {"shards/source/00007": "w", "shards/source/01234": "w"})
+        assert len(changed(follower)) == 2
+        follow(follower)
+        assert changed(follower) == []
+        write(datacenter, {"shards/source/zzz": "in no shard yet"})
+        follow(follower)
+        assert names_and_values(datacenter, "shards/destination/") == names_and_values(datacenter, "shards/source/")
+
+
+class Histories(RuleBasedStateMachine):
+    """Random histories on both sides. The source writes numbers, others write words at the destination, so none is like another."""
+
+    datacenter: Datacenter
+    runs = 0
+
+    @initialize()
+    def begin(self) -> None:
+        Histories.runs += 1
+        self.name = f"history{Histories.runs}"
+        self.client = client_of(self.datacenter)
+        self.source: dict[str, str] = {}
+        self.foreign: dict[str, str] = {}
+        self.count = 0
+        self.follower: Follower | None = None
+
+    def teardown(self) -> None:
+        if hasattr(self, "client"):
+            self.client.transactions_left = None
+            self.agent_goes_on()
+            if self.follower is not None:
+                self.follower.compare_all("", NOW)
+            wanted = {**self.source, **self.foreign}
+            assert names_and_values(self.datacenter, f"{self.name}/destination/") == wanted
+            self.client.close()
+
+    keys = st.sampled_from(["a", "b", "c/d", "c/e", "f"])
+
+    def _value(self, word: str) -> str:
+        self.count += 1
+        return f"{word}{self.count}"
+
+    @rule(key=keys)
+    def source_writes(self, key: str) -> None:
+        self.source[key] = self._value("v")
+        write(self.datacenter, {f"{self.name}/source/{key}": self.source[key]})
+
+    @rule(key=keys)
+    def source_deletes(self, key: str) -> None:
+        self.source.pop(key, None)
+        delete(self.datacenter, f"{self.name}/source/{key}")
+
+    @rule(key=keys)
+    def others_write(self, key: str) -> None:
+        self.foreign[key] = self._value("other")
+        write(self.datacenter, {f"{self.name}/destination/{key}": self.foreign[key]})
+
+    @rule(key=keys)
+    def others_delete(self, key: str) -> None:
+        self.foreign.pop(key, None)
+        delete(self.datacenter, f"{self.name}/destination/{key}")
+
+    @rule()
+    def agent_goes_on(self) -> None:
+        if self.follower is None:
+            self.follower = follower_of(
+                self.client, self.name, max_deletes=1000, max_delete_percent=1000.0, allow_empty_source=True
+            )
+            self.follower.compare_all("", NOW)
+        else:
+            follow(self.follower)
+            shards = self.follower.shards_to_retry()
+            if shards:
+                self.follower.compare_shards(shards, NOW)
+
+    @precondition(lambda self: self.follower is not None)
+    @rule()
+    def agent_verifies(self) -> None:
+        assert self.follower is not None
+        self.follower.compare_all("", NOW)
+
+    @rule(transactions=st.integers(0, 3), after=st.booleans())
+    def agent_crashes(self, transactions: int, after: bool) -> None:
+        """At a transaction of what it does next, or when it has nothing left to do."""
+        self.client.transactions_left, self.client.fails_after_sending = transactions, after
+        with contextlib.suppress(Interrupted, errors.Aborted):
+            self.agent_goes_on()
+        self.client.transactions_left = None
+        self.follower = None
+
+    @invariant()
+    def what_others_wrote_is_not_touched(self) -> None:
+        if hasattr(self, "client"):
+            found = names_and_values(self.datacenter, f"{self.name}/destination/")
+            assert {key: found.get(key) for key in self.foreign} == self.foreign
+
+
+def test_random_histories_end_with_the_image_of_the_source(datacenter: Datacenter) -> None:
+    class Here(Histories):
+        pass
+
+    Here.datacenter = datacenter
+    Here.TestCase.settings = settings(max_examples=20, stateful_step_count=12, deadline=None)
+    Here.TestCase("runTest").runTest()
