@@ -58,7 +58,7 @@ class Replicators:
             agent.stop()
 
 
-def a_set(source: Datacenter, destination: Datacenter, *prefixes: t.Any, **more: t.Any) -> dict[str, t.Any]:
+def a_set(source: Datacenter, destination: Datacenter, /, *prefixes: t.Any, **more: t.Any) -> dict[str, t.Any]:
     """Return the options of a set."""
     return {
         "source": {"url": source.url, **more.pop("source", {})},

@@ -16,13 +16,17 @@ from .._consul.client import Client
 from .._consul.key_path import key_path
 from .._consul.retry import BackOff
 from .._consul.shard_plan import ShardSpec
-from .._consul.watch import Watch
+from .._consul.watch import DEFAULT_WAIT_S, Watch
 
 log = logging.getLogger("consulops")
 
 LONGEST_PAUSE_S = 5.0  # after failures
 # A query over n names costs Consul O(n) for every write below its prefix: one that is slow is asked more seldom.
 REST_FACTOR = 20
+LONGEST_REST_S = 5.0
+# A query that ends before its time without a change was ended by a restore of the datacenter (observed on 1.8.7). The next one with the
+# same index would wait for its whole time, because the index of what was restored is lower.
+EARLY_S = 0.9 * DEFAULT_WAIT_S
 
 Name = t.Hashable
 
@@ -147,8 +151,9 @@ class _Thread(threading.Thread):
 
     def _watch(self) -> None:
         query, back_off = self._owner.query(self._watched.spec), BackOff(longest_s=LONGEST_PAUSE_S)
-        rest_s = 0.0
+        cost_s = LONGEST_REST_S / REST_FACTOR
         is_first = True
+        last_index = 0
         while not self.ending.is_set():
             started = time.monotonic()
             try:
@@ -163,14 +168,20 @@ class _Thread(threading.Thread):
                 self.ending.wait(back_off.next_s())
                 is_first = True
                 continue
-            back_off.reset()
             if self.ending.is_set():
                 return
-            if is_first and self._watched.rare:  # the first query does not block, so it shows what one costs
-                rest_s = REST_FACTOR * (time.monotonic() - started)
+            if is_first:  # it does not block, so it shows what one costs
+                cost_s = min(cost_s, time.monotonic() - started)
             is_first = False
             if not found.changed:
                 self._owner.succeeded(self._key)
+                if time.monotonic() - started < EARLY_S:
+                    query = self._owner.query(self._watched.spec)
+                    self.ending.wait(back_off.next_s())
                 continue
-            self._owner.answered(self._key, is_reset=found.reset, is_empty=found.response.status == 404)
-            self.ending.wait(rest_s)
+            back_off.reset()
+            is_reset = found.reset or found.index < last_index
+            last_index = found.index
+            self._owner.answered(self._key, is_reset=is_reset, is_empty=found.response.status == 404)
+            if self._watched.rare:
+                self.ending.wait(REST_FACTOR * cost_s)

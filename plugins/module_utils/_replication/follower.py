@@ -127,7 +127,12 @@ class Follower:
             if count <= 0 and not self.request.limits.allow_empty_source
         ]
         unconfirmed = [f"{plan.mapping}: {plan.unconfirmed}" for plan in prepared.plans if plan.unconfirmed]
-        return [*empty, *prepared.warnings, *unconfirmed, *prepared.unchecked]
+        return [*empty, *prepared.warnings, *unconfirmed]
+
+    @property
+    def unchecked(self) -> list[str]:
+        """What could not be checked."""
+        return [] if self._prepared is None else self._prepared.unchecked
 
     # -----------------------------------------------------------------------------------------------------------
     # Everything

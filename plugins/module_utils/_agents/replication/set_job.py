@@ -82,6 +82,7 @@ class _SetRun:
                 self._round()
         finally:
             self._memory.forget(self._config.name)
+            self._context.show(self._memory.section())
             for watch, client in ((self._at_source, self._source), (self._at_destination, self._destination)):
                 watch.close()
                 client.abort()  # ends the queries in flight
@@ -97,9 +98,9 @@ class _SetRun:
         wakes = self._at_source.take()
         for name, wake in wakes.items():
             self._add_wake(t.cast("Group", name), wake)
-        if CONTROL in self._at_destination.take():
-            self._read_control()
-            self._show()
+        control_wake = self._at_destination.take().get(CONTROL)
+        if control_wake is not None:  # also after each batch of this agent, while there are no such keys
+            self._read_control(is_empty=control_wake.is_empty)
         if time.monotonic() < self._paused_until:
             self._show()
             return
@@ -232,15 +233,16 @@ class _SetRun:
 
     # -----------------------------------------------------------------------------------------------------------
 
-    def _read_control(self) -> None:
-        before = self._control
-        self._control = control.read_control(self._destination, self._config.name)
+    def _read_control(self, *, is_empty: bool = False) -> None:
+        before, name = self._control, self._config.name
+        self._control = control.Control() if is_empty else control.read_control(self._destination, name)
+        if self._control == before:
+            return
         if (self._control.frozen is None) != (before.frozen is None):
             log.warning(
-                "%s: %s",
-                self._config.name,
-                f"frozen by {self._control.frozen}" if self._control.frozen is not None else "thawed",
+                "%s: %s", name, "thawed" if self._control.frozen is None else f"frozen by {self._control.frozen}"
             )
+        self._show()
 
     def _explain(self, error: Interrupted) -> None:
         """Go on after a batch that was refused because the set was frozen. Raises the error, or Conflict when the lease is lost."""

@@ -40,6 +40,7 @@ class SetStatus:
     frozen: str | None = None
     problem: str = ""
     warnings: tuple[str, ...] = ()
+    unchecked: tuple[str, ...] = ()
     conflicts: t.Mapping[str, str] = field(default_factory=dict)
     unwritable: t.Mapping[str, str] = field(default_factory=dict)
     deferred: t.Mapping[str, str] = field(default_factory=dict)
@@ -126,6 +127,7 @@ class SetStatus:
             "unwritable": _some(self.unwritable),
             "deferred_deletes": _some(self.deferred),
             "unreadable": _some(self.unreadable),
+            "unchecked": list(self.unchecked),
             "verification": None
             if found is None
             else {
@@ -181,6 +183,7 @@ def status_of(follower: Follower, before: SetStatus, **more: t.Any) -> SetStatus
     return replace(
         before,
         warnings=tuple(follower.warnings),
+        unchecked=tuple(follower.unchecked),
         conflicts=dict(problems.conflicts),
         unwritable=dict(problems.unwritable),
         deferred=dict(problems.deferred),
