@@ -12,11 +12,10 @@ import typing as t
 from .._consul import key_path
 from .._consul.errors import InvalidOption
 from .mapping import RESERVED, PrefixMapping, check_destinations
+from .notation import parse_notation
 from .patterns import Scope, check_patterns
 
 _UNENCODABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
-# consul-replicate's notation for a prefix: source[@datacenter][:destination]
-_NOTATION = re.compile(r"(?P<source>[^@:]*)(?:@(?P<datacenter>[A-Za-z0-9_-]+))?(?::(?P<destination>.*))?", re.DOTALL)
 _OBJECT_TEXT = re.compile(r"\s*\{|(source|destination|include|exclude|delete)\s*[:=]")
 
 
@@ -108,10 +107,10 @@ def _prefix(prefix: t.Any, side: str, place: str) -> str:
 
 def _check_notation(text: str, place: str) -> None:
     """Raise InvalidOption for consul-replicate's notation, with the options that say the same here."""
-    found = _NOTATION.fullmatch(text)
+    found = parse_notation(text)
     if found is None:
         return
-    source, datacenter, destination = found.group("source", "datacenter", "destination")
+    source, datacenter, destination = found
     if datacenter is None and (destination is None or not source.endswith("/")):
         return
     prefix = _folder(source) or '{source: ""}'

@@ -18,6 +18,7 @@ from ..._config.import_notes import CHANGED, NO_EQUAL, PROBLEM, Note, Notes
 from ..._config.imported_values import Value, Values
 from ..._consul.errors import InvalidOption
 from ..._consul.units import parse_duration
+from ..._replication.notation import concerns, exclude_pattern, parse_notation
 
 PROGRAM = "consul-replicate"
 DEFAULT_MAX_STALE = "2s"
@@ -31,7 +32,6 @@ WITHOUT_EQUAL = {
     "kill_signal": "SIGTERM, SIGINT and systemctl stop end the agent.",
     "reload_signal": "SIGHUP and systemctl reload load a new configuration.",
 }
-_NOTATION = re.compile(r"(?P<source>[^@:]+)@(?P<datacenter>[^@:]+)(?::(?P<destination>.+))?")
 _WHOLE_NAME = "here a prefix is a folder: {0!r} also meant keys that only begin with it."
 
 Document = t.Mapping[str, t.Any]
@@ -82,7 +82,7 @@ def import_documents(documents: t.Sequence[Document], secrets_directory: str) ->
         "equal keys of the destination become the agent's own (adopt), different ones are conflicts until you set on_conflict.",
     )
     notes.add(CHANGED, keys, "only keys that were replicated are deleted, not those of others (delete).")
-    matched = {key for key, source in excludes for prefix in found if _concerns(source, prefix)}
+    matched = {key for key, source in excludes for prefix in found if concerns(source, prefix.source)}
     notes.add(
         PROBLEM, [key for key, _source in excludes if key not in matched], "no prefix has such keys, so it is left out."
     )
@@ -293,10 +293,10 @@ def _prefix(key: str, given: t.Any, notes: Notes) -> _Prefix | None:
     values = _values(key, given if isinstance(given, t.Mapping) else {"source": given}, notes)
     source, destination = values.text("source"), values.text("destination")
     datacenter = values.text("datacenter") or values.text("dc")
-    found = _NOTATION.fullmatch(source)
-    if found and not datacenter:
-        source, datacenter = found["source"], found["datacenter"]
-        destination = destination or found["destination"] or ""
+    found = parse_notation(source)
+    if found and found.datacenter and not datacenter:
+        source, datacenter = found.source, found.datacenter
+        destination = destination or found.destination or ""
     values.close()
     if not source.strip("/") or not datacenter:
         notes.add(PROBLEM, [key], "it names no source with a datacenter, as app/@dc1, so it is left out.")
@@ -334,34 +334,19 @@ def _options(prefix: _Prefix, excludes: t.Sequence[tuple[str, str]], notes: Note
     """Return an element of ``prefixes``. An exclude of consul-replicate is the beginning of names at the source."""
     patterns = []
     for key, source in excludes:
-        if source.startswith(prefix.source) and source != prefix.source:
-            rest = _literal(source[len(prefix.source) :])
-            patterns.append(rest if rest.endswith("/") else f"{rest}*")
-            if not rest.endswith("/"):
-                notes.add(
-                    CHANGED,
-                    [key],
-                    "it means all names that begin with it, as before: without the star it is one key or folder.",
-                )
-        elif prefix.source.startswith(source):
-            patterns.append("**")
-            notes.add(
-                PROBLEM,
-                [key, prefix.key],
-                "the exclude covers the whole prefix, so nothing of it is replicated: remove one of the two.",
-            )
+        pattern = exclude_pattern(source, prefix.source)
+        if pattern is None:
+            continue
+        patterns.append(pattern)
+        if pattern == "**":
+            sentence = "the exclude covers the whole prefix, so nothing of it is replicated: remove one of them."
+            notes.add(PROBLEM, [key, prefix.key], sentence)
+        elif not pattern.endswith("/"):
+            sentence = "it means all names that begin with it, as before: without the star it is one key or folder."
+            notes.add(CHANGED, [key], sentence)
     options: dict[str, t.Any] = {"source": prefix.source}
     if prefix.destination != prefix.source:
         options["destination"] = prefix.destination
     if patterns:
         options["exclude"] = patterns
     return options
-
-
-def _concerns(exclude: str, prefix: _Prefix) -> bool:
-    return exclude.startswith(prefix.source) or prefix.source.startswith(exclude)
-
-
-def _literal(name: str) -> str:
-    """Return a pattern that matches this very name."""
-    return re.sub(r"([*?\[])", r"[\1]", name)
