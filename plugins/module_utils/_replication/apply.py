@@ -15,6 +15,7 @@ from .._consul.client import Client
 from .._consul.txn import Operation
 from .._consul.units import count_of
 from .checkpoint import lock_key, read_checkpoint
+from .control import not_frozen
 from .delete_guards import deferral_reason
 from .key_deleter import KeyDeleter
 from .key_writer import KeyWriter
@@ -59,7 +60,11 @@ def perform(
             prepared = prepare(source, destination, request)
         sides = Sides.of(source, destination, request)
         return perform_held(
-            make_context(sides, prepared.name, request, prepared.checkpoint.ledger, (lock.guard,)), prepared, now
+            make_context(
+                sides, prepared.name, request, prepared.checkpoint.ledger, (lock.guard, not_frozen(prepared.name))
+            ),
+            prepared,
+            now,
         )
 
 
@@ -119,7 +124,9 @@ class _Run:
         except errors.ConsulError as error:
             if isinstance(error, errors.Conflict):
                 key = lock_key(self._context.name)
-                error = errors.Conflict(f"The lock {key} was lost, to another run or by hand: {error}", 409)
+                error = errors.Conflict(
+                    f"The lock {key} was lost, to another run or by hand, or the replication was frozen: {error}", 409
+                )
             written = sum(outcome.written for outcome in self._outcomes)
             raise Interrupted(
                 f"{error} {count_of(written, 'key')} written or deleted before that; no key outside the plan was touched. Run it "

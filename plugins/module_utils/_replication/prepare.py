@@ -17,6 +17,7 @@ from .._consul.errors import GuardRefused
 from .._consul.key_path import key_path
 from . import preflight
 from .checkpoint import Checkpoint, read_checkpoint
+from .control import read_control
 from .delete_guards import PlannedDeletes, deferral_reason, refusals
 from .ledger import Ledger, prefix_ids
 from .mapping import PrefixMapping
@@ -44,6 +45,12 @@ def prepare(source: Client, destination: Client, request: ReplicationRequest) ->
     refused = refusals(deletes, request.limits)
     if refused:
         raise GuardRefused(f"{'; '.join(refused)}. Nothing was changed")
+    frozen = read_control(destination, prepared.name).frozen
+    if frozen is not None:
+        raise GuardRefused(
+            f"The replication {prepared.name!r} is frozen by {frozen}. Nothing was changed. To let it write again: consulops replicate "
+            f"thaw {prepared.name}"
+        )
     if prepared.changed:
         preflight.check_writable(destination, prepared.name, prepared.plans)
     return prepared

@@ -12,8 +12,10 @@ import typing as t
 
 from .._config.connection_spec import ONE_TOKEN, Spec, connection_spec, side_spec
 from .._consul.client import Client
+from .._consul.errors import InvalidOption
 from .._replication.apply import perform
 from .._replication.mapping import check_one_store, is_same_store
+from .._replication.notation import concerns, exclude_pattern, parse_notation
 from .._replication.outcome import Interrupted
 from .._replication.prepare import confirm, prepare
 from .._replication.replication_result import applied_result, incomplete_error, planned_outcomes, planned_result
@@ -89,6 +91,34 @@ def replicate(call: Invocation) -> Result:
     if incomplete is not None:
         raise incomplete
     return result
+
+
+def prefix_options(prefixes: t.Sequence[str], excludes: t.Sequence[str]) -> tuple[str | None, list[dict[str, t.Any]]]:
+    """Return the source's datacenter and the option ``prefixes`` for prefixes in consul-replicate's notation.
+
+    Raises InvalidOption for one that is not in that notation, for several datacenters, and for an exclude that concerns no prefix.
+    """
+    found = []
+    for text in prefixes:
+        one = parse_notation(text)
+        if one is None:
+            raise InvalidOption(
+                f"--prefix {text!r} is not SOURCE[@DATACENTER][:DESTINATION], for example app/@dc1:mirror/app/."
+            )
+        found.append(one)
+    datacenters = {one.datacenter for one in found}
+    if len(datacenters) > 1:
+        names = ", ".join(sorted(name or "the source's own" for name in datacenters))
+        raise InvalidOption(f"--prefix: one run copies from one datacenter, not from {names}.")
+    for exclude in excludes:
+        if not exclude or not any(concerns(exclude, one.source) for one in found):
+            raise InvalidOption(f"--exclude {exclude!r} is below no prefix: write the names as they are at the source.")
+    options: list[dict[str, t.Any]] = []
+    for one in found:
+        patterns = [pattern for exclude in excludes if (pattern := exclude_pattern(exclude, one.source))]
+        destination = {} if one.destination is None else {"destination": one.destination}
+        options.append({"source": one.source, **destination, **({"exclude": patterns} if patterns else {})})
+    return datacenters.pop(), options
 
 
 REPLICATE = Task(SPEC, replicate, (ONE_TOKEN,), _check)

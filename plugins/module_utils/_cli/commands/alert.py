@@ -11,7 +11,7 @@ import argparse
 from ..._config import json_file
 from ..._tasks.alert_check import ALERT_CHECK
 from .. import arguments, rendering
-from ..alerting_access import ALERTING
+from ..agent_access import ALERTING
 from . import agent, alert_receivers, alert_silences, alert_state, import_consul_alerts
 from .base import Command, Outcome, add_config, make_invocation
 

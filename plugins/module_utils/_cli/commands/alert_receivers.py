@@ -12,7 +12,7 @@ import socket
 
 from ..._config import credentials
 from ..._consul.errors import InvalidOption
-from .. import alerting_access, arguments
+from .. import agent_access, arguments
 from .base import Command, Outcome, Result
 
 
@@ -38,7 +38,7 @@ def _test(options: argparse.Namespace) -> Outcome:
     from ..._daemon import agent_config
 
     environ = credentials.with_credentials(os.environ)
-    config = agent_config.read_config(options.config, environ, {alerting_access.ALERTING: ALERTING})
+    config = agent_config.read_config(options.config, environ, {agent_access.ALERTING: ALERTING})
     receivers = alerting_config.make_alerting_config(config.options, RECEIVERS, path=OPTIONS_PATH).receivers
     if options.receiver not in receivers:
         raise InvalidOption(
@@ -48,7 +48,7 @@ def _test(options: argparse.Namespace) -> Outcome:
         options.receiver,
         socket.gethostname(),
         config.connection.datacenter or "test",
-        alerting_access.now(),
+        agent_access.now(),
         resolved=options.resolved,
     )
     try:

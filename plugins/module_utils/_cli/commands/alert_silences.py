@@ -7,14 +7,12 @@
 from __future__ import annotations
 
 import argparse
-import getpass
-import os
 import typing as t
 
 from ..._consul.errors import InvalidOption
 from ..._consul.units import parse_duration, parse_timestamp, timestamp
-from .. import alert_rendering, alerting_access
-from ..alerting_access import Document
+from .. import agent_access, alert_rendering
+from ..agent_access import Document
 from ..match_words import parse_match
 from .base import Command, Outcome
 
@@ -39,13 +37,13 @@ def _silence_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start", metavar="TIME", help="from when, by default from now")
     parser.add_argument("--author", help="who silences, by default the user")
     parser.add_argument("--reason", required=True, help="why")
-    alerting_access.add_access(parser)
+    agent_access.add_alerting(parser)
 
 
 def _silence(options: argparse.Namespace) -> Outcome:
     from ..._agents.alerting.silences import make_silence
 
-    now = alerting_access.now()
+    now = agent_access.now()
     body = _silence_options(options, now)
     silence = make_silence(body, now)  # refuses what neither the agent nor Consul should get
     body["id"] = silence.id  # the same by both ways, so that a silence that was sent twice is one
@@ -54,7 +52,7 @@ def _silence(options: argparse.Namespace) -> Outcome:
         silences.add(silence)
         return silence
 
-    document = alerting_access.ask(
+    document = agent_access.ask(
         options, lambda client: client.post("/silences", body), lambda _options: _change(options, add), _WRITTEN
     )
     return Outcome(document, alert_rendering.silence(document, now, "added silence"))
@@ -75,26 +73,18 @@ def _silence_options(options: argparse.Namespace, now: float) -> dict[str, t.Any
         "match": parse_match(options.match),
         **({"start": timestamp(start)} if options.start is not None else {}),
         "end": timestamp(end),
-        "author": options.author or _user(),
+        "author": options.author or agent_access.user(),
         "reason": options.reason,
     }
-
-
-def _user() -> str:
-    """Return the name of the user, of the one before sudo."""
-    try:
-        return os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):  # a user ID without a name
-        return f"user {os.getuid()}"
 
 
 def _change(options: argparse.Namespace, change: t.Callable[[Silences], Silence]) -> Document:
     from ..._agents.alerting import from_consul
     from ..._agents.alerting.shared_state import Keys
 
-    with alerting_access.consul_client(options) as client:
+    with agent_access.consul_client(options) as client:
         silence = from_consul.change_silences(client, Keys(options.name), change)
-    return from_consul.silence_document(silence, alerting_access.now())
+    return from_consul.silence_document(silence, agent_access.now())
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -102,14 +92,14 @@ def _change(options: argparse.Namespace, change: t.Callable[[Silences], Silence]
 
 def _unsilence_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", metavar="ID", help="the ID that consulops alert silences shows")
-    alerting_access.add_access(parser)
+    agent_access.add_alerting(parser)
 
 
 def _unsilence(options: argparse.Namespace) -> Outcome:
     if not options.id:
         raise InvalidOption("ID is empty: is a variable of the shell not set?")
-    now = alerting_access.now()
-    document = alerting_access.ask(
+    now = agent_access.now()
+    document = agent_access.ask(
         options,
         lambda client: client.delete("/silences", options.id),
         lambda _options: _change(options, lambda silences: silences.expire(options.id, now)),
@@ -120,17 +110,17 @@ def _unsilence(options: argparse.Namespace) -> Outcome:
 
 def _silences_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--expired", action="store_true", help="list those that are over, too")
-    alerting_access.add_access(parser)
+    agent_access.add_alerting(parser)
 
 
 def _silences(options: argparse.Namespace) -> Outcome:
-    document = alerting_access.ask(
+    document = agent_access.ask(
         options,
         lambda client: client.get("/silences"),
         _shared_silences,
         "Shown are the silences in Consul, without those of the agent's configuration.",
     )
-    return Outcome(document, alert_rendering.silence_list(document, alerting_access.now(), expired=options.expired))
+    return Outcome(document, alert_rendering.silence_list(document, agent_access.now(), expired=options.expired))
 
 
 def _shared_silences(options: argparse.Namespace) -> Document:
@@ -138,9 +128,9 @@ def _shared_silences(options: argparse.Namespace) -> Document:
     from ..._agents.alerting.shared_state import Keys
 
     keys = Keys(options.name)
-    with alerting_access.consul_client(options) as client:
+    with agent_access.consul_client(options) as client:
         shared = from_consul.read_state(client, keys)
-    return from_consul.silences_document(from_consul.read_silences(shared, keys), alerting_access.now())
+    return from_consul.silences_document(from_consul.read_silences(shared, keys), agent_access.now())
 
 
 COMMANDS = (

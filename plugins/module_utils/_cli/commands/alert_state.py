@@ -13,19 +13,19 @@ import typing as t
 from ..._config import credentials
 from ..._consul.errors import InvalidOption, LocalFailure
 from ..._daemon.endpoint_client import EndpointClient, NoAnswer
-from .. import alert_rendering, alerting_access, arguments
-from ..alerting_access import Document
+from .. import agent_access, alert_rendering, arguments
+from ..agent_access import Document
 from .base import Command, Outcome, warn
 
 
 def _list(options: argparse.Namespace) -> Outcome:
-    document = alerting_access.ask(
+    document = agent_access.ask(
         options,
         lambda client: client.get("/alerts"),
         _told_in_consul,
         "Shown is what receivers were told, not what fails now.",
     )
-    now = alerting_access.now()
+    now = agent_access.now()
     if document["source"] == "consul":
         last = alert_rendering.age_of(document.get("as_of"), now)
         warn(
@@ -40,8 +40,8 @@ def _told_in_consul(options: argparse.Namespace) -> Document:
     from ..._agents.alerting import from_consul
     from ..._agents.alerting.shared_state import Keys
 
-    keys, now = Keys(options.name), alerting_access.now()
-    with alerting_access.consul_client(options) as client:
+    keys, now = Keys(options.name), agent_access.now()
+    with agent_access.consul_client(options) as client:
         shared = from_consul.read_state(client, keys)
     told, silences = from_consul.read_told(shared, keys), from_consul.read_silences(shared, keys)
     return from_consul.alerts_document(told, silences, now)
@@ -60,20 +60,20 @@ def _explain_arguments(parser: argparse.ArgumentParser) -> None:
         type=arguments.file_name,
         help="the agent's configuration: without an answer of the agent, Consul is read once and judged by it",
     )
-    alerting_access.add_access(parser)
+    agent_access.add_alerting(parser)
 
 
 def _explain(options: argparse.Namespace) -> Outcome:
     if not options.subject.strip("/"):
         raise InvalidOption("NODE is empty: is a variable of the shell not set?")
     query = {"subject": options.subject, **({"datacenter": options.datacenter} if options.datacenter else {})}
-    document = alerting_access.ask(
+    document = agent_access.ask(
         options,
         lambda client: _asked(client, query, options),
         _explained_once,
         "Consul was read once instead, and judged by the configuration.",
     )
-    return Outcome(document, alert_rendering.explanation(document, alerting_access.now()))
+    return Outcome(document, alert_rendering.explanation(document, agent_access.now()))
 
 
 def _asked(client: EndpointClient, query: t.Mapping[str, str], options: argparse.Namespace) -> Document:
@@ -93,12 +93,12 @@ def _explained_once(options: argparse.Namespace) -> Document:
     if options.config is None:
         raise InvalidOption("--from-consul needs --config FILE, the configuration of the agent, to explain anything.")
     environ = credentials.with_credentials(os.environ)
-    config = agent_config.read_config(options.config, environ, {alerting_access.ALERTING: ALERTING})
-    return explain_once(config, options.subject, options.datacenter, warn, alerting_access.now())
+    config = agent_config.read_config(options.config, environ, {agent_access.ALERTING: ALERTING})
+    return explain_once(config, options.subject, options.datacenter, warn, agent_access.now())
 
 
 COMMANDS = (
-    Command("list", "list what fires, since when, and who was told", _list, alerting_access.add_access),
+    Command("list", "list what fires, since when, and who was told", _list, agent_access.add_alerting),
     Command(
         "explain",
         "explain which rule, timers, routes and silences apply to a node, a service or a check",

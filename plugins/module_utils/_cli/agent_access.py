@@ -2,11 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The alerting agent as its commands reach it: by its endpoint, or by what it shares in Consul when it does not answer."""
+"""An agent as its commands reach it: by its endpoint, or by what it shares in Consul when it does not answer."""
 
 from __future__ import annotations
 
 import argparse
+import getpass
 import os
 import time
 import typing as t
@@ -25,11 +26,15 @@ ALERTING = "alerting"
 Document = dict[str, t.Any]
 
 
-def add_access(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say where agent and Consul are."""
-    parser.add_argument(
-        "--agent", metavar="URL", default=DEFAULT_URL, help=f"the agent's endpoint, by default {DEFAULT_URL}"
-    )
+def add_alerting(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say where the alerting agent and Consul are."""
+    add_access(parser, DEFAULT_URL)
+    parser.add_argument("--name", default=ALERTING, help="with Consul: the name of the agent, by default alerting")
+
+
+def add_access(parser: argparse.ArgumentParser, url: str) -> None:
+    """Add the options that say where an agent and Consul are; ``url`` is the agent's by default."""
+    parser.add_argument("--agent", metavar="URL", default=url, help=f"the agent's endpoint, by default {url}")
     parser.add_argument(
         "--agent-token-file",
         metavar="FILE",
@@ -42,8 +47,12 @@ def add_access(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--from-consul", action="store_true", help="do not ask the agent, use what its instances share in Consul"
     )
-    parser.add_argument("--name", default=ALERTING, help="with Consul: the name of the agent, by default alerting")
-    group = parser.add_argument_group("connection to Consul, for when the agent does not answer")
+    add_connection(parser, "connection to Consul, for when the agent does not answer")
+
+
+def add_connection(parser: argparse.ArgumentParser, title: str) -> None:
+    """Add the connection options, below a title of the help."""
+    group = parser.add_argument_group(title)
     arguments.add_options(t.cast("argparse.ArgumentParser", group), connection_spec())
 
 
@@ -85,3 +94,11 @@ def ask(
 def now() -> float:
     """Return the time, Unix seconds."""
     return time.time()
+
+
+def user() -> str:
+    """Return the name of the user, of the one before sudo."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):  # a user ID without a name
+        return f"user {os.getuid()}"

@@ -1,0 +1,49 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Renders the sets of the replication agent as text."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .rendering import columns
+
+Data = t.Mapping[str, t.Any]
+
+
+def sets(document: Data) -> list[str]:
+    """Return the sets as a table, and below it what somebody has to look at."""
+    if not document["sets"]:
+        return ["no set is replicated by this instance" if document["source"] == "agent" else "no set is stored here"]
+    header = ("SET", "STATE", "LAG", "KEYS", "LAST VERIFICATION")
+    rows = [(name, one["state"], _lag(one), *_verified(one)) for name, one in sorted(document["sets"].items())]
+    lines = columns([header, *rows])
+    for name, one in sorted(document["sets"].items()):
+        lines += [f"  {name}: {sentence}" for sentence in _sentences(one)]
+    return lines
+
+
+def _lag(one: Data) -> str:
+    return "-" if one.get("lag_s") is None else f"{one['lag_s']:.3f} s"
+
+
+def _verified(one: Data) -> tuple[str, str]:
+    found = one.get("verification")
+    if not found:
+        return "-", "-"
+    return f"{found['source_keys']:,}", f"{found['at']}, {'equal' if found['equal'] else 'not equal'}"
+
+
+def _sentences(one: Data) -> t.Iterator[str]:
+    if one.get("frozen"):
+        yield f"frozen by {one['frozen']}"
+    if one.get("problem"):
+        yield one["problem"]
+    paused = one.get("paused_deletes") or {}
+    if paused.get("digest"):
+        yield f"paused deletions of the plan {paused['digest']}"
+    for field in ("conflicts", "unwritable"):
+        for item in (one.get(field) or {}).get("keys", ()):
+            yield f"{field}: {item['key']}: {item['reason']}"

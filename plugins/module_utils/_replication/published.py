@@ -1,0 +1,85 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What replications into a datacenter have stored there about themselves, for people and rules that cannot ask the agent."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from dataclasses import dataclass
+
+from .._consul import kv
+from .._consul.client import Client
+from . import control
+from .checkpoint import ROOT, lock_key, state_key
+from .follow_record import FollowRecord, parse_record, record_key
+from .ledger import InvalidLedger
+
+RUNNING, STOPPED, FROZEN = "running", "stopped", "frozen"
+
+
+@dataclass(frozen=True)
+class PublishedSet:
+    """One replication as its destination knows it.
+
+    ``holder`` says who holds its lock, "" for nobody. ``record`` is None for one that no agent follows, or that cannot be read
+    (``problem`` says why).
+    """
+
+    name: str
+    holder: str
+    control: control.Control
+    record: FollowRecord | None
+    problem: str = ""
+
+    @property
+    def state(self) -> str:
+        """Whether somebody writes."""
+        return FROZEN if self.control.frozen is not None else RUNNING if self.holder else STOPPED
+
+    def as_json(self) -> dict[str, t.Any]:
+        """Return everything as plain data, with the names of the agent's own status."""
+        paused = self.record.paused if self.record is not None else ()
+        problem = self.problem or (f"deletions are paused: {'; '.join(paused)}" if paused else "")
+        return {
+            "state": self.state,
+            "lag_s": None,
+            "holder": self.holder,
+            "frozen": self.control.frozen,
+            "problem": problem,
+            "paused_deletes": {"reasons": list(paused), "acknowledged": self.control.acknowledged},
+            "verification": None,
+        }
+
+
+def published_sets(destination: Client) -> list[PublishedSet]:
+    """Return every replication that stored something, by name. Raises a ConsulError."""
+    kv.check_readable(destination, ROOT)
+    names = [key[len(ROOT) : -1] for key in kv.list_keys(destination, ROOT, separator="/") if key.endswith("/")]
+    return [_published(destination, name) for name in sorted(names)]
+
+
+def _published(destination: Client, name: str) -> PublishedSet:
+    record, problem = None, ""
+    for entry in kv.read_key(destination, record_key(name)).entries:
+        try:
+            record = parse_record(entry.value, entry.key)
+        except InvalidLedger as error:
+            problem = str(error)
+    locks = kv.read_key(destination, lock_key(name)).entries
+    holder = _holder(locks[0].value) if locks and locks[0].session else ""
+    if record is None and not problem and not kv.read_key(destination, state_key(name)).entries:
+        problem = "nothing was replicated yet"
+    return PublishedSet(name, holder, control.read_control(destination, name), record, problem)
+
+
+def _holder(value: bytes) -> str:
+    """Return who holds the lock: an agent writes a document, a single run a sentence."""
+    text = value.decode("utf-8", "replace")[:200]
+    try:
+        document = json.loads(text)
+        return f"{document['name']} on {document['node']}"
+    except (ValueError, LookupError, TypeError):
+        return text or "unknown"
