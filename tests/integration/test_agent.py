@@ -155,6 +155,7 @@ def test_an_agent_survives_a_revoked_token_and_works_again_with_a_restored_one(
     problem = eventually(lambda: agent.status()["problem"], what="the denial is reported")
     assert "403" in problem or "ACL not found" in problem or "denied" in problem
     assert requests.get(f"{agent.url}/readyz", timeout=5).status_code == 503
+    eventually(lambda: not agent.status()["lease"]["held"], 40, "the lease, which cannot be renewed, is lost")
     known = {name: body[name] for name in ("AccessorID", "SecretID", "Policies", "Description")}
     secured.put("/v1/acl/token", json.dumps(known))
     eventually(lambda: agent.status()["healthy"] and agent.status()["lease"]["held"], 60, "it works again")
