@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import json
+import typing as t
 from pathlib import Path
 
 import pytest
+import requests
 
-from tests.lab.agents import AgentProcess
+from tests.lab.agents import AgentProcess, free_port
 from tests.lab.alerting import Instances, alerts, messages, register_check, set_check, wait_for_alerts
 from tests.lab.consul import Datacenter, Lab, eventually
 from tests.lab.http_service import HttpService, Reply
@@ -20,6 +22,12 @@ from tests.lab.http_service import HttpService, Reply
 @pytest.fixture(scope="module")
 def datacenter(own_lab: Lab) -> Datacenter:
     return own_lab.datacenter()
+
+
+def waiting(agent: AgentProcess) -> float:
+    """Return how many messages wait for receivers."""
+    numbers = agent.status()["jobs"]["notify"]["numbers"]
+    return float(next((one["value"] for one in numbers if one["name"] == "messages_waiting"), 0))
 
 
 def test_a_check_that_fails_and_recovers_is_told_once_each(
@@ -184,6 +192,7 @@ def test_a_program_that_hangs_delays_no_other_event(
     program.chmod(0o755)
     events = [{"name": "slow", "command": [str(program)], "timeout": "60s"}]
     agent = instances.start(datacenter, name="slow", options={"events": events}, service={"register": False})
+    agent.wait("active")
     eventually(lambda: datacenter.get("/v1/kv/consulops/agents/slow/events"), what="old events are noted")
     for payload in (b"hang", b"quick"):
         datacenter.put("/v1/event/fire/slow", payload)
@@ -251,3 +260,65 @@ def test_a_reload_that_names_the_datacenter_ends_no_alert(
     assert alerts(hook, "named") == [("firing", "critical")]
     set_check(datacenter, "named", "passing")
     assert wait_for_alerts(hook, "named", 2) == [("firing", "critical"), ("resolved", "critical")]
+
+
+def test_a_service_in_maintenance_ends_its_alert_and_begins_another_afterwards(
+    instances: Instances, datacenter: Datacenter, hook: HttpService
+) -> None:
+    register_check(datacenter, "kept", "critical")
+    instances.start(datacenter, name="kept").wait("active")
+    wait_for_alerts(hook, "kept", 1)
+    datacenter.put("/v1/agent/service/maintenance/kept?enable=true&reason=new+disk")
+    wait_for_alerts(hook, "kept", 2)
+    datacenter.put("/v1/agent/service/maintenance/kept?enable=false")
+    wait_for_alerts(hook, "kept", 3)
+    told = [alert for one in messages(hook) for alert in one["alerts"] if alert["service_name"] == "kept"]
+    assert [one["status"] for one in told] == ["firing", "resolved", "firing"]
+    assert told[1]["reason"] == "maintenance" and told[0]["incident"] == told[1]["incident"] != told[2]["incident"]
+
+
+def test_what_flaps_is_told_once_and_its_end_once_it_is_quiet(
+    instances: Instances, datacenter: Datacenter, hook: HttpService
+) -> None:
+    register_check(datacenter, "restless")
+    flapping = {"changes": 4, "window": "5s"}
+    given = {"flapping": flapping, "for": "1h", "match": [{"service": "restless"}]}
+    agent = instances.start(datacenter, name="restless", options=given)
+    agent.wait("active")
+
+    def is_seen() -> bool:
+        shown = requests.get(f"{agent.url}/alerts", timeout=5).json()["alerts"]
+        return any(one["service"] == "restless" and one["state"] == "pending" for one in shown)
+
+    for fails in (True, False, True):
+        set_check(datacenter, "restless", "critical" if fails else "passing")
+        eventually(lambda fails=fails: is_seen() is fails, what="the change is seen")
+    set_check(datacenter, "restless", "passing")
+    wait_for_alerts(hook, "restless", 2, 30)
+    assert alerts(hook, "restless") == [("firing", "critical"), ("resolved", "critical")]
+
+
+def test_a_reload_can_remove_a_receiver_for_which_messages_wait(
+    instances: Instances, datacenter: Datacenter, hook: HttpService
+) -> None:
+    register_check(datacenter, "left", "critical")
+    gone = {"type": "webhook", "url": f"http://127.0.0.1:{free_port()}/", "timeout": "2s"}
+    works = {"type": "webhook", "url": f"{hook.url}/alerts", "timeout": "2s"}
+    given: dict[str, t.Any] = {"receivers": {"hook": works, "gone": gone}, "match": [{"service": "left"}]}
+    group: dict[str, t.Any] = {"group_by": ["..."], "group_wait": "0s", "group_interval": "1s"}
+    match = {"match": {"service": "left"}}
+    routes = [{"receiver": "gone", "continue": True, **match}, {"receiver": "hook", **match}]
+    route = {"receiver": "hook", **group, "routes": routes}
+    agent = instances.start(datacenter, name="left", options={**given, "route": route})
+    agent.wait("active")
+    eventually(lambda: waiting(agent) == 1, what="a message waits for the receiver that is gone")
+    wait_for_alerts(hook, "left", 1)
+    after = {**given, "receivers": {"hook": works}, "route": {"receiver": "hook", **group}}
+    agent.configure(instances.config(datacenter.url, name="left", options=after))
+    agent.reload()
+    eventually(lambda: agent.status()["reloads"] == 1, what="the reload")
+    eventually(lambda: waiting(agent) == 0, what="nothing waits for a receiver that is not there")
+    set_check(datacenter, "left", "passing")
+    assert wait_for_alerts(hook, "left", 2) == [("firing", "critical"), ("resolved", "critical")]
+    agent.stop()
+    instances.start(datacenter, name="left", options=after, state=agent.state).wait("active")

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 import typing as t
 from pathlib import Path
 
@@ -13,9 +15,12 @@ import pytest
 
 from tests.lab.alerting import Instances, alerts, messages, register_check, set_check, wait_for_alerts
 from tests.lab.consul import Datacenter, Lab, eventually
+from tests.lab.faults import Proxy
 from tests.lab.http_service import HttpService
 
 TOLD_WITHIN_S = 15.0
+KILLS = int(os.environ.get("CONSULOPS_KILLS", "5"))  # 50 take two minutes
+CUTS = max(10, KILLS)  # one in a second
 
 
 @pytest.fixture
@@ -97,10 +102,66 @@ def test_a_consul_that_is_killed_again_and_again_ends_no_agent_and_loses_no_aler
     agent = instances.start(datacenter, options={"match": [{"service": "web"}], "reconcile_every": "1s"})
     agent.wait("active")
     server = datacenter.servers[0]
-    for _number in range(5):
+    for _number in range(KILLS):
         server.stop()
         server.start()
         datacenter.wait_ready()
     set_check(datacenter, "web", "critical")
     wait_for_alerts(hook, "web", 1, 90)
     assert alerts(hook, "web") == [("firing", "critical")] and agent.process.poll() is None
+
+
+def test_readings_that_are_cut_again_and_again_end_no_agent_and_no_alert(
+    lab: Lab, instances: Instances, hook: HttpService
+) -> None:
+    datacenter = lab.datacenter()
+    register_check(datacenter, "web", "critical")
+    rng, cuts = random.Random(50), 0
+
+    def cut_some(method: str, path: str) -> None:
+        nonlocal cuts
+        # The session of the lease and its key are left alone: a holder that loses the lease is another test.
+        is_cut = method == "GET" and "/kv/" not in path and cuts < CUTS and rng.random() < 0.5
+        proxy.fault = rng.choice(("drop", "cut", "short")) if is_cut else ""
+        cuts += is_cut
+
+    with Proxy(datacenter.url, lab.address(), path="/v1/") as proxy:
+        options = {"reconcile_every": "1s", "flapping": {"changes": 0}}
+        quick = {"first": "20ms", "longest": "50ms"}
+        agent = instances.start(datacenter, url=proxy.url, options=options, service={"register": False}, back_off=quick)
+        agent.wait("active")
+        wait_for_alerts(hook, "web", 1)
+        proxy.arriving = cut_some
+        eventually(lambda: cuts >= CUTS, 20 + 2 * CUTS, "all cuts")
+        proxy.fault = ""
+        set_check(datacenter, "web", "passing")
+        assert wait_for_alerts(hook, "web", 2) == [("firing", "critical"), ("resolved", "critical")]
+    assert agent.process.poll() is None
+
+
+def test_an_older_snapshot_that_is_restored_gives_nothing_a_second_key(
+    lab: Lab, instances: Instances, hook: HttpService
+) -> None:
+    """The notes in Consul then say what was told earlier; the agent knows better."""
+    datacenter = lab.datacenter()
+    register_check(datacenter, "web", "critical")
+    instances.start(datacenter, options={"flapping": {"changes": 0}})
+    wait_for_alerts(hook, "web", 1)
+    notes = "/v1/kv/consulops/agents/watch/notes?raw"
+    first = eventually(lambda: datacenter.request("GET", notes).content, what="the notes are shared")
+    snapshot = datacenter.servers[0].snapshot()
+    set_check(datacenter, "web", "passing")
+    wait_for_alerts(hook, "web", 2)
+    set_check(datacenter, "web", "critical")
+    wait_for_alerts(hook, "web", 3)
+    eventually(lambda: datacenter.request("GET", notes).content != first, what="the notes are up to date")
+    datacenter.put("/v1/snapshot", snapshot)
+    eventually(lambda: datacenter.request("GET", notes).content != first, what="the notes are up to date again")
+    register_check(datacenter, "late", "critical")
+    wait_for_alerts(hook, "late", 1)
+    for service, count in (("web", 4), ("late", 2)):
+        set_check(datacenter, service, "passing")
+        wait_for_alerts(hook, service, count)
+    assert alerts(hook, "web") == [("firing", "critical"), ("resolved", "critical")] * 2
+    keys = [alert["incident"] for one in messages(hook) for alert in one["alerts"] if alert["service_name"] == "web"]
+    assert keys[0] == keys[1] != keys[2] == keys[3]

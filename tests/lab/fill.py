@@ -67,15 +67,15 @@ def register_external(datacenter: Datacenter, node: str, address: str = "192.0.2
     )
 
 
-def register_checks(datacenter: Datacenter, checks: int, per_node: int = 10) -> None:
-    """Register passing checks on nodes without agents: ``check-0`` … on ``node-00000`` …"""
+def register_checks(datacenter: Datacenter, checks: int, per_node: int = 10, status: str = "passing") -> None:
+    """Register checks on nodes without agents, or give them a status: ``check-0`` … on ``node-00000`` …"""
     for node in range(checks // per_node):
         rows = [
             {
                 "Node": f"node-{node:05d}",
                 "CheckID": f"check-{number}",
                 "Name": "a check",
-                "Status": "passing",
+                "Status": status,
                 "Output": "x" * 100,
             }
             for number in range(per_node)
