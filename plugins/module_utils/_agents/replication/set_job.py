@@ -161,49 +161,55 @@ class _SetRun:
     # Changes
 
     def _follow(self) -> None:
-        """Handle everything that woke."""
+        """Handle everything that woke: first the groups, then the prefixes in which a key may be in no group."""
         wakes = self._wakes
-        if not wakes:
-            return
         started = time.monotonic()
-        since = min(wake.since for wake in wakes.values())
         if any(wake.is_reset for wake in wakes.values()) and self._follower.is_restored():
-            self._verify_at = 0.0
-            self._event.set()
+            self._compare_all_next()
             return
-        changed: dict[tuple[int, ShardSpec], ChangedShard] = {}
-        self._collect(changed, [name for name in wakes if name[1] is not None])
-        is_split = False
+        groups = [name for name in wakes if name[1] is not None]
+        if not self._write_groups(groups, min((wakes[name].since for name in groups), default=0.0)):
+            return
+        self._forget_wakes(groups)
         for number in [number for number, spec in wakes if spec is None]:
-            is_split = self._follower.find_others(self._follower.watched[number]) or is_split
-        if is_split:
-            self._watch_groups()
-            names = [(number, spec) for number, one in enumerate(self._follower.watched) for spec in one.groups]
-            self._collect(changed, names)
-        self._status.pending = len(changed)
-        if changed and not self._compare(list(changed.values())):
-            return
-        self._wakes = {name: wake for name, wake in self._wakes.items() if wakes.get(name) != wake}
-        if changed:
-            self._status.lag_s = time.monotonic() - since
+            since = wakes[number, None].since
+            if self._follower.find_others(self._follower.watched[number]):
+                self._watch_groups()
+                every_group = [(number, spec) for spec in self._follower.watched[number].groups]
+                if not self._write_groups(every_group, since):
+                    return
+            self._forget_wakes([(number, None)])
         self._succeeded(time.monotonic() - started)
 
-    def _collect(self, changed: dict[tuple[int, ShardSpec], ChangedShard], names: t.Iterable[Group]) -> None:
-        """Add the shards of some groups that changed."""
-        by_mapping: dict[int, list[ShardSpec]] = {}
-        for number, spec in names:
-            if spec is not None:
-                by_mapping.setdefault(number, []).append(spec)
-        for number, specs in by_mapping.items():
-            for one in self._follower.changed_shards(self._follower.watched[number], specs):
-                changed[number, one.spec] = one
+    def _write_groups(self, groups: t.Sequence[Group], since: float) -> bool:
+        """Compare the shards of some groups that changed ``since``; return False when everything must be compared instead."""
+        changed = [
+            shard
+            for number, watched in enumerate(self._follower.watched)
+            for shard in self._follower.changed_shards(
+                watched, [spec for one, spec in groups if one == number and spec]
+            )
+        ]
+        self._status.pending = len(changed)
+        if changed:
+            if not self._compare(changed):
+                return False
+            self._status.lag_s = time.monotonic() - since
+        return True
+
+    def _forget_wakes(self, names: t.Iterable[Group]) -> None:
+        for name in names:
+            self._wakes.pop(name, None)
+
+    def _compare_all_next(self) -> None:
+        self._verify_at = 0.0
+        self._event.set()
 
     def _compare(self, shards: t.Sequence[ChangedShard]) -> bool:
         """Compare shards; return False when everything must be compared instead, which is done next."""
         if self._follower.compare_shards(shards, time.time()):
             return True
-        self._verify_at = 0.0
-        self._event.set()
+        self._compare_all_next()
         return False
 
     def _retry(self) -> None:
