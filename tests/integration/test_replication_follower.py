@@ -18,7 +18,8 @@ from ansible_collections.consulops.failover.plugins.module_utils._consul.txn imp
 from ansible_collections.consulops.failover.plugins.module_utils._replication.checkpoint import lock_key
 from ansible_collections.consulops.failover.plugins.module_utils._replication.delete_guards import Limits
 from ansible_collections.consulops.failover.plugins.module_utils._replication.follow_options import FollowOptions
-from ansible_collections.consulops.failover.plugins.module_utils._replication.follower import ChangedShard, Follower
+from ansible_collections.consulops.failover.plugins.module_utils._replication.follow_progress import ChangedShard
+from ansible_collections.consulops.failover.plugins.module_utils._replication.follower import Follower
 from ansible_collections.consulops.failover.plugins.module_utils._replication.outcome import Interrupted
 from ansible_collections.consulops.failover.plugins.module_utils._replication.prefix_options import make_mappings
 from ansible_collections.consulops.failover.plugins.module_utils._replication.request import ReplicationRequest

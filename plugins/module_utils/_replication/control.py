@@ -82,7 +82,12 @@ def acknowledge(destination: Client, name: str, digest: str, by: str, now: float
 
 def read_control(destination: Client, name: str) -> Control:
     """Return what the keys say. Raises a ConsulError."""
-    values = {entry.key: entry.value for entry in kv.read_shard(destination, control_folder(name)).entries}
+    entries = kv.read_shard(destination, control_folder(name)).entries
+    return control_of(name, {entry.key: entry.value for entry in entries})
+
+
+def control_of(name: str, values: t.Mapping[str, bytes]) -> Control:
+    """Return what the keys of a replication say, which a person may have written by hand."""
     frozen = values.get(freeze_key(name))
     return Control(
         None if frozen is None else _frozen_text(frozen), _digest_of(values.get(acknowledgement_key(name), b""))

@@ -27,6 +27,7 @@ from .delete_guards import PlannedDeletes
 from .delete_window import Decision, decide
 from .epoch_reader import read_epoch
 from .follow_options import FollowOptions
+from .follow_progress import ChangedShard, Totals, Verification
 from .follow_record import FollowRecord, parse_record, record_key
 from .mapping import RESERVED, PrefixMapping
 from .open_problems import OpenProblems
@@ -44,42 +45,6 @@ from .watched_mapping import WatchedMapping
 log = logging.getLogger("consulops")
 
 FEW_SOURCE_KEYS = 1000  # with so few left, a deletion is preceded by a look whether the source has any key at all
-
-
-class ChangedShard(t.NamedTuple):
-    """A shard whose index is not that of its last comparison. ``at_index`` is the one that it has now."""
-
-    watched: WatchedMapping
-    spec: ShardSpec
-    at_index: int
-
-
-@dataclass(frozen=True)
-class Verification:
-    """The outcome of a comparison of everything: when it ended (Unix seconds), the digest of the source's keys, whether all is equal."""
-
-    at: float
-    took_s: float
-    digest: str
-    is_equal: bool
-    source_keys: int
-    destination_keys: int
-
-
-@dataclass
-class Totals:
-    """How many keys were written since the term began."""
-
-    created: int = 0
-    updated: int = 0
-    deleted: int = 0
-
-    def add(self, outcomes: t.Iterable[MappingOutcome]) -> None:
-        """Add what was done."""
-        for outcome in outcomes:
-            self.created += outcome.created
-            self.updated += outcome.updated
-            self.deleted += outcome.deleted
 
 
 @dataclass

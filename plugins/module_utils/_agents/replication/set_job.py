@@ -22,7 +22,8 @@ from ..._consul.shard_plan import ShardSpec
 from ..._daemon.job import Context
 from ..._replication import control
 from ..._replication.change_watch import ChangeWatch, Wake, Watched
-from ..._replication.follower import ChangedShard, Follower
+from ..._replication.follow_progress import ChangedShard
+from ..._replication.follower import Follower
 from ..._replication.outcome import Interrupted
 from .config import SetConfig
 from .memory import Memory

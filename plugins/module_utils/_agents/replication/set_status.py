@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 
 from ..._consul.units import count_of, human_age, some_of, timestamp
 from ..._daemon.status import Sample
-from ..._replication.follower import Follower, Totals, Verification
+from ..._replication.follow_progress import Totals, Verification
+from ..._replication.follower import Follower
 from ..._replication.source_epoch import Epoch
 
 COMPARING, FOLLOWING, BEHIND, FROZEN = "comparing", "following", "behind", "frozen"
