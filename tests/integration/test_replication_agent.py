@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 import typing as t
@@ -16,6 +17,7 @@ import requests
 from ansible_collections.consulops.failover.plugins.module_utils._consul.errors import InvalidOption
 from ansible_collections.consulops.failover.plugins.module_utils._replication import control
 
+from tests.lab.agents import run_command
 from tests.lab.consul import Datacenter, Lab, eventually
 from tests.lab.keys import delete, read, write
 from tests.lab.replicating import (
@@ -233,19 +235,32 @@ def test_one_hung_destination_delays_no_other_set(
 
 
 def test_the_module_and_the_agent_exclude_each_other(
-    replicators: Replicators, east: Datacenter, west: Datacenter, tmp_path: Path
+    replicators: Replicators, east: Datacenter, west: Datacenter, tmp_path: Path, bundle: Path
 ) -> None:
     write(east, numbered("lock/", 3))
     options = {"lock": a_set(east, west, "lock/")}
     agent = replicators.start(options)
     wait_for_following(agent, "lock")
-    holder = west.get("/v1/kv/consulops/replication/lock/lock")[0]
-    assert holder["Session"]
+    with client_of(west) as operator:
+        control.freeze(operator, "lock", "test", "so that there is something to do for the module", 0.0)
+        wait_for_status(agent, "lock", lambda one: one["state"] == "frozen", "it is frozen")
+        write(east, {"lock/00001": "changed"})
+        path = tmp_path / "replicate.json"
+        path.write_text(json.dumps({**options["lock"], "name": "lock", "lock_wait": 0.5}), encoding="utf-8")
+        done = run_command(bundle, "replicate", "once", "--config", path)
+        assert done.returncode != 0 and "Another run of the replication 'lock' is in progress" in done.stderr, done
+        assert '"agent": "replication"' in done.stderr, "it says who"
+        control.thaw(operator, "lock")
+    wait_for_equal(east, west, "lock/")
     second = replicators.start(options)
     second.wait("standby")
     assert set_status(second, "lock") == {}
     agent.stop()
     wait_for_following(second, "lock")
+    second.stop()
+    write(east, {"lock/00001": "once more"})
+    assert run_command(bundle, "replicate", "once", "--config", path).returncode == 0
+    wait_for_equal(east, west, "lock/")
 
 
 def test_the_page_and_the_metrics_show_the_set(replicators: Replicators, east: Datacenter, west: Datacenter) -> None:
@@ -257,4 +272,6 @@ def test_the_page_and_the_metrics_show_the_set(replicators: Replicators, east: D
     metrics = requests.get(f"{agent.url}/metrics", timeout=5).text
     assert re.search(r'^consulops_replication_lag_seconds\{set="shown"\} [0-9.e-]+$', metrics, re.MULTILINE), metrics
     assert 'consulops_replication_source_keys{set="shown"} 3.0' in metrics
+    types = re.findall(r"^# TYPE (\S+)", metrics, re.MULTILINE)
+    assert len(types) == len(set(types)), "no metric is there twice"
     assert requests.get(f"{agent.url}/sets", timeout=5).json()["sets"]["shown"]["verification"]["equal"] is True

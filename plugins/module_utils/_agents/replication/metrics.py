@@ -30,8 +30,7 @@ def metrics(memory: Memory) -> list[t.Any]:
     """Return the metrics of the sets whose lease this instance holds, with the label ``set``."""
     sets = [({"set": one.name}, one) for one in memory.sets()]
     found = [
-        gauge(name, text, [(labels, float(one.numbers()[name])) for labels, one in sets])
-        for name, text in _TEXTS.items()
+        gauge(name, text, [(labels, one.numbers()[name]) for labels, one in sets]) for name, text in _TEXTS.items()
     ]
     states = [({**labels, "state": state}, float(one.state == state)) for labels, one in sets for state in STATES]
     found.append(gauge("replication_state", "1 for the current state of the set.", states))

@@ -311,9 +311,7 @@ class _SetRun:
         if problem:
             self._context.report_problem(problem)
         else:
-            self._context.report(
-                self._status.summary, self._status.samples(), took_s=took_s, problem=self._status.finding
-            )
+            self._context.report(self._status.summary, took_s=took_s, problem=self._status.finding)
 
 
 def _can_pass(error: errors.ConsulError) -> bool:

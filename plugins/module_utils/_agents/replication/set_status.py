@@ -11,7 +11,6 @@ import typing as t
 from dataclasses import dataclass, field, replace
 
 from ..._consul.units import count_of, human_age, some_of, timestamp
-from ..._daemon.status import Sample
 from ..._replication.follow_progress import Totals, Verification
 from ..._replication.follower import Follower
 from ..._replication.source_epoch import Epoch
@@ -88,14 +87,10 @@ class SetStatus:
             return f"{self.name}: comparing everything"
         return f"{self.name}: {count_of(self.verification.source_keys, 'key')}, lag {self.current_lag_s:.3f} s"
 
-    def samples(self) -> list[Sample]:
-        """Return the numbers for the frame's status, labelled with the set."""
-        return [Sample(name, value, (("set", self.name),)) for name, value in self.numbers().items()]
-
     def numbers(self) -> dict[str, float]:
-        """Return the numbers by name."""
+        """Return the numbers of the metrics, by name."""
         verification = self.verification
-        return {
+        found = {
             "replication_lag_seconds": self.current_lag_s,
             "replication_pending": self.pending + self.waiting,
             "replication_conflicts": len(self.conflicts),
@@ -107,6 +102,7 @@ class SetStatus:
             "replication_equal": verification is not None and verification.is_equal,
             "replication_last_verification_timestamp_seconds": verification.at if verification else 0,
         }
+        return {name: float(value) for name, value in found.items()}
 
     def as_json(self) -> Data:
         """Return everything as plain data."""
