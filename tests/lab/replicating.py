@@ -58,11 +58,11 @@ class Replicators:
             agent.stop()
 
 
-def a_set(source: Datacenter, destination: Datacenter, /, *prefixes: t.Any, **more: t.Any) -> dict[str, t.Any]:
+def a_set(here: Datacenter, there: Datacenter, *prefixes: t.Any, **more: t.Any) -> dict[str, t.Any]:
     """Return the options of a set."""
     return {
-        "source": {"url": source.url, **more.pop("source", {})},
-        "destination": {"url": destination.url, **more.pop("destination", {})},
+        "source": {"url": here.url, **more.pop("source", {})},
+        "destination": {"url": there.url, **more.pop("destination", {})},
         "prefixes": list(prefixes),
         **more,
     }

@@ -331,10 +331,13 @@ class Follower:
         return f"deletions are paused: {'; '.join(self.decision.reasons)}" if self.decision.is_paused else ""
 
     def _last_operations(
-        self, outcomes: t.Sequence[MappingOutcome], keys: t.Mapping[str, int] = {}, more: t.Sequence[Operation] = ()
+        self,
+        outcomes: t.Sequence[MappingOutcome],
+        keys: t.Mapping[str, int] | None = None,
+        more: t.Sequence[Operation] = (),
     ) -> t.Sequence[Operation]:
         """Return what is written with the last batch: the record, with what was deleted."""
-        self._count(outcomes, keys)
+        self._count(outcomes, keys or {})
         return [self.record.operation(self.name), *more]
 
     def _count(self, outcomes: t.Iterable[MappingOutcome], keys: t.Mapping[str, int]) -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import collections
 import typing as t
 
 from .mapping import PrefixMapping, display_prefix, overlaps
@@ -46,9 +47,10 @@ def find_loop(edges: t.Sequence[Edge]) -> list[Edge] | None:
 
 def _way_back(edges: t.Sequence[Edge], start: Edge) -> list[Edge] | None:
     """Return the shortest way from an edge back to where it reads, None if there is none."""
-    waiting = [([start], start.mapping.destination)]
+    waiting = collections.deque([([start], start.mapping.destination)])
     seen = set()
-    for way, prefix in waiting:  # grows while it is walked
+    while waiting:
+        way, prefix = waiting.popleft()
         store = way[-1].destination
         for number, edge in enumerate(edges):
             region = _flows(edge, store, prefix)
