@@ -136,13 +136,13 @@ def test_one_source_to_several_destinations_and_a_chain_are_no_loop() -> None:
     assert len(sets({"a": APP, "b": {**APP, "destination": {"url": "http://192.0.2.9:8500"}}, "c": chain})) == 3
 
 
-PREFIXES = st.sampled_from(["a/", "a/b/", "a/b/a/", "b/", "b/a/", ""])
+PREFIXES = st.sampled_from(["a/", "a/b/", "b/", "b/a/", ""])
 
 
 @st.composite
 def edges(draw: st.DrawFn) -> list[Edge]:
     made = []
-    for number in range(draw(st.integers(1, 4))):
+    for number in range(draw(st.integers(1, 3))):
         mapping = PrefixMapping(draw(PREFIXES), draw(PREFIXES), Scope())
         made.append(Edge(f"set{number}", draw(st.integers(1, 3)), draw(st.integers(1, 3)), mapping))
     return made
@@ -161,7 +161,7 @@ def test_a_loop_is_found_exactly_where_a_key_comes_by_one_mapping_twice(made: li
                     return True
         return False
 
-    keys = ["".join(parts) + "k" for length in range(6) for parts in _words(length)]
+    keys = ["".join(parts) + "k" for length in range(9) for parts in _words(length)]
     is_loop = any(comes_by_twice(store, key, ()) for store in (1, 2, 3) for key in keys)
     assert (find_loop(made) is not None) == is_loop
 
