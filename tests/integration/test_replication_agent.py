@@ -93,10 +93,9 @@ def test_a_set_is_frozen_at_once_and_goes_on_when_it_is_thawed(
     wait_for_following(agent, "cold")
 
 
-def test_a_batch_is_refused_while_the_freeze_key_exists(
+def test_a_set_that_is_frozen_when_the_agent_starts_is_not_written(
     replicators: Replicators, east: Datacenter, west: Datacenter
 ) -> None:
-    """The key is there before the agent starts, so that no watch is in time: what it would write is refused by Consul."""
     write(east, numbered("ice/", 3))
     with client_of(west) as operator:
         control.freeze(operator, "ice", "ops", "", 0.0)

@@ -15,6 +15,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._consul.client 
 from ansible_collections.consulops.failover.plugins.module_utils._consul.lock import Lock
 from ansible_collections.consulops.failover.plugins.module_utils._consul.response import Response
 from ansible_collections.consulops.failover.plugins.module_utils._consul.txn import Operation
+from ansible_collections.consulops.failover.plugins.module_utils._replication import control
 from ansible_collections.consulops.failover.plugins.module_utils._replication.checkpoint import lock_key
 from ansible_collections.consulops.failover.plugins.module_utils._replication.delete_guards import Limits
 from ansible_collections.consulops.failover.plugins.module_utils._replication.follow_options import FollowOptions
@@ -112,7 +113,23 @@ def test_the_batch_of_a_former_holder_is_refused(datacenter: Datacenter) -> None
             assert names_and_values(datacenter, "stale/destination/") == {"a": "2", "b": "2"}
 
 
-def test_only_shards_that_changed_are_read(datacenter: Datacenter, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_batch_is_refused_while_the_freeze_key_exists(datacenter: Datacenter) -> None:
+    """Whoever decided to write before the key was there."""
+    write(datacenter, {"frozen/source/a": "1"})
+    with client_of(datacenter) as client:
+        follower = follower_of(client, "frozen")
+        follower.compare_all("", NOW)
+        write(datacenter, {"frozen/source/a": "2"})
+        control.freeze(client, "frozen", "ops", "", NOW)
+        with pytest.raises(Interrupted, match="freeze"):
+            follow(follower)
+        assert names_and_values(datacenter, "frozen/destination/") == {"a": "1"}
+        control.thaw(client, "frozen")
+        follow(follower)
+        assert names_and_values(datacenter, "frozen/destination/") == {"a": "2"}
+
+
+def test_only_shards_that_changed_are_read(datacenter: Datacenter) -> None:
     write(datacenter, {f"shards/source/{number:05d}": "v" for number in range(2000)})
     with client_of(datacenter) as client:
         follower = follower_of(client, "shards")

@@ -60,7 +60,10 @@ def test_every_name_is_in_exactly_one_shard_of_one_group(names: list[str], most:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shard_groups, "SHARD_KEYS", shard_keys)
         groups = shard_groups.plan_groups(names, "p/", most)
+    index = shard_groups.ShardIndex(shard for group in groups for shard in group.shards)
     for name in names:
+        found = index.find(name)
+        assert found is not None and shard_groups.is_in(found, name)
         assert sum(shard_groups.is_in(group.watched, name) for group in groups) == 1
         assert sum(shard_groups.is_in(shard, name) for group in groups for shard in group.shards) == 1
     assert not shard_groups.has_others(names, groups)
@@ -73,6 +76,8 @@ def test_a_new_name_in_no_shard_is_found(names: list[str], more: list[str], shar
         groups = shard_groups.plan_groups(names, "p/", 4)
     shards = [shard for group in groups for shard in group.shards]
     is_outside = any(not any(shard_groups.is_in(shard, name) for shard in shards) for name in more)
+    index = shard_groups.ShardIndex(shards)
+    assert is_outside == any(index.find(name) is None for name in more)
     assert shard_groups.has_others(more, groups) == is_outside
     if shard_groups.has_every_key(groups, "p/"):
         assert not is_outside

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from .._consul.shard_plan import ShardSpec
 from .outcome import MappingOutcome
 from .plan import Problem
-from .shard_groups import is_in
+from .shard_groups import ShardIndex
 
 
 @dataclass
@@ -47,14 +47,16 @@ class OpenProblems:
 
     def replace(self, touched: t.Sequence[ShardSpec], outcomes: t.Iterable[MappingOutcome], paused: set[str]) -> None:
         """Note the outcomes of a comparison of some shards of the destination."""
+        shards = ShardIndex(touched)
         for known in (self.conflicts, self.unwritable, self.deferred, self.unreadable):
-            for key in [key for key in known if any(is_in(shard, key) for shard in touched)]:
+            for key in [key for key in known if shards.find(key) is not None]:
                 del known[key]
         self._add(outcomes, paused)
 
     def paused_outside(self, shards: t.Sequence[ShardSpec]) -> set[str]:
         """Return the paused deletions that are in none of these shards of the destination."""
-        return {key for key in self.paused if not any(is_in(shard, key) for shard in shards)}
+        touched = ShardIndex(shards)
+        return {key for key in self.paused if touched.find(key) is None}
 
     def _add(self, outcomes: t.Iterable[MappingOutcome], paused: set[str]) -> None:
         self.paused = paused

@@ -68,6 +68,20 @@ def has_every_key(groups: t.Iterable[Group], prefix: str) -> bool:
     return any(ShardSpec(prefix) in group.shards for group in groups)
 
 
+class ShardIndex:
+    """Finds the shard of a key among disjoint shards."""
+
+    def __init__(self, shards: t.Iterable[ShardSpec]) -> None:
+        self._shards = sorted(set(shards))
+        self._prefixes = [shard.prefix for shard in self._shards]
+
+    def find(self, key: str) -> ShardSpec | None:
+        """Return the shard that a key belongs to, None for a key in no shard."""
+        # Of disjoint prefixes only the greatest that is not greater than the key can be one of it.
+        place = bisect.bisect_right(self._prefixes, key) - 1
+        return self._shards[place] if place >= 0 and is_in(self._shards[place], key) else None
+
+
 def is_in(spec: ShardSpec, key: str) -> bool:
     """Return whether a key belongs to a shard."""
     return key == spec.prefix if spec.exact else key.startswith(spec.prefix)

@@ -10,7 +10,7 @@ import typing as t
 
 from .._consul.shard_plan import ShardSpec
 from .mapping import PrefixMapping
-from .shard_groups import Group, has_every_key, is_in
+from .shard_groups import Group, ShardIndex, has_every_key
 
 
 class WatchedMapping:
@@ -23,11 +23,15 @@ class WatchedMapping:
 
     def __init__(self, mapping: PrefixMapping, groups: t.Sequence[Group], baseline: int) -> None:
         self.mapping = mapping
-        self.groups = {group.watched: group for group in groups}
-        self.has_every_key = has_every_key(groups, mapping.source)
+        self._set_groups(groups)
         self._baseline = baseline
         self._indexes: dict[ShardSpec, int] = {}
         self._unread: set[ShardSpec] = set()
+
+    def _set_groups(self, groups: t.Sequence[Group]) -> None:
+        self.groups = {group.watched: group for group in groups}
+        self.has_every_key = has_every_key(groups, self.mapping.source)
+        self._index = ShardIndex(shard for group in groups for shard in group.shards)
 
     def is_changed(self, shard: ShardSpec, index: int) -> bool:
         """Return whether a shard that now has this index must be compared."""
@@ -48,17 +52,11 @@ class WatchedMapping:
     def split_again(self, groups: t.Sequence[Group]) -> None:
         """Replace the groups. Shards that were not there before must be compared."""
         before = {shard for group in self.groups.values() for shard in group.shards}
-        self.groups = {group.watched: group for group in groups}
-        self.has_every_key = has_every_key(groups, self.mapping.source)
+        self._set_groups(groups)
         now = {shard for group in groups for shard in group.shards}
         self._indexes = {shard: index for shard, index in self._indexes.items() if shard in now}
         self._unread = (self._unread & now) | (now - before)
 
     def shard_of(self, source_key: str) -> ShardSpec | None:
         """Return the shard that a key of the source belongs to, None for a key in no shard."""
-        for group in self.groups.values():
-            if is_in(group.watched, source_key):
-                for shard in group.shards:
-                    if is_in(shard, source_key):
-                        return shard
-        return None
+        return self._index.find(source_key)

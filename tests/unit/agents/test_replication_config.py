@@ -42,6 +42,12 @@ def test_a_set_has_the_options_and_defaults_of_the_module() -> None:
     assert (one.follow.verify_every_s, one.follow.max_watches, one.follow.quiet_s) == (900.0, 32, 0.0)
 
 
+def test_a_set_that_is_read_again_is_the_same_so_that_a_reload_leaves_it_alone() -> None:
+    given = {"east": {**APP, "prefixes": [{"source": "app/", "exclude": ["local"]}]}}
+    assert sets(given) == sets(given)
+    assert sets(given) != sets({"east": {**APP, "prefixes": [{"source": "app/", "exclude": ["other"]}]}})
+
+
 def test_connections_of_a_set_default_to_that_of_the_agent() -> None:
     (one,) = sets({"east": {"source": ONE, "prefixes": ["app/"]}}, connection={"url": TWO["url"], "timeout": 3})
     assert (one.destination.base_url, one.source.timeout_s) == (TWO["url"], 3)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import heapq
 import time
 import typing as t
 from dataclasses import dataclass, field, replace
@@ -115,7 +116,7 @@ class SetStatus:
             "frozen": self.frozen,
             "paused_deletes": {
                 "count": len(self.paused),
-                "keys": sorted(self.paused)[:SHOWN_KEYS],
+                "keys": heapq.nsmallest(SHOWN_KEYS, self.paused),
                 "digest": self.plan if self.paused else "",
                 "reasons": list(self.reasons) if self.paused else [],
                 "acknowledged": self.acknowledged,
@@ -154,7 +155,7 @@ class SetStatus:
         if self.frozen is not None:
             rows.append(("Frozen by", self.frozen))
         if self.paused:
-            rows.append(("Paused deletions", f"{len(self.paused):,}: {some_of(sorted(self.paused))}"))
+            rows.append(("Paused deletions", f"{len(self.paused):,}: {some_of(heapq.nsmallest(4, self.paused))}"))
             rows.append(("Plan", self.plan))
         for name, keys in (
             ("Conflicts", self.conflicts),
@@ -163,7 +164,9 @@ class SetStatus:
             ("Deferred deletions", self.deferred),
         ):
             if keys:
-                rows.append((name, f"{len(keys):,}: {some_of([f'{key} ({keys[key]})' for key in sorted(keys)[:4]])}"))
+                rows.append(
+                    (name, f"{len(keys):,}: {some_of([f'{key} ({keys[key]})' for key in heapq.nsmallest(4, keys)])}")
+                )
         if found is not None:
             equal = "equal" if found.is_equal else "not equal"
             rows.append(("Last verification", f"{human_age(now - found.at)} ago, {found.took_s:.1f} s, {equal}"))
@@ -201,5 +204,5 @@ def status_of(follower: Follower, before: SetStatus, **more: t.Any) -> SetStatus
 def _some(problems: t.Mapping[str, str]) -> Data:
     return {
         "count": len(problems),
-        "keys": [{"key": key, "reason": problems[key]} for key in sorted(problems)[:SHOWN_KEYS]],
+        "keys": [{"key": key, "reason": problems[key]} for key in heapq.nsmallest(SHOWN_KEYS, problems)],
     }
