@@ -15,7 +15,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._consul.client 
 from ansible_collections.consulops.failover.plugins.module_utils._consul.lock import Lock
 from ansible_collections.consulops.failover.plugins.module_utils._consul.response import Response
 from ansible_collections.consulops.failover.plugins.module_utils._consul.txn import Operation
-from ansible_collections.consulops.failover.plugins.module_utils._replication import control
+from ansible_collections.consulops.failover.plugins.module_utils._replication import control, shard_groups
 from ansible_collections.consulops.failover.plugins.module_utils._replication.checkpoint import lock_key
 from ansible_collections.consulops.failover.plugins.module_utils._replication.delete_guards import Limits
 from ansible_collections.consulops.failover.plugins.module_utils._replication.follow_options import FollowOptions
@@ -147,6 +147,22 @@ def test_only_shards_that_changed_are_read(datacenter: Datacenter) -> None:
         assert names_and_values(datacenter, "shards/destination/") == names_and_values(datacenter, "shards/source/")
 
 
+def test_the_last_key_of_a_shard_is_deleted_although_the_names_were_split_again(
+    datacenter: Datacenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is deleted at the source together with the write of a key that is in no shard."""
+    monkeypatch.setattr(shard_groups, "SHARD_KEYS", 1)
+    write(datacenter, {f"split/source/{name}": "1" for name in ("a", "b", "c")})
+    with client_of(datacenter) as client:
+        follower = follower_of(client, "split", max_delete_percent=100.0)
+        follower.compare_all("", NOW)
+        delete(datacenter, "split/source/b")
+        write(datacenter, {"split/source/z": "1"})
+        follow(follower)
+        assert set(names_and_values(datacenter, "split/destination/")) == {"a", "c", "z"}
+        assert changed(follower) == []
+
+
 class Histories(RuleBasedStateMachine):
     """Random histories on both sides. The source writes numbers, others write words at the destination, so none is like another."""
 
@@ -160,6 +176,7 @@ class Histories(RuleBasedStateMachine):
         self.client = client_of(self.datacenter)
         self.source: dict[str, str] = {}
         self.foreign: dict[str, str] = {}
+        self.edited: set[str] = set()  # by others since everything was compared last, which is not watched
         self.count = 0
         self.follower: Follower | None = None
 
@@ -192,11 +209,13 @@ class Histories(RuleBasedStateMachine):
     @rule(key=keys)
     def others_write(self, key: str) -> None:
         self.foreign[key] = self._value("other")
+        self.edited.add(key)
         write(self.datacenter, {f"{self.name}/destination/{key}": self.foreign[key]})
 
     @rule(key=keys)
     def others_delete(self, key: str) -> None:
         self.foreign.pop(key, None)
+        self.edited.add(key)
         delete(self.datacenter, f"{self.name}/destination/{key}")
 
     @rule()
@@ -206,17 +225,22 @@ class Histories(RuleBasedStateMachine):
                 self.client, self.name, max_deletes=1000, max_delete_percent=1000.0, allow_empty_source=True
             )
             self.follower.compare_all("", NOW)
+            self.edited.clear()
         else:
             follow(self.follower)
-            shards = self.follower.shards_to_retry()
-            if shards:
-                self.follower.compare_shards(shards, NOW)
+        shards = self.follower.shards_to_retry()
+        if shards:
+            self.follower.compare_shards(shards, NOW)
+        found = names_and_values(self.datacenter, f"{self.name}/destination/")
+        followed = {"a", "b", "c/d", "c/e", "f"} - self.edited - self.foreign.keys()
+        assert {key: found.get(key) for key in followed} == {key: self.source.get(key) for key in followed}
 
     @precondition(lambda self: self.follower is not None)
     @rule()
     def agent_verifies(self) -> None:
         assert self.follower is not None
         self.follower.compare_all("", NOW)
+        self.edited.clear()
 
     @rule(transactions=st.integers(0, 3), after=st.booleans())
     def agent_crashes(self, transactions: int, after: bool) -> None:
@@ -234,7 +258,12 @@ class Histories(RuleBasedStateMachine):
             assert {key: found.get(key) for key in self.foreign} == self.foreign
 
 
-def test_random_histories_end_with_the_image_of_the_source(datacenter: Datacenter) -> None:
+@pytest.mark.parametrize("shard_keys", [1, 250])
+def test_random_histories_end_with_the_image_of_the_source(
+    datacenter: Datacenter, shard_keys: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shard_groups, "SHARD_KEYS", shard_keys)
+
     class Here(Histories):
         pass
 

@@ -113,6 +113,9 @@ def test_shards_that_are_new_after_splitting_again_must_be_compared() -> None:
     assert not one.is_changed(ShardSpec("app/a"), 120)
     assert one.is_changed(ShardSpec("app/c"), 90), "its keys may be older than what was compared"
     assert (one.shard_of("app/c1"), one.shard_of("app/b1")) == (ShardSpec("app/c"), None)
+    assert one.dropped == [ShardSpec("app/b")], "its last key may have been deleted since it was compared"
+    one.mark_compared(ShardSpec("app/b"), 130)
+    assert one.dropped == []
 
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -69,11 +69,17 @@ def perform(
 
 
 def make_context(
-    sides: Sides, name: str, request: ReplicationRequest, ledger: Ledger, guards: t.Sequence[Operation]
+    sides: Sides,
+    name: str,
+    request: ReplicationRequest,
+    ledger: Ledger,
+    guards: t.Sequence[Operation],
+    *,
+    joins_intents: bool = False,
 ) -> RunContext:
     """Return the context of a run. ``guards`` are operations without which no transaction is written, the lock's first."""
     writer = txn.Writer(sides.destination.client, request.batch_ops, guards, skip_denied=True)
-    return RunContext(name, request, sides, Reader(sides), ledger, writer)
+    return RunContext(name, request, sides, Reader(sides), ledger, writer, joins_intents)
 
 
 def perform_held(

@@ -178,8 +178,13 @@ class Follower:
     # What changed
 
     def changed_shards(self, watched: WatchedMapping, groups: t.Iterable[ShardSpec]) -> t.Iterator[ChangedShard]:
-        """Ask the shards of some groups for their indexes, and yield those that changed. Raises a ConsulError."""
+        """Ask the shards of some groups for their indexes, and yield those that changed. Raises a ConsulError.
+
+        Shards that were dropped when the names were split again are among them.
+        """
         side = self._source_side()
+        for spec in watched.dropped:
+            yield ChangedShard(watched, spec, side.read_index(spec))
         for one in groups:
             group = watched.groups.get(one)
             for spec in group.shards if group is not None else ():
@@ -225,7 +230,7 @@ class Follower:
             return False
         sides = self._sides()
         guards = (self.guard, control.not_frozen(self.name))
-        context = make_context(sides, self.name, self.request, self._checkpoint.ledger, guards)
+        context = make_context(sides, self.name, self.request, self._checkpoint.ledger, guards, joins_intents=True)
         plans: dict[PrefixMapping, MappingPlan] = {}
         room = HELD_BYTES
         unreadable = {}

@@ -57,8 +57,6 @@ class KeyWriter:
         """Write changes whose intent is recorded. Keys that others wrote to are decided again, up to ATTEMPTS times."""
         for attempt in range(1, ATTEMPTS + 1):
             size = len(group)
-            if self._context.ledger.dirty:
-                self._context.save_ledger()
             unsure = self._send(group)
             if not self._context.request.verify:
                 self._commit([group.pop(key)[0] for key in group.keys() - unsure])
@@ -78,12 +76,24 @@ class KeyWriter:
             self._outcome.conflicts.append(Problem(key, f"written to by others in {ATTEMPTS} attempts"))
 
     def _send(self, group: Group) -> set[str]:
-        """Send changes. Returns the keys that may not have been written. Refused keys leave the group."""
+        """Send the intents that are not stored yet, and the changes. Returns the keys that may not have been written.
+
+        Refused keys leave the group.
+        """
+        operations = [change.operation() for change, _ref in group.values()]
+        ledger = self._context.ledger
+        dirty = set(ledger.dirty)
+        fits = len(dirty) + len(operations) <= self._context.writer.room
+        if dirty and not (fits and self._context.joins_intents):
+            self._context.save_ledger()
+            dirty = set()
         try:
-            refused = self._context.send([change.operation() for change, _ref in group.values()])
+            # In one transaction both are written or none is.
+            refused = self._context.send([*self._context.ledger_operations(), *operations])
         except errors.ConsulError as error:
             if not is_transient(error):
                 raise
+            ledger.dirty |= dirty
             log.debug("%s: it is not known whether %d keys were written: %s", self._mapping, len(group), error)
             destination = self._context.sides.destination
             destination.retry.run(destination.client.check_leader)
@@ -91,6 +101,8 @@ class KeyWriter:
         unsure = set()
         for refusal in refused:
             key = refusal.operation.key
+            if key not in group:
+                raise errors.Rejected(f"{key} could not be written: {refusal.reason}.")
             if txn.STALE in refusal.reason or "doesn't exist" in refusal.reason:
                 unsure.add(key)
             else:

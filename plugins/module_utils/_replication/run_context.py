@@ -29,7 +29,10 @@ log = logging.getLogger("consulops")
 
 @dataclass(frozen=True)
 class RunContext:
-    """``name`` is that of the replication. Every transaction of ``writer`` checks the lock."""
+    """``name`` is that of the replication. Every transaction of ``writer`` checks the lock.
+
+    With ``joins_intents`` a few changes and their intents are one transaction, which saves a replication that follows its source time.
+    """
 
     name: str
     request: ReplicationRequest
@@ -37,6 +40,7 @@ class RunContext:
     reader: Reader
     ledger: Ledger
     writer: txn.Writer
+    joins_intents: bool = False
 
     def send(self, operations: t.Sequence[Operation]) -> list[txn.Refusal]:
         """Send operations over several connections. Returns those that Consul refused. Raises a ConsulError."""
@@ -58,10 +62,14 @@ class RunContext:
         )
         return refused
 
+    def ledger_operations(self) -> list[Operation]:
+        """Return the operations that store the buckets that changed, which then count as stored."""
+        return checkpoint.ledger_operations(self.name, self.ledger)
+
     def save_ledger(self, state: State | None = None, more: t.Sequence[Operation] = ()) -> None:
         """Store the buckets that changed, and the state and ``more`` when they are given. Raises a ConsulError."""
         operations = [*more] if state is None else [*more, checkpoint.state_operation(self.name, state)]
-        operations += checkpoint.ledger_operations(self.name, self.ledger)
+        operations += self.ledger_operations()
         refused = self.sides.destination.retry.run(lambda: self.send(operations))
         if refused:
             raise errors.Rejected(f"{refused[0].operation.key} could not be written: {refused[0].reason}.")

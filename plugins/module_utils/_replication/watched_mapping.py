@@ -27,6 +27,7 @@ class WatchedMapping:
         self._baseline = baseline
         self._indexes: dict[ShardSpec, int] = {}
         self._unread: set[ShardSpec] = set()
+        self._dropped: set[ShardSpec] = set()
 
     def _set_groups(self, groups: t.Sequence[Group]) -> None:
         self.groups = {group.watched: group for group in groups}
@@ -42,6 +43,7 @@ class WatchedMapping:
 
     def mark_compared(self, shard: ShardSpec, index: int) -> None:
         """Note that a shard was compared when it had this index, or later."""
+        self._dropped.discard(shard)
         self._indexes[shard] = index
         self._unread.discard(shard)
 
@@ -50,12 +52,21 @@ class WatchedMapping:
         self._unread.add(shard)
 
     def split_again(self, groups: t.Sequence[Group]) -> None:
-        """Replace the groups. Shards that were not there before must be compared."""
+        """Replace the groups. Shards that were not there before must be compared, and once more those that are not there any more.
+
+        The source may have lost their last key since they were compared.
+        """
         before = {shard for group in self.groups.values() for shard in group.shards}
         self._set_groups(groups)
         now = {shard for group in groups for shard in group.shards}
         self._indexes = {shard: index for shard, index in self._indexes.items() if shard in now}
         self._unread = (self._unread & now) | (now - before)
+        self._dropped = (self._dropped | before) - now
+
+    @property
+    def dropped(self) -> list[ShardSpec]:
+        """The shards that are not there any more, and must be compared once more."""
+        return sorted(self._dropped)
 
     def shard_of(self, source_key: str) -> ShardSpec | None:
         """Return the shard that a key of the source belongs to, None for a key in no shard."""
