@@ -13,11 +13,10 @@ import typing as t
 from pathlib import Path
 
 import yaml
-from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting import config as alerting_config
 from ansible_collections.consulops.failover.plugins.module_utils._agents.registry import AGENT_TYPES
 from ansible_collections.consulops.failover.plugins.module_utils._cli import main as cli
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.agent_config import SPEC as AGENT_SPEC
-from ansible_collections.consulops.failover.plugins.module_utils._daemon.agent_config import make_config
+from ansible_collections.consulops.failover.plugins.module_utils._daemon.agent_config import AgentConfig, make_config
 from ansible_collections.consulops.failover.plugins.module_utils._tasks import (
     alert_check,
     replicate,
@@ -96,20 +95,32 @@ def test_the_configuration_files_of_the_guides_can_be_used() -> None:
             check_options(replicate.REPLICATE.spec, options, "replicate.json")
 
 
-def test_the_example_of_the_alerting_role_is_a_configuration_that_can_be_used(tmp_path: Path) -> None:
-    inventories = [yaml.safe_load(block) for guide, block in blocks("yaml") if guide.parent.name == "consul_alerting"]
-    (given,) = (found["consul_alerting"]["vars"] for found in inventories if "consul_alerting" in found)
-    values = {name[len("consul_alerting_") :]: value for name, value in given.items()}
+def config_of_role(role: str, tmp_path: Path, *own: str) -> tuple[AgentConfig, dict[str, t.Any]]:
+    """Return the configuration that the inventory in a role's guide gives its agent, and the variables of the role alone (``own``)."""
+    inventories = [yaml.safe_load(block) for guide, block in blocks("yaml") if guide.parent.name == role]
+    (given,) = (found[role]["vars"] for found in inventories if role in found)
+    values = {name[len(role) + 1 :]: value for name, value in given.items()}
     for secret in values.pop("secrets"):
         (tmp_path / secret).write_text("0123456789abcdef", encoding="ascii")
-    options = {name: values[name] for name in values.keys() & alerting_config.SPEC.keys()}
+    agent = role.removeprefix("consul_")
+    kept = {name: values.pop(name) for name in own}
+    options = {name: values[name] for name in values.keys() & AGENT_TYPES[agent].spec.keys()}
     frame = {name: values[name] for name in values.keys() & AGENT_SPEC.keys()}
-    assert values.keys() == options.keys() | frame.keys() | {"writable_directories"}
+    assert values.keys() == options.keys() | frame.keys()
+    if "active" in kept:
+        options["sets"] = {name: options["sets"][name] for name in kept["active"]}
     environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
-    config = make_config({**frame, "agent": "alerting", "options": options}, environ, AGENT_TYPES)
-    check = AGENT_TYPES["alerting"].check
-    assert check is not None
-    check(config.setup)
+    return make_config({**frame, "agent": agent, "options": options}, environ, AGENT_TYPES), kept
+
+
+def test_the_example_of_the_alerting_role_is_a_configuration_that_can_be_used(tmp_path: Path) -> None:
+    config, _own = config_of_role("consul_alerting", tmp_path, "writable_directories")
+    AGENT_TYPES["alerting"].check(config.setup)
+
+
+def test_the_example_of_the_replication_role_is_a_configuration_that_can_be_used(tmp_path: Path) -> None:
+    config, own = config_of_role("consul_replication", tmp_path, "active")
+    assert [job.name for job in config.plan.jobs] == [f"set {name}" for name in own["active"]]
 
 
 def test_the_command_lines_of_the_guides_are_understood() -> None:

@@ -15,11 +15,8 @@ import re
 import typing as t
 from pathlib import Path
 
-import jinja2
 import yaml
-from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting import config as alerting_config
 from ansible_collections.consulops.failover.plugins.module_utils._consul import version
-from ansible_collections.consulops.failover.plugins.module_utils._daemon import agent_config
 
 ROOT = Path(__file__).resolve().parents[2]
 PLUGINS = ROOT / "plugins"
@@ -244,55 +241,3 @@ def test_the_action_group_contains_every_module() -> None:
 def test_requirements_agree_with_what_is_imported() -> None:
     text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
     assert {line.split(">=")[0] for line in text.split()} == {"requests", "python-consul2", "msgpack"}
-
-
-def test_the_role_has_every_option_of_an_agent_except_secrets() -> None:
-    """Without an option for it a secret is refused before it is written to a host."""
-    specs = yaml.safe_load((ROOT / "roles/consulops_runtime/meta/argument_specs.yml").read_text(encoding="utf-8"))
-    of_role = specs["argument_specs"]["main"]["options"]["consulops_runtime_agents"]["options"]
-
-    def plain(spec: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-        return {
-            name: (rules.get("type"), rules.get("choices"), plain(rules.get("options", {})))
-            for name, rules in spec.items()
-            if not rules.get("no_log")
-        }
-
-    of_unit = ("agent", "state", "writable_directories")
-    of_agent = plain({name: rules for name, rules in agent_config.SPEC.items() if name != "agent"})
-    assert plain({name: rules for name, rules in of_role.items() if name not in of_unit}) == of_agent
-    keys = yaml.safe_load((ROOT / "roles/consulops_runtime/vars/main.yml").read_text(encoding="utf-8"))
-    assert set(keys["consulops_runtime_config_keys"]) == set(agent_config.SPEC)
-
-
-def test_the_alerting_role_has_every_option_of_its_agent() -> None:
-    role = ROOT / "roles/consul_alerting"
-    specs = yaml.safe_load((role / "meta/argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]
-    variables = yaml.safe_load((role / "vars/main.yml").read_text(encoding="utf-8"))
-    assert set(variables["consul_alerting_options"]) == set(alerting_config.SPEC)
-    assert set(variables["consul_alerting_frame"]) == set(agent_config.SPEC) - {"agent", "name", "options"}
-    named = {f"consul_alerting_{name}" for name in (*alerting_config.SPEC, *variables["consul_alerting_frame"])}
-    assert named <= set(specs["main"]["options"])
-    assert specs["main"]["options"] == specs["check"]["options"]
-    defaults = yaml.safe_load((role / "defaults/main.yml").read_text(encoding="utf-8"))
-    documented = {name: rules["default"] for name, rules in specs["main"]["options"].items() if "default" in rules}
-    assert defaults == documented
-    readme = (role / "README.md").read_text(encoding="utf-8")
-    assert [
-        name for name in specs["main"]["options"] if not re.search(rf"`(consul_alerting)?{name[15:]}`", readme)
-    ] == []
-
-
-def test_the_policy_of_the_alerting_role_is_that_of_the_default_name_with_events() -> None:
-    template = (ROOT / "roles/consulops_runtime/templates/policy_alerting.hcl.j2").read_text(encoding="utf-8")
-    agent = {"name": "alerting", "options": {"events": [{"name": "deploy"}]}}
-    environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True)
-    environment.filters["comment"] = lambda text: f"# {text}"
-    text = environment.from_string(template).render(
-        consulops_runtime_agent=agent, consulops_runtime_unit="consulops-alerting", consulops_runtime_home="/etc"
-    )
-
-    def rules(policy: str) -> list[str]:
-        return [line for line in policy.splitlines() if line and not line.startswith("#")]
-
-    assert rules(text) == rules((ROOT / "roles/consul_alerting/files/policy.hcl").read_text(encoding="utf-8"))

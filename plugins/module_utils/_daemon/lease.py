@@ -21,6 +21,7 @@ from .._consul import endpoint, errors, kv
 from .._consul.client import Client
 from .._consul.lock import Lock
 from .._consul.retry import BackOff
+from .._consul.session_node import session_node, with_node_rights
 from .._consul.txn import Operation
 from .lease_record import LeaseRecord
 from .state_directory import StateDirectory
@@ -42,8 +43,8 @@ class LeaseSpec:
     """One lease of an agent: which lock, where, for whom. Equal specs are the same lease: a reload leaves it held.
 
     ``value`` is what the key contains while the lease is held, for people to read. ``session_ttl_s`` is the TTL of the Consul
-    session, half of the time after which the lease is free. ``node`` is needed when the lock is in another datacenter than the
-    Consul agent of the endpoint.
+    session, half of the time after which the lease is free. ``node`` is that of the session, None for the Consul agent's own or, if
+    the lock is in another datacenter than that agent, one of the servers there.
     """
 
     key: str
@@ -288,7 +289,7 @@ class Lease:
     def _with_right(self, error: errors.Error) -> errors.Error:
         """Return an error with the rule that the token lacks, if Consul denied a request."""
         if not isinstance(error, errors.PermissionDenied):
-            return error
+            return with_node_rights(error, self.spec.endpoint)
         needed = 'session_prefix ""' if "/v1/session/" in str(error) else f'key "{self.spec.key}"'
         return error.with_advice(after=f'The token needs {needed} {{ policy = "write" }}.')
 
@@ -313,7 +314,7 @@ class Lease:
             value=spec.value,
             ttl_s=spec.session_ttl_s,
             lock_delay_s=spec.lock_delay_s,
-            node=spec.node,
+            node=session_node(client) if spec.node is None else spec.node,
             on_lost=self._lost,
             on_session=functools.partial(self._record.note, spec.key),
             abandon=self._stopping,

@@ -1,0 +1,140 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The roles agree with what they install: options of agents, ports, and the policies that tokens need."""
+
+from __future__ import annotations
+
+import json
+import re
+import typing as t
+from pathlib import Path
+
+import jinja2
+import pytest
+import yaml
+from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting import config as alerting_config
+from ansible_collections.consulops.failover.plugins.module_utils._agents.registry import AGENT_TYPES
+from ansible_collections.consulops.failover.plugins.module_utils._agents.replication import config as replication_config
+from ansible_collections.consulops.failover.plugins.module_utils._daemon import agent_config
+from ansible_collections.consulops.failover.plugins.module_utils._tasks.replication_request import REQUEST_SPEC
+
+ROOT = Path(__file__).resolve().parents[2]
+
+ROLES = {
+    "consul_alerting": (alerting_config.SPEC, ("check",)),
+    "consul_replication": ({"sets": {}}, ("check", "sync")),  # the agent knows its other options only to refuse them
+}
+
+
+def test_the_role_has_every_option_of_an_agent_except_secrets() -> None:
+    """Without an option for it a secret is refused before it is written to a host."""
+    specs = yaml.safe_load((ROOT / "roles/consulops_runtime/meta/argument_specs.yml").read_text(encoding="utf-8"))
+    of_role = specs["argument_specs"]["main"]["options"]["consulops_runtime_agents"]["options"]
+
+    def plain(spec: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        return {
+            name: (rules.get("type"), rules.get("choices"), plain(rules.get("options", {})))
+            for name, rules in spec.items()
+            if not rules.get("no_log")
+        }
+
+    of_unit = ("agent", "state", "writable_directories")
+    of_agent = plain({name: rules for name, rules in agent_config.SPEC.items() if name != "agent"})
+    assert plain({name: rules for name, rules in of_role.items() if name not in of_unit}) == of_agent
+    keys = yaml.safe_load((ROOT / "roles/consulops_runtime/vars/main.yml").read_text(encoding="utf-8"))
+    assert set(keys["consulops_runtime_config_keys"]) == set(agent_config.SPEC)
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_the_role_of_an_agent_has_every_option_of_that_agent(name: str) -> None:
+    options, more_entries = ROLES[name]
+    role = ROOT / "roles" / name
+    specs = yaml.safe_load((role / "meta/argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]
+    variables = yaml.safe_load((role / "vars/main.yml").read_text(encoding="utf-8"))
+    assert set(variables[f"{name}_options"]) == set(options)
+    assert set(variables[f"{name}_frame"]) == set(agent_config.SPEC) - {"agent", "name", "options"}
+    named = {f"{name}_{option}" for option in (*options, *variables[f"{name}_frame"])}
+    assert named <= set(specs["main"]["options"])
+    assert set(specs) == {"main", *more_entries}
+    assert all(specs[entry]["options"] == specs["main"]["options"] for entry in more_entries)
+    defaults = yaml.safe_load((role / "defaults/main.yml").read_text(encoding="utf-8"))
+    documented = {name: rules["default"] for name, rules in specs["main"]["options"].items() if "default" in rules}
+    assert defaults == documented
+    readme = (role / "README.md").read_text(encoding="utf-8")
+    assert [
+        option
+        for option in specs["main"]["options"]
+        if not re.search(rf"`({name})?{option.removeprefix(name)}`", readme)
+    ] == []
+
+
+def test_the_replication_role_knows_every_option_of_a_set() -> None:
+    """Its variable is free, so the guide names what the agent takes, and sync gives the module what both have."""
+    role = ROOT / "roles/consul_replication"
+    readme = (role / "README.md").read_text(encoding="utf-8")
+    assert [option for option in replication_config.SET_SPEC if f"`{option}`" not in readme] == []
+    tasks = yaml.safe_load((role / "tasks/sync.yml").read_text(encoding="utf-8"))
+    (given,) = (task["consulops.failover.consul_kv_replicate"] for task in tasks if "module_defaults" in task)
+    assert set(given) == {"name", "source", "destination", *REQUEST_SPEC}
+
+
+def test_the_runtime_role_knows_the_ports_and_policies_of_every_agent() -> None:
+    role = ROOT / "roles/consulops_runtime"
+    variables = yaml.safe_load((role / "vars/main.yml").read_text(encoding="utf-8"))
+    ports = {name: agent.default_port for name, agent in AGENT_TYPES.items()}
+    assert variables["consulops_runtime_ports"] == ports
+    policies = variables["consulops_runtime_policies"]
+    assert set(policies) == set(AGENT_TYPES)
+    templates = {f"policy_{name}{end}.hcl.j2" for name, ends in policies.items() for end in ends}
+    assert templates == {path.name for path in (role / "templates").glob("policy_*")}
+
+
+def rules_of(policy: str) -> list[str]:
+    """Return the lines of a policy without its comments."""
+    return [line for line in policy.splitlines() if line and not line.startswith("#")]
+
+
+def rendered_policy(agent: dict[str, t.Any], end: str = "") -> list[str]:
+    """Return the rules that the role writes for an agent."""
+    kind = agent["agent"]
+    template = (ROOT / f"roles/consulops_runtime/templates/policy_{kind}{end}.hcl.j2").read_text(encoding="utf-8")
+    environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True)
+    environment.filters["comment"] = lambda text: f"# {text}"
+    environment.filters["to_json"] = json.dumps
+    text = environment.from_string(template).render(
+        consulops_runtime_agent=agent,
+        consulops_runtime_unit=f"consulops-{agent['name']}",
+        consulops_runtime_home="/etc",
+    )
+    return rules_of(text)
+
+
+def test_the_policy_of_the_alerting_role_is_that_of_the_default_name_with_events() -> None:
+    agent = {"agent": "alerting", "name": "alerting", "options": {"events": [{"name": "deploy"}]}}
+    assert rendered_policy(agent) == rules_of((ROOT / "roles/consul_alerting/files/policy.hcl").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("end", ["", "_source", "_destination"])
+def test_the_policies_of_the_replication_role_are_those_of_one_prefix_of_named_datacenters(end: str) -> None:
+    app = {"source": {"datacenter": "dc1"}, "destination": {"datacenter": "dc2"}, "prefixes": ["app/"]}
+    agent = {"agent": "replication", "name": "replication", "options": {"sets": {"app": app}}}
+    path = ROOT / f"roles/consul_replication/files/policy{end}.hcl"
+    assert rendered_policy(agent, end) == rules_of(path.read_text(encoding="utf-8"))
+
+
+def test_the_policies_of_a_replication_name_each_prefix_once_and_datacenters_without_a_name() -> None:
+    first = {"prefixes": ["app/", {"source": "config/", "destination": "mirror/config/"}], "destination": {}}
+    second = {"prefixes": ["app/", {"source": 'a"b/', "destination": None}], "source": {"datacenter": "dc1"}}
+    agent = {"agent": "replication", "name": "copy", "options": {"sets": {"first": first, "second": second}}}
+
+    def prefixes(end: str) -> list[str]:
+        return [line for line in rendered_policy(agent, end) if line.startswith(("key_prefix", "agent_prefix"))]
+
+    own = ['key_prefix "consulops/replication/" {', 'agent_prefix "" {']
+    assert prefixes("_source") == ['key_prefix "a\\"b/" {', 'key_prefix "app/" {', 'key_prefix "config/" {', *own]
+    copied = ['key_prefix "a\\"b/" {', 'key_prefix "app/" {', 'key_prefix "mirror/config/" {']
+    assert prefixes("_destination") == [*copied, *own]
+    agent.update(connection={"datacenter": "dc2"}, service={"register": False})
+    assert prefixes("_destination") == [*copied, own[0]] and rendered_policy(agent) == []
