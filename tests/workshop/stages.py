@@ -162,4 +162,5 @@ STAGES = [
     _molecule("restore"),
     _molecule("runtime"),
     _molecule("alerting"),
+    _molecule("replication"),
 ]
