@@ -34,6 +34,11 @@ def test_files_become_a_configuration_with_its_secrets_beside_it(bundle: Path, t
     found = json.loads(output.read_text())
     assert found["options"]["sets"]["dc1"]["prefixes"] == [{"source": "app/", "destination": "mirror/app/"}]
 
+    nested = tmp_path / "nested.json"
+    nested.write_text(json.dumps({"prefix": ["a/@dc1:x/", "b/@dc1:x/y/"]}), encoding="utf-8")
+    refused = run_command(bundle, "replicate", "import-config", nested, "--output", tmp_path / "never")
+    assert refused.returncode == 2 and "overlap" in refused.stderr and not (tmp_path / "never").exists()
+
     (directory / "base.json").write_text("consul {", encoding="utf-8")
     cut = run_command(bundle, "replicate", "import-config", directory)
     assert cut.returncode == 2 and f"{directory}/base.json: line " in cut.stderr

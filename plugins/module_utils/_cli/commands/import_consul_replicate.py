@@ -31,11 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> Outcome:
     """Read, translate and write. Notes go to standard error. Raises an Error."""
+    from ..._agents.replication.config import make_sets
     from ..._agents.replication.import_consul_replicate import import_documents
 
     directory = secrets_directory(options, DEFAULT_SECRETS_DIRECTORY)
     documents = [read_hcl_or_json(file) for path in options.paths for file in _files(path)]
     imported = import_documents(documents, directory)
+    make_sets(imported.configuration["options"], {}, {})  # refuses, for example, prefixes that write to the same keys
     return write_imported(options, ImportedFiles(imported.configuration, imported.secrets, imported.notes), directory)
 
 
