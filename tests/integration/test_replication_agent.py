@@ -274,3 +274,15 @@ def test_the_page_and_the_metrics_show_the_set(replicators: Replicators, east: D
     types = re.findall(r"^# TYPE (\S+)", metrics, re.MULTILINE)
     assert len(types) == len(set(types)), "no metric is there twice"
     assert requests.get(f"{agent.url}/sets", timeout=5).json()["sets"]["shown"]["verification"]["equal"] is True
+
+
+def test_changes_wait_until_it_is_quiet(replicators: Replicators, east: Datacenter, west: Datacenter) -> None:
+    write(east, numbered("quiet/", 3))
+    agent = replicators.start({"quiet": a_set(east, west, "quiet/", wait="1s:10s")})
+    wait_for_following(agent, "quiet")
+    wait_for_status(agent, "quiet", lambda one: not one["pending"], "the first answers of the watches are handled")
+    write(east, {"quiet/00001": "changed"})
+    wait_for_status(agent, "quiet", lambda one: one["pending"], "it is noticed and waits")
+    assert read(west, "quiet/")["quiet/00001"][0] == b"v1"
+    wait_for_equal(east, west, "quiet/")
+    assert wait_for_following(agent, "quiet")["lag_s"] >= 1.0

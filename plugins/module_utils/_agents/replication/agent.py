@@ -25,6 +25,7 @@ from .metrics import metrics
 from .set_job import destination_connection, run_set, source_connection
 
 DEFAULT_PORT = 9001
+COMPARISON_LIMIT_S = 3600.0  # a comparison of everything gives no sign of life
 
 
 def plan(setup: Setup) -> Plan:
@@ -42,6 +43,7 @@ def plan(setup: Setup) -> Plan:
             one,
             connections=(source_connection(one.name), destination_connection(one.name)),
             lease=_lease_name(one),
+            heartbeat_limit_s=COMPARISON_LIMIT_S,
         )
         for one in sets
     )

@@ -131,6 +131,8 @@ class _SetRun:
             return
         if self._is_quiet():
             self._follow()
+        elif self._wakes:
+            self._show()
         if self._retry_at is not None and time.monotonic() >= self._retry_at:
             self._retry()
 
