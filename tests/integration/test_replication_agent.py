@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import time
 import typing as t
 from pathlib import Path
@@ -18,7 +19,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._consul.errors 
 from ansible_collections.consulops.failover.plugins.module_utils._replication import control
 
 from tests.lab.agents import run_command
-from tests.lab.consul import Datacenter, Lab, eventually
+from tests.lab.consul import Datacenter, Lab, eventually, freeze
 from tests.lab.keys import delete, read, write
 from tests.lab.replicating import (
     Replicators,
@@ -240,16 +241,14 @@ def test_the_module_and_the_agent_exclude_each_other(
     options = {"lock": a_set(east, west, "lock/")}
     agent = replicators.start(options)
     wait_for_following(agent, "lock")
-    with client_of(west) as operator:
-        control.freeze(operator, "lock", "test", "so that there is something to do for the module", 0.0)
-        wait_for_status(agent, "lock", lambda one: one["state"] == "frozen", "it is frozen")
-        write(east, {"lock/00001": "changed"})
-        path = tmp_path / "replicate.json"
-        path.write_text(json.dumps({**options["lock"], "name": "lock", "lock_wait": 0.5}), encoding="utf-8")
-        done = run_command(bundle, "replicate", "once", "--config", path)
-        assert done.returncode != 0 and "Another run of the replication 'lock' is in progress" in done.stderr, done
-        assert '"agent": "replication"' in done.stderr, "it says who"
-        control.thaw(operator, "lock")
+    freeze(agent.process)  # so that there is something to do for the module
+    write(east, {"lock/00001": "changed"})
+    path = tmp_path / "replicate.json"
+    path.write_text(json.dumps({**options["lock"], "name": "lock", "lock_wait": 0.5}), encoding="utf-8")
+    done = run_command(bundle, "replicate", "once", "--config", path)
+    assert done.returncode != 0 and "Another run of the replication 'lock' is in progress" in done.stderr, done
+    assert '"agent": "replication"' in done.stderr, "it says who"
+    agent.process.send_signal(signal.SIGCONT)
     wait_for_equal(east, west, "lock/")
     second = replicators.start(options)
     second.wait("standby")
