@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import shutil
+import statistics
 import sys
 import tempfile
 import textwrap
@@ -21,6 +22,8 @@ from tests.lab.ansible import run_task
 from tests.lab.consul import ROOT, Datacenter, Lab, eventually
 from tests.lab.fill import fill, new_token
 from tests.lab.http_service import HttpService
+from tests.lab.keys import read, write
+from tests.lab.replicating import Replicators, a_set, wait_for_following, wait_for_status
 
 SAVE = "consulops.failover.consul_snapshot"
 INFO = "consulops.failover.consul_snapshot_info"
@@ -192,7 +195,9 @@ def run(demo: Demo, lab: Lab) -> None:
         result = demo.task(REPLICATE, copy, fails=True)
         left = len(second.get("/v1/kv/from-dc1/app/?keys"))
         say(f"refused: {result['msg'].partition(': ')[2].partition(',')[0]}; {left:,} keys are still in dc2")
-    watch(demo, lab, second)
+    bundle = make_bundle(demo.directory)
+    follow(demo, lab, bundle, datacenter, second)
+    watch(demo, lab, bundle, second)
     expected = {"url": second.url, "expect": {"dc2": {"servers": [server.name for server in second.servers]}}}
     ignore = [{"rule": "wan_member_failed", "enabled": False}, {"rule": "autopilot_unhealthy", "enabled": False}]
     with demo.step("kill a server of dc2, judge it") as say:
@@ -222,10 +227,41 @@ def run(demo: Demo, lab: Lab) -> None:
         say(result["msg"].replace(f"{path.parent}/", ""))
 
 
-def watch(demo: Demo, lab: Lab, datacenter: Datacenter) -> None:
+def follow(demo: Demo, lab: Lab, bundle: Path, source: Datacenter, destination: Datacenter) -> None:
+    """Run the replication agent: it follows changes, pauses too many deletions, and lets exactly those go on."""
+    count = 500
+    write(source, {f"live/{number:04d}": "v" for number in range(count)})
+    with Replicators(lab, bundle, demo.directory / "replicators") as agents:
+        with demo.step("start the replication agent") as say:
+            token_file = demo.directory / "source.token"
+            token_file.touch(mode=0o600)
+            token_file.write_text(str(source.token), encoding="ascii")
+            connection = {"token_file": str(token_file)}
+            agent = agents.start({"live": a_set(source, destination, "live/", source=connection)})
+            found = wait_for_following(agent, "live")["verification"]
+            say(f"{found['source_keys']:,} keys of dc1 are in dc2, equal={found['equal']}; now it follows")
+        with demo.step("change a key") as say:
+            took = []
+            for number in range(10):
+                began = time.monotonic()
+                source.put("/v1/kv/live/0007", f"new-{number}")
+                eventually(
+                    lambda n=number: read(destination, "live/0007")["live/0007"][0] == b"new-%d" % n, every_s=0.002
+                )
+                took.append(time.monotonic() - began)
+            say(f"in dc2 after {1000 * statistics.median(took):.0f} ms, the median of ten changes")
+        with demo.step("wipe its source") as say:
+            source.request("DELETE", "/v1/kv/live/?recurse")
+            paused = wait_for_status(agent, "live", lambda one: one["paused_deletes"]["count"] == count, "a pause")
+            found = paused["paused_deletes"]
+            say(f"{found['count']} deletions are paused: {found['reasons'][0]};")
+            say(f"consulops replicate ack live {found['digest'][:12]}… would let exactly these go on")
+
+
+def watch(demo: Demo, lab: Lab, bundle: Path, datacenter: Datacenter) -> None:
     """Run two instances of the alerting agent, let a check fail, stop the one that sends, and let the check recover."""
     with HttpService() as hook:
-        instances = Instances(lab, make_bundle(demo.directory), demo.directory / "agents", hook)
+        instances = Instances(lab, bundle, demo.directory / "agents", hook)
         given = {"match": [{"service": "shop"}], "for": "0s", "recover_for": "0s"}
         try:
             with demo.step("start two alerting agents") as say:
