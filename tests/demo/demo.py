@@ -16,7 +16,7 @@ import typing as t
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.lab.agents import make_bundle
+from tests.lab.agents import make_bundle, run_command
 from tests.lab.alerting import Instances, register_check, set_check
 from tests.lab.ansible import run_task
 from tests.lab.consul import ROOT, Datacenter, Lab, eventually
@@ -229,8 +229,8 @@ def run(demo: Demo, lab: Lab) -> None:
 
 def follow(demo: Demo, lab: Lab, bundle: Path, source: Datacenter, destination: Datacenter) -> None:
     """Run the replication agent: it follows changes, pauses too many deletions, and lets exactly those go on."""
-    count = 500
-    write(source, {f"live/{number:04d}": "v" for number in range(count)})
+    old = 200
+    write(source, {f"live/{'old' if number < old else 'new'}/{number:04d}": "v" for number in range(500)})
     with Replicators(lab, bundle, demo.directory / "replicators") as agents:
         with demo.step("start the replication agent") as say:
             token_file = demo.directory / "source.token"
@@ -244,18 +244,24 @@ def follow(demo: Demo, lab: Lab, bundle: Path, source: Datacenter, destination: 
             took = []
             for number in range(10):
                 began = time.monotonic()
-                source.put("/v1/kv/live/0007", f"new-{number}")
+                source.put("/v1/kv/live/new/0300", f"new-{number}")
                 eventually(
-                    lambda n=number: read(destination, "live/0007")["live/0007"][0] == b"new-%d" % n, every_s=0.002
+                    lambda n=number: read(destination, "live/new/0300")["live/new/0300"][0] == b"new-%d" % n,
+                    every_s=0.002,
                 )
                 took.append(time.monotonic() - began)
             say(f"in dc2 after {1000 * statistics.median(took):.0f} ms, the median of ten changes")
-        with demo.step("wipe its source") as say:
-            source.request("DELETE", "/v1/kv/live/?recurse")
-            paused = wait_for_status(agent, "live", lambda one: one["paused_deletes"]["count"] == count, "a pause")
+        with demo.step("delete much at its source") as say:
+            source.request("DELETE", "/v1/kv/live/old/?recurse")
+            paused = wait_for_status(agent, "live", lambda one: one["paused_deletes"]["count"] == old, "a pause")
             found = paused["paused_deletes"]
-            say(f"{found['count']} deletions are paused: {found['reasons'][0]};")
-            say(f"consulops replicate ack live {found['digest'][:12]}… would let exactly these go on")
+            say(f"{found['count']} deletions are paused: {found['reasons'][0]}")
+        with demo.step("acknowledge exactly these") as say:
+            where = ("--url", destination.url)
+            acknowledged = run_command(bundle, "replicate", "ack", "live", found["digest"], *where)
+            say(acknowledged.stdout.strip() + ";")
+            wait_for_status(agent, "live", lambda one: one["written"]["deleted"] == old, "they go on")
+            say(f"{len(read(destination, 'live/')):,} keys are left in dc2")
 
 
 def watch(demo: Demo, lab: Lab, bundle: Path, datacenter: Datacenter) -> None:

@@ -41,7 +41,7 @@ FOLDER = "/v1/kv/consulops/replication/app"
 # Without these the agent does not work, and what it says of it.
 NEEDED = {
     (OWN, 'service "consulops-replication"'): 'service "consulops-replication" { policy = "write" }',
-    (SOURCE, 'key_prefix "app/"'): "GET /v1/kv/app/",  # the request that Consul denied
+    (SOURCE, 'key_prefix "app/"'): 'key_prefix "app/" { policy = "read" }',
     (DESTINATION, 'key_prefix "app/"'): 'key_prefix "app/" { policy = "write" }',
     (DESTINATION, 'key_prefix "consulops/replication/"'): 'key "consulops/replication/app/lock" { policy = "write" }',
     (DESTINATION, 'session_prefix ""'): 'session_prefix "" { policy = "write" }',
@@ -112,12 +112,13 @@ def restricted(own_lab: Lab, bundle: Path, tmp_path_factory: pytest.TempPathFact
     eventually(lambda: one.get(f"/v1/catalog/nodes?dc=dc2&token={two.token}"), what="dc1 reaches dc2")
     write(one, {f"app/{number}": "v" for number in range(20)})
     with Replicators(own_lab, bundle, directory / "agents") as replicators:
-        yield Restricted((one, two), replicators, directory)
+        made = Restricted((one, two), replicators, directory)
+        wait_for_following(made.agent, "app")
+        yield made
 
 
 def test_with_exactly_the_policies_the_agent_does_all_of_its_work(restricted: Restricted) -> None:
     one, source, destination = restricted, restricted.source, restricted.destination
-    wait_for_following(one.agent, "app")
     wait_for_equal(source, destination, "app/")
     write(source, {"app/3": "changed", "app/new": "n"})
     delete(source, "app/7")

@@ -23,7 +23,12 @@ def read_epoch(source: Client, prefix: str) -> Epoch:
     # For a key that does not exist Consul returns the highest index of all keys and deletions (observed on 1.8.7), which costs it
     # nothing. A list of all keys has the same index.
     absent = key_path(f"{prefix}consulops-{secrets.token_hex(8)}")
-    index = source.get(absent, consistency="consistent", absent_ok=True).index
+    try:
+        index = source.get(absent, consistency="consistent", absent_ok=True).index
+    except errors.PermissionDenied as error:
+        raise error.with_advice(
+            after=f'The source\'s token needs key_prefix "{prefix}" {{ policy = "read" }}.'
+        ) from None
     return Epoch(index, _servers(source), _receipt(source))
 
 

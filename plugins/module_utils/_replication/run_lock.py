@@ -17,6 +17,7 @@ from .._consul import errors, kv
 from .._consul.client import Client
 from .._consul.errors import GuardRefused
 from .._consul.lock import Lock
+from .._consul.session_node import session_node, with_node_rights
 from .checkpoint import ROOT, lock_key
 
 LOCK_TTL_S = 15
@@ -36,35 +37,13 @@ def held_lock(destination: Client, name: str, wait_s: float) -> t.Iterator[Lock]
         value=holder,
         ttl_s=LOCK_TTL_S,
         lock_delay_s=LOCK_DELAY_S,
-        node=_session_node(destination),
+        node=session_node(destination),
     )
     with lock:
         started = time.monotonic()
         _acquire(lock, destination, name, wait_s)
         log.debug("took the lock %s after %.3f s", lock.key, time.monotonic() - started)
         yield lock
-
-
-def _session_node(destination: Client) -> str | None:
-    """Return a node for the lock's session, None for the agent's own.
-
-    A session belongs to a node of its datacenter, and the agent may be in another one.
-    """
-    datacenter = destination.endpoint.datacenter
-    if datacenter is None or destination.whoami().datacenter == datacenter:
-        return None
-    names = destination.get("/v1/health/service/consul", {"passing": ""}, partial_ok=True).parse(_node_names)
-    return names[0] if names else None
-
-
-def _node_names(rows: t.Any) -> list[str]:
-    """Return the sorted names of the nodes in an answer of /v1/health/service."""
-    if not isinstance(rows, list):
-        raise TypeError
-    names = [row["Node"]["Node"] for row in rows]
-    if not all(isinstance(name, str) for name in names):
-        raise TypeError
-    return sorted(names)
 
 
 def _acquire(lock: Lock, destination: Client, name: str, wait_s: float) -> None:
@@ -76,15 +55,7 @@ def _acquire(lock: Lock, destination: Client, name: str, wait_s: float) -> None:
             f'It needs session_prefix "" {{ policy = "write" }} and key_prefix "{ROOT}" {{ policy = "write" }}. Nothing was changed.',
         ) from None
     except errors.ServerFailed as error:
-        if "node" in error.consul_message.lower() and destination.endpoint.datacenter is not None:
-            raise errors.PermissionDenied(
-                f"{error} A session in another datacenter belongs to a node there, so the destination's token needs "
-                'service_prefix "" { policy = "read" } and node_prefix "" { policy = "read" }. Or set the url of an agent of that '
-                "datacenter.",
-                error.status,
-                error.consul_message,
-            ) from None
-        raise
+        raise with_node_rights(error, destination.endpoint) from None
     if not held:
         entries = kv.read_key(destination, lock.key).entries
         holder = entries[0].value.decode("utf-8", "replace") if entries else "unknown holder"
