@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import signal
@@ -19,6 +20,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._consul.errors 
 from ansible_collections.consulops.failover.plugins.module_utils._replication import control
 
 from tests.lab.agents import run_command
+from tests.lab.ansible import run_module
 from tests.lab.consul import Datacenter, Lab, eventually, freeze
 from tests.lab.keys import delete, read, write
 from tests.lab.replicating import (
@@ -285,3 +287,55 @@ def test_changes_wait_until_it_is_quiet(replicators: Replicators, east: Datacent
     assert read(west, "quiet/")["quiet/00001"][0] == b"v1"
     wait_for_equal(east, west, "quiet/")
     assert wait_for_following(agent, "quiet")["lag_s"] >= 1.0
+
+
+def test_the_alert_check_judges_what_the_agent_publishes(
+    replicators: Replicators, own_lab: Lab, east: Datacenter
+) -> None:
+    """From no replication at all to one whose agent is gone; a status that was edited is unknown."""
+    there = own_lab.datacenter("judged")
+
+    def check(**more: t.Any) -> tuple[list[str], list[str]]:
+        result = run_module("consul_alert_check", url=there.url, token=there.token, fail_on="never", **more)
+        return (
+            [one["check"] for one in result["findings"] if one["rule"] == "kv_replication_diverged"],
+            [one["reason"] for one in result["unknown"] if one["what"] == "replications"],
+        )
+
+    on: dict[str, t.Any] = {"rules": [{"rule": "kv_replication_diverged"}]}
+    assert check(**on) == ([], [])
+    write(east, numbered("judged/", 30))
+    agent = replicators.start({"judged": a_set(east, there, "judged/", max_deletes=3, max_delete_percent=100)})
+    wait_for_following(agent, "judged")
+    key = "/v1/kv/consulops/replication/judged/status"
+    first = eventually(lambda: check(**on) == ([], []) and there.get(key)[0], 30.0, "its status is published")
+    delete(east, *(f"judged/{number:05d}" for number in range(9)))
+    status = wait_for_status(
+        agent,
+        "judged",
+        lambda one: one["paused_deletes"]["count"] and one["paused_deletes"]["count"] + one["deleted_in_window"] == 9,
+        "what was not deleted is paused",
+    )
+    digest = status["paused_deletes"]["digest"]
+    eventually(
+        lambda: digest in base64.b64decode(there.get(key)[0]["Value"]).decode(), 30.0, "the whole plan is published"
+    )
+    assert check(**on) == (["replication/judged/paused_deletes"], [])
+    assert there.get(key)[0]["ModifyIndex"] > first["ModifyIndex"]
+    found = run_module("consul_alert_check", url=there.url, token=there.token, fail_on="never", **on)["findings"]
+    assert [one["advice"] for one in found if digest in one["advice"]] == [
+        f"If exactly these keys may go: consulops replicate ack judged {digest}"
+    ]
+    assert check() == ([], []), "it is off until it is named"
+    with client_of(there) as operator:
+        control.freeze(operator, "judged", "ops", "test", 0.0)
+        assert "replication/judged/freeze" in check(**on)[0]
+        control.thaw(operator, "judged")
+        control.acknowledge(operator, "judged", digest, "ops", 0.0)
+    wait_for_equal(east, there, "judged/")
+    eventually(lambda: check(**on) == ([], []), 30.0, "it is equal again")
+    agent.stop()
+    findings, (reason,) = check(**on)
+    assert findings == [] and "no agent holds consulops/replication/judged/lock" in reason
+    write(there, {"consulops/replication/judged/status": "edited"})
+    assert any("does not hold what the replication agent writes" in reason for reason in check(**on)[1])

@@ -15,6 +15,7 @@ from .rules import (
     checks,
     cluster,
     expected_nodes,
+    replications,
     services,
     snapshots,
     token,
@@ -31,6 +32,7 @@ RULE_GROUPS: tuple[RuleGroup, ...] = (
     wan.GROUP,
     certificates.GROUP,
     acl_replication.GROUP,
+    replications.GROUP,
     snapshots.GROUP,
     token.GROUP,
 )

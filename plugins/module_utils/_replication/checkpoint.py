@@ -5,6 +5,7 @@
 """Reads and writes what a replication stores at the destination, below ``consulops/replication/NAME/``.
 
 ``owned/00`` … ``owned/ff`` hold the ledger, ``state`` the state (state.py), ``lock`` keeps two runs apart.
+``status`` is for rules (published_status.py).
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def read_checkpoint(destination: Client, name: str) -> Checkpoint:
     digest = SetDigest()
     for entry in entries:
         part = entry.key[len(folder(name)) :]
-        if part != "lock":
+        if part not in ("lock", "status"):  # neither says what was replicated
             digest.add(kv_bytes(entry.key.encode(), entry.value, entry.flags))
         if part == "state":
             state = parse_state(entry.value, entry.key)

@@ -28,6 +28,7 @@ from ..._replication.outcome import Interrupted
 from .config import SetConfig
 from .memory import Memory
 from .set_status import BEHIND, COMPARING, FOLLOWING, FROZEN, SetStatus, status_of
+from .status_publisher import StatusPublisher
 
 log = logging.getLogger("consulops")
 
@@ -65,6 +66,7 @@ class _SetRun:
         self._at_source = ChangeWatch(self._source, self._event, config.request.consistency)
         self._at_destination = ChangeWatch(self._destination, self._event)
         self._follower = Follower(self._source, self._destination, config.request, config.follow, context.lease.guard)
+        self._publisher = StatusPublisher(self._destination, config.name, context.lease.guard)
         self._control = control.Control()
         self._status = SetStatus(config.name, state=COMPARING)
         self._wakes: dict[Group, Wake] = {}
@@ -107,6 +109,7 @@ class _SetRun:
             return
         try:
             self._work()
+            self._publisher.publish(self._status)
         except Interrupted as error:
             self._explain(error)
         except errors.ConsulError as error:
@@ -281,9 +284,11 @@ class _SetRun:
         now = time.monotonic()
         if now < self._paused_until:
             return self._paused_until - now
+        due_in_s = self._publisher.due_in_s(self._status, now)
+        times = [] if due_in_s is None else [due_in_s]
         if self._control.frozen is not None:
-            return 60.0
-        times = [self._verify_at - now]
+            return min([60.0, *times])
+        times.append(self._verify_at - now)
         if self._retry_at is not None:
             times.append(self._retry_at - now)
         if self._wakes:

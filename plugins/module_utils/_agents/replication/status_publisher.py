@@ -1,0 +1,69 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Publishes the status of one set at its destination, when it changed and not more often than every ten seconds."""
+
+from __future__ import annotations
+
+import logging
+import time
+import typing as t
+
+from ..._consul import errors
+from ..._consul.client import Client
+from ..._consul.txn import Operation, Writer
+from ..._replication.published_status import PublishedStatus
+from .set_status import SetStatus
+
+log = logging.getLogger("consulops")
+
+EVERY_S = 10.0
+
+
+def published_status(status: SetStatus) -> PublishedStatus | None:
+    """Return what is published of a status, None before everything was compared once."""
+    found = status.verification
+    if found is None:
+        return None
+    keeps = status.keeps_conflicts and bool(status.conflicts)
+    return PublishedStatus(
+        conflicts=0 if status.keeps_conflicts else len(status.conflicts),
+        unwritable=len(status.unwritable),
+        unreadable=len(status.unreadable),
+        paused_deletes=len(status.paused),
+        plan=status.plan if status.paused else "",
+        verified_at=found.at,
+        is_equal=None if keeps and not found.is_equal else found.is_equal,
+    )
+
+
+class StatusPublisher:
+    """Knows what one lease term has published of a set. ``guard`` is the operation that checks the lease."""
+
+    def __init__(self, destination: Client, name: str, guard: Operation) -> None:
+        self._destination, self._name = destination, name
+        self._writer = Writer(destination, fence=guard)
+        self._written: PublishedStatus | None = None
+        self._next_at: float | None = None  # monotonic, None before the first attempt
+
+    def due_in_s(self, status: SetStatus, now: float) -> float | None:
+        """Return in how many seconds a status is to be published, None if it is published; ``now`` is monotonic."""
+        found = published_status(status)
+        if found is None or found == self._written:
+            return None
+        return 0.0 if self._next_at is None else max(0.0, self._next_at - now)
+
+    def publish(self, status: SetStatus) -> None:
+        """Publish a status that is due. What fails is tried again: replication does not depend on it."""
+        now = time.monotonic()
+        if self.due_in_s(status, now) != 0.0:
+            return
+        found = t.cast("PublishedStatus", published_status(status))
+        self._next_at = now + EVERY_S
+        try:
+            self._writer.commit([found.operation(self._name, time.time())])
+        except errors.ConsulError as error:
+            log.debug("%s: the status could not be published: %s", self._name, error)
+            return
+        self._written = found
