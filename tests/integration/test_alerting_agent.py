@@ -196,7 +196,7 @@ def test_a_program_that_hangs_delays_no_other_event(
     eventually(lambda: datacenter.get("/v1/kv/consulops/agents/slow/events"), what="old events are noted")
     for payload in (b"hang", b"quick"):
         datacenter.put("/v1/event/fire/slow", payload)
-    eventually(lambda: ran.exists(), what="the second program")
+    eventually(ran.exists, what="the second program")
 
     def numbers() -> dict[str, float]:
         return {one["name"]: one["value"] for one in agent.status()["jobs"]["events"]["numbers"]}

@@ -46,7 +46,7 @@ class Probes:
         return agent
 
 
-NAMES = (f"crash-{number}" for number in itertools.count())
+NUMBERS = itertools.count()
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def datacenter(own_lab: Lab) -> Datacenter:
 
 @pytest.fixture
 def probes(own_lab: Lab, datacenter: Datacenter, tmp_path: Path) -> t.Iterator[Probes]:
-    probes = Probes(own_lab, datacenter, tmp_path, next(NAMES))
+    probes = Probes(own_lab, datacenter, tmp_path, f"crash-{next(NUMBERS)}")
     yield probes
     for agent in probes.started:
         agent.stop()
