@@ -71,8 +71,11 @@ def test_changes_new_keys_and_deletions_arrive(replicators: Replicators, east: D
     delete(east, "arrive/db/00003", "arrive/flags")
     wait_for_equal(east, west, "arrive/", "from-east/arrive/")
     wait_for_equal(east, west, "arrive-empty/")
-    status = wait_for_following(agent, "arrive")
-    assert (status["written"]["deleted"], status["pending"], status["problem"]) == (2, 0, "")
+
+    def is_done(one: dict[str, t.Any]) -> bool:
+        return (one["written"]["deleted"], one["pending"], one["problem"]) == (2, 0, "")
+
+    wait_for_status(agent, "arrive", is_done, "the status says so")
     write(east, {"arrive/web/zzz": "again", "arrive-empty/first": "2"})
     wait_for_equal(east, west, "arrive/", "from-east/arrive/")
     wait_for_equal(east, west, "arrive-empty/")

@@ -397,7 +397,16 @@ def test_a_snapshot_without_a_cross_check_does_not_satisfy_cross_check_fail(secu
 @pytest.mark.parametrize("place", ["one.snap", ""])
 def test_concurrent_saves_leave_only_complete_pairs(dc1: Datacenter, target: Path, place: str) -> None:
     path = f"{target}/{place}"
-    threads = [threading.Thread(target=lambda: save(dc1, path, cross_check="ignore")) for _number in range(4)]
+
+    def save_one() -> None:
+        try:
+            save(dc1, path, cross_check="ignore")
+        except ModuleFailed as error:
+            # Consul deletes all but the newest of its own snapshots, also one that it is about to send.
+            assert "failed to open snapshot" in str(error)
+            save(dc1, path, cross_check="ignore")
+
+    threads = [threading.Thread(target=save_one) for _number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
