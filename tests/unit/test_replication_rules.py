@@ -44,11 +44,11 @@ COUNTS = st.integers(min_value=0, max_value=10**9)
 
 
 def findings(
-    status: Status | None = GOOD, *, is_frozen: bool = False, rule: dict[str, t.Any] | None = ON
+    status: Status | None = GOOD, *, is_frozen: bool = False, rules: t.Sequence[dict[str, t.Any]] = (ON,)
 ) -> list[Finding]:
     observation = Observation("west", 1_800_000_000.0)
     observation.add(Replications((Replication("east", is_frozen, status),)))
-    return judge(observation, make_rules([] if rule is None else [rule]), {}).findings
+    return judge(observation, make_rules(list(rules)), {}).findings
 
 
 @given(
@@ -135,13 +135,13 @@ def test_the_advice_for_paused_deletions_is_the_command_for_this_plan() -> None:
 def test_a_freeze_is_a_warning_also_when_no_status_is_known() -> None:
     (found,) = findings(None, is_frozen=True)
     assert (found.severity, found.check) == ("warning", "replication/east/freeze")
-    assert findings(None, is_frozen=True, rule={**ON, "severity": "none"}) == []
+    assert findings(None, is_frozen=True, rules=[{**ON, "severity": "none"}]) == []
 
 
 def test_the_rule_is_off_until_it_is_named() -> None:
     bad = GOOD._replace(conflicts=1)
-    assert findings(bad, rule=None) == [] and findings(bad, rule={**ON, "enabled": False}) == []
-    (found,) = findings(bad, rule={**ON, "severity": "warning"})
+    assert findings(bad, rules=()) == [] and findings(bad, rules=[{**ON, "enabled": False}]) == []
+    (found,) = findings(bad, rules=[{**ON, "severity": "warning"}])
     assert found.severity == "warning"
 
 
