@@ -20,7 +20,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._alerting.judge
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.observation import Observation
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.rule_options import make_rules
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules.replications import (
-    ROOT,
+    REPLICATION_ROOT,
     RULE,
     Replication,
     Replications,
@@ -79,9 +79,9 @@ def test_what_the_agent_publishes_is_what_the_rule_reads(published: PublishedSta
 
 
 def test_the_rule_reads_the_keys_that_the_replication_writes() -> None:
-    assert checkpoint.ROOT == ROOT
+    assert checkpoint.REPLICATION_ROOT == REPLICATION_ROOT
     parts = [status_key("x"), record_key("x"), checkpoint.lock_key("x"), control.freeze_key("x")]
-    assert [key[len(ROOT) :] for key in parts] == ["x/status", "x/follow", "x/lock", "x/control/freeze"]
+    assert [key[len(REPLICATION_ROOT) :] for key in parts] == ["x/status", "x/follow", "x/lock", "x/control/freeze"]
 
 
 @given(st.one_of(st.binary(max_size=40), st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps)))

@@ -15,12 +15,10 @@ import typing as t
 from .._consul import errors, kv
 from .._consul.client import Client
 from .._consul.digest import SetDigest, kv_bytes
+from .._consul.reserved_keys import REPLICATION_ROOT, replication_names
 from .._consul.txn import Operation
 from .ledger import InvalidLedger, Ledger
-from .mapping import RESERVED
 from .state import State, parse_state
-
-ROOT = f"{RESERVED}replication/"
 
 
 class Checkpoint(t.NamedTuple):
@@ -33,7 +31,7 @@ class Checkpoint(t.NamedTuple):
 
 def folder(name: str) -> str:
     """Return the prefix below which a replication stores its state, ledger and lock."""
-    return f"{ROOT}{name}/"
+    return f"{REPLICATION_ROOT}{name}/"
 
 
 def lock_key(name: str) -> str:
@@ -52,7 +50,7 @@ def read_checkpoint(destination: Client, name: str) -> Checkpoint:
         kv.check_readable(destination, folder(name))
         entries = kv.read_shard(destination, folder(name)).entries
     except errors.PermissionDenied as error:
-        needed = f'The destination\'s token needs key_prefix "{ROOT}" {{ policy = "write" }}, where {folder(name)} is stored.'
+        needed = f'The destination\'s token needs key_prefix "{REPLICATION_ROOT}" {{ policy = "write" }}, where {folder(name)} is stored.'
         raise error.with_advice(after=needed) from None
     buckets, state = {}, None
     digest = SetDigest()
@@ -80,16 +78,14 @@ def read_states(client: Client) -> tuple[dict[str, State], list[str]]:
 
     Raises PermissionDenied or another ConsulError.
     """
-    kv.check_readable(client, ROOT)
     states: dict[str, State] = {}
     unreadable = []
-    for key in kv.list_keys(client, ROOT, separator="/"):
-        if key.endswith("/"):
-            for entry in kv.read_key(client, f"{key}state").entries:
-                try:
-                    states[key[len(ROOT) : -1]] = parse_state(entry.value, entry.key)
-                except InvalidLedger as error:
-                    unreadable.append(str(error))
+    for name in replication_names(client):
+        for entry in kv.read_key(client, state_key(name)).entries:
+            try:
+                states[name] = parse_state(entry.value, entry.key)
+            except InvalidLedger as error:
+                unreadable.append(str(error))
     return states, unreadable
 
 

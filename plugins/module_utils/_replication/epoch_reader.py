@@ -12,10 +12,8 @@ from .._consul import errors, kv
 from .._consul.client import Client
 from .._consul.digest import short_digest
 from .._consul.key_path import key_path
-from .mapping import RESERVED
+from .._consul.reserved_keys import RECEIPT_KEY
 from .source_epoch import Epoch
-
-RECEIPT_KEY = f"{RESERVED}restore"  # restores of this collection leave it
 
 
 def read_epoch(source: Client, prefix: str) -> Epoch:

@@ -29,14 +29,16 @@ from .epoch_reader import read_epoch
 from .follow_options import FollowOptions
 from .follow_progress import ChangedShard, Totals, Verification
 from .follow_record import FollowRecord, parse_record, record_key
+from .ledger import Ledger
 from .mapping import RESERVED, PrefixMapping
 from .open_problems import OpenProblems
 from .outcome import MappingOutcome
 from .plan import Counts, plan_shard
-from .prepare import CHANGE_BYTES, HELD_BYTES, compare, partial_source
+from .prepare import Room, compare, partial_source
 from .prepared import MappingPlan, PreparedReplication
 from .replication_result import planned_outcomes
 from .request import ReplicationRequest
+from .run_context import RunContext
 from .shard_groups import Group, has_others, plan_groups
 from .shard_reader import ShardRef
 from .sides import Side, Sides
@@ -132,13 +134,7 @@ class Follower:
         prepared.deferral = self._pause_text() or prepared.deferral
         if prepared.changed:
             preflight.check_writable(self.destination, self.name, prepared.plans)
-        context = make_context(
-            self._sides(),
-            self.name,
-            self.request,
-            prepared.checkpoint.ledger,
-            (self.guard, control.not_frozen(self.name)),
-        )
+        context = self._context(self._sides(), prepared.checkpoint.ledger)
         more = [control.end_acknowledgement(self.name)] if acknowledged and not paused else []
         if prepared.changed or prepared.ledger_outdated:
             ending = Ending(
@@ -229,10 +225,9 @@ class Follower:
         if self._prepared is None or self._checkpoint is None:
             return False
         sides = self._sides()
-        guards = (self.guard, control.not_frozen(self.name))
-        context = make_context(sides, self.name, self.request, self._checkpoint.ledger, guards, joins_intents=True)
+        context = self._context(sides, self._checkpoint.ledger, joins_intents=True)
         plans: dict[PrefixMapping, MappingPlan] = {}
-        room = HELD_BYTES
+        room = Room()
         unreadable = {}
         compared = []
         for one in shards:
@@ -248,9 +243,7 @@ class Follower:
             for pair in pairs:
                 ledger = self._checkpoint.ledger
                 shard = plan_shard(mapping, self.request.policy, ledger, pair.source.entries, pair.destination.entries)
-                size = sum(len(change.value) + CHANGE_BYTES for change in shard.changes)
-                plan.add(shard, pair.ref, keep_changes=size <= room)
-                room -= size if size <= room else 0
+                plan.add(shard, pair.ref, keep_changes=room.takes(shard.changes))
         self._checkpoint.ledger.clear_seen()
         for plan in plans.values():
             plan.unconfirmed = partial_source(sides, plan.mapping)
@@ -289,6 +282,10 @@ class Follower:
         for one in compared:
             one.watched.mark_compared(one.spec, one.at_index)
         return True
+
+    def _context(self, sides: Sides, ledger: Ledger, *, joins_intents: bool = False) -> RunContext:
+        guards = (self.guard, control.not_frozen(self.name))
+        return make_context(sides, self.name, self.request, ledger, guards, joins_intents=joins_intents)
 
     def _decide_shards(self, plans: t.Mapping[PrefixMapping, MappingPlan], touched: t.Sequence[ShardSpec]) -> set[str]:
         """Decide about the deletions of some shards; return the names of the plan that is paused."""

@@ -11,6 +11,7 @@ import typing as t
 from .._consul import errors, kv
 from .._consul.client import Client
 from .._consul.errors import GuardRefused
+from .._consul.reserved_keys import REPLICATION_ROOT
 from .._consul.token_rules import DenyRule, denied_by_policies
 from .._consul.units import some_of
 from . import checkpoint
@@ -136,7 +137,7 @@ def check_direction(
     try:
         states, unreadable = checkpoint.read_states(source)
     except errors.PermissionDenied:
-        return DirectionCheck(0.0, [f"loops: the source's token may not read {checkpoint.ROOT}"])
+        return DirectionCheck(0.0, [f"loops: the source's token may not read {REPLICATION_ROOT}"])
     loops, newest = find_loops(states, Direction(source_name, destination_name), previous, request.mappings)
     if loops and "reversed" not in request.accept:
         raise GuardRefused(

@@ -21,7 +21,7 @@ from .control import read_control
 from .delete_guards import PlannedDeletes, deferral_reason, refusals
 from .ledger import Ledger, prefix_ids
 from .mapping import PrefixMapping
-from .plan import DiffLine, digest_text, plan_shard, value_text
+from .plan import Change, DiffLine, digest_text, plan_shard, value_text
 from .prepared import MappingPlan, PreparedReplication
 from .request import ReplicationRequest
 from .shard_reader import Reader
@@ -95,6 +95,21 @@ def compare(
     )
 
 
+class Room:
+    """What is left of the memory for planned changes."""
+
+    def __init__(self) -> None:
+        self._bytes = HELD_BYTES
+
+    def takes(self, changes: t.Sequence[Change]) -> bool:
+        """Return whether all of these fit; they then take their part."""
+        size = sum(len(change.value) + CHANGE_BYTES for change in changes)
+        if size > self._bytes:
+            return False
+        self._bytes -= size
+        return True
+
+
 class _Planner:
     """Plans one mapping after the other, within one limit of memory and one of lines of the diff."""
 
@@ -103,7 +118,7 @@ class _Planner:
         self._reader = Reader(sides)
         self._request = request
         self._ledger = ledger
-        self._room = HELD_BYTES
+        self._room = Room()
         self.lines: list[DiffLine] = []
 
     def plan(self, mapping: PrefixMapping) -> MappingPlan:
@@ -121,10 +136,7 @@ class _Planner:
             )
             self.lines += shard.lines[: request.limit - len(self.lines)]
             plan.source_index = max(plan.source_index, pair.source.index)
-            size = sum(len(change.value) + CHANGE_BYTES for change in shard.changes)
-            fits = size <= self._room
-            plan.add(shard, pair.ref, keep_changes=fits)
-            self._room -= size if fits else 0
+            plan.add(shard, pair.ref, keep_changes=self._room.takes(shard.changes))
         plan.seconds = time.monotonic() - started
         plan.unconfirmed = partial_source(self._sides, mapping)
         log.debug(

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from .._consul import kv
 from .._consul.client import Client
+from .._consul.reserved_keys import replication_names
 from . import control
-from .checkpoint import ROOT, lock_key, state_key
+from .checkpoint import lock_key, state_key
 from .follow_record import FollowRecord, parse_record, record_key
 from .ledger import InvalidLedger
 
@@ -56,9 +57,7 @@ class PublishedSet:
 
 def published_sets(destination: Client) -> list[PublishedSet]:
     """Return every replication that stored something, by name. Raises a ConsulError."""
-    kv.check_readable(destination, ROOT)
-    names = [key[len(ROOT) : -1] for key in kv.list_keys(destination, ROOT, separator="/") if key.endswith("/")]
-    return [_published(destination, name) for name in sorted(names)]
+    return [_published(destination, name) for name in sorted(replication_names(destination))]
 
 
 def _published(destination: Client, name: str) -> PublishedSet:

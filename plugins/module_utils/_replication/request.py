@@ -18,7 +18,7 @@ from .plan import Policy
 MAX_CONCURRENCY = 16
 LARGEST = 1e9
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class ReplicationRequest(t.NamedTuple):
@@ -46,7 +46,7 @@ class ReplicationRequest(t.NamedTuple):
 
     def check(self) -> None:
         """Raise InvalidOption for numbers out of range and for a name that a key's path cannot hold."""
-        if self.name and not _NAME.fullmatch(self.name):
+        if self.name and not NAME.fullmatch(self.name):
             raise InvalidOption(
                 f"name {self.name!r} may contain letters, digits, dots, dashes and underscores only, at most 100."
             )

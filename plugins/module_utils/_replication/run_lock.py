@@ -17,8 +17,9 @@ from .._consul import errors, kv
 from .._consul.client import Client
 from .._consul.errors import GuardRefused
 from .._consul.lock import Lock
+from .._consul.reserved_keys import REPLICATION_ROOT
 from .._consul.session_node import session_node, with_node_rights
-from .checkpoint import ROOT, lock_key
+from .checkpoint import lock_key
 
 LOCK_TTL_S = 15
 LOCK_DELAY_S = 1  # every transaction checks the lock, so a former holder cannot write late
@@ -52,7 +53,7 @@ def _acquire(lock: Lock, destination: Client, name: str, wait_s: float) -> None:
     except errors.PermissionDenied as error:
         raise error.with_advice(
             "The destination's token may not take the lock that keeps two runs apart:",
-            f'It needs session_prefix "" {{ policy = "write" }} and key_prefix "{ROOT}" {{ policy = "write" }}. Nothing was changed.',
+            f'It needs session_prefix "" {{ policy = "write" }} and key_prefix "{REPLICATION_ROOT}" {{ policy = "write" }}. Nothing was changed.',
         ) from None
     except errors.ServerFailed as error:
         raise with_node_rights(error, destination.endpoint) from None

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from .._consul import errors, txn
 from .._consul.client import Client
+from .._consul.reserved_keys import RECEIPT_KEY
 from .._consul.units import timestamp
-from .restore_plan import RECEIPT_KEY, Receipt, RestoreFacts
+from .restore_plan import Receipt, RestoreFacts
 from .touch_replicated import touch_tables
 
 log = logging.getLogger("consulops")

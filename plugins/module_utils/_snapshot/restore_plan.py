@@ -18,8 +18,6 @@ from .compare import Comparison, Difference
 from .record_checks import FIELD
 from .summary import Summary
 
-RECEIPT_KEY = "consulops/restore"
-
 UNKNOWN_TYPES, UNKNOWN_KINDS, INCOMPLETE_RECORDS = "unknown_types", "unknown_kinds", "incomplete_records"
 OTHER_DATACENTER, LOST_TOKEN, LOW_DISK = "other_datacenter", "lost_token", "low_disk"
 ATTEMPTED_BEFORE = "attempted_before"

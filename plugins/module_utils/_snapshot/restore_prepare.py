@@ -21,13 +21,14 @@ from pathlib import Path
 from .._consul import errors
 from .._consul._libraries import require
 from .._consul.client import Client
+from .._consul.reserved_keys import RECEIPT_KEY
 from .._consul.retry import RetryPolicy
 from .._consul.units import positive_seconds
 from . import live_snapshot, records, restore_attempt, restore_plan
 from .compare import Comparer, Comparison
 from .index import SnapshotIndex, index_snapshot
 from .manifest import Manifest, of_summary
-from .restore_plan import RECEIPT_KEY, Decision, Receipt, RestoreFacts
+from .restore_plan import Decision, Receipt, RestoreFacts
 from .safety_copy import SafetyCopy
 from .sources import HashingSource, SnapshotFile
 from .summary import Summary, summarize

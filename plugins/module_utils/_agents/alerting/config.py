@@ -16,11 +16,11 @@ from ..._alerting.match import matchers
 from ..._alerting.rule import RuleSet
 from ..._alerting.rule_options import SETTINGS, make_rules
 from ..._config.connection_spec import side_spec
+from ..._config.durations import duration
 from ..._config.validation import Spec, validated
 from ..._consul.errors import InvalidOption
 from . import dead_man
 from .core import CoreOptions
-from .durations import duration
 from .event_handlers import AT_A_TIME, EventPrograms, make_event_programs
 from .grouping import Policy
 from .incident import FlapLimits

@@ -14,11 +14,11 @@ import itertools
 import re
 import typing as t
 
+from ..._config.durations import seconds_text
 from ..._config.import_notes import CHANGED, NO_EQUAL, PROBLEM, Notes
 from ..._config.imported_values import Value, Values, parse_json, whole_number
 from .consul_alerts_notifiers import NOTIFIERS, WITHOUT_EQUAL, Draft, make_draft, make_program
 from .consul_alerts_patterns import compiled, exact, from_regexp
-from .durations import seconds_text
 
 NEVER, ALWAYS = "never", "always"
 FIELDS = {"services": "service", "checks": "check", "hosts": "node", "status": "severity"}  # in the order of selection

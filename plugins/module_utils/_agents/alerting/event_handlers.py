@@ -10,9 +10,9 @@ import re
 import typing as t
 from dataclasses import dataclass
 
+from ..._config.durations import duration
 from ..._config.validation import Spec, validated
 from ..._consul.errors import InvalidOption
-from .durations import duration
 
 AT_A_TIME, MOST_AT_A_TIME = 4, 64
 

@@ -12,11 +12,11 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
+from ..._config.durations import seconds_text
 from ..._config.import_notes import CHANGED, NO_EQUAL, PROBLEM, Note, Notes
 from ..._config.imported_values import Value, Values, is_clean
 from .consul_alerts_patterns import exact, from_regexp
 from .consul_alerts_reporting import Options, Reporting, statuses
-from .durations import seconds_text
 
 SERF_CHECK = "serfHealth"
 DEFAULT_THRESHOLD_S = 60

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import typing as t
 
+from ..._config.durations import duration
 from ..._config.validation import Spec, validated
 from ..._consul.errors import InvalidOption
 from .alert_match import AlertMatchers, alert_matchers, check_label
-from .durations import duration
 from .inhibition import InhibitRule
 from .routing import EVERYTHING, Route
 

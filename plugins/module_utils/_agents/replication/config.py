@@ -11,14 +11,14 @@ import typing as t
 from dataclasses import dataclass
 
 from ..._config.connection_spec import connection_spec, side_spec
+from ..._config.durations import duration
 from ..._config.validation import Spec, validated
 from ..._consul import endpoint
 from ..._consul.endpoint import Endpoint
 from ..._consul.errors import InvalidOption
-from ..._consul.units import parse_duration
 from ..._replication.follow_options import FollowOptions
 from ..._replication.mapping import RESERVED, check_one_store, is_same_store
-from ..._replication.request import ReplicationRequest
+from ..._replication.request import NAME, ReplicationRequest
 from ..._replication.set_graph import Edge, described, find_loop, find_overlap
 from ..._tasks.replication_request import REQUEST_SPEC, make_request
 
@@ -26,7 +26,6 @@ PATH = "options"
 MOST_WATCHES = 100  # Consul serves 200 connections for each address of a client (http_max_conns_per_client)
 
 # The set's name is that of the replication: part of keys, and the same for the module and the agent.
-SET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 SET_SPEC: Spec = {
     "source": side_spec(),
@@ -94,7 +93,7 @@ def _refuse_options_of_the_module(options: t.Mapping[str, t.Any]) -> None:
 def _set(
     name: str, given: t.Any, connection: t.Mapping[str, t.Any], environ: t.Mapping[str, str], path: str
 ) -> SetConfig:
-    if not SET_NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise InvalidOption(
             f"{path}: {name!r} may contain letters, digits, dots, dashes and underscores only, at most 100 characters."
         )
@@ -110,7 +109,7 @@ def _set(
     follow = FollowOptions(
         quiet_s=quiet_s,
         longest_wait_s=most_s,
-        verify_every_s=_seconds(values["verify_every"], f"{path}.verify_every", 1.0, 7 * 86400.0),
+        verify_every_s=duration(values["verify_every"], f"{path}.verify_every", 1.0, 7 * 86400.0),
         max_watches=values["max_watches"],
     )
     return SetConfig(name, source, destination, request, follow)
@@ -127,21 +126,11 @@ def _wait(text: str | None, path: str) -> tuple[float, float]:
     if text is None:
         return 0.0, 0.0
     least, colon, most = text.partition(":")
-    quiet_s = _seconds(least, path, 0.0, 3600.0)
-    longest_s = _seconds(most, path, 0.0, 3600.0) if colon else 4 * quiet_s
+    quiet_s = duration(least, path, 0.0, 3600.0)
+    longest_s = duration(most, path, 0.0, 3600.0) if colon else 4 * quiet_s
     if longest_s < quiet_s:
         raise InvalidOption(f"{path}: {text!r} waits at most for less than it waits at least: write min:max.")
     return quiet_s, longest_s
-
-
-def _seconds(text: str, path: str, least_s: float, most_s: float) -> float:
-    try:
-        seconds = parse_duration(text, path)
-    except InvalidOption:
-        raise InvalidOption(f"{path}: {text!r} is not a duration: write for example 5s, 15m or 1h.") from None
-    if not least_s <= seconds <= most_s:
-        raise InvalidOption(f"{path}: {text} is not between {least_s:g} and {most_s:g} seconds.")
-    return seconds
 
 
 def _check_together(sets: t.Sequence[SetConfig]) -> None:

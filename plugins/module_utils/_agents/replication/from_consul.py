@@ -11,8 +11,9 @@ import typing as t
 from ..._consul.client import Client
 from ..._replication.control import acknowledge, freeze, thaw
 from ..._replication.published import published_sets
+from ..._replication.request import NAME
 
-__all__ = ["acknowledge", "freeze", "sets_document", "thaw"]
+__all__ = ["NAME", "acknowledge", "freeze", "sets_document", "thaw"]
 
 
 def sets_document(client: Client) -> dict[str, t.Any]:

@@ -73,6 +73,7 @@ class _SetRun:
         self._verify_at = 0.0  # monotonic, as the following
         self._retry_at: float | None = None
         self._paused_until = 0.0
+        self._last_wake = 0.0
         self._retries = BackOff(FIRST_RETRY_S, LONGEST_RETRY_S)
         self._pauses = BackOff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
 
@@ -234,8 +235,6 @@ class _SetRun:
             return 0.0
         first = min(wake.since for wake in self._wakes.values())
         return min(self._last_wake + options.quiet_s - now, first + options.longest_wait_s - now)
-
-    _last_wake = 0.0
 
     def _add_wake(self, name: Group, wake: Wake) -> None:
         before = self._wakes.get(name)

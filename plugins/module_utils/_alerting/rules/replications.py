@@ -14,6 +14,7 @@ import json
 import typing as t
 
 from ..._consul import errors, kv
+from ..._consul.reserved_keys import REPLICATION_ROOT, replication_names
 from ..._consul.units import count_of
 from ..finding import RANK
 from ..judging import Judging
@@ -26,7 +27,6 @@ RULE = "kv_replication_diverged"
 RULES = (Rule(RULE, enabled=False),)
 WHAT = "replications"
 
-ROOT = "consulops/replication/"  # NAME/ has the keys of one replication
 _MILD = "warning"  # a freeze is somebody's will, and a verification may have been overtaken by what was written since
 
 
@@ -86,17 +86,16 @@ def _to_count(value: t.Any) -> int:
 def _read_replications(reader: Reader) -> None:
     """Read what is published: two small requests where there is nothing, and up to four more for each replication."""
     try:
-        kv.check_readable(reader.client, ROOT)  # a denied list looks empty
-        keys = kv.list_keys(reader.client, ROOT, separator="/")
-        names = [key[len(ROOT) : -1] for key in keys if key.endswith("/")]
-        found = tuple(_read_one(reader, name) for name in names)
+        found = tuple(_read_one(reader, name) for name in replication_names(reader.client))
     except errors.PermissionDenied as error:
-        raise error.with_advice(after=f'The token needs key_prefix "{ROOT}" {{ policy = "read" }}.') from None
+        raise error.with_advice(
+            after=f'The token needs key_prefix "{REPLICATION_ROOT}" {{ policy = "read" }}.'
+        ) from None
     reader.observation.add(Replications(found))
 
 
 def _read_one(reader: Reader, name: str) -> Replication:
-    folder = f"{ROOT}{name}/"
+    folder = f"{REPLICATION_ROOT}{name}/"
     parts = {key[len(folder) :] for key in kv.list_keys(reader.client, folder, separator="/")}
     is_frozen = "control/" in parts and bool(kv.read_key(reader.client, f"{folder}control/freeze").entries)
     status = None

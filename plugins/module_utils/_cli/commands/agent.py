@@ -127,6 +127,25 @@ def agent_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", required=True, help="the agent's configuration, a JSON file")
 
 
+def commands_of(agent_type: str) -> tuple[Command, ...]:
+    """Return the commands that run an agent of one type and check its configuration."""
+
+    def run(options: argparse.Namespace) -> Outcome:
+        run_agent(options.config, agent_type)
+
+    def check(options: argparse.Namespace) -> Outcome:
+        return check_agent_config(options.path, agent_type)
+
+    def add_path(parser: argparse.ArgumentParser) -> None:
+        what = f"the configuration of the {agent_type} agent"
+        parser.add_argument("path", metavar="FILE", type=arguments.file_name, help=what)
+
+    return (
+        Command("run", f"run the {agent_type} agent in the foreground", run, agent_arguments),
+        Command("check-config", f"check a configuration of the {agent_type} agent", check, add_path),
+    )
+
+
 def _agent(options: argparse.Namespace) -> Outcome:
     run_agent(options.config)
 

@@ -30,20 +30,6 @@ def _alert(options: argparse.Namespace) -> Outcome:
     return Outcome(result, rendering.checked(result))
 
 
-def _run(options: argparse.Namespace) -> Outcome:
-    agent.run_agent(options.config, ALERTING)
-
-
-def _check_config_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "path", metavar="FILE", type=arguments.file_name, help="the configuration of the alerting agent"
-    )
-
-
-def _check_config(options: argparse.Namespace) -> Outcome:
-    return agent.check_agent_config(options.path, ALERTING)
-
-
 COMMANDS = (
     Command(
         "check",
@@ -52,8 +38,7 @@ COMMANDS = (
         _alert_arguments,
         rendering.checked,
     ),
-    Command("run", "run the alerting agent in the foreground", _run, agent.agent_arguments),
-    Command("check-config", "check a configuration of the alerting agent", _check_config, _check_config_arguments),
+    *agent.commands_of(ALERTING),
     *alert_state.COMMANDS,
     *alert_silences.COMMANDS,
     *alert_receivers.COMMANDS,

@@ -77,25 +77,10 @@ def _once(options: argparse.Namespace) -> Outcome:
     return _replicate(options, check=False)
 
 
-def _run(options: argparse.Namespace) -> Outcome:
-    agent.run_agent(options.config, AGENT)
-
-
-def _check_config_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "path", metavar="FILE", type=arguments.file_name, help="the configuration of the replication agent"
-    )
-
-
-def _check_config(options: argparse.Namespace) -> Outcome:
-    return agent.check_agent_config(options.path, AGENT)
-
-
 COMMANDS = (
     Command("plan", "show what a run would change", _plan, _replicate_arguments, rendering.replicated),
     Command("once", "replicate once", _once, _replicate_arguments, rendering.replicated),
-    Command("run", "run the replication agent in the foreground", _run, agent.agent_arguments),
-    Command("check-config", "check a configuration of the replication agent", _check_config, _check_config_arguments),
+    *agent.commands_of(AGENT),
     *replicate_control.COMMANDS,
     Command(
         "import-config",

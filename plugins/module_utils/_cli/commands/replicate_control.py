@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import typing as t
 
 from ..._consul.errors import InvalidOption
@@ -16,7 +15,6 @@ from ..agent_access import Document
 from .base import Command, Outcome
 
 AGENT_URL = "http://127.0.0.1:9001"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _CONNECTION = "connection to the destination's datacenter"
 
 
@@ -102,7 +100,9 @@ def _ack(options: argparse.Namespace) -> Outcome:
 
 def _checked(name: str) -> str:
     """Return the name of a set. Raises InvalidOption: it becomes part of a key."""
-    if not _NAME.fullmatch(name):
+    from ..._agents.replication.from_consul import NAME
+
+    if not NAME.fullmatch(name):
         raise InvalidOption(f"NAME {name!r} is not the name of a set: is a variable of the shell not set?")
     return name
 

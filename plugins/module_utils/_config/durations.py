@@ -2,14 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Durations of the alerting agent's options, within limits. Pure."""
+"""Durations of the agents' options, within limits. Pure."""
 
 from __future__ import annotations
 
 import typing as t
 
-from ..._consul.errors import InvalidOption
-from ..._consul.units import parse_duration
+from .._consul.errors import InvalidOption
+from .._consul.units import parse_duration
 
 MAX_S = 366 * 86400.0
 
