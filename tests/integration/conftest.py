@@ -18,6 +18,8 @@ from tests.lab.alerting import Instances
 from tests.lab.consul import Datacenter, Lab
 from tests.lab.fill import fill
 from tests.lab.http_service import HttpService
+from tests.lab.probes import Probes
+from tests.lab.replicating import Replicators
 from tests.lab.tls import Authority
 
 MakeClient = t.Callable[..., Client]
@@ -81,6 +83,40 @@ def federation(shared_lab: Lab) -> tuple[Datacenter, Datacenter]:
     fill(two, keys=50)
     shared_lab.join_wan(one, two)
     return one, two
+
+
+@pytest.fixture(scope="module")
+def datacenter(own_lab: Lab) -> Datacenter:
+    """A datacenter of the file: one server, without ACLs."""
+    return own_lab.datacenter()
+
+
+@pytest.fixture(scope="module")
+def east(own_lab: Lab) -> Datacenter:
+    """A datacenter of the file, which is the source of replications."""
+    return own_lab.datacenter("east")
+
+
+@pytest.fixture(scope="module")
+def west(own_lab: Lab) -> Datacenter:
+    """A datacenter of the file, which is their destination."""
+    return own_lab.datacenter("west")
+
+
+@pytest.fixture
+def replicators(own_lab: Lab, bundle: Path, tmp_path: Path) -> t.Iterator[Replicators]:
+    """Starts instances of the replication agent, and stops them after the test."""
+    with Replicators(own_lab, bundle, tmp_path / "agents") as made:
+        yield made
+
+
+@pytest.fixture
+def probes(own_lab: Lab, datacenter: Datacenter, tmp_path: Path) -> t.Iterator[Probes]:
+    """Starts probe agents of the file's datacenter, and stops them after the test, in which that may have been paused."""
+    made = Probes(own_lab, datacenter, tmp_path)
+    yield made
+    datacenter.servers[0].resume()
+    made.stop()
 
 
 @pytest.fixture(scope="session")

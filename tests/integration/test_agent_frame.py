@@ -22,19 +22,6 @@ from tests.lab.probes import Probes
 STOP_WITHIN_S = 3.0  # the agent needs less than 1.5 s; the rest is for a machine whose processors are busy
 
 
-@pytest.fixture(scope="module")
-def datacenter(own_lab: Lab) -> Datacenter:
-    return own_lab.datacenter()
-
-
-@pytest.fixture
-def probes(own_lab: Lab, datacenter: Datacenter, tmp_path: Path) -> t.Iterator[Probes]:
-    probes = Probes(own_lab, datacenter, tmp_path)
-    yield probes
-    datacenter.servers[0].resume()
-    probes.stop()
-
-
 Options = dict[str, t.Any]
 
 

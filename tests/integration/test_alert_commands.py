@@ -36,11 +36,6 @@ Run = t.Callable[..., Done]
 TOKEN = "the-token-of-the-endpoint"
 
 
-@pytest.fixture(scope="module")
-def datacenter(own_lab: Lab) -> Datacenter:
-    return own_lab.datacenter()
-
-
 @pytest.fixture
 def token_file(tmp_path: Path) -> Path:
     path = tmp_path / "endpoint.token"

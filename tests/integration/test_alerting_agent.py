@@ -10,18 +10,12 @@ import json
 import typing as t
 from pathlib import Path
 
-import pytest
 import requests
 
 from tests.lab.agents import AgentProcess, free_port
 from tests.lab.alerting import Instances, alerts, messages, register_check, set_check, wait_for_alerts
-from tests.lab.consul import Datacenter, Lab, eventually
+from tests.lab.consul import Datacenter, eventually
 from tests.lab.http_service import HttpService, Reply
-
-
-@pytest.fixture(scope="module")
-def datacenter(own_lab: Lab) -> Datacenter:
-    return own_lab.datacenter()
 
 
 def waiting(agent: AgentProcess) -> float:

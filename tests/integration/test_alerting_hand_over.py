@@ -9,17 +9,10 @@ from __future__ import annotations
 import shutil
 import typing as t
 
-import pytest
-
 from tests.lab.agents import AgentProcess, free_port
 from tests.lab.alerting import Instances, alerts, register_check, set_check
-from tests.lab.consul import Datacenter, Lab, eventually
+from tests.lab.consul import Datacenter, eventually
 from tests.lab.http_service import HttpService
-
-
-@pytest.fixture(scope="module")
-def datacenter(own_lab: Lab) -> Datacenter:
-    return own_lab.datacenter()
 
 
 def lease(agent: AgentProcess) -> dict[str, t.Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.alerting import Instances, messages
-from tests.lab.consul import Datacenter, Lab, eventually
+from tests.lab.consul import Datacenter, eventually
 from tests.lab.fill import register_checks
 from tests.lab.http_service import HttpService
 
@@ -25,11 +25,6 @@ TOLD_WITHIN_S = 60.0  # some seconds on a machine with nothing else to do
 MOST_MESSAGES = 40
 MEGABYTES_EACH = 0.03  # for each check beyond those of a small datacenter
 BASE_MEGABYTES = 75.0
-
-
-@pytest.fixture(scope="module")
-def datacenter(own_lab: Lab) -> Datacenter:
-    return own_lab.datacenter()
 
 
 def told(hook: HttpService, kind: str) -> list[str]:

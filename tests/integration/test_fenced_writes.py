@@ -11,8 +11,6 @@ import time
 import typing as t
 from pathlib import Path
 
-import pytest
-
 from tests.lab.agents import AgentProcess
 from tests.lab.consul import Datacenter, Lab, eventually, freeze
 from tests.lab.faults import Proxy
@@ -22,18 +20,6 @@ from tests.lab.probes import Probes
 
 WRITES = {"journal": "write_journal"}
 UNEXPECTED_BODIES = ['"x"', "[null]", "5", '{"ID":null}', "[" * 3000 + "]" * 3000, '[{"Key":5}]']
-
-
-@pytest.fixture(scope="module")
-def datacenter(own_lab: Lab) -> Datacenter:
-    return own_lab.datacenter()
-
-
-@pytest.fixture
-def probes(own_lab: Lab, datacenter: Datacenter, tmp_path: Path) -> t.Iterator[Probes]:
-    probes = Probes(own_lab, datacenter, tmp_path)
-    yield probes
-    probes.stop()
 
 
 def start(probes: Probes, name: str, **more: t.Any) -> AgentProcess:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.lab import keys
 from tests.lab.agents import run_command
-from tests.lab.consul import Datacenter, Lab
+from tests.lab.consul import Datacenter
 from tests.lab.replicating import Replicators, a_set, wait_for_equal, wait_for_following, wait_for_status
 
 Sides = tuple[Datacenter, Datacenter]
@@ -69,57 +69,54 @@ def test_prefixes_of_a_file_and_of_the_command_line_are_not_mixed(bundle: Path, 
 
 
 def test_an_agent_is_shown_frozen_thawed_and_its_deletions_acknowledged(
-    bundle: Path, own_lab: Lab, tmp_path: Path
+    bundle: Path, replicators: Replicators, east: Datacenter, west: Datacenter
 ) -> None:
-    east, west = own_lab.datacenter("east"), own_lab.datacenter("west")
     keys.write(east, {f"steer/{number:02d}": "v" for number in range(20)})
     at_west = ("--url", west.url)
     empty = replicate(bundle, "status", "--from-consul", *at_west)
     assert empty.returncode == 0 and "no set is stored here" in empty.stdout
-    with Replicators(own_lab, bundle, tmp_path / "agents") as replicators:
-        agent = replicators.start({"steer": a_set(east, west, "steer/", max_deletes=1, max_delete_percent=100)})
-        wait_for_following(agent, "steer")
-        shown = replicate(bundle, "status", "--agent", agent.url)
-        assert shown.returncode == 0 and "following" in shown.stdout and ", equal" in shown.stdout
-        unknown = replicate(bundle, "status", "stear", "--agent", agent.url)
-        assert unknown.returncode == 2 and "known are steer" in unknown.stderr
+    agent = replicators.start({"steer": a_set(east, west, "steer/", max_deletes=1, max_delete_percent=100)})
+    wait_for_following(agent, "steer")
+    shown = replicate(bundle, "status", "--agent", agent.url)
+    assert shown.returncode == 0 and "following" in shown.stdout and ", equal" in shown.stdout
+    unknown = replicate(bundle, "status", "stear", "--agent", agent.url)
+    assert unknown.returncode == 2 and "known are steer" in unknown.stderr
 
-        frozen = replicate(bundle, "freeze", "steer", "--reason", "maintenance", "--author", "ann", *at_west)
-        assert frozen.returncode == 0 and "nothing is written" in frozen.stdout
-        wait_for_status(agent, "steer", lambda one: one["state"] == "frozen", "it is frozen")
-        # A run of the module with that name is frozen too.
-        once = replicate(
-            bundle,
-            "once",
-            "--prefix",
-            "steer/",
-            "--source-url",
-            east.url,
-            "--destination-url",
-            west.url,
-            "--name",
-            "steer",
-        )
-        assert once.returncode == 3 and "is frozen by ann, maintenance" in once.stderr
-        assert "frozen by ann, maintenance" in replicate(bundle, "status", "--from-consul", *at_west).stdout
-        assert "is thawed" in replicate(bundle, "thaw", "steer", *at_west).stdout
-        assert "was not frozen" in replicate(bundle, "thaw", "steer", *at_west).stdout
-        wait_for_following(agent, "steer")
+    frozen = replicate(bundle, "freeze", "steer", "--reason", "maintenance", "--author", "ann", *at_west)
+    assert frozen.returncode == 0 and "nothing is written" in frozen.stdout
+    wait_for_status(agent, "steer", lambda one: one["state"] == "frozen", "it is frozen")
+    # A run of the module with that name is frozen too.
+    once = replicate(
+        bundle,
+        "once",
+        "--prefix",
+        "steer/",
+        "--source-url",
+        east.url,
+        "--destination-url",
+        west.url,
+        "--name",
+        "steer",
+    )
+    assert once.returncode == 3 and "is frozen by ann, maintenance" in once.stderr
+    assert "frozen by ann, maintenance" in replicate(bundle, "status", "--from-consul", *at_west).stdout
+    assert "is thawed" in replicate(bundle, "thaw", "steer", *at_west).stdout
+    assert "was not frozen" in replicate(bundle, "thaw", "steer", *at_west).stdout
+    wait_for_following(agent, "steer")
 
-        keys.delete(east, "steer/00", "steer/01", "steer/02")
+    keys.delete(east, "steer/00", "steer/01", "steer/02")
 
-        def is_paused(one: dict[str, t.Any]) -> bool:  # the first may have been deleted before the others came
-            return (
-                bool(one["paused_deletes"]["count"]) and one["paused_deletes"]["count"] + one["written"]["deleted"] == 3
-            )
+    def is_paused(one: dict[str, t.Any]) -> bool:  # the first may have been deleted before the others came
+        return bool(one["paused_deletes"]["count"]) and one["paused_deletes"]["count"] + one["written"]["deleted"] == 3
 
-        paused = wait_for_status(agent, "steer", is_paused, "they are paused")
-        digest = paused["paused_deletes"]["digest"]
-        assert digest in replicate(bundle, "status", "--agent", agent.url).stdout
-        wrong = replicate(bundle, "ack", "steer", "abc", *at_west)
-        assert wrong.returncode == 2 and "is not the digest of a plan" in wrong.stderr
-        assert replicate(bundle, "ack", "steer", digest, *at_west).returncode == 0
-        wait_for_equal(east, west, "steer/")
+    paused = wait_for_status(agent, "steer", is_paused, "they are paused")
+    digest = paused["paused_deletes"]["digest"]
+    assert digest in replicate(bundle, "status", "--agent", agent.url).stdout
+    wrong = replicate(bundle, "ack", "steer", "abc", *at_west)
+    assert wrong.returncode == 2 and "is not the digest of a plan" in wrong.stderr
+    assert replicate(bundle, "ack", "steer", digest, *at_west).returncode == 0
+    wait_for_equal(east, west, "steer/")
+    agent.stop()
     stored = json.loads(replicate(bundle, "status", "--json", "--agent", agent.url, *at_west).stdout)
     assert (stored["source"], stored["sets"]["steer"]["state"]) == ("consul", "stopped")
     nobody = replicate(bundle, "freeze", "", "--reason", "x", *at_west)

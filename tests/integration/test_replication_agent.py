@@ -34,27 +34,6 @@ from tests.lab.replicating import (
 )
 
 
-@pytest.fixture(scope="module")
-def sides(own_lab: Lab) -> tuple[Datacenter, Datacenter]:
-    return own_lab.datacenter("east"), own_lab.datacenter("west")
-
-
-@pytest.fixture
-def east(sides: tuple[Datacenter, Datacenter]) -> Datacenter:
-    return sides[0]
-
-
-@pytest.fixture
-def west(sides: tuple[Datacenter, Datacenter]) -> Datacenter:
-    return sides[1]
-
-
-@pytest.fixture
-def replicators(own_lab: Lab, bundle: Path, tmp_path: Path) -> t.Iterator[Replicators]:
-    with Replicators(own_lab, bundle, tmp_path / "agents") as made:
-        yield made
-
-
 def numbered(prefix: str, count: int, value: str = "v") -> dict[str, str]:
     return {f"{prefix}{number:05d}": f"{value}{number}" for number in range(count)}
 
@@ -198,9 +177,8 @@ def test_keys_that_others_wrote_are_conflicts_and_the_rest_goes_on(
 
 
 def test_a_key_that_is_too_large_holds_up_nothing_else(
-    replicators: Replicators, sides: tuple[Datacenter, Datacenter], own_lab: Lab
+    replicators: Replicators, east: Datacenter, own_lab: Lab
 ) -> None:
-    east, _west = sides
     small = own_lab.datacenter("small", extra={"limits": {"kv_max_value_size": 1000, "txn_max_req_len": 200000}})
     write(east, {**numbered("poison/", 20), "poison/large": "x" * 200000})
     agent = replicators.start({"poison": a_set(east, small, "poison/")})
@@ -216,9 +194,8 @@ def test_a_key_that_is_too_large_holds_up_nothing_else(
 
 
 def test_one_hung_destination_delays_no_other_set(
-    replicators: Replicators, sides: tuple[Datacenter, Datacenter], own_lab: Lab
+    replicators: Replicators, east: Datacenter, west: Datacenter, own_lab: Lab
 ) -> None:
-    east, west = sides
     hung = own_lab.datacenter("hung")
     write(east, numbered("hang/", 20))
     both = {"stuck": a_set(east, hung, "hang/"), "free": a_set(east, west, "hang/")}

@@ -7,10 +7,8 @@
 from __future__ import annotations
 
 import signal
-import typing as t
 from pathlib import Path
 
-import pytest
 from ansible_collections.consulops.failover.plugins.module_utils._replication import control
 
 from tests.lab.agents import AgentProcess
@@ -25,22 +23,6 @@ from tests.lab.replicating import (
     wait_for_following,
     wait_for_status,
 )
-
-
-@pytest.fixture(scope="module")
-def west(own_lab: Lab) -> Datacenter:
-    return own_lab.datacenter("west")
-
-
-@pytest.fixture(scope="module")
-def east(own_lab: Lab) -> Datacenter:
-    return own_lab.datacenter("east")
-
-
-@pytest.fixture
-def replicators(own_lab: Lab, bundle: Path, tmp_path: Path) -> t.Iterator[Replicators]:
-    with Replicators(own_lab, bundle, tmp_path / "agents") as made:
-        yield made
 
 
 def end_session(destination: Datacenter, name: str) -> None:

@@ -28,7 +28,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.lab.consul import Datacenter, Lab
+from tests.lab.consul import Datacenter
 from tests.lab.keys import delete, read, write
 
 NO_GUARD = Operation("check-not-exists", "follower/no-guard")
@@ -52,11 +52,6 @@ class CrashingClient(Client):
             assert self.transactions_left is not None
             self.transactions_left -= 1
         return super().put(path, *args, **kwargs)
-
-
-@pytest.fixture(scope="module")
-def datacenter(own_lab: Lab) -> Datacenter:
-    return own_lab.datacenter()
 
 
 def client_of(datacenter: Datacenter) -> CrashingClient:

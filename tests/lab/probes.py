@@ -34,11 +34,13 @@ class Probes:
             **more,
         }
 
-    def start(self, name: str, jobs: dict[str, str], token: str | None = None, **more: t.Any) -> AgentProcess:
-        """Start one with these settings."""
+    def start(
+        self, name: str, jobs: dict[str, str], token: str | None = None, state: Path | None = None, **more: t.Any
+    ) -> AgentProcess:
+        """Start one with these settings, and with the ``state`` of an earlier process."""
         directory = self._directory / f"probe{len(self.started)}"
         settings = self.settings(name, jobs, **more)
-        agent = start_probe(directory, self._lab.address(), settings, token)
+        agent = start_probe(directory, self._lab.address(), settings, token, state)
         self.started.append(agent)
         return agent
 
@@ -48,6 +50,9 @@ class Probes:
             agent.stop()
 
 
-def start_probe(directory: Path, address: str, settings: dict[str, t.Any], token: str | None = None) -> AgentProcess:
+def start_probe(
+    directory: Path, address: str, settings: dict[str, t.Any], token: str | None = None, state: Path | None = None
+) -> AgentProcess:
     """Start a probe agent with a whole configuration."""
-    return AgentProcess(Path("/nonexistent"), directory, address, settings, token, program=[probe_agent.__file__])
+    program = [probe_agent.__file__]
+    return AgentProcess(Path("/nonexistent"), directory, address, settings, token, program=program, state=state)
