@@ -53,7 +53,8 @@ def _acquire(lock: Lock, destination: Client, name: str, wait_s: float) -> None:
     except errors.PermissionDenied as error:
         raise error.with_advice(
             "The destination's token may not take the lock that keeps two runs apart:",
-            f'It needs session_prefix "" {{ policy = "write" }} and key_prefix "{REPLICATION_ROOT}" {{ policy = "write" }}. Nothing was changed.',
+            f'It needs session_prefix "" {{ policy = "write" }} and key_prefix "{REPLICATION_ROOT}" {{ policy = "write" }}. '
+            "Nothing was changed.",
         ) from None
     except errors.ServerFailed as error:
         raise with_node_rights(error, destination.endpoint) from None
