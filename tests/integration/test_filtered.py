@@ -109,14 +109,16 @@ def test_an_alert_check_that_sees_a_part_is_unknown_and_closes_the_gate(newer: P
 
 def test_an_alert_check_hints_at_missing_rights_where_consul_does_not_say_what_it_left_out(secured: Datacenter) -> None:
     register_checks(secured, 10)
-    set_status(secured, "node-00000", "check-0", "critical")
-    policy = 'node "secured-s1" { policy = "read" }\nservice "consul" { policy = "read" }\nagent_prefix "" { policy = "read" }'
-    token = new_token(secured, f'{policy}\noperator = "read"', "narrow")
-    result = run_module("consul_alert_check", url=secured.url, token=token, fail_on="never")
-    assert [one["rule"] for one in result["findings"]] == ["acl_token_blind"]
-    if not SAYS_WHAT_IT_LEFT_OUT:
-        assert 'node_prefix "" read and service_prefix "" read' in result["findings"][0]["summary"]
-    secured.put("/v1/catalog/deregister", {"Node": "node-00000"})
+    try:
+        set_status(secured, "node-00000", "check-0", "critical")
+        policy = 'node "secured-s1" { policy = "read" }\nservice "consul" { policy = "read" }\nagent_prefix "" { policy = "read" }'
+        token = new_token(secured, f'{policy}\noperator = "read"', "narrow")
+        result = run_module("consul_alert_check", url=secured.url, token=token, fail_on="never")
+        assert [one["rule"] for one in result["findings"]] == ["acl_token_blind"]
+        if not SAYS_WHAT_IT_LEFT_OUT:
+            assert 'node_prefix "" read and service_prefix "" read' in result["findings"][0]["summary"]
+    finally:
+        secured.put("/v1/catalog/deregister", {"Node": "node-00000"})
 
 
 def test_an_alert_check_hints_at_what_the_policies_of_its_token_deny(silent: Datacenter) -> None:

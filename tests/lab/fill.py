@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import secrets
 import typing as t
 
 from .consul import Datacenter
@@ -131,8 +132,11 @@ def auth_method(name: str) -> dict[str, t.Any]:
 
 
 def new_token(datacenter: Datacenter, rules: str, name: str = "narrow") -> str:
-    """Create a policy with the given rules and return the SecretID of a new token that has it."""
-    policy = datacenter.put("/v1/acl/policy", {"Name": name, "Rules": rules})
+    """Create a policy with the given rules and return the SecretID of a new token that has it.
+
+    The policy's name begins with ``name`` and is new: tests of several files share a datacenter.
+    """
+    policy = datacenter.put("/v1/acl/policy", {"Name": f"{name}-{secrets.token_hex(4)}", "Rules": rules})
     token = datacenter.put("/v1/acl/token", {"Description": name, "Policies": [{"ID": policy["ID"]}]})
     return t.cast(str, token["SecretID"])
 
