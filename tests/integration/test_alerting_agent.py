@@ -234,9 +234,10 @@ def test_an_instance_that_returns_on_standby_does_not_send_what_is_over_by_now(
         again.wait("standby")
         set_check(datacenter, "stale", "critical")
         wait_for_alerts(other, "stale", 1)
-        waiting = [
-            one["value"] for one in again.status()["jobs"]["notify"]["numbers"] if one["name"] == "messages_waiting"
-        ]
+        numbers = eventually(
+            lambda: again.status()["jobs"]["notify"]["numbers"], what="the first round of the instance"
+        )
+        waiting = [one["value"] for one in numbers if one["name"] == "messages_waiting"]
         assert waiting == [0] and {one["instance"] for one in messages(other)} == {"second"}
 
 

@@ -109,6 +109,19 @@ def test_with_exactly_the_policy_the_agent_does_all_of_its_work(
     assert summaries == {"web on dc1-s1 of dc1: check web answers is critical"}
 
 
+def test_a_token_that_sees_only_the_events_with_programs_is_enough(
+    restricted: tuple[Restricted, Datacenter], hook: HttpService
+) -> None:
+    one, datacenter = restricted
+    eventually(lambda: datacenter.get("/v1/kv/consulops/agents/alerting/events"), what="old events are noted")
+    one.reload_with(POLICY.replace('event_prefix ""', 'event "deploy"'))
+    one.ran.unlink(missing_ok=True)
+    for name in ("other", "deploy"):
+        datacenter.put(f"/v1/event/fire/{name}", b"payload")
+    eventually(one.ran.exists, what="the program runs")
+    assert one.problems() == []
+
+
 def test_the_rules_of_the_policy_are_those_that_are_tried() -> None:
     without = RULE.sub("", POLICY)
     assert set(RULES) == set(ORDER) and not re.search(r"^[^#\n]", without, re.M)
