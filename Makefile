@@ -50,7 +50,7 @@ hosts: machine-for-hosts ready ## Tests on real systemd hosts; needs root
 
 .PHONY: molecule
 molecule: machine-for-molecule-restore ready ## The roles on real systemd hosts; needs root
-	@$(RUN) molecule-alerting molecule-restore molecule-runtime
+	@$(RUN) $(patsubst molecule/%/molecule.yml,molecule-%,$(wildcard molecule/*/molecule.yml))
 
 .PHONY: py-consul
 py-consul: machine-for-py-consul ready ## Tests of the client library with py-consul instead of python-consul2
@@ -74,7 +74,7 @@ importer: machine-for-importer ready ## Galaxy's own importer on the built colle
 
 .PHONY: bench
 bench: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## Times and memory beside what people use now (takes a quarter of an hour)
-	@for one in snapshot replicate alerts alerting bundle_and_agents; do \
+	@for one in snapshot replicate replication_agent alerts alerting bundle_and_agents; do \
 	  PYTHONPATH=$(CURDIR)/.cache/collections $(BIN)/python -m tests.bench.$$one; done
 
 .PHONY: docs

@@ -36,6 +36,7 @@ HOST_PROGRAMS = {
     "mount": "mount",
     "nsenter": "util-linux",
 }
+SCENARIOS = sorted(path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml"))
 # What a stage needs beside Python.
 NEEDS = {
     "integration": ("consul", "alertmanager"),
@@ -43,9 +44,7 @@ NEEDS = {
     "python-consul": ("consul",),
     "pythons": ("consul", "pythons"),
     "hosts": ("consul", "hosts"),
-    "molecule-alerting": ("consul", "hosts"),
-    "molecule-restore": ("consul", "hosts"),
-    "molecule-runtime": ("consul", "hosts"),
+    **{f"molecule-{scenario}": ("consul", "hosts") for scenario in SCENARIOS},
 }
 
 

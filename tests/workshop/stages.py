@@ -12,6 +12,8 @@ import typing as t
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .machine import SCENARIOS
+
 ROOT = Path(__file__).resolve().parents[2]
 
 BIN = Path(sys.executable).parent
@@ -19,8 +21,9 @@ PYTEST = ("-m", "pytest", "-q")
 # Tests against servers wait most of the time, so several processes share a processor.
 WORKERS = str(max(7, os.cpu_count() or 1))
 # Processors that a stage keeps busy: on two of them integration and hosts, which measure times, do not run beside each
-# other; one stage of the others runs beside either, or two of those that mostly wait.
-TIMED, BUSY, WAITING = 1.2, 0.8, 0.4
+# other; one stage of the others runs beside either, or two of those that mostly wait. The longest of those that measure
+# nothing takes what the others leave, from the beginning.
+TIMED, BUSY, WAITING, LEFTOVER = 1.2, 0.8, 0.4, 0.0
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def _other_library(name: str, requirements: str) -> list[Stage]:
 
 
 def _gate(name: str, command: tuple[str, ...], **more: t.Any) -> Stage:
-    return Stage(name, command, cores=BUSY, niceness=10, **more)
+    return Stage(name, command, **{"cores": BUSY, "niceness": 10, **more})
 
 
 STAGES = [
@@ -120,6 +123,7 @@ STAGES = [
         options=("-n", WORKERS),
         selection=("tests/integration",),
     ),
+    _gate("sanity", _python("tests/workshop/sanity.py"), cores=LEFTOVER, niceness=15),
     Stage("prepare-hosts", _python("tests/workshop/rootfs.py"), cores=WAITING),
     Stage(
         "hosts",
@@ -148,7 +152,6 @@ STAGES = [
         _tool("antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs=all", "."),
     ),
     _gate("changelog", _tool("antsibull-changelog", "lint")),
-    _gate("sanity", _python("tests/workshop/sanity.py")),
     _gate("importer", _python("tests/workshop/importer.py")),
     *_other_library("py-consul", "pyconsul"),
     *_other_library("python-consul", "python-consul"),
@@ -159,8 +162,5 @@ STAGES = [
         after=("prepare-wheels",),
         repeatable=True,
     ),
-    _molecule("restore"),
-    _molecule("runtime"),
-    _molecule("alerting"),
-    _molecule("replication"),
+    *map(_molecule, SCENARIOS),
 ]
