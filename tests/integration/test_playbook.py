@@ -123,14 +123,14 @@ def test_a_lab_ends_with_its_process(tmp_path: Path) -> None:
     eventually(lambda: not Path(f"/proc/{pid}").exists(), 10, "the server ends")
 
 
-def test_the_documentation_of_every_module_renders() -> None:
+def test_the_documentation_of_every_module_renders(tmp_path: Path) -> None:
     for module in (SAVE, INFO):
         done = subprocess.run(
             [str(Path(sys.executable).with_name("ansible-doc")), "--json", module],
             env={
                 "PATH": str(Path(sys.executable).parent),
                 "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
-                "HOME": "/nonexistent",
+                "HOME": str(tmp_path),
             },
             stdout=subprocess.PIPE,
             text=True,

@@ -170,6 +170,7 @@ def _run(kind: str, connection: socket.socket) -> t.NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     code = status if isinstance(status, int) else int(status is not None)
+    os.umask(0o077)  # that of the request may keep its own user from reading the file
     (Path(directory) / "status").write_text(str(code), encoding="ascii")
     # Not sys.exit: what is registered for the end belongs to the process that forks, like Ansible's cache of modules.
     os._exit(0)

@@ -130,6 +130,12 @@ def test_the_token_of_the_endpoint_never_shows(tmp_path: Path) -> None:
     assert config.access.token == "0123456789abcdef" and config.access.token not in repr(config)
 
 
+def test_a_name_that_is_not_printable_leaves_the_message_one_line() -> None:
+    with pytest.raises(errors.InvalidOption) as caught:
+        validated(SPECS["agent"], {"a\nb": 1})
+    assert str(caught.value).startswith("'a\\nb': unknown option.")
+
+
 @given(spec=st.sampled_from(sorted(SPECS)), data=st.dictionaries(st.text(max_size=12), JSON, max_size=4))
 def test_any_content_of_a_file_is_accepted_or_refused_with_a_path(spec: str, data: dict[str, t.Any]) -> None:
     try:

@@ -108,7 +108,8 @@ def _file_option(path: str) -> str:
 
 
 def _child(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
+    shown = name if name.isprintable() else repr(name)  # a message is one line
+    return f"{path}.{shown}" if path else shown
 
 
 def _suggestion(name: str, spec: Spec) -> str:
