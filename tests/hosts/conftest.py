@@ -22,8 +22,13 @@ from tests.lab.hosts import Host, Hosts
 
 TOKEN = "0b7c5a52-7a3e-4d0c-8e57-6a7a2b9d31f0"  # only this lab can reach the Consul that knows it
 NAMES = ("s1", "s2", "s3")
-# Tests that share hosts, and so run in one process: the estate, or one host with the role installed.
-SHARING_FILES = {"test_endurance.py": "estate", "test_lease.py": "estate", "test_role_refusals.py": "installed"}
+# Tests that share hosts, and so run in one process: the estate, two datacenters, or one host with the role installed.
+SHARING_FILES = {
+    "test_endurance.py": "estate",
+    "test_lease.py": "estate",
+    "test_replication.py": "datacenters",
+    "test_role_refusals.py": "installed",
+}
 LEASE = {"ttl": "20s", "lock_delay": "2s"}
 PORT, SECOND_PORT = 9000, 9181  # of the agents' endpoints
 LOG = "alerts.jsonl"  # in the state directory: what the agent of a host has told
@@ -44,6 +49,10 @@ class Estate:
         self.hosts = hosts
         self.directory = directory
         self.inventory = directory / "inventory.json"
+        self.groups: dict[str, t.Sequence[str]] = dict.fromkeys(
+            ("consul_servers", "consulops_agents"), list(hosts.hosts)
+        )
+        self.host_variables: dict[str, dict[str, t.Any]] = {}
         self.group_variables: dict[str, t.Any] = {
             "lab_consul_token": TOKEN,
             "consulops_runtime_cache": str(WHEELS),
@@ -60,8 +69,8 @@ class Estate:
         self, playbook: str | t.Sequence[t.Any], *options: str, **variables: t.Any
     ) -> subprocess.CompletedProcess[str]:
         """Run a playbook, by name or as data, against the hosts and return the finished process."""
-        machines = self.hosts.inventory()
-        groups = {name: {"hosts": dict.fromkeys(machines)} for name in ("consul_servers", "consulops_agents")}
+        machines = {name: {**how, **self.host_variables.get(name, {})} for name, how in self.hosts.inventory().items()}
+        groups = {name: {"hosts": dict.fromkeys(members)} for name, members in self.groups.items()}
         inventory = {"all": {"hosts": machines, "children": groups, "vars": {**self.group_variables, **variables}}}
         self.inventory.touch(mode=0o600)
         self.inventory.write_text(json.dumps(inventory), encoding="utf-8")
@@ -223,8 +232,13 @@ def estate_of(directory: Path, names: t.Sequence[str]) -> t.Iterator[Estate]:
     """Boot hosts and start Consul on them."""
     with Hosts(directory / "hosts", names) as hosts:
         found = Estate(hosts, directory)
-        found.play(str(ROOT / "molecule/shared/prepare.yml"))
+        start_estate(found)
         yield found
+
+
+def start_estate(estate: Estate) -> None:
+    """Start Consul on the servers of an estate."""
+    estate.play(str(ROOT / "molecule/shared/prepare.yml"))
 
 
 @pytest.fixture(scope="session")
@@ -292,3 +306,22 @@ def two_agents(**more: t.Any) -> list[dict[str, t.Any]]:
     """Return two agents with different ports; ``more`` is for the second."""
     second = agent(name="second", endpoint={"port": SECOND_PORT})
     return [agent(), {**second, **more}]
+
+
+def _no_restart(unit: str) -> str:
+    return f"/run/systemd/system/{unit}.service.d/no-restart.conf"
+
+
+def kill_for_good(host: Host, unit: str) -> None:
+    """Kill the process of a unit, and keep systemd from starting it again: this host must not take the lease back."""
+    host.run("install", "-D", "-m", "644", "/dev/stdin", _no_restart(unit), stdin="[Service]\nRestart=no\n")
+    host.run("systemctl", "daemon-reload")
+    host.run("systemctl", "kill", "-s", "KILL", unit)
+
+
+def let_restart(host: Host, unit: str) -> None:
+    """Start a unit that was killed for good."""
+    host.run("rm", "-f", _no_restart(unit))
+    host.run("systemctl", "daemon-reload")
+    host.run("systemctl", "reset-failed", unit, check=False)
+    host.run("systemctl", "start", unit)

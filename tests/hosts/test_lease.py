@@ -13,7 +13,7 @@ import pytest
 from tests.lab.consul import eventually
 from tests.lab.hosts import Host
 
-from .conftest import POLL_S, TAKEOVER_S, Estate
+from .conftest import POLL_S, TAKEOVER_S, Estate, kill_for_good, let_restart
 
 UNIT = "consulops-alerting"
 
@@ -25,14 +25,8 @@ class Fault(t.NamedTuple):
     heal: t.Callable[[Host], object]
 
 
-NO_RESTART = f"/run/systemd/system/{UNIT}.service.d/no-restart.conf"
-
-
 def _kill_for_good(host: Host) -> None:
-    """Kill the process, and keep systemd from starting it again: this host must not take the lease back."""
-    host.run("install", "-D", "-m", "644", "/dev/stdin", NO_RESTART, stdin="[Service]\nRestart=no\n")
-    host.run("systemctl", "daemon-reload")
-    host.run("systemctl", "kill", "-s", "KILL", UNIT)
+    kill_for_good(host, UNIT)
 
 
 def _power_on(host: Host) -> None:
@@ -41,10 +35,7 @@ def _power_on(host: Host) -> None:
 
 
 def _allow_restart(host: Host) -> None:
-    host.run("rm", "-f", NO_RESTART)
-    host.run("systemctl", "daemon-reload")
-    host.run("systemctl", "reset-failed", UNIT, check=False)
-    host.run("systemctl", "start", UNIT)
+    let_restart(host, UNIT)
 
 
 FAULTS = {

@@ -182,8 +182,17 @@ class Host:
 
     def cut(self) -> None:
         """Drop everything but loopback by a packet filter on the host itself: sending fails with an error."""
-        hook = "{ type filter hook %s priority -10; policy drop; %s lo accept; }"
-        chains = "\n".join(f"chain {name} {hook % (name, way)}" for name, way in (("input", "iif"), ("output", "oif")))
+        self._filter("policy drop", (("input", "iif lo accept"), ("output", "oif lo accept")))
+
+    def cut_from(self, *names: str) -> None:
+        """Drop everything from and to some hosts by a packet filter on this one; itself is never among them."""
+        addresses = ", ".join(self._lab[name].address for name in names if name != self.name)
+        rules = (("input", f"ip saddr {{ {addresses} }} drop"), ("output", f"ip daddr {{ {addresses} }} drop"))
+        self._filter("policy accept", rules)
+
+    def _filter(self, policy: str, rules: t.Iterable[tuple[str, str]]) -> None:
+        hook = "{ type filter hook %s priority -10; %s; %s; }"
+        chains = "\n".join(f"chain {name} {hook % (name, policy, rule)}" for name, rule in rules)
         self.heal()
         self._nft(f"table inet {TABLE} {{\n{chains}\n}}")
 
