@@ -49,14 +49,18 @@ class Subject:
         return self.node_meta if name == "node_meta" else self.service_meta
 
 
-class Matchable(t.Protocol):
+class HasMetadata(t.Protocol):
+    """What matchers of metadata are applied to."""
+
+    def metadata(self, name: str) -> t.Mapping[str, str]:
+        """Return the metadata of the node or of the service."""
+
+
+class Matchable(HasMetadata, t.Protocol):
     """What a matcher is applied to."""
 
     def values(self, name: str) -> tuple[str, ...]:
         """Return the values of a field of which one must match."""
-
-    def metadata(self, name: str) -> t.Mapping[str, str]:
-        """Return the metadata of the node or of the service."""
 
 
 class Matcher:
@@ -97,6 +101,15 @@ class Matcher:
         for name, patterns in self._patterns.items():
             if not any(pattern(value) for value in subject.values(name) for pattern in patterns):
                 return False
+        return self.matches_metadata(subject)
+
+    @property
+    def metadata_keys(self) -> set[tuple[str, str]]:
+        """The metadata that it uses: kinds (``node_meta``, ``service_meta``) and keys."""
+        return {(name, key) for name, wanted in self._metadata.items() for key in wanted}
+
+    def matches_metadata(self, subject: HasMetadata) -> bool:
+        """Return whether the metadata of a subject matches, whatever its other fields say."""
         for name, wanted in self._metadata.items():
             metadata = subject.metadata(name)
             for key, patterns in wanted.items():

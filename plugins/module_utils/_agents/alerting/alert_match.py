@@ -31,7 +31,7 @@ class AlertMatchers:
 
     def covers(self, alert: Alert) -> bool:
         """Return whether an alert is covered."""
-        fields = _AlertFields(alert)
+        fields = AlertFields(alert)
         if self.match and not any(matcher.matches(fields) for matcher in self.match):
             return False
         return not any(matcher.matches(fields) for matcher in self.ignore)
@@ -43,7 +43,7 @@ class AlertMatchers:
         return fields & {"node_meta", "service_meta"}
 
 
-class _AlertFields:
+class AlertFields:
     """An alert as matchers see it. Services and checks match by ID and by name."""
 
     def __init__(self, alert: Alert) -> None:

@@ -102,8 +102,7 @@ class Core:
 
     def suppression(self, now: float) -> Suppression:
         """Return what is silenced and inhibited at ``now``."""
-        inhibiting = [incident.firing_alert() for incident in self.incidents.firing() if incident.inhibits]
-        return Suppression(inhibiting, self.grouping.policy, self.silences, now)
+        return self.grouping.suppression(self.incidents.firing(), now)
 
     def _live_episodes(self) -> set[str]:
         live = set(self.incidents.ended)

@@ -161,7 +161,8 @@ def _end_silence(request: WebRequest) -> WebResponse:
 
 
 def _shown(memory: Memory, silence: Silence) -> Data:
-    return views.silence(silence, False, _snapshot(memory).firing, memory.clock.time())
+    covered = sum(silence.matchers.covers(alert) for alert in _snapshot(memory).firing)
+    return views.silence(silence, False, covered, memory.clock.time())
 
 
 def silence_of_request(body: t.Any, now: float) -> Silence:

@@ -98,7 +98,7 @@ def _alert(alert: Alert, notes: t.Sequence[Note], silences: Silences, now: float
 
 def silence_document(silence: Silence, now: float, *, configured: bool = False) -> Document:
     """Return one silence as the endpoint shows it, without the number of alerts, which is not known here."""
-    shown = views.silence(silence, configured, (), now)
+    shown = views.silence(silence, configured, 0, now)
     return {name: value for name, value in shown.items() if name != "firing"}
 
 

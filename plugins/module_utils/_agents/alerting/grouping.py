@@ -19,12 +19,12 @@ from dataclasses import dataclass, field, replace
 from ..._alerting.finding import RANK
 from .incident import Incident
 from .incidents import Ended, Incidents
-from .inhibition import BUILT_IN_INHIBITIONS, Inhibitors, InhibitRule
+from .inhibition import BUILT_IN_INHIBITIONS, Inhibitors, InhibitRule, InhibitRules
 from .mute_times import MuteTime, is_muted
 from .notification import FIRING, RESOLVED, Alert, Notification, NotificationKind
 from .own_findings import DELIVERY_FAILED
-from .routing import Group, Route, group_of, group_of_id
-from .silences import Silence, Silences
+from .routing import Group, Route, RouteTree, group_of, group_of_id
+from .silences import ActiveSilences, Silence, Silences
 from .told import GIVEN_UP, Told
 
 
@@ -65,15 +65,15 @@ class _Pending:
 
 
 class Suppression:
-    """Which alerts are silenced or inhibited at one moment. ``inhibiting`` are those that can inhibit others."""
+    """Which alerts are silenced or inhibited at one moment."""
 
-    def __init__(self, inhibiting: t.Sequence[Alert], policy: Policy, silences: Silences, now: float) -> None:
-        self._inhibitors = Inhibitors(inhibiting, policy.inhibitions)
-        self._silences = [silence for silence in silences.all() if silence.is_active(now)]
+    def __init__(self, inhibitors: Inhibitors, silences: ActiveSilences) -> None:
+        self._inhibitors = inhibitors
+        self._silences = silences
 
     def silences_of(self, alert: Alert) -> list[Silence]:
         """Return the silences that cover an alert."""
-        return [silence for silence in self._silences if silence.matchers.covers(alert)]
+        return self._silences.of(alert)
 
     def inhibitors_of(self, alert: Alert) -> list[Alert]:
         """Return the firing alerts that inhibit an alert."""
@@ -81,7 +81,7 @@ class Suppression:
 
     def applies(self, alert: Alert) -> bool:
         """Return whether an alert is silenced or inhibited."""
-        return bool(self.silences_of(alert) or self.inhibitors_of(alert))
+        return bool(self._silences.of(alert)) or self._inhibitors.any_of(alert)
 
 
 class Grouping:
@@ -91,7 +91,14 @@ class Grouping:
         self.policy = policy
         self.silences = silences
         self.told = told
+        self._routes = RouteTree(policy.route)
+        self._inhibitions = InhibitRules(policy.inhibitions)
         self._ready: t.Collection[str] = ()
+
+    def suppression(self, incidents: t.Iterable[Incident], now: float) -> Suppression:
+        """Return what is silenced and inhibited at ``now``, when these incidents fire."""
+        inhibiting = [incident.firing_alert() for incident in incidents if incident.inhibits]
+        return Suppression(Inhibitors(inhibiting, self._inhibitions), self.silences.active(now))
 
     def due(self, incidents: Incidents, now: float, ready: t.Collection[str] = ()) -> list[Notification]:
         """Return the messages that are due, the most important first. Each must be recorded once it is stored for delivery.
@@ -100,11 +107,10 @@ class Grouping:
         """
         self._ready = ready
         firing = incidents.firing()
-        alerts = [incident.firing_alert() for incident in firing]
-        inhibiting = [alert for incident, alert in zip(firing, alerts) if incident.inhibits]
-        suppression = Suppression(inhibiting, self.policy, self.silences, now)
+        suppression = self.suppression(firing, now)
         pending: dict[Group, _Pending] = {}
-        for incident, alert in zip(firing, alerts):
+        for incident in firing:
+            alert = incident.firing_alert()
             self._add_firing(pending, incident, alert, suppression.applies(alert), now)
         for ended in incidents.ended_episodes():
             is_owed = self._add_ended(pending, ended, suppression, now)
@@ -119,7 +125,7 @@ class Grouping:
 
     def routes_of(self, alert: Alert, worst_severity: str) -> list[Route]:
         """Return the routes of an alert, one a receiver. They go by the worst severity of its episode."""
-        found = self.policy.route.destinations(_with_severity(alert, worst_severity))
+        found = self._routes.destinations(_with_severity(alert, worst_severity))
         if alert.rule != DELIVERY_FAILED:
             return found
         # A receiver that fails would not deliver that it fails.

@@ -70,6 +70,9 @@ class Incident:
     changes: list[float] = field(default_factory=list)
     other_episodes: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self._shown: tuple[tuple[t.Any, ...], Alert] | None = None  # no field: it is neither saved nor compared
+
     # -------------------------------------------------------------------------------------------------------------
     # What a judgement says
 
@@ -219,8 +222,11 @@ class Incident:
         return SEVERITY_OF_RANK[self.worst_rank] if self.rank else self.finding.severity
 
     def firing_alert(self) -> Alert:
-        """Return what receivers are told while it fires."""
-        return make_alert(self, FIRING)
+        """Return what receivers are told while it fires; the same object while that is the same."""
+        said = (self.finding, self.episode, self.severity, self.started, self.flapping)
+        if self._shown is None or self._shown[0] != said:
+            self._shown = (said, make_alert(self, FIRING))
+        return self._shown[1]
 
     def resolved_alert(self, now: float, reason: str) -> Alert:
         """Return what receivers are told when it has ended."""

@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..._alerting.registry import RULE_GROUPS
 from .alert_match import AlertMatchers, alert_matchers, label
+from .match_index import MatchIndex
 from .notification import Alert
 
 
@@ -22,40 +23,71 @@ class InhibitRule:
     target: AlertMatchers
     equal: tuple[str, ...] = ()
 
-    def inhibits(self, source: Alert, target: Alert) -> bool:
-        """Return whether one alert inhibits the other. None inhibits itself, or another that would inhibit it in turn."""
-        pair = (source, target)
-        return source.key != target.key and self._applies(pair) and not self._applies(pair[::-1])
-
     def labels(self, alert: Alert) -> tuple[str, ...]:
         """Return the values of the labels in ``equal``."""
         return tuple(label(alert, name) for name in self.equal)
 
-    def _applies(self, pair: tuple[Alert, ...]) -> bool:
-        source, target = pair
-        return self.source.covers(source) and self.target.covers(target) and self.labels(source) == self.labels(target)
+
+class InhibitRules:
+    """The inhibition rules of a configuration. What was found out about an alert is kept. Not for several threads at a time."""
+
+    def __init__(self, rules: t.Sequence[InhibitRule] = ()) -> None:
+        self.rules = tuple(rules)
+        self._index = MatchIndex([matchers for rule in self.rules for matchers in (rule.source, rule.target)])
+
+    def roles(self, alert: Alert) -> tuple[int, ...]:
+        """Return what an alert is in the rules, in ascending order: twice the place of a rule as its source, and one more as a target."""
+        return self._index.covering(alert)
+
+
+@dataclass
+class _Sources:
+    """The firing alerts that are sources of one rule, with the same labels. ``only`` are those that are not targets of it too."""
+
+    every: list[Alert] = field(default_factory=list)
+    only: list[Alert] = field(default_factory=list)
 
 
 class Inhibitors:
-    """The firing alerts that can inhibit others, by rule and labels: each alert is compared with few of them."""
+    """The firing alerts that can inhibit others, by rule and labels: each alert is compared with few of them.
 
-    def __init__(self, firing: t.Sequence[Alert], rules: t.Sequence[InhibitRule]) -> None:
-        self._by_labels: list[tuple[InhibitRule, dict[tuple[str, ...], list[Alert]]]] = []
-        for rule in rules:
-            by_labels: dict[tuple[str, ...], list[Alert]] = {}
-            for alert in firing:
-                if rule.source.covers(alert):
-                    by_labels.setdefault(rule.labels(alert), []).append(alert)
-            self._by_labels.append((rule, by_labels))
+    No alert inhibits itself, or another that would inhibit it in turn.
+    """
+
+    def __init__(self, firing: t.Sequence[Alert], rules: InhibitRules) -> None:
+        self._rules = rules
+        self._sources: dict[int, dict[tuple[str, ...], _Sources]] = {}  # by the place of the rule
+        for alert in firing:
+            roles = rules.roles(alert)
+            for role in roles:
+                place, is_target = divmod(role, 2)
+                if not is_target:
+                    by_labels = self._sources.setdefault(place, {})
+                    found = by_labels.setdefault(rules.rules[place].labels(alert), _Sources())
+                    found.every.append(alert)
+                    if role + 1 not in roles:
+                        found.only.append(alert)
 
     def of(self, alert: Alert) -> list[Alert]:
         """Return the firing alerts because of which an alert is not reported."""
-        found: dict[str, Alert] = {}
-        for rule, by_labels in self._by_labels:
-            for source in by_labels.get(rule.labels(alert), ()):
-                if rule.inhibits(source, alert):
-                    found[source.key] = source
-        return list(found.values())
+        return list({source.key: source for source in self._of(alert)}.values())
+
+    def any_of(self, alert: Alert) -> bool:
+        """Return whether there is such an alert."""
+        return next(self._of(alert), None) is not None
+
+    def _of(self, alert: Alert) -> t.Iterator[Alert]:
+        if not self._sources:
+            return
+        roles = self._rules.roles(alert)
+        for role in roles:
+            place, is_target = divmod(role, 2)
+            if not is_target or place not in self._sources:
+                continue
+            found = self._sources[place].get(self._rules.rules[place].labels(alert))
+            if found is not None:
+                candidates = found.only if role - 1 in roles else found.every
+                yield from (source for source in candidates if source.key != alert.key)
 
 
 def _rule(source: dict[str, t.Any], target: dict[str, t.Any], *equal: str) -> InhibitRule:

@@ -11,6 +11,7 @@ import typing as t
 from dataclasses import dataclass
 
 from .alert_match import AlertMatchers, label
+from .match_index import MatchIndex
 from .notification import Alert
 
 EVERYTHING = "..."  # in group_by: each alert is a group of its own; Alertmanager's word
@@ -42,20 +43,38 @@ class Route:
         for route in self.routes:
             yield from route.all_routes()
 
-    def find(self, alert: Alert) -> list[Route]:
-        """Return the routes that an alert takes; the alert is one that this route covers."""
+    def find(self, covers: t.Callable[[Route], bool]) -> list[Route]:
+        """Return the routes that an alert takes; ``covers`` says of a route below this one whether it covers the alert."""
         found: list[Route] = []
         for route in self.routes:
-            if route.matchers.covers(alert):
-                found += route.find(alert)
+            if covers(route):
+                found += route.find(covers)
                 if not route.continues:
                     break
         return found or [self]
 
+
+class RouteTree:
+    """A tree of routes. What was found out about an alert is kept. Not for several threads at a time."""
+
+    def __init__(self, root: Route) -> None:
+        self._root = root
+        self._routes = list(root.all_routes())
+        self._index = MatchIndex([route.matchers for route in self._routes])
+        self._answers: dict[tuple[int, ...], list[Route]] = {}
+
     def destinations(self, alert: Alert) -> list[Route]:
         """Return the routes that an alert takes, one for each receiver: the first."""
+        places = self._index.covering(alert)
+        found = self._answers.get(places)
+        if found is None:
+            found = self._answers[places] = self._destinations(places)
+        return list(found)
+
+    def _destinations(self, places: tuple[int, ...]) -> list[Route]:
+        covering = {id(self._routes[place]) for place in places}
         found: dict[str, Route] = {}
-        for route in self.find(alert):
+        for route in self._root.find(lambda one: id(one) in covering):
             found.setdefault(route.receiver, route)
         return list(found.values())
 

@@ -15,6 +15,7 @@ from ..._consul.digest import short_digest
 from ..._consul.errors import InvalidOption
 from ..._consul.units import parse_timestamp, timestamp
 from .alert_match import AlertMatchers, alert_matchers
+from .match_index import MatchIndex
 from .notification import Alert
 from .saved_state import decode_state, encode_state, number, text
 
@@ -47,10 +48,6 @@ class Silence:
     def is_active(self, now: float) -> bool:
         """Return whether it silences at ``now``; the end is not included."""
         return self.start <= now < self.end
-
-    def silences(self, alert: Alert, now: float) -> bool:
-        """Return whether it silences an alert at ``now``."""
-        return self.is_active(now) and self.matchers.covers(alert)
 
 
 def make_silence(options: t.Any, now: float, path: str = "silence") -> Silence:
@@ -92,12 +89,26 @@ def _canonical(value: t.Any) -> t.Any:
     return [_canonical(item) for item in value] if isinstance(value, list) else value
 
 
+@dataclass(frozen=True)
+class ActiveSilences:
+    """The silences that are in force at one moment, the first to begin first."""
+
+    silences: tuple[Silence, ...]
+    index: MatchIndex
+
+    def of(self, alert: Alert) -> list[Silence]:
+        """Return the silences that silence an alert."""
+        return [self.silences[place] for place in self.index.covering(alert)]
+
+
 class Silences:
     """All silences. Those of the configuration cannot be ended, but by changing it."""
 
     def __init__(self, configured: t.Iterable[Silence] = ()) -> None:
         self.configured = {silence.id: silence for silence in configured}
         self.added: dict[str, Silence] = {}
+        self._active: tuple[Silence, ...] = ()
+        self._index = MatchIndex(())
 
     def all(self) -> list[Silence]:
         """Return all silences, the first to begin first."""
@@ -132,7 +143,14 @@ class Silences:
 
     def of(self, alert: Alert, now: float) -> list[Silence]:
         """Return the silences that silence an alert at ``now``."""
-        return [silence for silence in self.all() if silence.silences(alert, now)]
+        return self.active(now).of(alert)
+
+    def active(self, now: float) -> ActiveSilences:
+        """Return the silences that are in force at ``now``. What was found out about alerts is kept while these are the same."""
+        active = tuple(silence for silence in self.all() if silence.is_active(now))
+        if active != self._active:
+            self._active, self._index = active, MatchIndex([silence.matchers for silence in active])
+        return ActiveSilences(self._active, self._index)
 
     def prune(self, now: float) -> None:
         """Forget silences that have been over for some days."""

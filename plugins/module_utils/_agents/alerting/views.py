@@ -10,6 +10,7 @@ is wrong only if ``unknown_parts`` is empty too.
 
 from __future__ import annotations
 
+import collections
 import copy
 import typing as t
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from .core import Core
 from .delivery import ReceiverHealth
 from .grouping import Grouping, Suppression
 from .incident import FIRING_STATE, FLAPPING_STATE, FROZEN_STATE, PENDING_STATE, RECOVERING_STATE, Incident
+from .match_index import MatchIndex
 from .memory import Reading
 from .notification import Alert
 from .silences import Silence, Silences
@@ -87,8 +89,7 @@ class Moment:
 
 def alerts(core: Snapshot, moment: Moment) -> list[Data]:
     """Return what is wrong, was wrong a moment ago, or is not known any more: what fires first, then by severity and time."""
-    inhibiting = [one.firing_alert() for one in core.incidents if one.inhibits]
-    suppression = Suppression(inhibiting, core.grouping.policy, core.silences, moment.now)
+    suppression = core.grouping.suppression(core.incidents, moment.now)
     notes: dict[str, list[Note]] = {}
     for note in sorted(core.notes, key=lambda one: one.receiver):
         notes.setdefault(note.episode, []).append(note)
@@ -186,8 +187,8 @@ def counts_of(shown: t.Sequence[Data]) -> dict[str, int]:
 def silences(core: Snapshot, now: float) -> list[Data]:
     """Return the silences: those in force first, the first to end first; then those to come, then those that are over."""
     every = {one.id: one for one in core.silences.all()}
-    firing = core.firing
-    found = [silence(one, name in core.silences.configured, firing, now) for name, one in every.items()]
+    covered = _covered([one for one in every.values() if one.end > now], core.firing)
+    found = [silence(one, name in core.silences.configured, covered[name], now) for name, one in every.items()]
     order = (ACTIVE, FUTURE, EXPIRED)
 
     def place(one: Data) -> tuple[t.Any, ...]:
@@ -197,8 +198,14 @@ def silences(core: Snapshot, now: float) -> list[Data]:
     return sorted(found, key=place)
 
 
-def silence(one: Silence, is_configured: bool, firing: t.Sequence[Alert], now: float) -> Data:
-    """Return one silence. ``configured``: it is in the configuration file, and cannot be ended but there."""
+def _covered(silences: t.Sequence[Silence], firing: t.Iterable[Alert]) -> collections.Counter[str]:
+    """Return, by the ID of a silence, how many firing alerts it covers."""
+    index = MatchIndex([one.matchers for one in silences])
+    return collections.Counter(silences[place].id for alert in firing for place in index.covering(alert))
+
+
+def silence(one: Silence, is_configured: bool, covered: int, now: float) -> Data:
+    """Return one silence, which covers so many firing alerts. ``configured``: it is in the configuration file, and is ended there only."""
     is_over = one.end <= now
     return {
         "id": one.id,
@@ -209,7 +216,7 @@ def silence(one: Silence, is_configured: bool, firing: t.Sequence[Alert], now: f
         "author": one.author,
         "reason": one.reason,
         "configured": is_configured,
-        "firing": 0 if is_over else sum(one.matchers.covers(alert) for alert in firing),
+        "firing": 0 if is_over else covered,
     }
 
 

@@ -20,6 +20,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._agents.alertin
 )
 from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.notification import Alert
 from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.receivers.registry import RECEIVERS
+from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.routing import RouteTree
 from ansible_collections.consulops.failover.plugins.module_utils._config.import_notes import (
     CHANGED,
     NO_EQUAL,
@@ -62,7 +63,7 @@ def alert(**fields: t.Any) -> Alert:
 
 def told(config: t.Mapping[str, str], **alert_fields: t.Any) -> list[str]:
     """Return who would be told of an alert."""
-    routes = made(imported(config)).core.policy.route.destinations(alert(**alert_fields))
+    routes = RouteTree(made(imported(config)).core.policy.route).destinations(alert(**alert_fields))
     return [route.receiver for route in routes if not route.mute_times]
 
 
