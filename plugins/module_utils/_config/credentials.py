@@ -23,19 +23,26 @@ _PATH_VARIABLES = {"token": "CONSUL_HTTP_TOKEN_FILE"}
 _TEXT_VARIABLES = {"http_auth": "CONSUL_HTTP_AUTH"}
 
 
-def resolve_credentials(options: t.Any, environ: t.Mapping[str, str], path: str = "") -> t.Any:
+def resolve_credentials(
+    options: t.Any, environ: t.Mapping[str, str], path: str = "", *, late: t.Collection[str] = ()
+) -> t.Any:
     """Return the options with every ``credential:NAME`` replaced by the path of that credential.
 
-    Raises InvalidOption that begins with the path of the key (``path``, then the names and indexes below it).
+    At or below the paths of keys in ``late`` it may be missing: whoever reads it says so. Raises InvalidOption that begins with the
+    path of the key (``path``, then the names and indexes below it).
     """
     if isinstance(options, dict):
         return {
-            name: resolve_credentials(value, environ, f"{path}.{name}".lstrip(".")) for name, value in options.items()
+            name: resolve_credentials(value, environ, f"{path}.{name}".lstrip("."), late=late)
+            for name, value in options.items()
         }
     if isinstance(options, list):
-        return [resolve_credentials(value, environ, f"{path}[{number}]") for number, value in enumerate(options)]
+        return [
+            resolve_credentials(value, environ, f"{path}[{number}]", late=late) for number, value in enumerate(options)
+        ]
     if isinstance(options, str) and options.startswith(CREDENTIAL):
-        return str(_credential(options[len(CREDENTIAL) :], environ, path))
+        may_be_missing = any(path == one or path.startswith(f"{one}.") for one in late)
+        return str(_credential(options[len(CREDENTIAL) :], environ, path, may_be_missing))
     return options
 
 
@@ -81,13 +88,13 @@ def _unreadable(path: Path, why: str | None) -> InvalidOption:
     return InvalidOption(f"the credential {path} cannot be read: {why}.")
 
 
-def _credential(name: str, environ: t.Mapping[str, str], option: str) -> Path:
+def _credential(name: str, environ: t.Mapping[str, str], option: str, may_be_missing: bool) -> Path:
     directory = environ.get(_DIRECTORY)
     if not directory:
         raise InvalidOption(
             f"{option}: the credential {name!r} is not available, because systemd did not start this process with credentials."
         )
     path = Path(directory) / name
-    if "/" in name or not _exists(path):
+    if "/" in name or not (may_be_missing or _exists(path)):
         raise InvalidOption(f"{option}: the unit has no credential {name!r}: add LoadCredential={name}:/path to it.")
     return path

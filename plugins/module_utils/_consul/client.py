@@ -23,7 +23,7 @@ from .abort import Aborter
 from .endpoint import Endpoint
 from .library import Library
 from .response import MAX_BODY, MAX_ERROR_BODY, Response, Stream, read_body
-from .session import make_session
+from .session import TOKEN_HEADER, make_session
 
 log = logging.getLogger("consulops")
 
@@ -286,6 +286,8 @@ class Client:
             prepared = self._template.copy()
             prepared.method, prepared.url = request.method, f"{prepared.url}{address[1:]}"
             prepared.headers.update(request.headers or {})
+            if self.endpoint.token_file is not None:  # it may have been replaced since the last request
+                prepared.headers[TOKEN_HEADER] = self.endpoint.token_file.read()
             if self._session.cookies:  # set by a load balancer, to find the same agent again; Consul sets none
                 prepared.prepare_cookies(self._session.cookies)
             prepared.prepare_body(request.body, None)

@@ -14,10 +14,10 @@ import base64
 import re
 import typing as t
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import urlsplit
 
-from .errors import InvalidOption
+from .errors import InvalidOption, TokenUnavailable
+from .token_file import TokenFile, clean_token
 from .units import positive_seconds
 
 DEFAULT_URL = "http://127.0.0.1:8500"
@@ -42,7 +42,8 @@ class Endpoint:
     shown_url: str
     socket_path: str | None = None
     datacenter: str | None = None
-    token: str | None = field(default=None, repr=False)
+    given_token: str | None = field(default=None, repr=False)
+    token_file: TokenFile | None = field(default=None, repr=False)
     http_auth: tuple[str, str] | None = field(default=None, repr=False)
     ca_path: str | None = None
     client_cert: str | None = None
@@ -56,9 +57,21 @@ class Endpoint:
     def __str__(self) -> str:
         return self.shown_url + (f" (datacenter {self.datacenter})" if self.datacenter else "")
 
+    @property
+    def token(self) -> str | None:
+        """The token as it is now; None for the anonymous one, and for a file that cannot be read yet."""
+        if self.token_file is None:
+            return self.given_token
+        try:
+            return self.token_file.read()
+        except TokenUnavailable:
+            return None
+
     def redact(self, text: str) -> str:
         """Return a text without this endpoint's secrets: an error body may repeat what the server was sent."""
-        secrets = [self.token] if self.token else []
+        secrets = [self.given_token] if self.given_token else []
+        if self.token_file is not None:
+            secrets += self.token_file.secrets
         if self.http_auth:
             secrets += [self.http_auth[1], base64.b64encode(":".join(self.http_auth).encode()).decode()]
         for secret in filter(None, secrets):
@@ -66,10 +79,11 @@ class Endpoint:
         return text
 
 
-def resolve(options: t.Mapping[str, t.Any], environ: t.Mapping[str, str]) -> Endpoint:
+def resolve(options: t.Mapping[str, t.Any], environ: t.Mapping[str, str], *, late_token: bool = False) -> Endpoint:
     """Return the endpoint of the connection options, each falling back to its CONSUL_* variable.
 
-    An option that is missing or None counts as not given. Raises InvalidOption.
+    An option that is missing or None counts as not given. With ``late_token`` the file with the token may appear later: until then
+    requests raise TokenUnavailable. Raises InvalidOption.
     """
     pick = _Picker(options, environ)
     url, from_option = pick.first("url", "CONSUL_HTTP_ADDR")
@@ -81,12 +95,14 @@ def resolve(options: t.Mapping[str, t.Any], environ: t.Mapping[str, str]) -> End
     )
     ca_path = pick.text("ca_path", "CONSUL_CACERT", "CONSUL_CAPATH")
     client_cert, client_key = _client_pair(pick)
-    return Endpoint(
+    given_token, token_file = _token(pick)
+    found = Endpoint(
         base_url=base_url,
         shown_url=shown_url,
         socket_path=socket_path,
         datacenter=pick.text("datacenter"),
-        token=_token(pick),
+        given_token=given_token,
+        token_file=token_file,
         http_auth=_http_auth(pick),
         ca_path=ca_path,
         client_cert=client_cert,
@@ -97,6 +113,18 @@ def resolve(options: t.Mapping[str, t.Any], environ: t.Mapping[str, str]) -> End
         partition=pick.text("partition", "CONSUL_PARTITION"),
         timeout_s=_timeout(pick),
     )
+    if not late_token:
+        check_token(found)
+    return found
+
+
+def check_token(endpoint: Endpoint) -> None:
+    """Raise InvalidOption if the file with the token cannot be read now."""
+    if endpoint.token_file is not None:
+        try:
+            endpoint.token_file.read()
+        except TokenUnavailable as error:
+            raise InvalidOption(str(error)) from None
 
 
 # Options that belong together: one that is given replaces its whole group.
@@ -194,40 +222,20 @@ def _client_pair(pick: _Picker) -> tuple[str | None, str | None]:
     return certificate, key
 
 
-def _token(pick: _Picker) -> str | None:
+def _token(pick: _Picker) -> tuple[str | None, TokenFile | None]:
+    """Return the token, or the file that has it; an explicitly empty token means the anonymous one."""
     if pick.given("token") and pick.given("token_file"):
         raise InvalidOption("token and token_file are both given: give one of them.")
-    if pick.given("token"):
-        return _clean_token(str(pick.options["token"]), "token")
     if pick.given("token_file"):
-        return _token_from(str(pick.options["token_file"]), "token_file")
-    token = pick.environ.get("CONSUL_HTTP_TOKEN")
-    if token:
-        return _clean_token(token, "CONSUL_HTTP_TOKEN")
+        return None, TokenFile(str(pick.options["token_file"]), "token_file")
+    text, from_option = pick.first("token", "CONSUL_HTTP_TOKEN")
+    if text is not None:
+        try:
+            return clean_token(text, "token" if from_option else "CONSUL_HTTP_TOKEN") or None, None
+        except TokenUnavailable as error:
+            raise InvalidOption(str(error)) from None
     path = pick.environ.get("CONSUL_HTTP_TOKEN_FILE")
-    if path:
-        return _token_from(path, "CONSUL_HTTP_TOKEN_FILE")
-    return None
-
-
-def _token_from(path: str, where: str) -> str | None:
-    try:
-        text = Path(path).read_text(encoding="ascii")
-    except OSError as error:
-        raise InvalidOption(f"{where} {path}: {error.strerror or error}, so the token cannot be read.") from None
-    except UnicodeDecodeError:
-        raise InvalidOption(f"{where} {path} does not hold a token: it is not plain text.") from None
-    if not text.strip():
-        raise InvalidOption(f"{where} {path} is empty: put the token's SecretID into it.")
-    return _clean_token(text, f"{where} {path}")
-
-
-def _clean_token(token: str, where: str) -> str | None:
-    """Return a token fit for a header; an explicitly empty one means the anonymous token."""
-    token = token.strip()
-    if any(not 0x21 <= ord(character) <= 0x7E for character in token):
-        raise InvalidOption(f"{where} holds characters that no Consul token has: look for line breaks or quotes.")
-    return token or None
+    return None, TokenFile(path, "CONSUL_HTTP_TOKEN_FILE") if path else None
 
 
 def _http_auth(pick: _Picker) -> tuple[str, str] | None:

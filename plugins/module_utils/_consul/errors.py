@@ -127,6 +127,10 @@ class PermissionDenied(ConsulError):
         return error
 
 
+class TokenUnavailable(ConsulError):
+    """The file with the token cannot be read, or holds none: nothing was sent."""
+
+
 class Filtered(PermissionDenied):
     """The answer leaves out what the token may not see, so what is not in it is unknown, not absent."""
 

@@ -28,6 +28,7 @@ from .endpoint import Endpoint
 from .errors import InvalidOption
 from .version import COLLECTION, VERSION
 
+TOKEN_HEADER = "X-Consul-Token"
 MAX_IDLE_CONNECTIONS = 128  # that are kept; an agent may have so many blocking queries at once
 
 
@@ -41,8 +42,8 @@ def make_session(endpoint: Endpoint, aborter: Aborter) -> requests.Session:
     session.headers["User-Agent"] = f"{COLLECTION}/{VERSION}"
     # Otherwise Consul compresses a snapshot, which is gzip already, once more: twice the server's work and time.
     session.headers["Accept-Encoding"] = "identity"
-    if endpoint.token:
-        session.headers["X-Consul-Token"] = endpoint.token
+    if endpoint.given_token:
+        session.headers[TOKEN_HEADER] = endpoint.given_token
     if endpoint.http_auth:
         user, password = endpoint.http_auth
         session.auth = requests.auth.HTTPBasicAuth(

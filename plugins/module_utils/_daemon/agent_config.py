@@ -130,7 +130,8 @@ def make_config(given: t.Mapping[str, t.Any], environ: t.Mapping[str, str], agen
     ``agent_types`` are those that the key ``agent`` can name.
     """
     spec = {**SPEC, "agent": {**SPEC["agent"], "choices": sorted(agent_types)}}
-    values = validated(spec, credentials.resolve_credentials(dict(given), environ))
+    late = {path for one in agent_types.values() for path in one.late_secrets}
+    values = validated(spec, credentials.resolve_credentials(dict(given), environ, late=late))
     agent_type = agent_types[values["agent"]]
     options = validated(agent_type.spec, values["options"], "options", agent_type.mutually_exclusive)
     name = values["name"] or values["agent"]
@@ -138,7 +139,7 @@ def make_config(given: t.Mapping[str, t.Any], environ: t.Mapping[str, str], agen
         raise InvalidOption(
             f"name: {name!r} must consist of lower-case letters, digits and dashes, at most 48 characters."
         )
-    connection = _at("connection", lambda: endpoint.resolve(values["connection"], environ))
+    connection = _at("connection", lambda: endpoint.resolve(values["connection"], environ, late_token=True))
     with _at("connection", lambda: Client(connection)):
         pass  # reports a certificate file that cannot be used before the agent starts
     lease = _lease(values["lease"], values["agent"], name, connection)
@@ -161,6 +162,13 @@ def make_config(given: t.Mapping[str, t.Any], environ: t.Mapping[str, str], agen
         setup=setup,
         plan=agent_type.plan(setup),
     )
+
+
+def check_secrets(config: AgentConfig) -> None:
+    """Raise InvalidOption for what an agent starts without, and a person should know of before: a token that cannot be read."""
+    for connection in (config.connection, *config.plan.connections.values()):
+        _at("connection", lambda connection=connection: endpoint.check_token(connection))  # type: ignore[misc]
+    config.agent_type.check(config.setup)
 
 
 def _lease(values: dict[str, t.Any], agent: str, name: str, connection: endpoint.Endpoint) -> LeaseSpec:

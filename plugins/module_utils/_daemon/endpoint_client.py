@@ -51,7 +51,7 @@ class EndpointClient:
             raise errors.InvalidOption(f"The address of the agent: {error}") from None
         token = "" if token_file is None else _token(token_file)
         self._endpoint = replace(resolved, timeout_s=timeout_s)
-        self._redacted = replace(self._endpoint, token=token or None)
+        self._redacted = replace(self._endpoint, given_token=token or None)
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._session = make_session(self._endpoint, Aborter())
 

@@ -116,7 +116,9 @@ def _watched_endpoints(setup: Setup, config: AlertingConfig) -> dict[str, endpoi
     for number, options in enumerate(config.connections):
         path = f"{OPTIONS_PATH}.connections[{number}]"
         try:
-            one = endpoint.resolve(endpoint.with_defaults(options, setup.connection_options), setup.environ)
+            one = endpoint.resolve(
+                endpoint.with_defaults(options, setup.connection_options), setup.environ, late_token=True
+            )
         except InvalidOption as error:
             raise InvalidOption(f"{path}: {error}") from None
         name = one.datacenter or str(one)
@@ -164,5 +166,12 @@ def _make_or_retry(config: ReceiverConfig, environ: t.Mapping[str, str], instanc
 
 
 ALERTING = AgentType(
-    SPEC, plan, memory=Memory, close=Memory.close, check=check, metrics=metrics, default_port=DEFAULT_PORT
+    SPEC,
+    plan,
+    memory=Memory,
+    close=Memory.close,
+    check=check,
+    metrics=metrics,
+    default_port=DEFAULT_PORT,
+    late_secrets=("connection.token_file", "options.receivers", "options.dead_man"),
 )

@@ -5,7 +5,7 @@
 """The alerting core: judgements and the time go in, messages that are due come out. Pure; the agent's jobs drive it.
 
 A job calls ``update`` for each judgement, then for each of ``due``: stores the message for delivery, and calls ``record``. It saves
-``encode`` afterwards. Every instance calls ``merge_notes`` with what the holder of the lease shared (``encode_notes``).
+``encode`` afterwards. Every instance calls ``merge_notes`` with what the holder of the lease shared (``notes_to_share``).
 """
 
 from __future__ import annotations
@@ -142,27 +142,23 @@ class Core:
         self._loaded_from = saved_at
         self._merge(told, now)
 
-    def encode_notes(
-        self, now: float, waiting: t.Collection[str] = (), shared: str | bytes = "", place: str = "notes"
-    ) -> str:
-        """Return what receivers were told as JSON, for other instances. It compresses to about a tenth.
+    def notes_to_share(self, now: float, waiting: t.Collection[str] = (), shared: Told | None = None) -> Told:
+        """Return what receivers were told, for other instances.
 
-        ``waiting`` are the IDs of messages that are not delivered yet: of these the notes say what was ``shared`` before, read from
-        ``place``, "" for nothing. Raises StateUnusable.
+        ``waiting`` are the IDs of messages that are not delivered yet: of these the notes say what was ``shared`` before.
         """
-        notes = decode_told(shared, place) if shared else Told()
+        notes = Told()
+        if shared is not None:
+            notes.merge(shared)
         notes.merge(self.told.delivered(waiting))
         notes.prune(now, self._live_episodes())
-        return notes.encode()
+        return notes
 
-    def merge_notes(
-        self, json_text: str | bytes, place: str, now: float, waiting: t.Collection[Notification] = ()
-    ) -> list[Notification]:
-        """Take what another instance told receivers; ``place`` names the key in errors. Raises StateUnusable.
+    def merge_notes(self, told: Told, now: float, waiting: t.Collection[Notification] = ()) -> list[Notification]:
+        """Take what another instance told receivers.
 
         Return those of the messages that wait which must not be sent any more. What such a message had to say besides is due again.
         """
-        told = decode_told(json_text, place)
         pointless = []
         for one in waiting:
             superseded = told.superseded(one)
@@ -174,12 +170,11 @@ class Core:
         self._merge(told, now)
         return pointless
 
-    def correct_notes(self, json_text: str | bytes, place: str, fates: lost_messages.Fates, now: float) -> None:
+    def correct_notes(self, shared: Told, fates: lost_messages.Fates, now: float) -> None:
         """Tell again what a damaged spool has lost: ``fates`` is what the spool knows, and the rest what is shared, as in ``merge_notes``.
 
-        Once after ``load``. Raises StateUnusable.
+        Once after ``load``.
         """
-        shared = decode_told(json_text, place) if json_text else Told()
         for alert in lost_messages.correct_notes(self.told, shared, fates, now):
             self._restore_end(alert, now)
 

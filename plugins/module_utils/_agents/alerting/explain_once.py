@@ -23,9 +23,10 @@ from . import shared_state
 from .config import make_alerting_config
 from .core import Core
 from .explain import Question, explain, parse_question
+from .from_consul import read_told
 from .receivers.registry import RECEIVERS
 from .saved_state import StateUnusable
-from .shared_state import Keys, unpack
+from .shared_state import Keys
 from .watch_job import Watched, judge_once
 
 MAX_WARNINGS = 3  # about what could not be read
@@ -79,8 +80,7 @@ def _take_shared(core: Core, config: AgentConfig, warn: t.Callable[[str], None],
             shared = shared_state.read(client, keys)
         if shared.silences.content:
             core.silences.merge(shared.silences.content, keys.silences)
-        if shared.notes.content:
-            core.merge_notes(unpack(shared.notes.content, keys.notes), keys.notes, now)
+        core.merge_notes(read_told(shared, keys), now)
     except (errors.ConsulError, StateUnusable) as error:
         warn(f"what receivers were told and what is silenced is not known: {error}")
 

@@ -16,10 +16,11 @@ from ..._consul import errors, kv
 from ..._consul.client import Client
 from ..._consul.units import timestamp
 from . import shared_state, views
+from .note_parts import gather
 from .notification import FIRING, Alert
-from .shared_state import Keys, SharedState, unpack
+from .shared_state import Keys, SharedState
 from .silences import Silence, Silences
-from .told import NOT_DELIVERED, Note, Told, decode_told
+from .told import NOT_DELIVERED, Note, Told
 
 ATTEMPTS = 8  # to write silences, while an instance writes them too
 
@@ -29,7 +30,7 @@ Document = dict[str, t.Any]
 def read_state(client: Client, keys: Keys) -> SharedState:
     """Return what the instances share. Raises NotFound if there is nothing, and other ConsulErrors."""
     shared = shared_state.read(client, keys)
-    if not (shared.notes.index or shared.silences.index or shared.instances):
+    if not (shared.notes or shared.silences.index or shared.instances):
         kv.check_readable(client, keys.prefix)  # what may not be read looks as if it did not exist
         raise errors.NotFound(
             f"{client.endpoint} has nothing of an alerting agent below {keys.prefix}: none has run there, or it has another name."
@@ -39,7 +40,10 @@ def read_state(client: Client, keys: Keys) -> SharedState:
 
 def read_told(shared: SharedState, keys: Keys) -> Told:
     """Return what receivers were told. Raises StateUnusable."""
-    return decode_told(unpack(shared.notes.content, keys.notes), keys.notes) if shared.notes.content else Told()
+    told, problems = gather(shared.note_contents, keys.notes)
+    if problems:
+        raise problems[0]
+    return told
 
 
 def read_silences(shared: SharedState, keys: Keys) -> Silences:

@@ -24,13 +24,14 @@ from .config import AlertingConfig
 from .core import Core
 from .delivery import Delivery, ReceiverSetup
 from .delivery_worker import Listener, Outcome
+from .note_parts import gather
 from .notification import FIRING, Notification
 from .saved_state import StateUnusable
 from .send_gate import is_foreign
-from .shared_state import Keys, SharedState, unpack
+from .shared_state import Keys, SharedState
 from .silences import Silence
 from .spool import Spool
-from .told import Note
+from .told import Note, Told
 
 STATE_FILE, SPOOL_FILE = "alerts.json", "spool"
 CONFIGURED_WAIT_S = 60.0
@@ -75,7 +76,8 @@ class Memory:
         self._config: AlertingConfig | None = None
         self._core: Core | None = None
         self._delivery: Delivery | None = None
-        self._pointless: list[Notification] = []
+        self._noted = Told()
+        self._notes_are_newer = False
         self._saved = ""
         self._may_save = True
         self._corrected = False
@@ -207,52 +209,33 @@ class Memory:
 
     def take_shared(self, shared: SharedState, keys: Keys) -> str:
         """Take what instances share. Return what is wrong with it, "" if nothing is."""
+        noted, problems = gather(shared.note_contents, keys.notes)
         with self.mutex:
-            self.shared = shared
-            self._correct_notes(shared.notes.content, keys.notes)
-            problems = [self._take(self._merge_notes, shared.notes.content, keys.notes)]
-            problems.append(self._take(self.core.silences.merge, shared.silences.content, keys.silences))
-            pointless, self._pointless = self._pointless, []
+            self.shared, self._noted = shared, noted
+            self._notes_are_newer = any(problem.is_newer for problem in problems)
+            if not problems and not self._corrected:
+                # What was loaded is compared with the spool and with what is shared, the first time that this can be read.
+                self.core.correct_notes(noted, self.delivery.fates(), self.clock.time())
+                self._corrected = True
+            waiting = [one for name in self.config.receivers for one in self.delivery.pending(name)]
+            pointless = self.core.merge_notes(noted, self.clock.time(), waiting) if noted.notes else []
+            if shared.silences.content:
+                try:
+                    self.core.silences.merge(shared.silences.content, keys.silences)
+                except StateUnusable as error:
+                    problems.append(error)
         for one in pointless:
             self.delivery.discard(one)
         self.changed.set()
-        return " ".join(filter(None, problems))
+        return " ".join(map(str, problems))
 
-    @staticmethod
-    def _take(merge: t.Callable[[bytes, str], None], content: bytes, place: str) -> str:
-        if content:
-            try:
-                merge(content, place)
-            except StateUnusable as error:
-                return str(error)
-        return ""
-
-    def _correct_notes(self, content: bytes, place: str) -> None:
-        """Compare what was loaded with the spool and with what is shared, the first time that this can be read."""
-        if self._corrected:
-            return
-        with contextlib.suppress(StateUnusable):  # reported by whoever merges it
-            notes = unpack(content, place) if content else b""
-            self.core.correct_notes(notes, place, self.delivery.fates(), self.clock.time())
-            self._corrected = True
-
-    def _merge_notes(self, content: bytes, place: str) -> None:
-        waiting = [one for name in self.config.receivers for one in self.delivery.pending(name)]
-        self._pointless = self.core.merge_notes(unpack(content, place), place, self.clock.time(), waiting)
-
-    def notes_to_share(self, keys: Keys) -> str:
-        """Return the notes as they should be shared, as JSON. Raises StateUnusable if a later version wrote those that are."""
+    def notes_to_share(self) -> Told | None:
+        """Return the notes as they should be shared; None if a later version wrote those that are. What is damaged is replaced."""
         with self.mutex:
-            content = self.shared.notes.content if self.shared is not None else b""
+            if self._notes_are_newer:
+                return None
             waiting = {one.id for name in self.config.receivers for one in self.delivery.pending(name)}
-            now = self.clock.time()
-            try:
-                before = unpack(content, keys.notes) if content else b""
-                return self.core.encode_notes(now, waiting, before, keys.notes)
-            except StateUnusable as error:
-                if error.is_newer:
-                    raise
-                return self.core.encode_notes(now, waiting)  # replaces what is damaged
+            return self.core.notes_to_share(self.clock.time(), waiting, self._noted)
 
     def position(self) -> int:
         """Return the position of this instance among all, from 0."""

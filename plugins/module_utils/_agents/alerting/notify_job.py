@@ -148,7 +148,8 @@ class Notifier:
             "receivers_failing": sum(bool(one.problem) for one in health.values()),
         }
         role = {"holder": "sends", "standby": "on standby", "unknown": "Consul cannot tell which instance sends"}
-        problem = " ".join(filter(None, (*memory.problems.values(), memory.delivery.spool_problem)))
+        unusable = (receiver.problem for receiver in memory.delivery.receivers().values())
+        problem = " ".join(filter(None, (*memory.problems.values(), memory.delivery.spool_problem, *unusable)))
         summary = f"{count_of(firing, 'alert')} firing, {summary_of(health)}; {role[standing]}"
         self._context.report(summary, numbers, problem=problem)
 

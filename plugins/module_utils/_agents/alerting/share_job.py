@@ -14,13 +14,13 @@ from ..._consul.units import count_of, timestamp
 from ..._daemon.job import Context
 from . import shared_state
 from .memory import Memory, wait_until_configured
-from .saved_state import StateUnusable
-from .shared_state import Keys
+from .note_parts import spread
+from .shared_state import Keys, Value
 
 FOLLOW_WAIT_S = 10.0  # a query that waits does not notice that the servers' state was restored
 LEAST_S = 0.5  # between two readings or writings, however much changes
 IDLE_S = 300.0
-ATTEMPTS = 8  # to write three keys, while another instance writes too
+ATTEMPTS = 8  # to write instance, silences and notes, while another instance writes too
 
 
 def follow(context: Context) -> None:
@@ -66,6 +66,7 @@ class _Sharing:
         self._memory = memory
         self._keys = Keys(context.name)
         self._client = context.client()
+        self._no_room = ""
 
     def run_once(self) -> str:
         """Write what Consul lacks. Return what is wrong with what it has, "" if nothing is. Raises a ConsulError."""
@@ -74,7 +75,7 @@ class _Sharing:
             if problem or self._try_to_write():
                 break
             problem = self._read()
-        return problem
+        return problem or self._no_room
 
     def _try_to_write(self) -> bool:
         try:
@@ -111,11 +112,33 @@ class _Sharing:
             return False
         if not self._context.lease.held:
             return True
-        try:
-            notes = shared_state.pack(memory.notes_to_share(keys))
-        except StateUnusable:
-            return True  # reported by whoever read it
-        if notes != shared.notes.content and (memory.core.told.notes or shared.notes.content):
-            shared_state.write(self._client, keys.notes, notes, shared.notes.index, self._context.lease.guard)
-            return False
-        return True
+        return self._write_notes(shared.notes)
+
+    def _write_notes(self, known: t.Mapping[str, Value]) -> bool:
+        """Write the parts that differ, and then delete those that are not needed any more. Return whether there were none."""
+        told = self._memory.notes_to_share()
+        if told is None:
+            return True  # reported by whoever read what a later version wrote
+        wanted = spread(told, {name: value.content for name, value in known.items()})
+        self._no_room = _no_room(self._keys, wanted.left_out)
+        if not told.notes and not known:
+            return True
+        client, guard, is_done = self._client, self._context.lease.guard, True
+        for name, content in wanted.contents.items():
+            value = known.get(name, Value())
+            if content != value.content:
+                shared_state.write(client, self._keys.note_part(name), content, value.index, guard)
+                is_done = False
+        for name in sorted(set(known) - set(wanted.contents)):
+            shared_state.delete(client, self._keys.note_part(name), known[name].index, guard)
+            is_done = False
+        return is_done
+
+
+def _no_room(keys: Keys, alerts: int) -> str:
+    if not alerts:
+        return ""
+    return (
+        f"{keys.notes}: {count_of(alerts, 'alert')} more than Consul has room for were told, so another instance that takes over tells "
+        "them again under the same keys."
+    )

@@ -4,22 +4,18 @@
 
 """What the instances of an agent share through Consul: what receivers were told, silences, and who the instances are.
 
-``consulops/agents/NAME/notes`` and ``…/silences`` are written with compare-and-set, ``…/instances/NAME`` once. Nothing is written while
-nothing changes.
+``consulops/agents/NAME/notes`` (or parts of it, ``…/notes/PART``) and ``…/silences`` are written with compare-and-set,
+``…/instances/NAME`` once. Nothing is written while nothing changes.
 """
 
 from __future__ import annotations
 
-import gzip
-import zlib
+import typing as t
 from dataclasses import dataclass
 
 from ..._consul import errors, kv, txn
 from ..._consul.client import Client
 from ..._consul.key_path import key_path
-from .saved_state import StateUnusable
-
-MAX_NOTES_BYTES = 8 << 20  # decompressed
 
 
 @dataclass(frozen=True)
@@ -32,12 +28,20 @@ class Value:
 
 @dataclass(frozen=True)
 class SharedState:
-    """What is shared at one moment. ``index`` is for the next blocking query."""
+    """What is shared at one moment. ``notes`` are by the name of the part, "" if there is one only.
 
-    notes: Value
+    ``index`` is for the next blocking query.
+    """
+
+    notes: t.Mapping[str, Value]
     silences: Value
     instances: frozenset[str]
     index: int
+
+    @property
+    def note_contents(self) -> dict[str, bytes]:
+        """What is noted, by the name of the part."""
+        return {name: value.content for name, value in self.notes.items()}
 
 
 class Keys:
@@ -49,6 +53,14 @@ class Keys:
         self.silences = f"{self.prefix}silences"
         self.events = f"{self.prefix}events"
         self.instances = f"{self.prefix}instances/"
+
+    def note_part(self, name: str) -> str:
+        """Return the key of a part of the notes."""
+        return f"{self.notes}/{name}" if name else self.notes
+
+    def name_of_part(self, key: str) -> str | None:
+        """Return the name of the part of the notes that a key is, None for another key."""
+        return "" if key == self.notes else key[len(self.notes) + 1 :] if key.startswith(f"{self.notes}/") else None
 
     def instance(self, name: str) -> str:
         """Return the key of an instance."""
@@ -68,7 +80,8 @@ def read(client: Client, keys: Keys, *, index: int | None = None, wait_s: float 
         return Value() if entry is None else Value(entry.value, entry.modify_index)
 
     names = frozenset(key[len(keys.instances) :] for key in entries if key.startswith(keys.instances))
-    return SharedState(value(keys.notes), value(keys.silences), names - {""}, response.index)
+    parts = {name: value(key) for key in entries if (name := keys.name_of_part(key)) is not None}
+    return SharedState(parts, value(keys.silences), names - {""}, response.index)
 
 
 def with_right(error: errors.PermissionDenied, keys: Keys) -> errors.PermissionDenied:
@@ -85,18 +98,6 @@ def write(client: Client, key: str, content: bytes, index: int, guard: txn.Opera
     return not done.refused
 
 
-def pack(text: str) -> bytes:
-    """Return notes as they are stored: compressed, because a value has at most 512 KB. The same text gives the same bytes."""
-    return gzip.compress(text.encode(), mtime=0)
-
-
-def unpack(content: bytes, place: str) -> bytes:
-    """Return the JSON text of stored notes. Raises StateUnusable."""
-    try:
-        decoder = zlib.decompressobj(wbits=31)  # gzip
-        text = decoder.decompress(content, MAX_NOTES_BYTES)
-    except zlib.error:
-        text = b""
-    if not text or not decoder.eof:
-        raise StateUnusable(f"{place}: the notes are cut or damaged, so it is not known what was reported before.")
-    return text
+def delete(client: Client, key: str, index: int, guard: txn.Operation | None = None) -> bool:
+    """Delete a key if its ModifyIndex is still ``index``, as ``write`` writes it. Return whether it was. Raises a ConsulError."""
+    return not txn.Writer(client, fence=guard).commit([txn.Operation("delete-cas", key, index=index)]).refused

@@ -162,11 +162,27 @@ class Told:
         }
         self._take_alerts_of_notes(self)
 
+    def about(self, episodes: t.Collection[str]) -> Told:
+        """Return the notes about some episodes."""
+        found = Told()
+        found.notes = {place: note for place, note in self.notes.items() if note.episode in episodes}
+        found._take_alerts_of_notes(self)
+        return found
+
+    def divided(self, name_of: t.Callable[[str], str]) -> dict[str, Told]:
+        """Return the notes in parts: ``name_of`` says in which part an episode belongs."""
+        parts: dict[str, Told] = {}
+        for place, note in self.notes.items():
+            parts.setdefault(name_of(note.episode), Told()).notes[place] = note
+        for part in parts.values():
+            part._take_alerts_of_notes(self)
+        return parts
+
     def _take_alerts_of_notes(self, other: Told) -> None:
         """Keep what ``other`` knows of the alerts that the notes are about, and nothing else."""
         noted = {note.episode for note in self.notes.values()}
-        self.alerts = {episode: alert for episode, alert in other.alerts.items() if episode in noted}
-        self.sources = {episode: source for episode, source in other.sources.items() if episode in noted}
+        self.alerts = {episode: other.alerts[episode] for episode in noted if episode in other.alerts}
+        self.sources = {episode: other.sources[episode] for episode in noted if episode in other.sources}
 
     def delivered(self, waiting: t.Collection[str]) -> Told:
         """Return the notes whose message is not one of those that still wait (their IDs): what other instances can rely on."""
@@ -191,23 +207,25 @@ class Told:
 
     def encode(self) -> str:
         """Return the notes as compact JSON. Groups and receivers stand in lists, because many notes share them."""
-        receivers = sorted({note.receiver for note in self.notes.values()})
-        groups = sorted({note.group for note in self.notes.values()})
+        receivers = {
+            name: number for number, name in enumerate(sorted({note.receiver for note in self.notes.values()}))
+        }
+        groups = {name: number for number, name in enumerate(sorted({note.group for note in self.notes.values()}))}
         return encode_state(
             {
-                "receivers": receivers,
-                "groups": groups,
+                "receivers": list(receivers),
+                "groups": list(groups),
                 "alerts": [encode_alert(self.alerts[episode]) for episode in sorted(self.alerts)],
                 "sources": self.sources,
                 "notes": [
                     [
-                        receivers.index(note.receiver),
+                        receivers[note.receiver],
                         note.episode,
                         _STATUSES.index(note.status),
                         note.severity,
                         note.at,
                         note.count,
-                        groups.index(note.group),
+                        groups[note.group],
                         note.notification,
                         int(note.flapping),
                         int(note.heard),

@@ -100,7 +100,7 @@ def check_agent_config(path: str, wanted: str | None = None) -> Outcome:
     _check_type(path, wanted)
     config = agent_config.read_config(path, credentials.with_credentials(os.environ), AGENT_TYPES)
     try:
-        config.agent_type.check(config.setup)
+        agent_config.check_secrets(config)
     except InvalidOption as error:
         raise InvalidOption(f"{path}: {error}") from None
     result: Result = {"path": path, "agent": config.agent, "name": config.name, "valid": True}

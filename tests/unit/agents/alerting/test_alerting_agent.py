@@ -10,15 +10,12 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting import own_findings, shared_state
+from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting import own_findings
 from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.clock import Clock
 from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.delivery import ReceiverHealth
-from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.saved_state import StateUnusable
 from ansible_collections.consulops.failover.plugins.module_utils._agents.registry import AGENT_TYPES
 from ansible_collections.consulops.failover.plugins.module_utils._consul.errors import InvalidOption
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.agent_config import AgentConfig, make_config
-from hypothesis import given
-from hypothesis import strategies as st
 
 from .scenario import T0, Inbox, check, core_of, finding
 
@@ -126,25 +123,6 @@ def test_what_cannot_be_read_ends_nothing_whatever_the_datacenter_is_called_then
     nameless = judgement(not_judged={("http://127.0.0.1:8500", rule) for rule in ("check_status", "node_down")})
     assert inbox.take(40, nameless) == [] and inbox.read(1000) == []
     assert inbox.judge(1001) == ["ops resolved critical web"]
-
-
-@given(st.text())
-def test_notes_are_the_same_after_packing_and_packing_is_deterministic(text: str) -> None:
-    packed = shared_state.pack(text)
-    assert packed == shared_state.pack(text)
-    if text:
-        assert shared_state.unpack(packed, "key") == text.encode()
-
-
-@given(st.binary(max_size=200))
-def test_notes_that_are_damaged_are_refused(content: bytes) -> None:
-    with pytest.raises(StateUnusable, match=r"^key: "):
-        shared_state.unpack(content, "key")
-
-
-def test_notes_that_would_fill_the_memory_are_refused() -> None:
-    with pytest.raises(StateUnusable, match=r"^key: "):
-        shared_state.unpack(shared_state.pack("x" * (shared_state.MAX_NOTES_BYTES + 1)), "key")
 
 
 def test_the_clock_does_not_follow_the_host_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import typing as t
 
 from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.core import Core
 from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.incident import EPISODE_PERIOD_S
+from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.told import decode_told
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.finding import Finding, Judgement
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -145,7 +146,8 @@ def test_an_instance_that_takes_over_at_any_time_reports_what_is_left(steps: Ste
         at += lasts_s
         first.read(at)
         at += 4.0
-    second.core.merge_notes(first.core.encode_notes(T0 + at), "notes", T0 + at)
+    notes = decode_told(first.core.notes_to_share(T0 + at).encode(), "notes")
+    second.core.merge_notes(notes, T0 + at)
     for _number in range(3):
         second.take(at, Judgement())
         at += 31.0

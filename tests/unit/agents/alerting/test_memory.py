@@ -68,7 +68,7 @@ def test_a_message_that_the_spool_lost_is_due_again_once_the_shared_notes_are_re
     memory = started(state)
     memory.core.update("dc1", judgement(check()), T0 + 31)
     assert memory.core.due(T0 + 32) == []
-    memory.take_shared(SharedState(Value(), Value(), frozenset(), 1), Keys("watch"))
+    memory.take_shared(SharedState({}, Value(), frozenset(), 1), Keys("watch"))
     assert [one.id for one in memory.core.due(T0 + 33)] == [lost.id]
     assert "1 line cannot be read" in memory.delivery.spool_problem
     memory.close(0.1)

@@ -240,7 +240,7 @@ def test_a_new_holder_tells_what_the_one_before_gave_up() -> None:
     first.read(70)
     first.core.record_failure(first.received[-1], T0 + 50)
     second.judge(71)
-    second.core.merge_notes(first.core.encode_notes(T0 + 72), "key", T0 + 72)
+    second.core.merge_notes(first.core.notes_to_share(T0 + 72), T0 + 72)
     second.judge(73)
     assert second.read(110, WORKS) == ["ops resolved critical web"]
     assert second.received[0].alerts[0].episode == first.received[0].alerts[0].episode
@@ -473,7 +473,7 @@ def test_an_instance_without_memory_reports_the_end_of_what_another_one_told() -
     first, second = Inbox(core_of()), Inbox(core_of())
     first.judge(0, check())
     first.read(30)
-    second.core.merge_notes(first.core.encode_notes(T0 + 100), "key", T0 + 100)
+    second.core.merge_notes(first.core.notes_to_share(T0 + 100), T0 + 100)
     assert second.read(100) == []
     second.judge(101)
     assert second.read(131) == ["ops resolved critical web"]
@@ -486,7 +486,7 @@ def test_an_instance_that_knows_it_under_another_name_does_not_report_it_again()
     first.read(30)
     second.judge(900, check())
     second.core.advance(T0 + 930)
-    second.core.merge_notes(first.core.encode_notes(T0 + 931), "key", T0 + 931)
+    second.core.merge_notes(first.core.notes_to_share(T0 + 931), T0 + 931)
     assert second.read(931) == []
     second.judge(1000)
     assert second.read(1030) == ["ops resolved critical web"]
@@ -499,12 +499,12 @@ def test_what_another_instance_reported_as_over_is_not_reported_again() -> None:
         inbox.judge(0, check())
         inbox.core.advance(T0 + 30)
     first.read(30)
-    second.core.merge_notes(first.core.encode_notes(T0 + 31), "key", T0 + 31)
+    second.core.merge_notes(first.core.notes_to_share(T0 + 31), T0 + 31)
     for inbox in (first, second):
         inbox.judge(40)
         inbox.core.advance(T0 + 70)
     first.read(70)
-    second.core.merge_notes(first.core.encode_notes(T0 + 71), "key", T0 + 71)
+    second.core.merge_notes(first.core.notes_to_share(T0 + 71), T0 + 71)
     assert second.read(72) == []
 
 
@@ -514,18 +514,18 @@ def test_a_message_that_waits_is_not_shared_as_told_and_what_was_shared_before_s
         inbox.judge(0, check())
     first.read(30)
     (fired,) = first.received
-    assert told.decode_told(first.core.encode_notes(T0 + 31, {fired.id}), "key").notes == {}
-    shared = first.core.encode_notes(T0 + 32)
+    assert first.core.notes_to_share(T0 + 31, {fired.id}).notes == {}
+    shared = first.core.notes_to_share(T0 + 32)
     first.judge(40)
     first.read(70)
     ended = first.received[-1]
     assert ended.kind == "resolved"
     # The message about the end waits in a spool: who takes over must send it.
-    shared = first.core.encode_notes(T0 + 71, {ended.id}, shared)
-    second.core.merge_notes(shared, "key", T0 + 71)
+    shared = first.core.notes_to_share(T0 + 71, {ended.id}, shared)
+    second.core.merge_notes(shared, T0 + 71)
     second.judge(72)
     assert second.read(102) == ["ops resolved critical web"]
-    third.core.merge_notes(first.core.encode_notes(T0 + 72, set(), shared), "key", T0 + 72)
+    third.core.merge_notes(first.core.notes_to_share(T0 + 72, set(), shared), T0 + 72)
     third.judge(73)
     assert third.read(103) == []
 
@@ -539,11 +539,11 @@ def test_a_message_that_waits_is_pointless_once_another_instance_told_that_it_is
     second.read(31)
     (waiting,) = first.received
     assert len(waiting.alerts) == 2
-    assert first.core.merge_notes(second.core.encode_notes(T0 + 31, {waiting.id}), "key", T0 + 32, [waiting]) == []
+    assert first.core.merge_notes(second.core.notes_to_share(T0 + 31, {waiting.id}), T0 + 32, [waiting]) == []
     second.judge(40, check("db"))
     second.read(70)
-    notes = second.core.encode_notes(T0 + 71)
-    assert first.core.merge_notes(notes, "key", T0 + 71, [waiting]) == [waiting]
+    notes = second.core.notes_to_share(T0 + 71)
+    assert first.core.merge_notes(notes, T0 + 71, [waiting]) == [waiting]
     # What waited besides is told by whoever sends next, unless that one was told too.
     assert {note.status for note in first.core.told.notes.values()} == {"firing", "resolved"}
     first.judge(71, check("db"))
@@ -559,7 +559,7 @@ def test_what_a_pointless_message_said_besides_is_due_again() -> None:
     (waiting,) = first.received
     second.judge(40)
     second.read(70)
-    assert first.core.merge_notes(second.core.encode_notes(T0 + 71), "key", T0 + 71, [waiting]) == [waiting]
+    assert first.core.merge_notes(second.core.notes_to_share(T0 + 71), T0 + 71, [waiting]) == [waiting]
     assert first.judge(71, check("db")) == ["ops firing critical db"]
 
 
@@ -568,15 +568,15 @@ def test_a_message_that_another_instance_delivered_is_pointless() -> None:
     for inbox in (first, second):
         inbox.judge(0, check())
         inbox.read(30)
-    notes = second.core.encode_notes(T0 + 31)
-    assert first.core.merge_notes(notes, "key", T0 + 31, first.received) == first.received
+    notes = second.core.notes_to_share(T0 + 31)
+    assert first.core.merge_notes(notes, T0 + 31, first.received) == first.received
 
 
 def test_notes_that_are_cut_are_refused() -> None:
     inbox = Inbox(core_of())
     inbox.judge(0, check())
     inbox.read(30)
-    notes = inbox.core.encode_notes(T0 + 30)
+    notes = inbox.core.notes_to_share(T0 + 30).encode()
     assert told.decode_told(notes, "key").notes == inbox.core.told.notes
     for length in range(0, len(notes), 5):
         with pytest.raises(StateUnusable, match=r"^key: "):

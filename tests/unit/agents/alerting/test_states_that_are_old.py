@@ -9,6 +9,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.told import Told
 
 from .scenario import T0, Inbox, check, core_of
 
@@ -42,7 +43,7 @@ def test_what_a_damaged_spool_lost_is_told_again_under_the_same_key() -> None:
     before.judge(0, check())
     before.read(30)
     after = restarted(before, 31)
-    after.core.correct_notes("", "notes", {}, T0 + 32)
+    after.core.correct_notes(Told(), {}, T0 + 32)
     assert after.judge(33, check()) == ["ops firing critical web"]
     assert after.received[0].id == before.received[0].id
 
@@ -53,7 +54,7 @@ def test_what_the_spool_knows_is_not_told_again(fate: bool | None) -> None:
     before.judge(0, check())
     before.read(30)
     after = restarted(before, 31)
-    after.core.correct_notes("", "notes", {("ops", before.received[0].id): fate}, T0 + 32)
+    after.core.correct_notes(Told(), {("ops", before.received[0].id): fate}, T0 + 32)
     assert after.judge(33, check()) == []
 
 
@@ -62,7 +63,7 @@ def test_what_the_notes_of_all_instances_know_is_not_told_again() -> None:
     before.judge(0, check())
     before.read(30)
     after = restarted(before, 31)
-    after.core.correct_notes(before.core.encode_notes(T0 + 31), "notes", {}, T0 + 32)
+    after.core.correct_notes(before.core.notes_to_share(T0 + 31), {}, T0 + 32)
     assert after.judge(33, check()) == []
 
 
@@ -71,11 +72,11 @@ def test_an_end_that_a_damaged_spool_lost_is_told_again() -> None:
     before.judge(0, check())
     before.read(30)
     before.core.record_delivery(before.received[-1])
-    shared = before.core.encode_notes(T0 + 31)
+    shared = before.core.notes_to_share(T0 + 31)
     before.judge(40)
     before.read(70)
     after = restarted(before, 71)
-    after.core.correct_notes(shared, "notes", {}, T0 + 72)
+    after.core.correct_notes(shared, {}, T0 + 72)
     assert after.judge(73) == ["ops resolved critical web"]
     assert after.received[0].id == before.received[-1].id
 
@@ -83,7 +84,7 @@ def test_an_end_that_a_damaged_spool_lost_is_told_again() -> None:
 def test_begin_and_end_that_a_damaged_spool_lost_are_both_told() -> None:
     before = told_and_ended(delivered=False)
     after = restarted(before, 71)
-    after.core.correct_notes("", "notes", {}, T0 + 72)
+    after.core.correct_notes(Told(), {}, T0 + 72)
     assert [*after.judge(73), *after.read(75), *after.read(77)] == [
         "ops firing critical web",
         "ops resolved critical web",
@@ -94,7 +95,7 @@ def test_begin_and_end_that_a_damaged_spool_lost_are_both_told() -> None:
 def test_what_was_given_up_before_the_crash_counts_as_given_up() -> None:
     before = told_and_ended(delivered=True)
     after = restarted(before, 71)
-    after.core.correct_notes("", "notes", {("ops", before.received[-1].id): False}, T0 + 72)
+    after.core.correct_notes(Told(), {("ops", before.received[-1].id): False}, T0 + 72)
     assert list(after.core.incidents.ended) == [before.received[-1].alerts[0].episode]
 
 
@@ -118,12 +119,12 @@ def test_a_state_that_was_put_back_tells_what_fires_under_no_second_key(later_s:
     agent.core.record_delivery(agent.received[-1])
     running = agent.received[-1].alerts[0].episode
     assert running != agent.received[0].alerts[0].episode
-    shared = agent.core.encode_notes(T0 + later_s + 31)
+    shared = agent.core.notes_to_share(T0 + later_s + 31)
     core = core_of()
     core.load(backup, "file", T0 + later_s + 32)
     again = Inbox(core)
-    again.core.correct_notes(shared, "notes", {}, T0 + later_s + 33)
-    again.core.merge_notes(shared, "notes", T0 + later_s + 33)
+    again.core.correct_notes(shared, {}, T0 + later_s + 33)
+    again.core.merge_notes(shared, T0 + later_s + 33)
     assert again.judge(later_s + 34, check()) == []
     again.judge(later_s + 35)
     assert again.read(later_s + 70) == ["ops resolved critical web"]
@@ -137,9 +138,9 @@ def test_two_names_of_one_episode_both_stay_although_a_state_was_loaded() -> Non
         inbox.judge(at, check())
         inbox.read(at + 30)
         inbox.core.record_delivery(inbox.received[-1])
-    shared = first.core.encode_notes(T0 + 931)
+    shared = first.core.notes_to_share(T0 + 931)
     third = restarted(second, 940)
-    third.core.merge_notes(shared, "notes", T0 + 941)
+    third.core.merge_notes(shared, T0 + 941)
     third.judge(942, check())
     third.judge(950)
     third.read(990)

@@ -81,6 +81,11 @@ class Receiver:
         """What the service answered to the last message that it took, for people; "" if it says nothing."""
         return ""
 
+    @property
+    def problem(self) -> str:
+        """Why nothing can be sent before somebody corrects it, for example a secret that is missing; "" if nothing is known."""
+        return ""
+
     def send(self, notification: Notification) -> None:
         """Deliver one notification. Raises DeliveryFailed, or another Error, which counts as not permanent."""
         raise NotImplementedError

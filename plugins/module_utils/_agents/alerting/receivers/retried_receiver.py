@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import threading
 import typing as t
 
+from ...._consul.errors import InvalidOption
 from ..notification import Alert, Notification
 from .receiver import Receiver
 
@@ -19,14 +21,29 @@ class RetriedReceiver(Receiver):
         self._make = make
         self._made: Receiver | None = None
         self._firing: tuple[Alert, ...] = ()
+        self._mutex = threading.Lock()  # two threads may want to make it
 
     def send(self, notification: Notification) -> None:
         """Make the receiver if that is possible by now, and deliver. Raises an Error."""
-        if self._made is None:
-            self._made = self._make()
-            self._made.restore(self._firing)
-            self.repeat_every_s = self._made.repeat_every_s
-        self._made.send(notification)
+        self._ready().send(notification)
+
+    @property
+    def problem(self) -> str:
+        """Why it cannot be made now, "" once it is made."""
+        try:
+            self._ready()
+        except InvalidOption as error:
+            return str(error)
+        return ""
+
+    def _ready(self) -> Receiver:
+        with self._mutex:
+            if self._made is None:
+                made = self._make()
+                made.restore(self._firing)
+                self.repeat_every_s = made.repeat_every_s
+                self._made = made
+            return self._made
 
     def repeat(self) -> None:
         """Repeat what the receiver repeats. Raises an Error."""
