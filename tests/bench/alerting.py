@@ -6,6 +6,9 @@
 
 The floor is a loop of one blocking query and one POST, without rules, state, spool or retries: nothing can be faster over HTTP. Both
 watch the same server in turn. CPU is that of the process and of the Consul server, for each change.
+
+``BENCH_STORM="2000 10000"`` measures instead how long they take, and how much memory, when so many checks fail at once, each on a node of
+its own: from the last change to the last message.
 """
 
 from __future__ import annotations
@@ -30,6 +33,8 @@ from tests.lab.fill import register_checks, set_status
 
 ROUNDS = int(os.environ.get("BENCH_RUNS", "3"))
 SIZES = [int(size) for size in os.environ.get("BENCH_CHECKS", "100 2000 10000").split()]
+STORMS = [int(size) for size in os.environ.get("BENCH_STORM", "").split()]
+STORM_WITHIN_S = 600.0
 CHANGES = 20  # in each round
 PAUSE_S = 0.3
 IDLE_S = 20.0
@@ -83,6 +88,13 @@ class Hook:
                 self.told.setdefault(node, now)
             self._changed.notify_all()
 
+    def wait_for_all(self, count: int, within_s: float) -> float:
+        """Return when it was told of so many nodes."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: len(self.told) >= count, within_s):
+                raise SystemExit(f"{len(self.told)} of {count} nodes were told within {within_s:g} s")
+            return max(self.told.values())
+
     def wait(self, node: str, within_s: float = 30.0) -> float:
         """Return when it was told of a node."""
         with self._changed:
@@ -108,7 +120,9 @@ def main() -> int:
     print(f"{ROUNDS} rounds in turn of {CHANGES} changes, on {os.cpu_count()} processors; ratio: to the floor")
     with tempfile.TemporaryDirectory(prefix="consulops-bench-") as scratch, Lab(Path(scratch) / "lab") as lab:
         bundle = make_bundle(Path(scratch))
-        for size in SIZES:
+        for size in STORMS:
+            storm(lab.datacenter(f"storm{size}"), size, bundle, lab, Path(scratch))
+        for size in () if STORMS else SIZES:
             datacenter = lab.datacenter(f"dc{size}")
             register_checks(datacenter, size, per_node=1 if size <= 100 else 10)
             compare(datacenter, size, bundle, lab, Path(scratch))
@@ -122,32 +136,75 @@ def compare(datacenter: Datacenter, size: int, bundle: Path, lab: Lab, scratch: 
     floor, agent = found.values()
     for number in range(ROUNDS):
         hook = Hook()
-        process = subprocess.Popen(
-            [sys.executable, "-c", FLOOR, datacenter.url, hook.url], stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdout is not None
-        process.stdout.readline()
+        process = start_floor(datacenter, hook)
         measure(floor, datacenter, hook, process.pid, is_last=number == ROUNDS - 1)
         process.kill()
         process.wait()
         hook = Hook()
-        config = {
-            "agent": "alerting",
-            "connection": {"url": datacenter.url},
-            "lease": {"lock_delay": "0s"},
-            "options": {
-                "for": "0s",
-                "recover_for": "0s",
-                "receivers": {"hook": {"type": "webhook", "url": hook.url}},
-                "route": {"receiver": "hook", "group_by": ["..."], "group_wait": "0s"},
-            },
-        }
-        running = AgentProcess(bundle, scratch / f"agent-{size}-{number}", lab.address(), config)
-        running.wait("active")
-        eventually(lambda running=running: running.status()["jobs"]["follow"]["cycles"])
+        running = start_agent(datacenter, hook, {"group_by": ["..."], "group_wait": "0s"}, bundle, lab, scratch)
         measure(agent, datacenter, hook, running.process.pid, is_last=number == ROUNDS - 1)
         running.stop()
     show(f"{size:,} checks", found)
+
+
+def start_floor(datacenter: Datacenter, hook: Hook) -> subprocess.Popen[str]:
+    """Start the floor, and return it when it has read all checks once."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", FLOOR, datacenter.url, hook.url], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    return process
+
+
+def start_agent(
+    datacenter: Datacenter, hook: Hook, route: t.Mapping[str, t.Any], bundle: Path, lab: Lab, scratch: Path
+) -> AgentProcess:
+    """Start an agent, and return it when it holds the lease and has read everything once."""
+    config = {
+        "agent": "alerting",
+        "connection": {"url": datacenter.url},
+        "lease": {"lock_delay": "0s"},
+        "options": {
+            "for": "0s",
+            "recover_for": "0s",
+            "receivers": {"hook": {"type": "webhook", "url": hook.url}},
+            "route": {"receiver": "hook", **route},
+        },
+    }
+    running = AgentProcess(bundle, Path(tempfile.mkdtemp(dir=scratch)) / "agent", lab.address(), config)
+    running.wait("active")
+    eventually(lambda: running.status()["jobs"]["follow"]["cycles"])
+    return running
+
+
+def storm(datacenter: Datacenter, size: int, bundle: Path, lab: Lab, scratch: Path) -> None:
+    """Let all checks fail at once, and print how long each contender takes to report all of them."""
+    print(f"\n{size:,} of {size:,} checks fail at once\n  {'':<28}{'seconds':>9}{'peak MB':>9}")
+    for name in ("a blocking query and a POST", "the alerting agent"):
+        register_checks(datacenter, size, per_node=1)
+        hook = Hook()
+        if name == "the alerting agent":
+            agent = start_agent(
+                datacenter, hook, {"group_by": ["datacenter"], "group_wait": "1s"}, bundle, lab, scratch
+            )
+            process, stop = agent.process, agent.stop
+        else:
+            floor = start_floor(datacenter, hook)
+            process, stop = floor, floor.kill
+        register_checks(datacenter, size, per_node=1, status="critical")
+        ended = time.monotonic()
+        took_s = hook.wait_for_all(size, STORM_WITHIN_S) - ended
+        print(f"  {name:<28}{took_s:>9.1f}{peak_megabytes(process.pid):>9.1f}", flush=True)
+        stop()
+    datacenter.servers[0].stop()
+
+
+def peak_megabytes(pid: int) -> float:
+    """Return the most memory that a process ever had."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    peak = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(peak[1]) / 1024 if peak else float("nan")
 
 
 def measure(measured: Measured, datacenter: Datacenter, hook: Hook, pid: int, *, is_last: bool) -> None:
@@ -172,9 +229,7 @@ def measure(measured: Measured, datacenter: Datacenter, hook: Hook, pid: int, *,
         time.sleep(IDLE_S)
         measured.idle_percent = 100 * (cpu_s(pid) - own_s) / IDLE_S
         measured.server_idle_percent = 100 * (cpu_s(server.pid) - server_s) / IDLE_S
-        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-        peak = re.search(r"VmHWM:\s+(\d+) kB", status)
-        measured.megabytes = int(peak[1]) / 1024 if peak else float("nan")
+        measured.megabytes = peak_megabytes(pid)
 
 
 def show(title: str, found: t.Mapping[str, Measured]) -> None:

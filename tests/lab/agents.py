@@ -103,6 +103,7 @@ class AgentProcess:
     ) -> None:
         directory.mkdir(parents=True)
         self.directory = directory
+        self.bundle = bundle
         self.path = directory / "agent.json"
         self.url = f"http://{address}:{PORT}"
         self._listen = {"address": address, "port": PORT}

@@ -42,7 +42,7 @@ class Instances:
         return {
             "agent": "alerting",
             "name": name,
-            "connection": {"url": url, "timeout": 2.0},
+            "connection": more.pop("connection", {"url": url, "timeout": 2.0}),
             "lease": {"lock_delay": "0s"},
             "back_off": {"first": "50ms", "longest": "500ms"},
             "options": options(self.hook, **more.pop("options", {})),
