@@ -184,9 +184,16 @@ def storm(datacenter: Datacenter, size: int, bundle: Path, lab: Lab, scratch: Pa
     for name in ("a blocking query and a POST", "the alerting agent"):
         register_checks(datacenter, size, per_node=1)
         hook = Hook()
+        process: subprocess.Popen[t.Any]
+        stop: t.Callable[[], object]
         if name == "the alerting agent":
             agent = start_agent(
-                datacenter, hook, {"group_by": ["datacenter"], "group_wait": "1s"}, bundle, lab, scratch
+                datacenter,
+                hook,
+                {"group_by": ["datacenter"], "group_wait": "1s", "group_interval": "1s"},
+                bundle,
+                lab,
+                scratch,
             )
             process, stop = agent.process, agent.stop
         else:
