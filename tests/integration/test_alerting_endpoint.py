@@ -277,6 +277,13 @@ def test_all_checks_are_answered_as_consul_alerts_did(served: Served) -> None:
         served.datacenter.put(f"/v1/agent/service/deregister/{service}")
 
 
+@pytest.mark.parametrize("path", ["/v1/process/checks", "/v1/process/events"])
+def test_no_request_runs_what_requests_to_consul_alerts_ran(served: Served, path: str) -> None:
+    for headers in ({}, BEARER):
+        answer = requests.post(f"{served.agent.url}{path}", json={}, headers=headers, timeout=5)
+        assert answer.status_code in (401, 404, 405)
+
+
 def test_without_consul_nothing_is_said_to_be_well(served: Served) -> None:
     """The last test of this file: it pauses Consul."""
     (server,) = served.datacenter.servers

@@ -102,13 +102,26 @@ def test_a_consul_that_is_killed_again_and_again_ends_no_agent_and_loses_no_aler
     agent = instances.start(datacenter, options={"match": [{"service": "web"}], "reconcile_every": "1s"})
     agent.wait("active")
     server = datacenter.servers[0]
-    for _number in range(KILLS):
+    threads, megabytes = 0, 0.0
+    for number in range(KILLS):
         server.stop()
         server.start()
         datacenter.wait_ready()
+        if not number:
+            threads, megabytes = threads_and_megabytes(agent.process.pid)
     set_check(datacenter, "web", "critical")
     wait_for_alerts(hook, "web", 1, 90)
     assert alerts(hook, "web") == [("firing", "critical")] and agent.process.poll() is None
+    after = threads_and_megabytes(agent.process.pid)
+    assert after[0] <= threads + 2, "no thread is left behind by an outage"
+    assert after[1] < megabytes + 10, "nor memory"
+
+
+def threads_and_megabytes(pid: int) -> tuple[int, float]:
+    """Return how many threads and how much memory a process has."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    fields = dict(line.split(":", 1) for line in status.splitlines())
+    return int(fields["Threads"]), int(fields["VmRSS"].split()[0]) / 1024
 
 
 def test_readings_that_are_cut_again_and_again_end_no_agent_and_no_alert(
