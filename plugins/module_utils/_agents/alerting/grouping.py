@@ -25,7 +25,7 @@ from .notification import FIRING, RESOLVED, Alert, Notification, NotificationKin
 from .own_findings import DELIVERY_FAILED
 from .routing import Group, Route, RouteTree, group_of, group_of_id
 from .silences import ActiveSilences, Silence, Silences
-from .told import GIVEN_UP, Told
+from .told import GIVEN_UP, Note, Told
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,9 @@ class Grouping:
         for incident in firing:
             alert = incident.firing_alert()
             self._add_firing(pending, incident, alert, suppression.applies(alert), now)
+        open_notes = self.told.open_notes() if incidents.ended else {}
         for ended in incidents.ended_episodes():
-            is_owed = self._add_ended(pending, ended, suppression, now)
+            is_owed = self._add_ended(pending, ended, open_notes.get(ended.alert.episode, ()), suppression, now)
             if not is_owed:
                 incidents.release(ended.alert.episode)
         sent = self.told.groups()
@@ -137,10 +138,8 @@ class Grouping:
 
     def record(self, notification: Notification, incidents: Incidents) -> None:
         """Note that a message is stored for delivery."""
-        sources = {}
-        for incident in incidents.firing():
-            sources.update(dict.fromkeys((incident.episode, *incident.other_episodes), incident.source))
-        sources.update({ended.alert.episode: ended.source for ended in incidents.ended.values()})
+        found = ((alert.episode, incidents.source_of(alert)) for alert in notification.alerts)
+        sources = {episode: source for episode, source in found if source is not None}
         group = Group(notification.receiver, tuple(notification.group.items()))
         self.told.record(notification, group.id, sources)
 
@@ -172,11 +171,21 @@ class Grouping:
             else:
                 work.told.append(told)
 
-    def _add_ended(self, pending: dict[Group, _Pending], ended: Ended, suppression: Suppression, now: float) -> bool:
-        """Add what is to be said of an episode that has ended. Return whether a receiver must still be told something."""
+    def _add_ended(
+        self,
+        pending: dict[Group, _Pending],
+        ended: Ended,
+        open_notes: t.Iterable[Note],
+        suppression: Suppression,
+        now: float,
+    ) -> bool:
+        """Add what is to be said of an episode that has ended. Return whether a receiver must still be told something.
+
+        ``open_notes`` are those of the episode.
+        """
         is_owed = False
         routes = {route.receiver: route for route in self.routes_of(ended.alert, ended.alert.severity)}
-        for note in self.told.of_episode(ended.alert.episode):
+        for note in open_notes:
             if note.receiver in self.policy.without_recoveries:
                 self.told.close(note)
             else:

@@ -132,12 +132,26 @@ class Incidents:
 
     def restore_end(self, alert: Alert, source: str, now: float) -> None:
         """Keep an episode again that has ended: a receiver that was told of it could not be told of its end."""
-        fires = any(alert.episode in (one.episode, *one.other_episodes) for one in self.firing())
-        if fires or len(self.ended) >= MOST_ENDED:
+        if self._firing_as(alert) is not None or len(self.ended) >= MOST_ENDED:
             return
         ended = alert.ended if alert.ended is not None else now
         alert = replace(alert, status=RESOLVED, ended=ended, reason=alert.reason or RECOVERED)
         self.ended.setdefault(alert.episode, Ended(alert, source, ended, (alert.episode,)))
+
+    def source_of(self, alert: Alert) -> str | None:
+        """Return as what the datacenter of an episode that fires or has ended is watched, None if the episode is not known."""
+        ended = self.ended.get(alert.episode)
+        if ended is not None:
+            return ended.source
+        incident = self._firing_as(alert)
+        return None if incident is None else incident.source
+
+    def _firing_as(self, alert: Alert) -> Incident | None:
+        """Return the incident that fires, if this alert is about its episode."""
+        incident = self.by_key.get(alert.key)
+        if incident is None or not incident.rank or alert.episode not in (incident.episode, *incident.other_episodes):
+            return None
+        return incident
 
     def rename_sources(self, names: t.Mapping[str, str], sources: t.Collection[str]) -> None:
         """Give what belongs to none of ``sources`` to the one that watches its datacenter: ``names`` has the source of a datacenter.

@@ -61,12 +61,13 @@ class Told:
         found = (self.notes.get((receiver, episode)) for episode in episodes)
         return next((note for note in found if note is not None), None)
 
-    def of_episode(self, episode: str) -> list[Note]:
-        """Return the notes of receivers that were told that an episode fires, and not yet that it is over."""
-        return sorted(
-            (note for note in self.notes.values() if note.episode == episode and note.is_open),
-            key=lambda note: note.receiver,
-        )
+    def open_notes(self) -> dict[str, list[Note]]:
+        """Return, by episode, the notes of receivers that were told that it fires, and not yet that it is over."""
+        found: dict[str, list[Note]] = {}
+        for note in sorted(self.notes.values(), key=lambda note: note.receiver):
+            if note.is_open:
+                found.setdefault(note.episode, []).append(note)
+        return found
 
     def groups(self) -> dict[str, tuple[float, bool]]:
         """Return, by group, when the receiver was told anything last, and whether something that it was told of still fires."""

@@ -14,6 +14,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._agents.alertin
     AlertMatchers,
     alert_matchers,
 )
+from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.incidents import Incidents
 from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.inhibition import (
     Inhibitors,
     InhibitRule,
@@ -193,3 +194,16 @@ def test_a_round_in_which_nothing_changed_asks_no_matcher(monkeypatch: pytest.Mo
     inbox.judge(32, check("new", node="other"))
     inbox.read(70)
     assert asked
+
+
+def test_a_message_is_recorded_without_a_look_at_all_that_fires(monkeypatch: pytest.MonkeyPatch) -> None:
+    inbox = Inbox(core_of())
+    inbox.judge(0, *(check(f"c{number}") for number in range(5)))
+    due = inbox.core.due(T0 + 30)
+    monkeypatch.setattr(Incidents, "firing", lambda _incidents: pytest.fail("it looked at all of them"))
+    for notification in due:
+        inbox.core.record(notification)
+    assert set(inbox.core.told.sources.values()) == {"dc1"} and len(inbox.core.told.sources) == 5
+    for notification in due:
+        inbox.core.record_failure(notification, T0 + 31)
+    assert {note.status for note in inbox.core.told.notes.values()} == {"given up"}
