@@ -80,12 +80,16 @@ def test_what_has_not_begun_is_not_begun_after_the_end() -> None:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_bug_in_a_task_is_not_hidden() -> None:
+    threads: list[threading.Thread] = []
+
     def go_wrong() -> None:
+        threads.append(threading.current_thread())
         raise KeyError("a bug")
 
     pool = ProgramPool(1)
     pool.submit(Task(go_wrong))
     eventually(lambda: pool.is_broken)
+    threads[0].join(LONG_S)  # its exception is reported at its very end, and belongs to this test
 
 
 @pytest.mark.parametrize("number", [0, 65])
