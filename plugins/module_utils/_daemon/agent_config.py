@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import socket
@@ -167,7 +168,7 @@ def make_config(given: t.Mapping[str, t.Any], environ: t.Mapping[str, str], agen
 def check_secrets(config: AgentConfig) -> None:
     """Raise InvalidOption for what an agent starts without, and a person should know of before: a token that cannot be read."""
     for connection in (config.connection, *config.plan.connections.values()):
-        _at("connection", lambda connection=connection: endpoint.check_token(connection))  # type: ignore[misc]
+        _at("connection", functools.partial(endpoint.check_token, connection))
     config.agent_type.check(config.setup)
 
 
