@@ -271,9 +271,10 @@ class Lab:
         self._claim.close()
 
     def address(self) -> str:
-        """Return a loopback address that this lab has not used yet."""
-        self._next_host += 1
-        return f"{self.network}.{self._next_host - 1}"
+        """Return a loopback address that this lab has not used yet, or after the last one that it has not used for long."""
+        number = self._next_host
+        self._next_host = number + 1 if number < 254 else 100  # those of servers come first, and stay theirs
+        return f"{self.network}.{number}"
 
     def datacenter(
         self,
