@@ -40,9 +40,10 @@ options:
       - The rules are C(consul_unreachable), C(no_leader), C(acl_token_blind), C(quorum_margin), C(server_missing),
         C(server_unexpected), C(autopilot_unhealthy), C(raft_last_contact), C(raft_trailing_logs), C(version_skew), C(node_down),
         C(check_status), C(node_left), C(service_min_healthy), C(service_missing), C(wan_member_failed), C(wan_dc_missing), C(tls_cert_expiry),
-        C(connect_ca_expiry), C(acl_replication_lag), C(kv_replication_diverged), C(snapshot_age) and C(snapshot_unverified).
-      - C(kv_replication_diverged) is off until an entry names it, because it reads keys below C(consulops/replication/).
-        The token then needs C(key_prefix "consulops/replication/" read).
+        C(connect_ca_expiry), C(acl_replication_lag), C(kv_replication_diverged), C(kv_replication_lag), C(snapshot_age) and
+        C(snapshot_unverified).
+      - C(kv_replication_diverged) and C(kv_replication_lag) are off until an entry names them, because they read keys below
+        C(consulops/replication/). The token then needs C(key_prefix "consulops/replication/" read).
     type: list
     elements: dict
     default: []

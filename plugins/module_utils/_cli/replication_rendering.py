@@ -33,7 +33,8 @@ def _verified(one: Data) -> tuple[str, str]:
     found = one.get("verification")
     if not found:
         return "-", "-"
-    return f"{found['source_keys']:,}", f"{found['at']}, {'equal' if found['equal'] else 'not equal'}"
+    equal = "equal" if found["equal"] else "not equal" if found["equal"] is False else "equal but for conflicts"
+    return f"{found['source_keys']:,}", f"{found['at']}, {equal}"
 
 
 def _sentences(one: Data) -> t.Iterator[str]:
@@ -41,9 +42,16 @@ def _sentences(one: Data) -> t.Iterator[str]:
         yield f"frozen by {one['frozen']}"
     if one.get("problem"):
         yield one["problem"]
+    if one.get("behind_since"):
+        yield f"behind since {one['behind_since']}"
+    if one.get("published_at"):
+        yield f"published at {one['published_at']}{'' if one['holder'] else ', and no agent holds its lease now'}"
     paused = one.get("paused_deletes") or {}
     if paused.get("digest"):
         yield f"paused deletions of the plan {paused['digest']}"
     for field in ("conflicts", "unwritable"):
-        for item in (one.get(field) or {}).get("keys", ()):
+        found = one.get(field) or {}
+        if found.get("count") and "keys" not in found:  # Consul has the number only
+            yield f"{field}: {found['count']:,}"
+        for item in found.get("keys", ()):
             yield f"{field}: {item['key']}: {item['reason']}"

@@ -5,7 +5,7 @@
 """Reads and writes what a replication stores at the destination, below ``consulops/replication/NAME/``.
 
 ``owned/00`` … ``owned/ff`` hold the ledger, ``state`` the state (state.py), ``lock`` keeps two runs apart.
-``status`` is for rules (published_status.py).
+``status`` is for rules (_consul/replication_status.py).
 """
 
 from __future__ import annotations

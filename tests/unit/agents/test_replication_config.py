@@ -48,6 +48,13 @@ def test_a_set_that_is_read_again_is_the_same_so_that_a_reload_leaves_it_alone()
     assert sets(given) != sets({"east": {**APP, "prefixes": [{"source": "app/", "exclude": ["other"]}]}})
 
 
+def test_the_source_is_written_only_if_a_heartbeat_is_asked_for() -> None:
+    assert [sets({"a": {**APP, **more}})[0].follow.heartbeat_s for more in ({}, {"heartbeat": "off"})] == [0.0, 0.0]
+    assert [sets({"a": {**APP, "heartbeat": one}})[0].follow.heartbeat_s for one in (False, "15s")] == [0.0, 15.0]
+    for wrong in (True, 15, "0s", "soon"):
+        assert refused({"sets": {"a": {**APP, "heartbeat": wrong}}}).startswith("options.sets.a.heartbeat")
+
+
 def test_connections_of_a_set_default_to_that_of_the_agent() -> None:
     (one,) = sets({"east": {"source": ONE, "prefixes": ["app/"]}}, connection={"url": TWO["url"], "timeout": 3})
     assert (one.destination.base_url, one.source.timeout_s) == (TWO["url"], 3)

@@ -34,6 +34,7 @@ SET_SPEC: Spec = {
     "wait": {"type": "str"},
     "verify_every": {"type": "str", "default": "15m"},
     "max_watches": {"type": "int", "default": 32},
+    "heartbeat": {"type": "raw", "default": "off"},
 }
 
 # Options of the module: they are known here only to say where they belong.
@@ -111,6 +112,7 @@ def _set(
         longest_wait_s=most_s,
         verify_every_s=duration(values["verify_every"], f"{path}.verify_every", 1.0, 7 * 86400.0),
         max_watches=values["max_watches"],
+        heartbeat_s=_heartbeat_s(values["heartbeat"], f"{path}.heartbeat"),
     )
     return SetConfig(name, source, destination, request, follow)
 
@@ -131,6 +133,15 @@ def _wait(text: str | None, path: str) -> tuple[float, float]:
     if longest_s < quiet_s:
         raise InvalidOption(f"{path}: {text!r} waits at most for less than it waits at least: write min:max.")
     return quiet_s, longest_s
+
+
+def _heartbeat_s(given: t.Any, path: str) -> float:
+    """Return the seconds between two beats, 0 for ``off``: a source is only read unless somebody asks for more."""
+    if given is False or given == "off":  # YAML reads off as false
+        return 0.0
+    if not isinstance(given, str):
+        raise InvalidOption(f"{path}: {given!r} is neither off nor a duration such as 15s.")
+    return duration(given, path, 1.0, 600.0)
 
 
 def _check_together(sets: t.Sequence[SetConfig]) -> None:

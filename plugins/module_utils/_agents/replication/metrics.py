@@ -14,6 +14,7 @@ from .set_status import STATES
 
 _TEXTS = {
     "replication_lag_seconds": "How far the destination is behind.",
+    "replication_lag_by_heartbeat": "1 if the lag begins with a write at the source, 0 if with its notice.",
     "replication_pending": "Groups of keys that changed and are not written yet.",
     "replication_conflicts": "Keys of the destination that someone else wrote.",
     "replication_unwritable": "Keys that the destination refuses.",

@@ -25,6 +25,7 @@ from ..._replication.change_watch import ChangeWatch, Wake, Watched
 from ..._replication.follow_progress import ChangedShard
 from ..._replication.follower import Follower
 from ..._replication.outcome import Interrupted
+from ..._replication.source_heartbeat import SourceHeartbeat
 from .config import SetConfig
 from .memory import Memory
 from .set_status import BEHIND, COMPARING, FOLLOWING, FROZEN, SetStatus, status_of
@@ -68,7 +69,8 @@ class _SetRun:
         self._follower = Follower(self._source, self._destination, config.request, config.follow, context.lease.guard)
         self._publisher = StatusPublisher(self._destination, config.name, context.lease.guard)
         self._control = control.Control()
-        self._status = SetStatus(config.name, state=COMPARING)
+        self._heartbeat = self._make_heartbeat()
+        self._status = SetStatus(config.name, state=COMPARING, heartbeat=self._heartbeat)
         self._wakes: dict[Group, Wake] = {}
         self._verify_at = 0.0  # monotonic, as the following
         self._retry_at: float | None = None
@@ -77,9 +79,18 @@ class _SetRun:
         self._retries = BackOff(FIRST_RETRY_S, LONGEST_RETRY_S)
         self._pauses = BackOff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
 
+    def _make_heartbeat(self) -> SourceHeartbeat | None:
+        config = self._config
+        every_s = config.follow.heartbeat_s
+        if not every_s:
+            return None
+        return SourceHeartbeat(self._source, config.name, every_s, self._event, config.request.consistency)
+
     def run(self) -> None:
         """Work until ``context.stopping``."""
         self._at_destination.set_watched({CONTROL: Watched(ShardSpec(control.control_folder(self._config.name)))})
+        if self._heartbeat is not None:
+            self._heartbeat.start()
         try:
             self._read_control()
             while not self._context.stopping.is_set():
@@ -87,6 +98,8 @@ class _SetRun:
         finally:
             self._memory.forget(self._config.name)
             self._context.show(self._memory.section())
+            if self._heartbeat is not None:
+                self._heartbeat.close()
             for watch, client in ((self._at_source, self._source), (self._at_destination, self._destination)):
                 watch.close()
                 client.abort()  # ends the queries in flight
@@ -106,7 +119,8 @@ class _SetRun:
         if control_wake is not None:  # also after each batch of this agent, while there are no such keys
             self._read_control(is_empty=control_wake.is_empty)
         if time.monotonic() < self._paused_until:
-            self._show()
+            self._show(self._status.problem)
+            self._publisher.publish(self._status)
             return
         try:
             self._work()
@@ -121,6 +135,7 @@ class _SetRun:
             log.debug("%s: trying again in %.2f s: %s", self._config.name, pause_s, error)
             self._paused_until = time.monotonic() + pause_s
             self._show(str(error))
+            self._publisher.publish(self._status)
 
     def _work(self) -> None:
         if self._control.frozen is not None:
@@ -135,7 +150,7 @@ class _SetRun:
             return
         if self._is_quiet():
             self._follow()
-        elif self._wakes:
+        elif self._wakes or (self._heartbeat is not None and self._heartbeat.take()):
             self._show()
         if self._retry_at is not None and time.monotonic() >= self._retry_at:
             self._retry()
@@ -281,10 +296,10 @@ class _SetRun:
     def _wait_s(self) -> float:
         """Return how long to wait for an event."""
         now = time.monotonic()
-        if now < self._paused_until:
-            return self._paused_until - now
         due_in_s = self._publisher.due_in_s(self._status, now)
         times = [] if due_in_s is None else [due_in_s]
+        if now < self._paused_until:
+            return min([self._paused_until - now, *times])
         if self._control.frozen is not None:
             return min([60.0, *times])
         times.append(self._verify_at - now)
@@ -302,6 +317,7 @@ class _SetRun:
         """Report what there is to know."""
         frozen = self._control.frozen
         problem = problem or self._at_source.problem or self._at_destination.problem
+        problem_since = None if not problem else self._status.problem_since or time.monotonic()
         self._status = status_of(
             self._follower,
             self._status,
@@ -311,6 +327,7 @@ class _SetRun:
             waiting=len(self._wakes),
             acknowledged=self._control.acknowledged,
             problem=problem,
+            problem_since=problem_since,
         )
         self._memory.update(self._config.name, self._status)
         self._context.show(self._memory.section())

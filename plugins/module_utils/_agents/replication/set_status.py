@@ -15,9 +15,12 @@ from ..._consul.units import count_of, human_age, some_of, timestamp
 from ..._replication.follow_progress import Totals, Verification
 from ..._replication.follower import Follower
 from ..._replication.source_epoch import Epoch
+from ..._replication.source_heartbeat import SourceHeartbeat
 
 COMPARING, FOLLOWING, BEHIND, FROZEN = "comparing", "following", "behind", "frozen"
 STATES = (COMPARING, FOLLOWING, BEHIND, FROZEN)
+BY_HEARTBEAT, BY_INDEX = "heartbeat", "index"
+BEGINS = {BY_HEARTBEAT: "write at the source", BY_INDEX: "notice of a change"}
 SHOWN_KEYS = 10  # of each list of keys
 
 Data = dict[str, t.Any]
@@ -28,8 +31,8 @@ class SetStatus:
     """What is known of one set.
 
     ``pending`` shards are being written, ``waiting`` watched groups changed and were not looked at yet, the first of them at
-    ``pending_since`` (monotonic). ``lag_s`` is the time from the notice of the last change until it was written.
-    ``plan`` is the digest of the deletions that are paused.
+    ``pending_since`` (monotonic). ``lag_s`` is the time from the notice of the last change until it was written. ``problem_since``
+    (monotonic) is when a side stopped answering. ``plan`` is the digest of the deletions that are paused.
     """
 
     name: str
@@ -40,6 +43,8 @@ class SetStatus:
     pending_since: float | None = None
     frozen: str | None = None
     problem: str = ""
+    problem_since: float | None = None
+    heartbeat: SourceHeartbeat | None = None
     warnings: tuple[str, ...] = ()
     unchecked: tuple[str, ...] = ()
     conflicts: t.Mapping[str, str] = field(default_factory=dict)
@@ -59,8 +64,30 @@ class SetStatus:
 
     @property
     def current_lag_s(self) -> float:
-        """How far the destination is behind: how long the oldest known change waits, else how long the last one took."""
-        return self.lag_s if self.pending_since is None else max(self.lag_s, time.monotonic() - self.pending_since)
+        """How far the destination is behind: how long the oldest known change waits, else how long the last one took.
+
+        With a heartbeat it begins with the write at the source, else with the notice of a change.
+        """
+        known_s = self.lag_s if self.pending_since is None else max(self.lag_s, time.monotonic() - self.pending_since)
+        return known_s + (self.notice_lag_s or 0.0)
+
+    @property
+    def notice_lag_s(self) -> float | None:
+        """How long it takes until a write at the source is noticed, None without a heartbeat that can be written."""
+        return None if self.heartbeat is None else self.heartbeat.lag_s
+
+    @property
+    def lag_source(self) -> str:
+        """How the lag is measured."""
+        return BY_INDEX if self.notice_lag_s is None else BY_HEARTBEAT
+
+    @property
+    def behind_s(self) -> float:
+        """For how long a change waits, a side does not answer, or a beat is not noticed; 0 if nothing of this is so."""
+        beat = None if self.heartbeat is None else self.heartbeat.waiting_since
+        waits = [self.pending_since, self.problem_since, beat]
+        since = min((one for one in waits if one is not None), default=None)
+        return 0.0 if since is None or self.frozen is not None else max(0.0, time.monotonic() - since)
 
     @property
     def finding(self) -> str:
@@ -93,6 +120,7 @@ class SetStatus:
         verification = self.verification
         found = {
             "replication_lag_seconds": self.current_lag_s,
+            "replication_lag_by_heartbeat": self.lag_source == BY_HEARTBEAT,
             "replication_pending": self.pending + self.waiting,
             "replication_conflicts": len(self.conflicts),
             "replication_unwritable": len(self.unwritable),
@@ -111,6 +139,13 @@ class SetStatus:
         return {
             "state": self.state,
             "lag_s": round(self.current_lag_s, 3),
+            "lag_source": self.lag_source,
+            "heartbeat": None
+            if self.heartbeat is None
+            else {
+                "lag_s": None if self.notice_lag_s is None else round(self.notice_lag_s, 3),
+                "problem": self.heartbeat.problem,
+            },
             "pending": self.pending + self.waiting,
             "problem": self.problem or self.finding,
             "frozen": self.frozen,
@@ -147,7 +182,7 @@ class SetStatus:
         found = self.verification
         rows = [
             ("State", self.state),
-            ("Lag", f"{self.current_lag_s:.3f} s"),
+            ("Lag", f"{self.current_lag_s:.3f} s from the {BEGINS[self.lag_source]}"),
             ("Pending", f"{self.pending + self.waiting:,}"),
         ]
         if self.problem or self.finding:

@@ -2,45 +2,35 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Replications into a datacenter whose destination is not what its source is, as their agents publish it below ``consulops/``.
+"""Replications into a datacenter that are behind, or whose destination is not what its source is, as their agents publish it.
 
-The rule is off until it is named: most tokens that judge a datacenter may not read these keys, and would then judge nothing well.
-The documents are those of docs/replication-agent.md; what cannot be read of one is unknown, for that replication only.
+The rules are off until they are named: most tokens that judge a datacenter may not read these keys, and would then judge nothing well.
+What cannot be read of a replication is unknown, for that one only.
 """
 
 from __future__ import annotations
 
-import json
 import typing as t
 
 from ..._consul import errors, kv
+from ..._consul.replication_status import ReplicationStatus, parse_status
 from ..._consul.reserved_keys import REPLICATION_ROOT, replication_names
-from ..._consul.units import count_of
+from ..._consul.units import count_of, human_age, timestamp
 from ..finding import RANK
 from ..judging import Judging
-from ..parsing import to_flag, to_number, to_object, to_text
 from ..reader import Reader
 from ..rule import Rule
 from ..rule_group import Reading, RuleGroup
 
 RULE = "kv_replication_diverged"
-RULES = (Rule(RULE, enabled=False),)
+LAG_RULE = "kv_replication_lag"
+RULES = (Rule(RULE, enabled=False), Rule(LAG_RULE, "seconds", warning=60.0, critical=300.0, enabled=False))
 WHAT = "replications"
 
 _MILD = "warning"  # a freeze is somebody's will, and a verification may have been overtaken by what was written since
-
-
-class Status(t.NamedTuple):
-    """What an agent published last. ``is_equal`` is None when its last verification does not say."""
-
-    at: str
-    conflicts: int
-    unwritable: int
-    unreadable: int
-    paused_deletes: int
-    plan: str
-    verified_at: str
-    is_equal: bool | None
+# The agent publishes at least every minute: with less, a takeover or a long comparison would be a finding.
+SILENT_AFTER_S = 180.0
+MAX_CLOCK_DIFFERENCE_S = 300.0  # a status dated further ahead than this means that a clock is wrong
 
 
 class Replication(t.NamedTuple):
@@ -48,39 +38,13 @@ class Replication(t.NamedTuple):
 
     name: str
     is_frozen: bool
-    status: Status | None
+    status: ReplicationStatus | None
 
 
 class Replications(t.NamedTuple):
     """The replications into a datacenter."""
 
     found: tuple[Replication, ...]
-
-
-def parse_status(value: bytes) -> Status:
-    """Return the status that a key holds. Raises ValueError for anything else; fields of newer versions are ignored."""
-    try:
-        document = to_object(json.loads(value))
-        paused, is_equal = to_object(document["paused_deletes"]), document["equal"]
-        return Status(
-            to_text(document["at"]),
-            _to_count(document["conflicts"]),
-            _to_count(document["unwritable"]),
-            _to_count(document["unreadable"]),
-            _to_count(paused["count"]),
-            to_text(paused["digest"]),
-            to_text(document["verified_at"]),
-            None if is_equal is None else to_flag(is_equal),
-        )
-    except (LookupError, TypeError, ValueError, RecursionError):
-        raise ValueError from None
-
-
-def _to_count(value: t.Any) -> int:
-    number = to_number(value)
-    if number < 0:
-        raise ValueError
-    return number
 
 
 def _read_replications(reader: Reader) -> None:
@@ -109,7 +73,7 @@ def _read_one(reader: Reader, name: str) -> Replication:
     return Replication(name, is_frozen, status)
 
 
-def _read_status(reader: Reader, folder: str, name: str) -> Status | None:
+def _read_status(reader: Reader, folder: str, name: str) -> ReplicationStatus | None:
     entries = kv.read_key(reader.client, f"{folder}status").entries
     if not entries:
         reader.observation.add_unknown(WHAT, f"the agent of {name} has published no {folder}status yet")
@@ -131,25 +95,67 @@ def _read_status(reader: Reader, folder: str, name: str) -> Status | None:
 
 def judge(judging: Judging) -> None:
     """Judge each replication; each kind of problem is a finding of its own."""
-    replications, rule = judging.observation.get(Replications), judging.rules.get(RULE)
-    if replications is None or rule is None:
+    replications = judging.observation.get(Replications)
+    if replications is None:
         return
+    diverged, lag = judging.rules.get(RULE), judging.rules.get(LAG_RULE)
     for one in replications.found:
-        if one.is_frozen:
-            judging.add(
-                RULE,
-                _at_most_mild(rule),
-                f"replication {one.name} into {judging.datacenter} is frozen, so no change arrives",
-                check=_identity(one.name, "freeze"),
-                advice=f"consulops replicate thaw {one.name}",
-            )
-        if one.status is not None:
-            _judge_status(judging, rule, one.name, one.status)
+        if diverged is not None:
+            _judge_divergence(judging, diverged, one)
+        if lag is not None and one.status is not None and not one.is_frozen:
+            _judge_lag(judging, lag, one.name, one.status)
 
 
-def _judge_status(judging: Judging, rule: Rule, name: str, status: Status) -> None:
+def _judge_lag(judging: Judging, rule: Rule, name: str, status: ReplicationStatus) -> None:
+    """Judge how far a replication is behind, and whether it still says so. Nothing arrives while one is frozen, by intention."""
+    now, since = judging.observation.time, status.behind_since
+    age_s = now - status.at
+    whose = f"replication {name} into {judging.datacenter}"
+    if age_s < -MAX_CLOCK_DIFFERENCE_S:
+        judging.add_unknown(
+            WHAT,
+            f"the status of {name} is dated {human_age(-age_s)} ahead, so its lag is not known. Compare the clocks.",
+        )
+        return
+    if age_s >= SILENT_AFTER_S:
+        judging.add(
+            LAG_RULE,
+            rule.severity_above(age_s),
+            f"{whose} has published nothing for {human_age(age_s)}, so how far it is behind is not known",
+            check=_identity(name, "silence"),
+            detail=f"last published at {timestamp(status.at)}",
+            advice="See whether its agent runs, and whether it can read the source and write to this datacenter.",
+        )
+        return
+    lag_s = max(status.lag_s, 0.0 if since is None else now - since)
+    waits = f", {count_of(status.pending, 'group')} of keys pending" if status.pending else ""
+    judging.add(
+        LAG_RULE,
+        rule.severity_above(lag_s),
+        f"{whose} is {human_age(lag_s)} behind",
+        check=_identity(name, "lag"),
+        detail=f"as published at {timestamp(status.at)}, measured by {status.lag_source}{waits}",
+        advice=status.problem
+        or "See its status: the pages of its agents, or consulops replicate status --from-consul.",
+    )
+
+
+def _judge_divergence(judging: Judging, rule: Rule, one: Replication) -> None:
+    if one.is_frozen:
+        judging.add(
+            RULE,
+            _at_most_mild(rule),
+            f"replication {one.name} into {judging.datacenter} is frozen, so no change arrives",
+            check=_identity(one.name, "freeze"),
+            advice=f"consulops replicate thaw {one.name}",
+        )
+    if one.status is not None:
+        _judge_status(judging, rule, one.name, one.status)
+
+
+def _judge_status(judging: Judging, rule: Rule, name: str, status: ReplicationStatus) -> None:
     whose = f"of replication {name} into {judging.datacenter}"
-    detail = f"as published at {status.at}"
+    detail = f"as published at {timestamp(status.at)}"
     if status.conflicts:
         judging.add_by_rule(
             RULE,
@@ -180,7 +186,7 @@ def _judge_status(judging: Judging, rule: Rule, name: str, status: Status) -> No
             _at_most_mild(rule),
             f"the last verification {whose} did not find the two sides equal",
             check=_identity(name, "verification"),
-            detail=f"verified at {status.verified_at}",
+            detail=f"verified at {timestamp(status.verified_at)}",
             advice="The agent compares everything again after verify_every; see its status.",
         )
 
@@ -193,4 +199,4 @@ def _identity(name: str, kind: str) -> str:
     return f"replication/{name}/{kind}"
 
 
-GROUP = RuleGroup(RULES, judge, (Reading(WHAT, _read_replications, (RULE,)),), needs_leader=True)
+GROUP = RuleGroup(RULES, judge, (Reading(WHAT, _read_replications, (RULE, LAG_RULE)),), needs_leader=True)

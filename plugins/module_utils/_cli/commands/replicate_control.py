@@ -28,7 +28,7 @@ def _status(options: argparse.Namespace) -> Outcome:
         options,
         lambda client: client.get("/sets"),
         _stored,
-        "Shown is what the agent stored at the destination, not how far it is now.",
+        "Shown is what the agent published at the destination, at most a minute apart while it runs.",
     )
     if options.name:
         sets = {name: one for name, one in document["sets"].items() if name == options.name}
