@@ -23,7 +23,7 @@ RULES = {found["name"]: found for found in RULE.finditer(POLICY)}
 # Between rules whose lack has the same alert is one whose lack has none, so that the alert ends.
 ORDER = (
     *('node_prefix ""', "operator", 'service_prefix ""', 'key_prefix "consulops/agents/alerting/"'),
-    *('session_prefix ""', 'service "consulops-alerting"', 'event_prefix ""'),
+    *('session_prefix ""', 'service "consulops-alerting"', 'key_prefix "consulops/replication/"', 'event_prefix ""'),
 )
 
 
@@ -43,7 +43,11 @@ class Restricted:
             name="alerting",
             connection={"url": datacenter.url, "token_file": str(self._token_file)},
             service={"check_ttl": "3s"},
-            options={"reconcile_every": "1s", "events": [{"name": "deploy", "command": [str(program)]}]},
+            options={
+                "reconcile_every": "1s",
+                "events": [{"name": "deploy", "command": [str(program)]}],
+                "rules": [{"rule": "kv_replication_lag"}],
+            },
         )
 
     def reload_with(self, rules: str) -> None:

@@ -111,9 +111,34 @@ def rendered_policy(agent: dict[str, t.Any], end: str = "") -> list[str]:
     return rules_of(text)
 
 
-def test_the_policy_of_the_alerting_role_is_that_of_the_default_name_with_events() -> None:
-    agent = {"agent": "alerting", "name": "alerting", "options": {"events": [{"name": "deploy"}]}}
+def test_the_policy_of_the_alerting_role_is_that_of_the_default_name_with_events_and_rules_for_replications() -> None:
+    options = {"events": [{"name": "deploy"}], "rules": [{"rule": "kv_replication_lag", "warning": "1m"}]}
+    agent = {"agent": "alerting", "name": "alerting", "options": options}
     assert rendered_policy(agent) == rules_of((ROOT / "roles/consul_alerting/files/policy.hcl").read_text("utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("rules", "is_granted"),
+    [
+        (None, False),
+        ([{"rule": "no_leader"}], False),
+        ([{"rule": "kv_replication_diverged"}], True),
+        ([{"rule": "kv_replication_lag", "enabled": False}], False),
+    ],
+)
+def test_what_replications_publish_is_readable_where_a_rule_about_them_is_on(
+    rules: list[dict[str, t.Any]] | None, is_granted: bool
+) -> None:
+    agent = {"agent": "alerting", "name": "alerting", "options": {"rules": rules}}
+    assert ('key_prefix "consulops/replication/" {' in rendered_policy(agent)) is is_granted
+
+
+@pytest.mark.parametrize(("heartbeat", "is_granted"), [("15s", True), ("off", False), (False, False)])
+def test_the_source_is_writable_for_a_heartbeat_only(heartbeat: str | bool, is_granted: bool) -> None:
+    sets = {"one": {"prefixes": ["app/"], "heartbeat": heartbeat}, "other": {"prefixes": ["app/"]}}
+    rules = rendered_policy({"agent": "replication", "name": "copy", "options": {"sets": sets}}, "_source")
+    assert ('key_prefix "consulops/replication-heartbeat/" {' in rules) is is_granted
+    assert rules.count('  policy = "write"') == is_granted
 
 
 @pytest.mark.parametrize("end", ["", "_source", "_destination"])

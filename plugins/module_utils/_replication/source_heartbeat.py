@@ -39,8 +39,8 @@ def heartbeat_key(name: str) -> str:
 class SourceHeartbeat:
     """Beats from ``start`` on, until it is closed and its client aborted. It never fails: ``problem`` says why nothing is measured.
 
-    ``event`` is set at each beat: there is something to ``take``. Agents of several destinations may share a key: a beat counts as seen when the watch
-    answers with its index or a later one.
+    ``event`` is set at each beat: there is something to ``take``. Agents of several destinations may share a key: a beat counts as
+    seen when the watch answers with its index or a later one.
     """
 
     def __init__(

@@ -31,3 +31,8 @@ service "consulops-alerting" {
 event_prefix "" {
   policy = "read"
 }
+
+# what replications publish of themselves, for the rules kv_replication_diverged and kv_replication_lag
+key_prefix "consulops/replication/" {
+  policy = "read"
+}
