@@ -43,12 +43,19 @@ class Replicators:
             **more,
         }
 
-    def start(self, sets: dict[str, t.Any], **more: t.Any) -> AgentProcess:
-        """Start an instance."""
+    def start(self, sets: dict[str, t.Any], *, clock: bool = False, **more: t.Any) -> AgentProcess:
+        """Start an instance, with ``clock`` one with a wall clock of its own."""
         directory = self._directory / f"instance{len(self.started)}"
-        agent = AgentProcess(self._bundle, directory, self._lab.address(), self.config(sets, **more))
+        agent = AgentProcess(self._bundle, directory, self._lab.address(), self.config(sets, **more), clock=clock)
         self.started.append(agent)
         return agent
+
+    def reload(self, agent: AgentProcess, sets: dict[str, t.Any], **more: t.Any) -> None:
+        """Give an instance other sets, and wait until it uses them."""
+        reloads = agent.status()["reloads"]
+        agent.configure(self.config(sets, **more))
+        agent.reload()
+        eventually(lambda: agent.status()["reloads"] > reloads, what="the agent reloads")
 
     def __enter__(self) -> Replicators:
         return self

@@ -107,8 +107,9 @@ def config_of_role(role: str, tmp_path: Path, *own: str) -> tuple[AgentConfig, d
     options = {name: values[name] for name in values.keys() & AGENT_TYPES[agent].spec.keys()}
     frame = {name: values[name] for name in values.keys() & AGENT_SPEC.keys()}
     assert values.keys() == options.keys() | frame.keys()
-    if "active" in kept:
-        options["sets"] = {name: options["sets"][name] for name in kept["active"]}
+    if "direction" in kept:
+        active, generation = kept["direction"]["active"], kept["direction"]["generation"]
+        options["sets"] = {active: {**options["sets"][active], "generation": generation}}
     environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
     return make_config({**frame, "agent": agent, "options": options}, environ, AGENT_TYPES), kept
 
@@ -119,8 +120,9 @@ def test_the_example_of_the_alerting_role_is_a_configuration_that_can_be_used(tm
 
 
 def test_the_example_of_the_replication_role_is_a_configuration_that_can_be_used(tmp_path: Path) -> None:
-    config, own = config_of_role("consul_replication", tmp_path, "active")
-    assert [job.name for job in config.plan.jobs] == [f"set {name}" for name in own["active"]]
+    config, own = config_of_role("consul_replication", tmp_path, "direction")
+    active = own["direction"]["active"]
+    assert [job.name for job in config.plan.jobs] == [f"set {active}", f"direction {active}"]
 
 
 def test_the_command_lines_of_the_guides_are_understood() -> None:

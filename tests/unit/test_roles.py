@@ -133,6 +133,13 @@ def test_what_replications_publish_is_readable_where_a_rule_about_them_is_on(
     assert ('key_prefix "consulops/replication/" {' in rendered_policy(agent)) is is_granted
 
 
+def test_the_source_of_a_set_with_a_direction_takes_its_record() -> None:
+    sets = {"there": {"prefixes": ["app/"], "reverses": "back"}, "other": {"prefixes": ["app/"]}}
+    rules = rendered_policy({"agent": "replication", "name": "copy", "options": {"sets": sets}}, "_source")
+    place = rules.index('key_prefix "consulops/replication/" {')
+    assert rules[place + 1] == '  policy = "write"' and rules.count('  policy = "write"') == 1
+
+
 @pytest.mark.parametrize(("heartbeat", "is_granted"), [("15s", True), ("off", False), (False, False)])
 def test_the_source_is_writable_for_a_heartbeat_only(heartbeat: str | bool, is_granted: bool) -> None:
     sets = {"one": {"prefixes": ["app/"], "heartbeat": heartbeat}, "other": {"prefixes": ["app/"]}}

@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The keys with which an operator controls a replication: freeze stops all writes, acknowledged lets one plan of deletions go on.
+"""The keys that control a replication: freeze stops all writes, acknowledged lets one plan of deletions go on, direction says which of
+two opposite sets is active (direction.py).
 
 They are below ``consulops/replication/NAME/control/`` at the destination.
 """
@@ -27,11 +28,14 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 class Control(t.NamedTuple):
     """What the keys say: ``frozen`` is who froze the replication and why, None if nobody did.
 
-    ``acknowledged`` is the digest of the plan of deletions that an operator lets go on, "" for none.
+    ``acknowledged`` is the digest of the plan of deletions that an operator lets go on, "" for none. ``is_reversed``: it is frozen
+    because the opposite set is active. ``direction`` is the content of the register of directions, b"" for none.
     """
 
     frozen: str | None = None
     acknowledged: str = ""
+    is_reversed: bool = False
+    direction: bytes = b""
 
 
 def control_folder(name: str) -> str:
@@ -47,6 +51,16 @@ def freeze_key(name: str) -> str:
 def acknowledgement_key(name: str) -> str:
     """Return the key that contains the digest of the acknowledged plan."""
     return f"{control_folder(name)}acknowledged"
+
+
+def direction_key(name: str) -> str:
+    """Return the key of the register that says which of two opposite sets is active."""
+    return f"{control_folder(name)}direction"
+
+
+def frozen_generation(freeze: bytes) -> t.Any:
+    """Return the generation that froze a replication because the opposite one is active, None for an operator's freeze key."""
+    return _document(freeze).get("direction")
 
 
 def not_frozen(name: str) -> Operation:
@@ -65,8 +79,14 @@ def freeze(destination: Client, name: str, by: str, reason: str, now: float) -> 
 
 
 def thaw(destination: Client, name: str) -> bool:
-    """Let a replication write again; return whether it was frozen. Raises a ConsulError."""
-    was_frozen = bool(kv.read_key(destination, freeze_key(name)).entries)
+    """Let a replication write again; return whether it was frozen. Raises a ConsulError, or InvalidOption if its direction was reversed."""
+    entries = kv.read_key(destination, freeze_key(name)).entries
+    was_frozen = bool(entries)
+    if entries and frozen_generation(entries[0].value) is not None:
+        raise InvalidOption(
+            f"{name} is frozen by {_frozen_text(entries[0].value)}. Thawed, both directions could write. To reverse it again, make {name} "
+            "the active direction with a higher generation."
+        )
     destination.delete(key_path(freeze_key(name)))
     return was_frozen
 
@@ -90,7 +110,10 @@ def control_of(name: str, values: t.Mapping[str, bytes]) -> Control:
     """Return what the keys of a replication say, which a person may have written by hand."""
     frozen = values.get(freeze_key(name))
     return Control(
-        None if frozen is None else _frozen_text(frozen), _digest_of(values.get(acknowledgement_key(name), b""))
+        None if frozen is None else _frozen_text(frozen),
+        _digest_of(values.get(acknowledgement_key(name), b"")),
+        frozen is not None and frozen_generation(frozen) is not None,
+        values.get(direction_key(name), b""),
     )
 
 

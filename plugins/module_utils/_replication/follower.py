@@ -53,7 +53,8 @@ FEW_SOURCE_KEYS = 1000  # with so few left, a deletion is preceded by a look whe
 class Follower:
     """One term of a replication. One thread uses it. All times are in Unix seconds.
 
-    ``guard`` is the operation that checks the lock. ``compare_all`` comes first, and again after any error of a method.
+    ``guard`` is the operation that checks the lock, ``more_guards`` what else every transaction checks. ``compare_all`` comes first,
+    and again after any error of a method.
     """
 
     source: Client
@@ -67,6 +68,7 @@ class Follower:
     decision: Decision = Decision()
     verification: Verification | None = None
     record: FollowRecord = field(default_factory=FollowRecord)
+    more_guards: tuple[Operation, ...] = ()
     _epoch: source_epoch.Epoch | None = (
         None  # what the source is now; record.epoch is what it was when deletions were not paused
     )
@@ -284,7 +286,7 @@ class Follower:
         return True
 
     def _context(self, sides: Sides, ledger: Ledger, *, joins_intents: bool = False) -> RunContext:
-        guards = (self.guard, control.not_frozen(self.name))
+        guards = (self.guard, control.not_frozen(self.name), *self.more_guards)
         return make_context(sides, self.name, self.request, ledger, guards, joins_intents=joins_intents)
 
     def _decide_shards(self, plans: t.Mapping[PrefixMapping, MappingPlan], touched: t.Sequence[ShardSpec]) -> set[str]:

@@ -33,9 +33,12 @@ CHANGE_BYTES = 300  # what a change takes in memory beside its value
 log = logging.getLogger("consulops")
 
 
-def prepare(source: Client, destination: Client, request: ReplicationRequest) -> PreparedReplication:
+def prepare(
+    source: Client, destination: Client, request: ReplicationRequest, *, only_plans: bool = False
+) -> PreparedReplication:
     """Read both sides, compare them and decide what to write and delete.
 
+    With ``only_plans`` one that is frozen because the opposite direction is active is planned too: it is what a reversal would do.
     Raises InvalidOption, GuardRefused, InvalidLedger or a ConsulError.
     """
     prepared = compare(source, destination, request)
@@ -45,11 +48,15 @@ def prepare(source: Client, destination: Client, request: ReplicationRequest) ->
     refused = refusals(deletes, request.limits)
     if refused:
         raise GuardRefused(f"{'; '.join(refused)}. Nothing was changed")
-    frozen = read_control(destination, prepared.name).frozen
-    if frozen is not None:
+    found = read_control(destination, prepared.name)
+    if found.frozen is not None and not (only_plans and found.is_reversed):
+        advice = (
+            "To reverse the direction again, make it the active one with a higher generation"
+            if found.is_reversed
+            else f"To let it write again: consulops replicate thaw {prepared.name}"
+        )
         raise GuardRefused(
-            f"The replication {prepared.name!r} is frozen by {frozen}. Nothing was changed. To let it write again: consulops replicate "
-            f"thaw {prepared.name}"
+            f"The replication {prepared.name!r} is frozen by {found.frozen}. Nothing was changed. {advice}"
         )
     if prepared.changed:
         preflight.check_writable(destination, prepared.name, prepared.plans)

@@ -13,6 +13,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._agents.registr
 from ansible_collections.consulops.failover.plugins.module_utils._agents.replication.config import SetConfig, make_sets
 from ansible_collections.consulops.failover.plugins.module_utils._consul.errors import InvalidOption
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.agent_config import make_config
+from ansible_collections.consulops.failover.plugins.module_utils._replication.direction_taker import SetDirection
 from ansible_collections.consulops.failover.plugins.module_utils._replication.mapping import PrefixMapping
 from ansible_collections.consulops.failover.plugins.module_utils._replication.patterns import Scope
 from ansible_collections.consulops.failover.plugins.module_utils._replication.set_graph import Edge, find_loop
@@ -53,6 +54,26 @@ def test_the_source_is_written_only_if_a_heartbeat_is_asked_for() -> None:
     assert [sets({"a": {**APP, "heartbeat": one}})[0].follow.heartbeat_s for one in (False, "15s")] == [0.0, 15.0]
     for wrong in (True, 15, "0s", "soon"):
         assert refused({"sets": {"a": {**APP, "heartbeat": wrong}}}).startswith("options.sets.a.heartbeat")
+
+
+def test_a_set_that_reverses_another_one_has_a_generation_and_accepts_that() -> None:
+    (one,) = sets({"there": {**APP, "reverses": "back", "generation": 2}})
+    assert one.direction == SetDirection("there", "back", 2) and one.request.accept == ("reversed",)
+    assert sets({"there": APP})[0].direction is None
+    for more, text in (
+        ({"generation": 2}, "generation: it belongs to a set that reverses"),
+        ({"reverses": "back"}, "generation: a set that reverses"),
+        ({"reverses": "back", "generation": 0}, "generation: a set that reverses"),
+        ({"reverses": "there", "generation": 1}, "reverses: 'there' is not the name of the set"),
+        ({"reverses": "a/b", "generation": 1}, "reverses: 'a/b' is not the name of the set"),
+    ):
+        assert f"options.sets.there.{text}" in refused({"sets": {"there": {**APP, **more}}})
+
+
+def test_the_other_direction_is_ended_without_a_lease_at_the_own_destination() -> None:
+    given = {"there": {**APP, "reverses": "back", "generation": 2}}
+    config = make_config({"agent": "replication", "options": {"sets": given}}, {}, AGENT_TYPES)
+    assert {job.name: job.lease for job in config.plan.jobs} == {"set there": "set there", "direction there": None}
 
 
 def test_connections_of_a_set_default_to_that_of_the_agent() -> None:

@@ -19,6 +19,7 @@ from ..._daemon.job import Job
 from ..._daemon.lease import LeaseSpec
 from ..._replication.checkpoint import lock_key
 from .config import SPEC, SetConfig, check_lease_key, make_sets
+from .direction_job import run_direction
 from .endpoint import routes
 from .memory import Memory
 from .metrics import metrics
@@ -46,6 +47,17 @@ def plan(setup: Setup) -> Plan:
             heartbeat_limit_s=COMPARISON_LIMIT_S,
         )
         for one in sets
+    )
+    # Without a lease: the other direction ends although our destination is down.
+    jobs += tuple(
+        Job(
+            f"direction {one.name}",
+            functools.partial(run_direction, config=one.direction),
+            one.direction,
+            connections=(source_connection(one.name),),
+        )
+        for one in sets
+        if one.direction is not None
     )
     return Plan(connections, jobs, tuple(_lease(setup, one) for one in sets), routes())
 

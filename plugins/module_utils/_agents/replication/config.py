@@ -16,6 +16,7 @@ from ..._config.validation import Spec, validated
 from ..._consul import endpoint
 from ..._consul.endpoint import Endpoint
 from ..._consul.errors import InvalidOption
+from ..._replication.direction_taker import SetDirection
 from ..._replication.follow_options import FollowOptions
 from ..._replication.mapping import RESERVED, check_one_store, is_same_store
 from ..._replication.request import NAME, ReplicationRequest
@@ -35,6 +36,8 @@ SET_SPEC: Spec = {
     "verify_every": {"type": "str", "default": "15m"},
     "max_watches": {"type": "int", "default": 32},
     "heartbeat": {"type": "raw", "default": "off"},
+    "reverses": {"type": "str"},
+    "generation": {"type": "int"},
 }
 
 # Options of the module: they are known here only to say where they belong.
@@ -49,13 +52,14 @@ SPEC: Spec = {
 
 @dataclass(frozen=True)
 class SetConfig:
-    """One set. ``request`` has the set's name as the name of the replication."""
+    """One set. ``request`` has the set's name as the name of the replication. ``direction`` is None for one that reverses no other."""
 
     name: str
     source: Endpoint
     destination: Endpoint
     request: ReplicationRequest
     follow: FollowOptions
+    direction: SetDirection | None = None
 
 
 def make_sets(
@@ -101,6 +105,9 @@ def _set(
     values = validated(SET_SPEC, given, path)
     source = _side(values["source"], connection, environ, f"{path}.source")
     destination = _side(values["destination"], connection, environ, f"{path}.destination")
+    direction = _direction(name, values, path)
+    if direction is not None and "reversed" not in values["accept"]:
+        values["accept"] = [*values["accept"], "reversed"]  # that is what the direction is for, and it orders the two
     request = _at(path, lambda: make_request(values, name=name))
     if is_same_store(source, destination):
         _at(path, lambda: check_one_store(request.mappings))
@@ -114,7 +121,7 @@ def _set(
         max_watches=values["max_watches"],
         heartbeat_s=_heartbeat_s(values["heartbeat"], f"{path}.heartbeat"),
     )
-    return SetConfig(name, source, destination, request, follow)
+    return SetConfig(name, source, destination, request, follow, direction)
 
 
 def _side(
@@ -133,6 +140,21 @@ def _wait(text: str | None, path: str) -> tuple[float, float]:
     if longest_s < quiet_s:
         raise InvalidOption(f"{path}: {text!r} waits at most for less than it waits at least: write min:max.")
     return quiet_s, longest_s
+
+
+def _direction(name: str, values: t.Mapping[str, t.Any], path: str) -> SetDirection | None:
+    reverses, generation = values["reverses"], values["generation"]
+    if reverses is None:
+        if generation is not None:
+            raise InvalidOption(f"{path}.generation: it belongs to a set that reverses another one: set reverses too.")
+        return None
+    if not NAME.fullmatch(reverses) or reverses == name:
+        raise InvalidOption(f"{path}.reverses: {reverses!r} is not the name of the set of the other direction.")
+    if generation is None or generation < 1:
+        raise InvalidOption(
+            f"{path}.generation: a set that reverses another one needs a number from 1 on, higher with each reversal."
+        )
+    return SetDirection(name, reverses, generation)
 
 
 def _heartbeat_s(given: t.Any, path: str) -> float:

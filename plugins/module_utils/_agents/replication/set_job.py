@@ -22,6 +22,7 @@ from ..._consul.shard_plan import ShardSpec
 from ..._daemon.job import Context
 from ..._replication import control
 from ..._replication.change_watch import ChangeWatch, Wake, Watched
+from ..._replication.direction_taker import DirectionTaker
 from ..._replication.follow_progress import ChangedShard
 from ..._replication.follower import Follower
 from ..._replication.outcome import Interrupted
@@ -36,6 +37,7 @@ log = logging.getLogger("consulops")
 CONTROL = "control"
 FIRST_RETRY_S, LONGEST_RETRY_S = 5.0, 300.0  # of keys that could not be written, and of a side that does not answer
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 15.0
+DIRECTION_EVERY_S = 30.0  # a restore of the source can take the record away that ends the other direction
 JITTER = 0.1  # of the time between two verifications
 
 Group = tuple[int, t.Optional[ShardSpec]]  # the number of the mapping and what is watched, None for its whole prefix
@@ -69,6 +71,11 @@ class _SetRun:
         self._follower = Follower(self._source, self._destination, config.request, config.follow, context.lease.guard)
         self._publisher = StatusPublisher(self._destination, config.name, context.lease.guard)
         self._control = control.Control()
+        self._direction = config.direction and DirectionTaker(
+            config.direction, self._source, self._destination, context.lease.guard
+        )
+        self._direction_at = 0.0  # monotonic
+        self._lost_direction: str | None = None
         self._heartbeat = self._make_heartbeat()
         self._status = SetStatus(config.name, state=COMPARING, heartbeat=self._heartbeat)
         self._wakes: dict[Group, Wake] = {}
@@ -137,8 +144,25 @@ class _SetRun:
             self._show(str(error))
             self._publisher.publish(self._status)
 
+    @property
+    def _frozen(self) -> str | None:
+        """Who ended all writes and why, None if nobody did."""
+        return self._control.frozen if self._lost_direction is None else self._lost_direction
+
+    def _take_direction(self) -> None:
+        """Take the direction if it is time to look at it. Raises a ConsulError; nothing is written then."""
+        direction = self._config.direction
+        if self._direction is None or direction is None or time.monotonic() < self._direction_at:
+            return
+        outcome = self._direction.take(time.time())
+        self._lost_direction = None if outcome.lost_to is None else direction.lost_text(outcome.lost_to)
+        self._follower.more_guards = (direction.in_effect(outcome.at_index),)
+        self._direction_at = time.monotonic() + DIRECTION_EVERY_S
+        self._read_control()
+
     def _work(self) -> None:
-        if self._control.frozen is not None:
+        self._take_direction()
+        if self._frozen is not None:
             self._verify_at = 0.0  # whatever happens meanwhile: everything is compared when it is thawed
             self._wakes.clear()
             self._show()
@@ -264,6 +288,9 @@ class _SetRun:
         self._control = control.Control() if is_empty else control.read_control(self._destination, name)
         if self._control == before:
             return
+        if (self._control.direction, self._control.is_reversed) != (before.direction, before.is_reversed):
+            self._direction_at = 0.0
+            self._event.set()
         if (self._control.frozen is None) != (before.frozen is None):
             log.warning(
                 "%s: %s", name, "thawed" if self._control.frozen is None else f"frozen by {self._control.frozen}"
@@ -273,9 +300,10 @@ class _SetRun:
     def _explain(self, error: Interrupted) -> None:
         """Go on after a batch that was refused because the set was frozen. Raises the error, or Conflict when the lease is lost."""
         self._follower.forget()
-        self._verify_at = 0.0
+        self._verify_at = self._direction_at = 0.0
         self._read_control()
-        if self._control.frozen is not None:
+        self._take_direction()
+        if self._frozen is not None:
             self._event.set()
             return
         if not self._context.lease.confirm():
@@ -300,7 +328,9 @@ class _SetRun:
         times = [] if due_in_s is None else [due_in_s]
         if now < self._paused_until:
             return min([self._paused_until - now, *times])
-        if self._control.frozen is not None:
+        if self._direction is not None:
+            times.append(max(0.0, self._direction_at - now))
+        if self._frozen is not None:
             return min([60.0, *times])
         times.append(self._verify_at - now)
         if self._retry_at is not None:
@@ -315,7 +345,7 @@ class _SetRun:
 
     def _show(self, problem: str = "", *, took_s: float = 0.0) -> None:
         """Report what there is to know."""
-        frozen = self._control.frozen
+        frozen = self._frozen
         problem = problem or self._at_source.problem or self._at_destination.problem
         problem_since = None if not problem else self._status.problem_since or time.monotonic()
         self._status = status_of(
