@@ -52,12 +52,18 @@ class BackOff:
 class RetryPolicy:
     """Repeats work that failed for at most ``within_s`` seconds after its first failure, with growing pauses and jitter.
 
-    No pause is longer than ``longest_pause_s``.
+    No pause is longer than ``longest_pause_s``. ``can_pass`` says which failures are worth another try.
     """
 
-    def __init__(self, within_s: float, longest_pause_s: float = LONGEST_PAUSE_S) -> None:
+    def __init__(
+        self,
+        within_s: float,
+        longest_pause_s: float = LONGEST_PAUSE_S,
+        can_pass: t.Callable[[errors.ConsulError], bool] = is_transient,
+    ) -> None:
         self._within_s = within_s
         self._longest_pause_s = longest_pause_s
+        self._can_pass = can_pass
 
     def run(self, work: t.Callable[[], Result]) -> Result:
         """Return the result of ``work``, which must be safe to repeat. Raises its error when time is up or it is not transient."""
@@ -69,7 +75,7 @@ class RetryPolicy:
                 now = time.monotonic()
                 deadline = deadline or now + self._within_s
                 pause_s = back_off.next_s()
-                if not is_transient(error) or now + pause_s > deadline:
+                if not self._can_pass(error) or now + pause_s > deadline:
                     raise
                 log.debug("trying again in %.2f s: %s", pause_s, error)
                 time.sleep(pause_s)
