@@ -28,6 +28,9 @@ LONGEST_REST_S = 5.0
 # same index would wait for its whole time, because the index of what was restored is lower.
 EARLY_S = 0.9 * DEFAULT_WAIT_S
 
+# What is watched only for that: it changes seldom, so that one query is nearly always under way, and any token may ask for it.
+SELDOM_CHANGED = "/v1/catalog/service/consul"
+
 Name = t.Hashable
 
 
@@ -57,6 +60,7 @@ class ChangeWatch:
         self._problems: dict[Name, str] = {}
         self._threads: dict[Name, _Thread] = {}
         self._is_broken = False
+        self._is_interrupted = False
 
     def set_watched(self, wanted: t.Mapping[Name, Watched]) -> None:
         """Watch these from now on, and nothing else. The first answer of a new one counts as a change."""
@@ -78,6 +82,18 @@ class ChangeWatch:
             taken, self._wakes = self._wakes, {}
             return taken
 
+    def take_interruption(self) -> bool:
+        """Return whether a query since the last call showed that the datacenter was restored: it ended early, or an index went back."""
+        with self._mutex:
+            is_interrupted, self._is_interrupted = self._is_interrupted, False
+            return is_interrupted
+
+    def start_over(self) -> None:
+        """Ask everything anew: a query that was sent after a restore with an index from before waits for its whole time."""
+        wanted = {name: thread.watched for name, thread in self._threads.items()}
+        self.set_watched({})
+        self.set_watched(wanted)
+
     @property
     def problem(self) -> str:
         """Why something cannot be watched at the moment, "" if everything can."""
@@ -90,8 +106,10 @@ class ChangeWatch:
 
     # For the threads.
 
-    def query(self, spec: ShardSpec) -> Watch:
-        """Return the query for a shard."""
+    def query(self, spec: ShardSpec | None) -> Watch:
+        """Return the query for a shard, or that for restores only."""
+        if spec is None:
+            return Watch(self._client, SELDOM_CHANGED, consistency=self._consistency, partial_ok=True)
         return Watch(
             self._client, key_path(spec.prefix), kv.index_query(spec), consistency=self._consistency, partial_ok=True
         )
@@ -118,6 +136,12 @@ class ChangeWatch:
             self._problems[name] = str(error)
         self._event.set()
 
+    def interrupted(self) -> None:
+        """Note that the datacenter seems to have been restored."""
+        with self._mutex:
+            self._is_interrupted = True
+        self._event.set()
+
     def broke(self) -> None:
         """Note a bug."""
         with self._mutex:
@@ -126,19 +150,23 @@ class ChangeWatch:
 
 
 class Watched(t.NamedTuple):
-    """What one query watches. One that is ``rare`` rests after an answer, in proportion to what it costs Consul."""
+    """What one query watches: a shard, or with None only whether the datacenter is restored.
 
-    spec: ShardSpec
+    One that is ``rare`` rests after an answer, in proportion to what it costs Consul.
+    """
+
+    spec: ShardSpec | None
     rare: bool = False
 
 
 class _Thread(threading.Thread):
     def __init__(self, owner: ChangeWatch, name: Name, watched: Watched) -> None:
-        super().__init__(name=f"watch {watched.spec.prefix}", daemon=True)
+        self.watched = watched
+        self._what = "restores" if watched.spec is None else repr(watched.spec.prefix)
+        super().__init__(name=f"watch {self._what}", daemon=True)
         self.ending = threading.Event()
         self._owner = owner
         self._key = name
-        self._watched = watched
 
     def run(self) -> None:
         is_bug = True
@@ -150,7 +178,7 @@ class _Thread(threading.Thread):
                 self._owner.broke()
 
     def _watch(self) -> None:
-        query, back_off = self._owner.query(self._watched.spec), BackOff(longest_s=LONGEST_PAUSE_S)
+        query, back_off = self._owner.query(self.watched.spec), BackOff(longest_s=LONGEST_PAUSE_S)
         cost_s = LONGEST_REST_S / REST_FACTOR
         is_first = True
         last_index = 0
@@ -163,7 +191,7 @@ class _Thread(threading.Thread):
             except errors.ConsulError as error:
                 if self.ending.is_set():
                     return
-                log.debug("watching %r: %s", self._watched.spec.prefix, error)
+                log.debug("watching %s: %s", self._what, error)
                 self._owner.failed(self._key, error)
                 self.ending.wait(back_off.next_s())
                 is_first = True
@@ -176,12 +204,18 @@ class _Thread(threading.Thread):
             if not found.changed:
                 self._owner.succeeded(self._key)
                 if time.monotonic() - started < EARLY_S:
-                    query = self._owner.query(self._watched.spec)
+                    self._owner.interrupted()
+                    query = self._owner.query(self.watched.spec)
                     self.ending.wait(back_off.next_s())
                 continue
             back_off.reset()
             is_reset = found.reset or found.index < last_index
             last_index = found.index
+            if is_reset:
+                self._owner.interrupted()
+            if self.watched.spec is None:
+                self._owner.succeeded(self._key)
+                continue
             self._owner.answered(self._key, is_reset=is_reset, is_empty=found.response.status == 404)
-            if self._watched.rare:
+            if self.watched.rare:
                 self.ending.wait(REST_FACTOR * cost_s)

@@ -34,7 +34,7 @@ from .status_publisher import StatusPublisher
 
 log = logging.getLogger("consulops")
 
-CONTROL = "control"
+CONTROL, RESTORES = "control", "restores"
 FIRST_RETRY_S, LONGEST_RETRY_S = 5.0, 300.0  # of keys that could not be written, and of a side that does not answer
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 15.0
 DIRECTION_EVERY_S = 30.0  # a restore of the source can take the record away that ends the other direction
@@ -76,6 +76,7 @@ class _SetRun:
         )
         self._direction_at = 0.0  # monotonic
         self._lost_direction: str | None = None
+        self._may_be_restored = False
         self._heartbeat = self._make_heartbeat()
         self._status = SetStatus(config.name, state=COMPARING, heartbeat=self._heartbeat)
         self._wakes: dict[Group, Wake] = {}
@@ -122,6 +123,9 @@ class _SetRun:
         wakes = self._at_source.take()
         for name, wake in wakes.items():
             self._add_wake(t.cast("Group", name), wake)
+        if self._at_source.take_interruption():
+            self._at_source.start_over()
+            self._may_be_restored = True
         control_wake = self._at_destination.take().get(CONTROL)
         if control_wake is not None:  # also after each batch of this agent, while there are no such keys
             self._read_control(is_empty=control_wake.is_empty)
@@ -167,6 +171,9 @@ class _SetRun:
             self._wakes.clear()
             self._show()
             return
+        if self._may_be_restored and self._follower.is_restored():
+            self._verify_at = 0.0
+        self._may_be_restored = False
         acknowledged = self._control.acknowledged
         is_acknowledged = bool(acknowledged) and acknowledged == self._follower.decision.digest
         if time.monotonic() >= self._verify_at or is_acknowledged:
@@ -195,7 +202,7 @@ class _SetRun:
 
     def _watch_groups(self) -> None:
         """Watch the groups of all mappings, and the prefixes in which keys can be created that are in no group."""
-        wanted: dict[t.Hashable, Watched] = {}
+        wanted: dict[t.Hashable, Watched] = {RESTORES: Watched(None)}
         for number, watched in enumerate(self._follower.watched):
             wanted.update(((number, spec), Watched(spec)) for spec in watched.groups)
             if not watched.has_every_key:
