@@ -15,7 +15,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._consul.client 
 from ansible_collections.consulops.failover.plugins.module_utils._consul.lock import Lock
 from ansible_collections.consulops.failover.plugins.module_utils._consul.response import Response
 from ansible_collections.consulops.failover.plugins.module_utils._consul.txn import Operation
-from ansible_collections.consulops.failover.plugins.module_utils._replication import control, shard_groups
+from ansible_collections.consulops.failover.plugins.module_utils._replication import control, shard_groups, shard_reader
 from ansible_collections.consulops.failover.plugins.module_utils._replication.checkpoint import lock_key
 from ansible_collections.consulops.failover.plugins.module_utils._replication.delete_guards import Limits
 from ansible_collections.consulops.failover.plugins.module_utils._replication.follow_options import FollowOptions
@@ -28,7 +28,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.lab.consul import Datacenter
+from tests.lab.consul import Datacenter, Lab
 from tests.lab.keys import delete, read, write
 
 NO_GUARD = Operation("check-not-exists", "follower/no-guard")
@@ -156,6 +156,75 @@ def test_the_last_key_of_a_shard_is_deleted_although_the_names_were_split_again(
         follow(follower)
         assert set(names_and_values(datacenter, "split/destination/")) == {"a", "c", "z"}
         assert changed(follower) == []
+
+
+@pytest.fixture
+def denied_shard(
+    own_lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> t.Iterator[tuple[Datacenter, t.Callable[[str], Client]]]:
+    """A source where lists need the policy list, with few keys in a shard, and a function that makes clients with rules."""
+    monkeypatch.setattr(shard_groups, "SHARD_KEYS", 4)
+    monkeypatch.setattr(shard_reader, "LARGE_SHARD_KEYS", 4)
+    source = own_lab.datacenter("listed", acl=True, extra={"acl": {"enable_key_list_policy": True}})
+    write(source, {f"listed/{number}": "1" for number in (1, *range(10, 14), *range(20, 24), 3)})
+    policy = source.put("/v1/acl/policy", {"Name": "listed"})["ID"]
+    token = source.put("/v1/acl/token", {"Policies": [{"ID": policy}]})["SecretID"]
+    client = Client(endpoint.resolve({"url": source.url, "token": token, "timeout": 5}, {}))
+
+    def with_rules(more: str) -> Client:
+        rules = f'key_prefix "listed/" {{ policy = "list" }}\nnode_prefix "" {{ policy = "read" }}\n{more}'
+        source.put(f"/v1/acl/policy/{policy}", {"ID": policy, "Name": "listed", "Rules": rules})
+        return client
+
+    with client:
+        yield source, with_rules
+
+
+def test_a_denied_shard_of_the_first_comparison_holds_up_no_other_and_keeps_what_it_owns(
+    datacenter: Datacenter, denied_shard: tuple[Datacenter, t.Callable[[str], Client]]
+) -> None:
+    source, with_rules = denied_shard
+    denied = (
+        'key "listed/1" { policy = "deny" }'  # the prefix of a shard too: the list of listed/1, listed/10, … is denied
+    )
+
+    def followed(rules: str) -> Follower:
+        mapping = {"source": "listed/", "destination": "unlisted/"}
+        request = ReplicationRequest(
+            tuple(make_mappings([mapping], "owned")),
+            name="listed",
+            limits=Limits(max_delete_percent=100.0),
+            retry_s=0.0,
+        )
+        follower = Follower(with_rules(rules), there, request, FollowOptions(), NO_GUARD)
+        follower.compare_all("", NOW)
+        return follower
+
+    def copied() -> set[str]:
+        return set(names_and_values(datacenter, "unlisted/"))
+
+    others = {*map(str, range(20, 24)), "3"}
+    with client_of(datacenter) as there:
+        follower = followed(denied)
+        assert copied() == others and follower.verification is not None and not follower.verification.is_equal
+        assert list(follower.problems.unreadable) == ["unlisted/1"]
+        write(source, {"listed/20": "2"})
+        delete(source, "listed/21")
+        follow(follower)
+        assert copied() == others - {"21"} and names_and_values(datacenter, "unlisted/")["20"] == "2"
+        assert list(follower.problems.unreadable) == ["unlisted/1"]
+        # Given back, it is read when that is tried again, and nothing else is needed.
+        with_rules("")
+        assert follower.compare_shards(follower.shards_to_retry(), NOW) and not follower.problems.unreadable
+        whole = (others - {"21"}) | {"1", *map(str, range(10, 14))}
+        assert copied() == whole
+        # Taken away again: the next term deletes nothing there, and still owns it afterwards.
+        delete(source, "listed/12")
+        followed(denied)
+        assert copied() == whole
+        last = followed("")
+        assert copied() == whole - {"12"} and not last.problems.conflicts and last.verification is not None
+        assert last.verification.is_equal
 
 
 class Histories(RuleBasedStateMachine):

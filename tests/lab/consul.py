@@ -308,7 +308,10 @@ class Lab:
                 )
             if replicates:
                 config.update(_secondary_of(replicates))
-            config.update(extra or {})
+            more = dict(extra or {})
+            if token:
+                config["acl"].update(more.pop("acl", {}))
+            config.update(more)
             known = replicates.token if replicates else token
             made.append(Server(f"{name}-s{number}", name, address, directory, config, self.binary, known))
         for server in made:

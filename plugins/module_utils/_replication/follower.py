@@ -118,7 +118,9 @@ class Follower:
             self.record = self._read_record()
         epoch = self._read_epoch()
         watched = [self._split(mapping) for mapping in self.request.mappings]
-        prepared = compare(self.source, self.destination, self.request, checkpoint, self.problems.not_written())
+        known = self.problems.not_written()
+        prepared = compare(self.source, self.destination, self.request, checkpoint, known, leaves_out_denied=True)
+        unreadable = {prefix: reason for plan in prepared.plans for prefix, reason in plan.unreadable.items()}
         keys = {plan.mapping.destination: plan.counts.destination_keys for plan in prepared.plans}
         record = self.record
         stored = record.as_json()
@@ -144,7 +146,7 @@ class Follower:
                 self.problems.not_written(),
                 functools.partial(self._last_operations, keys=keys, more=more),
             )
-            applied = perform_held(context, prepared, now, ending)
+            applied = perform_held(context, prepared, now, ending, is_whole=not unreadable)
         else:
             applied = Applied(prepared, planned_outcomes(prepared), prepared.checkpoint.state)
             self._count(applied.outcomes, keys)
@@ -154,12 +156,13 @@ class Follower:
         self.watched = watched
         self._finish(applied)
         self.problems.replace_all(applied.outcomes, paused)
+        self.problems.unreadable.update(unreadable)
         self._source_keys = {plan.mapping: plan.counts.source_keys for plan in prepared.plans}
         self.verification = Verification(
             at=now,
             took_s=time.monotonic() - started,
             digest=_digest(prepared),
-            is_equal=all(outcome.verified for outcome in applied.outcomes),
+            is_equal=not unreadable and all(outcome.verified for outcome in applied.outcomes),
             source_keys=sum(plan.counts.source_keys for plan in prepared.plans),
             destination_keys=sum(plan.counts.destination_keys for plan in prepared.plans),
         )
@@ -182,11 +185,11 @@ class Follower:
         """
         side = self._source_side()
         for spec in watched.dropped:
-            yield ChangedShard(watched, spec, side.read_index(spec))
+            yield ChangedShard(watched, spec, _index_of(side, spec))
         for one in groups:
             group = watched.groups.get(one)
             for spec in group.shards if group is not None else ():
-                index = side.read_index(spec)
+                index = _index_of(side, spec)
                 if watched.is_changed(spec, index):
                     yield ChangedShard(watched, spec, index)
 
@@ -204,12 +207,13 @@ class Follower:
         for key in sorted(self.problems.retried()):
             for watched in self.watched:
                 if key.startswith(watched.mapping.destination):
-                    spec = watched.shard_of(watched.mapping.to_source(key)) or ShardSpec(
-                        watched.mapping.to_source(key), True
-                    )
+                    name = watched.mapping.to_source(key)
+                    # Shards that are read and shards that are watched are not always the same.
+                    is_shard = key in self.problems.unreadable
+                    spec = ShardSpec(name) if is_shard else watched.shard_of(name) or ShardSpec(name, True)
                     found[watched.mapping, spec] = (watched, spec)
         side = self._source_side()
-        return [ChangedShard(watched, spec, side.read_index(spec)) for watched, spec in found.values()]
+        return [ChangedShard(watched, spec, _index_of(side, spec)) for watched, spec in found.values()]
 
     def is_restored(self) -> bool:
         """Return whether the source is not what it was. Everything must be compared then. Raises a ConsulError."""
@@ -370,6 +374,14 @@ class Follower:
 
     def _source_side(self) -> Side:
         return self._sides().source
+
+
+def _index_of(side: Side, spec: ShardSpec) -> int:
+    """Return the index of a shard; 0, which counts as changed, where it may not be read: reading it says why. Raises a ConsulError."""
+    try:
+        return side.read_index(spec)
+    except errors.PermissionDenied:
+        return 0
 
 
 def _sentences(changes: t.Iterable[str]) -> list[str]:

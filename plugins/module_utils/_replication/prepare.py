@@ -69,11 +69,14 @@ def compare(
     request: ReplicationRequest,
     checkpoint: Checkpoint | None = None,
     known: t.Container[str] = (),
+    *,
+    leaves_out_denied: bool = False,
 ) -> PreparedReplication:
     """Read both sides and compare them. Whether so much may be deleted is for the caller to judge.
 
     ``checkpoint`` is what the replication stored, if the caller holds its lock and knows it; ``known`` are keys that could not be
-    written before, for which no deletion waits. Raises InvalidOption, GuardRefused for another source and for a loop,
+    written before, for which no deletion waits. With ``leaves_out_denied`` a shard that may not be read is in ``unreadable`` of its plan
+    and in nothing else; otherwise PermissionDenied is raised. Raises InvalidOption, GuardRefused for another source and for a loop,
     InvalidLedger or a ConsulError.
     """
     direction = preflight.identify_datacenters(source, destination, request)
@@ -83,9 +86,12 @@ def compare(
         checkpoint = read_checkpoint(destination, name)
     checkpoint.ledger.clear_seen()
     checked = preflight.check_direction(source, name, direction, checkpoint.state, request)
-    planner = _Planner(Sides.of(source, destination, request), request, checkpoint.ledger)
+    planner = _Planner(
+        Sides.of(source, destination, request), request, checkpoint.ledger, leaves_out_denied=leaves_out_denied
+    )
     plans = [planner.plan(mapping) for mapping in request.mappings]
-    checkpoint.ledger.forget_unseen(prefix_ids(mapping.destination for mapping in request.mappings))
+    # What was not read was not seen either, and stays owned.
+    checkpoint.ledger.forget_unseen(prefix_ids(plan.mapping.destination for plan in plans if not plan.unreadable))
     for plan in plans:
         if plan.unconfirmed and not plan.counts.source_keys:
             raise errors.Filtered(f"{plan.unconfirmed}. There is nothing to copy, and nothing was changed.")
@@ -120,7 +126,10 @@ class Room:
 class _Planner:
     """Plans one mapping after the other, within one limit of memory and one of lines of the diff."""
 
-    def __init__(self, sides: Sides, request: ReplicationRequest, ledger: Ledger) -> None:
+    def __init__(
+        self, sides: Sides, request: ReplicationRequest, ledger: Ledger, *, leaves_out_denied: bool = False
+    ) -> None:
+        self._leaves_out_denied = leaves_out_denied
         self._sides = sides
         self._reader = Reader(sides)
         self._request = request
@@ -134,7 +143,8 @@ class _Planner:
         started = time.monotonic()
         plan = MappingPlan(mapping)
         refs = self._reader.shards(mapping)
-        for pair in self._reader.read_all(mapping, refs, request.concurrency):
+        denied = plan.unreadable if self._leaves_out_denied else None
+        for pair in self._reader.read_all(mapping, refs, request.concurrency, denied):
             describe = None
             if len(self.lines) < request.limit:
                 describe = value_text if request.show_values else digest_text

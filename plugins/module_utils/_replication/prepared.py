@@ -28,7 +28,8 @@ class MappingPlan:
     """What one mapping needs.
 
     ``unconfirmed`` says why the source could not confirm that the keys to delete are gone ("" when it could).
-    ``came_back`` counts keys that were to be deleted and exist at the source again.
+    ``came_back`` counts keys that were to be deleted and exist at the source again. ``unreadable`` are shards that are no part of the
+    plan, by their prefix at the destination, with the reason.
     """
 
     mapping: PrefixMapping
@@ -41,6 +42,7 @@ class MappingPlan:
     equal_again: list[bytes] = field(default_factory=list)
     unconfirmed: str = ""
     came_back: int = 0
+    unreadable: dict[str, str] = field(default_factory=dict)
     digest: SetDigest = field(default_factory=SetDigest)
     source_index: int = 0
     seconds: float = 0.0

@@ -63,9 +63,28 @@ class Reader:
         for part in parts:
             yield from self.read(mapping, part, max_bytes)
 
-    def read_all(self, mapping: PrefixMapping, refs: t.Sequence[ShardRef], workers: int) -> t.Iterator[ShardPair]:
-        """Read shards in order, a few of them ahead of the consumer."""
-        for parts in _ahead(lambda ref: list(self.read(mapping, ref)), refs, workers):
+    def read_all(
+        self,
+        mapping: PrefixMapping,
+        refs: t.Sequence[ShardRef],
+        workers: int,
+        denied: dict[str, str] | None = None,
+    ) -> t.Iterator[ShardPair]:
+        """Read shards in order, a few of them ahead of the consumer.
+
+        With ``denied`` a shard that a token may not read is left out, and the reason noted there by its prefix at the destination.
+        """
+
+        def parts_of(ref: ShardRef) -> list[ShardPair]:
+            try:
+                return list(self.read(mapping, ref))
+            except errors.PermissionDenied as error:
+                if denied is None:
+                    raise
+                denied[mapping.to_destination(ref.spec.prefix)] = str(error)
+                return []
+
+        for parts in _ahead(parts_of, refs, workers):
             yield from parts
 
     def read_destination(self, mapping: PrefixMapping, refs: t.Sequence[ShardRef], workers: int) -> t.Iterator[Shard]:
