@@ -243,6 +243,42 @@ def test_the_module_and_the_agent_exclude_each_other(
     wait_for_equal(east, west, "lock/")
 
 
+@pytest.mark.parametrize("keys", [0, 20])
+def test_of_two_agents_that_would_copy_in_a_loop_one_is_refused_whenever_they_start(
+    replicators: Replicators, east: Datacenter, west: Datacenter, keys: int
+) -> None:
+    """Neither configuration shows it. With nothing to copy yet they know of each other too."""
+    prefix = f"loop{keys}/"
+    write(east, numbered(prefix, keys))
+    names = {"one": f"loop{keys}-one", "other": f"loop{keys}-other"}
+    agents = {
+        names["one"]: replicators.start({names["one"]: a_set(east, west, prefix)}),
+        names["other"]: replicators.start({names["other"]: a_set(west, east, prefix)}),
+    }
+
+    def problem(name: str) -> str:
+        found: str = agents[name].status()["jobs"][f"set {name}"]["problem"]
+        return found
+
+    def is_decided() -> str | None:
+        following = [name for name, agent in agents.items() if set_status(agent, name).get("state") == "following"]
+        refused = [name for name in agents if "would copy it back" in problem(name)]
+        return following[0] if len(following) == len(refused) == 1 and following != refused else None
+
+    winner = eventually(is_decided, 60.0, "one follows and the other one is refused")
+    source = east if winner == names["one"] else west
+    write(source, {f"{prefix}new": "v"})
+    wait_for_equal(east, west, prefix)
+    # It comes back, and is refused again.
+    loser = next(name for name in agents if name != winner)
+    agents[loser].stop()
+    agents[loser] = replicators.start(
+        {loser: a_set(west, east, prefix) if loser == names["other"] else a_set(east, west, prefix)}
+    )
+    eventually(lambda: "would copy it back" in problem(loser), what="it is refused after a restart")
+    assert set_status(agents[winner], winner)["state"] == "following"
+
+
 def test_the_page_and_the_metrics_show_the_set(replicators: Replicators, east: Datacenter, west: Datacenter) -> None:
     write(east, numbered("shown/", 3))
     agent = replicators.start({"shown": a_set(east, west, "shown/")})

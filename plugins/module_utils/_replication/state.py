@@ -92,6 +92,14 @@ def successor(
     return State(source, {**kept, **{mapping.destination: Origin(mapping.source, time) for mapping in mappings}})
 
 
+def is_recorded(state: State | None, source: str, mappings: t.Sequence[PrefixMapping]) -> bool:
+    """Return whether a state says of each mapping where its destination is filled from, so that the other side can see a loop."""
+    if state is None or state.source != source:
+        return False
+    origins = (state.prefixes.get(mapping.destination) for mapping in mappings)
+    return all(origin is not None and origin.source == mapping.source for origin, mapping in zip(origins, mappings))
+
+
 def _covers(mapping: PrefixMapping, destination_prefix: str) -> bool:
     """Return whether a mapping writes to all of a prefix of the destination."""
     return destination_prefix.startswith(mapping.destination) and not mapping.excludes_folder(
