@@ -82,6 +82,31 @@ def test_a_stopped_holder_writes_nothing_after_another_took_over(
     )
 
 
+def test_a_wall_clock_that_is_set_back_and_forth_costs_no_key_and_no_lease(
+    replicators: Replicators, east: Datacenter, west: Datacenter
+) -> None:
+    write(east, {f"clock/{number:03d}": "1" for number in range(30)})
+    options = a_set(east, west, "clock/", max_deletes=2, max_delete_percent=100, verify_every="2s", heartbeat="1s")
+    agent = replicators.start({"clock": options}, clock=True)
+    wait_for_following(agent, "clock")
+    before = agent.status()["leases"]["set clock"]
+    for number, years in enumerate((-30, 10, -1, 0)):
+        agent.set_clock(years * 365 * 86400.0)
+        verified = set_status(agent, "clock")["verification"]
+        write(east, {f"clock/{number:03d}": f"after {years}"})
+        wait_for_equal(east, west, "clock/")
+        wait_for_status(agent, "clock", lambda one, was=verified: one["verification"] != was, "it verifies on schedule")
+    # Also the guards: set back by a year, the clock ends no window before its time.
+    agent.set_clock(-365 * 86400.0)
+    delete(east, *(f"clock/{number:03d}" for number in range(10, 20)))
+    status = wait_for_status(agent, "clock", lambda one: one["paused_deletes"]["count"], "deletions are paused")
+    assert status["paused_deletes"]["count"] + status["deleted_in_window"] == 10
+    assert status["deleted_in_window"] <= 2 and len(read(west, "clock/")) >= 28
+    after = agent.status()["leases"]["set clock"]
+    assert (after["terms"], after["fence"], after["standing"]) == (1, before["fence"], "holder")
+    assert agent.status()["failures"] == 0 and status["lag_s"] < 60
+
+
 def test_a_source_that_loses_its_leader_delays_and_loses_nothing(
     replicators: Replicators, west: Datacenter, own_lab: Lab
 ) -> None:

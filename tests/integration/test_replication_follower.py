@@ -76,11 +76,11 @@ def changed(follower: Follower) -> list[ChangedShard]:
     return found
 
 
-def follow(follower: Follower) -> None:
+def follow(follower: Follower, now: float = NOW) -> None:
     """Handle everything that changed."""
     shards = changed(follower)
-    if shards and not follower.compare_shards(shards, NOW):
-        follower.compare_all("", NOW)
+    if shards and not follower.compare_shards(shards, now):
+        follower.compare_all("", now)
 
 
 def names_and_values(datacenter: Datacenter, prefix: str) -> dict[str, str]:
@@ -228,7 +228,10 @@ def test_a_denied_shard_of_the_first_comparison_holds_up_no_other_and_keeps_what
 
 
 class Histories(RuleBasedStateMachine):
-    """Random histories on both sides. The source writes numbers, others write words at the destination, so none is like another."""
+    """Random histories on both sides, with a wall clock that is set at any time.
+
+    The source writes numbers, others write words at the destination, so none is like another.
+    """
 
     datacenter: Datacenter
     runs = 0
@@ -242,6 +245,7 @@ class Histories(RuleBasedStateMachine):
         self.foreign: dict[str, str] = {}
         self.edited: set[str] = set()  # by others since everything was compared last, which is not watched
         self.count = 0
+        self.now = NOW
         self.follower: Follower | None = None
 
     def teardown(self) -> None:
@@ -249,7 +253,7 @@ class Histories(RuleBasedStateMachine):
             self.client.transactions_left = None
             self.agent_goes_on()
             if self.follower is not None:
-                self.follower.compare_all("", NOW)
+                self.follower.compare_all("", self.now)
             wanted = {**self.source, **self.foreign}
             assert names_and_values(self.datacenter, f"{self.name}/destination/") == wanted
             self.client.close()
@@ -282,19 +286,23 @@ class Histories(RuleBasedStateMachine):
         self.edited.add(key)
         delete(self.datacenter, f"{self.name}/destination/{key}")
 
+    @rule(years=st.sampled_from([-50, -1, 0, 1, 50]))
+    def the_wall_clock_is_set(self, years: int) -> None:
+        self.now = NOW + years * 365 * 86400
+
     @rule()
     def agent_goes_on(self) -> None:
         if self.follower is None:
             self.follower = follower_of(
                 self.client, self.name, max_deletes=1000, max_delete_percent=1000.0, allow_empty_source=True
             )
-            self.follower.compare_all("", NOW)
+            self.follower.compare_all("", self.now)
             self.edited.clear()
         else:
-            follow(self.follower)
+            follow(self.follower, self.now)
         shards = self.follower.shards_to_retry()
         if shards:
-            self.follower.compare_shards(shards, NOW)
+            self.follower.compare_shards(shards, self.now)
         found = names_and_values(self.datacenter, f"{self.name}/destination/")
         followed = {"a", "b", "c/d", "c/e", "f"} - self.edited - self.foreign.keys()
         assert {key: found.get(key) for key in followed} == {key: self.source.get(key) for key in followed}
@@ -303,7 +311,7 @@ class Histories(RuleBasedStateMachine):
     @rule()
     def agent_verifies(self) -> None:
         assert self.follower is not None
-        self.follower.compare_all("", NOW)
+        self.follower.compare_all("", self.now)
         self.edited.clear()
 
     @rule(transactions=st.integers(0, 3), after=st.booleans())

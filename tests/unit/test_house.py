@@ -42,6 +42,14 @@ LAYERS: dict[str, set[str]] = {
     "modules": {"_ansible", "_tasks"},
 }
 
+# A wall clock can be set, so what waits, expires or is retried there goes by the monotonic clock. These show a time, store one for
+# people and rules, or give it to a pure function.
+WALL_CLOCK_PACKAGES = ("_consul", "_daemon", "_replication", "_agents/replication")
+WALL_CLOCK = {
+    *("_consul/private_file.py", "_daemon/pages.py", "_replication/source_heartbeat.py"),
+    *(f"_agents/replication/{name}.py" for name in ("direction_job", "endpoint", "set_job", "status_publisher")),
+}
+
 # Names of earlier versions. These are not words of ordinary prose, so they must not appear anywhere.
 OLD_WORDS = re.compile(r"\b(Patience|BadAnswer|victims|quarantined|held_back|hand_over_after|_runtime)\b")
 # These are: only a function, class, parameter or import with that name is an old name.
@@ -129,6 +137,18 @@ def broad_handlers(found: t.Iterable[Source]) -> list[str]:
     ]
 
 
+def wall_clocks(found: t.Iterable[Source]) -> list[str]:
+    """Return where the wall clock is read, in files that have no reason to."""
+    return [
+        f"{source}:{node.lineno} reads the wall clock"
+        for source in found
+        if source.path.relative_to(UTILS).as_posix() not in WALL_CLOCK
+        for node in ast.walk(ast.parse(source.text))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("time.time", "datetime.datetime.now", "datetime.now", "time.localtime")
+    ]
+
+
 def old_words(found: t.Iterable[Source]) -> list[str]:
     """Return lines with a word that is only an old name."""
     return [
@@ -167,6 +187,19 @@ def test_only_one_file_imports_ansible_and_only_one_the_libraries() -> None:
 
 def test_no_handler_catches_everything() -> None:
     assert broad_handlers(sources("plugins")) == []
+
+
+def test_what_waits_and_expires_does_not_go_by_the_wall_clock() -> None:
+    found = sources(*(f"plugins/module_utils/{name}" for name in WALL_CLOCK_PACKAGES))
+    assert wall_clocks(found) == []
+    assert {source.path.relative_to(UTILS).as_posix() for source in found} >= WALL_CLOCK, "a name is out of date"
+
+
+def test_the_rule_for_clocks_finds_a_violation() -> None:
+    text = "import time\ndeadline = time.time() + 5\nleft = time.monotonic()\n"
+    (found,) = wall_clocks([Source(UTILS / "_consul" / "lock.py", text)])
+    assert found.endswith("lock.py:2 reads the wall clock")
+    assert wall_clocks([Source(UTILS / "_daemon" / "pages.py", text)]) == []
 
 
 def test_no_old_name_is_left() -> None:

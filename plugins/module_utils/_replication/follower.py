@@ -22,7 +22,7 @@ from .._consul.shard_plan import ShardSpec
 from .._consul.txn import Operation
 from . import control, preflight, source_epoch
 from .apply import Applied, Ending, make_context, perform_held
-from .checkpoint import Checkpoint, state_key, state_operation
+from .checkpoint import Checkpoint
 from .delete_guards import PlannedDeletes
 from .delete_window import Decision, decide
 from .epoch_reader import read_epoch
@@ -32,6 +32,7 @@ from .follow_record import FollowRecord, parse_record, record_key
 from .ledger import Ledger
 from .mapping import RESERVED, PrefixMapping
 from .open_problems import OpenProblems
+from .origins import record_origins
 from .outcome import MappingOutcome
 from .plan import Counts, plan_shard
 from .prepare import Room, compare, partial_source
@@ -42,7 +43,6 @@ from .run_context import RunContext
 from .shard_groups import Group, has_others, plan_groups
 from .shard_reader import ShardRef
 from .sides import Side, Sides
-from .state import is_recorded, successor
 from .watched_mapping import WatchedMapping
 
 log = logging.getLogger("consulops")
@@ -140,7 +140,7 @@ class Follower:
         if prepared.changed:
             preflight.check_writable(self.destination, self.name, prepared.plans)
         context = self._context(self._sides(), prepared.checkpoint.ledger)
-        self._record_origins(context, prepared, now)
+        record_origins(context, prepared, self.source, now)
         more = [control.end_acknowledgement(self.name)] if acknowledged and not paused else []
         if prepared.changed or prepared.ledger_outdated:
             ending = Ending(
@@ -168,26 +168,6 @@ class Follower:
             source_keys=sum(plan.counts.source_keys for plan in prepared.plans),
             destination_keys=sum(plan.counts.destination_keys for plan in prepared.plans),
         )
-
-    def _record_origins(self, context: RunContext, prepared: PreparedReplication, now: float) -> None:
-        """Store where the destination is filled from before the first key is written, and look for loops once more.
-
-        Of two replications that begin a loop at the same time each has stored this before it looks, so at least one sees the other.
-        What is stored is taken back then: it must not look like a reversal. Raises GuardRefused or a ConsulError.
-        """
-        before, mappings = prepared.checkpoint.state, self.request.mappings
-        if is_recorded(before, prepared.source, mappings):
-            return
-        state = successor(before, prepared.source, mappings, now, prepared.reversed_after)
-        context.save_ledger(state)
-        direction = (prepared.source, prepared.destination)
-        try:
-            preflight.check_direction(self.source, self.name, direction, before, self.request)
-        except errors.GuardRefused:
-            key = state_key(self.name)
-            context.send([Operation("delete", key) if before is None else state_operation(self.name, before)])
-            raise
-        prepared.checkpoint = prepared.checkpoint._replace(state=state)
 
     def _split(self, mapping: PrefixMapping) -> WatchedMapping:
         found = self._source_side().read_names(mapping.source)
