@@ -47,7 +47,10 @@ LAYERS: dict[str, set[str]] = {
 WALL_CLOCK_PACKAGES = ("_consul", "_daemon", "_replication", "_agents/replication")
 WALL_CLOCK = {
     *("_consul/private_file.py", "_daemon/pages.py", "_replication/source_heartbeat.py"),
-    *(f"_agents/replication/{name}.py" for name in ("direction_job", "endpoint", "set_job", "status_publisher")),
+    *(
+        f"_agents/replication/{name}.py"
+        for name in ("direction_job", "direction_term", "endpoint", "set_job", "status_publisher")
+    ),
 }
 
 # Names of earlier versions. These are not words of ordinary prose, so they must not appear anywhere.

@@ -22,12 +22,12 @@ from ..._consul.shard_plan import ShardSpec
 from ..._daemon.job import Context
 from ..._replication import control
 from ..._replication.change_watch import ChangeWatch, Wake, Watched
-from ..._replication.direction_taker import DirectionTaker
 from ..._replication.follow_progress import ChangedShard
 from ..._replication.follower import Follower
 from ..._replication.outcome import Interrupted
 from ..._replication.source_heartbeat import SourceHeartbeat
 from .config import SetConfig
+from .direction_term import DirectionTerm
 from .memory import Memory
 from .set_status import BEHIND, COMPARING, FOLLOWING, FROZEN, SetStatus, status_of
 from .status_publisher import StatusPublisher
@@ -37,7 +37,6 @@ log = logging.getLogger("consulops")
 CONTROL, RESTORES = "control", "restores"
 FIRST_RETRY_S, LONGEST_RETRY_S = 5.0, 300.0  # of keys that could not be written, and of a side that does not answer
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 15.0
-DIRECTION_EVERY_S = 30.0  # a restore of the source can take the record away that ends the other direction
 JITTER = 0.1  # of the time between two verifications
 
 Group = tuple[int, t.Optional[ShardSpec]]  # the number of the mapping and what is watched, None for its whole prefix
@@ -71,11 +70,9 @@ class _SetRun:
         self._follower = Follower(self._source, self._destination, config.request, config.follow, context.lease.guard)
         self._publisher = StatusPublisher(self._destination, config.name, context.lease.guard)
         self._control = control.Control()
-        self._direction = config.direction and DirectionTaker(
+        self._direction = config.direction and DirectionTerm(
             config.direction, self._source, self._destination, context.lease.guard
         )
-        self._direction_at = 0.0  # monotonic
-        self._lost_direction: str | None = None
         self._may_be_restored = False
         self._heartbeat = self._make_heartbeat()
         self._status = SetStatus(config.name, state=COMPARING, heartbeat=self._heartbeat)
@@ -151,18 +148,20 @@ class _SetRun:
     @property
     def _frozen(self) -> str | None:
         """Who ended all writes and why, None if nobody did."""
-        return self._control.frozen if self._lost_direction is None else self._lost_direction
+        lost = self._direction.lost if self._direction is not None else None
+        return self._control.frozen if lost is None else lost
 
     def _take_direction(self) -> None:
         """Take the direction if it is time to look at it. Raises a ConsulError; nothing is written then."""
-        direction = self._config.direction
-        if self._direction is None or direction is None or time.monotonic() < self._direction_at:
-            return
-        outcome = self._direction.take(time.time())
-        self._lost_direction = None if outcome.lost_to is None else direction.lost_text(outcome.lost_to)
-        self._follower.more_guards = (direction.in_effect(outcome.at_index),)
-        self._direction_at = time.monotonic() + DIRECTION_EVERY_S
-        self._read_control()
+        in_effect = self._direction.take() if self._direction is not None else None
+        if in_effect is not None:
+            self._follower.more_guards = (in_effect,)
+            self._read_control()
+
+    def _look_at_direction_again(self) -> None:
+        if self._direction is not None:
+            self._direction.look_again()
+            self._event.set()
 
     def _work(self) -> None:
         self._take_direction()
@@ -296,8 +295,7 @@ class _SetRun:
         if self._control == before:
             return
         if (self._control.direction, self._control.is_reversed) != (before.direction, before.is_reversed):
-            self._direction_at = 0.0
-            self._event.set()
+            self._look_at_direction_again()
         if (self._control.frozen is None) != (before.frozen is None):
             log.warning(
                 "%s: %s", name, "thawed" if self._control.frozen is None else f"frozen by {self._control.frozen}"
@@ -307,7 +305,8 @@ class _SetRun:
     def _explain(self, error: Interrupted) -> None:
         """Go on after a batch that was refused because the set was frozen. Raises the error, or Conflict when the lease is lost."""
         self._follower.forget()
-        self._verify_at = self._direction_at = 0.0
+        self._verify_at = 0.0
+        self._look_at_direction_again()
         self._read_control()
         self._take_direction()
         if self._frozen is not None:
@@ -336,7 +335,7 @@ class _SetRun:
         if now < self._paused_until:
             return min([self._paused_until - now, *times])
         if self._direction is not None:
-            times.append(max(0.0, self._direction_at - now))
+            times.append(self._direction.due_in_s(now))
         if self._frozen is not None:
             return min([60.0, *times])
         times.append(self._verify_at - now)
