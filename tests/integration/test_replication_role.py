@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import typing as t
 from pathlib import Path
@@ -73,6 +74,19 @@ def test_what_cannot_work_is_refused_before_any_change(tmp_path: Path) -> None:
         ),
         (included({"consul_replication_active": ["app"]}), "app is not in consul_replication_sets, which has no set"),
         (
+            included({"consul_replication_sets": {"there": {"reverses": "back"}}}),
+            "consul_replication_direction is not set, so it is not known which of there is active",
+        ),
+        (
+            included(
+                {
+                    "consul_replication_sets": {"there": {"reverses": "back"}, "other": {}},
+                    "consul_replication_direction": {"active": "other", "generation": 1},
+                }
+            ),
+            "other is not a set of consul_replication_sets with reverses, which are there",
+        ),
+        (
             included({"consul_replication_set": "app"}, tasks_from="sync"),
             "is not in consul_replication_sets, which has no set",
         ),
@@ -115,3 +129,23 @@ def test_the_check_names_what_waits_for_somebody_in_each_set(tmp_path: Path) -> 
         "many is frozen by ann",
         "many: deletions of 11 keys are paused: acknowledge the plan abc",
     ]
+
+
+def test_of_two_opposite_sets_the_agent_gets_the_active_one_with_its_generation(tmp_path: Path) -> None:
+    variables = {
+        "consul_replication_sets": {
+            "there": {"reverses": "back"},
+            "back": {"reverses": "there"},
+            "other": {},
+            "off": {},
+        },
+        "consul_replication_active": ["other"],
+        "consul_replication_direction": {"active": "back", "generation": 2},
+    }
+    role = included({}, tasks_from="check_sets")
+    role["ansible.builtin.include_role"]["public"] = True
+    show = {"ansible.builtin.debug": {"msg": "sets: {{ consul_replication_options.sets | to_json }}"}}
+    play = {"hosts": "localhost", "gather_facts": False, "vars": variables, "tasks": [role, show]}
+    done = run_playbook(tmp_path / "run", [play])
+    (found,) = re.findall(r'"msg": "sets: (.*)"', done.stdout)
+    assert json.loads(found.replace('\\"', '"')) == {"other": {}, "back": {"reverses": "there", "generation": 2}}
