@@ -266,9 +266,10 @@ def test_of_two_agents_that_would_copy_in_a_loop_one_is_refused_whenever_they_st
         return following[0] if len(following) == len(refused) == 1 and following != refused else None
 
     winner = eventually(is_decided, 60.0, "one follows and the other one is refused")
-    source = east if winner == names["one"] else west
+    source, destination = (east, west) if winner == names["one"] else (west, east)
     write(source, {f"{prefix}new": "v"})
-    wait_for_equal(east, west, prefix)
+    # Keys that only the destination has are not its own, and stay.
+    eventually(lambda: f"{prefix}new" in read(destination, prefix), what="the one that follows copies")
     # It comes back, and is refused again.
     loser = next(name for name in agents if name != winner)
     agents[loser].stop()
