@@ -90,3 +90,26 @@ def test_the_ledger_agrees_with_a_simple_model_after_any_steps(steps: list[tuple
 def test_data_that_is_not_a_bucket_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidLedger):
         Ledger({3: data})
+
+
+def test_a_ledger_that_grew_is_the_one_that_was_stored() -> None:
+    grown, one = Ledger(), prefix_id("one/")
+    fingerprints = [fingerprint_of_hash(str(number), key_id(f"content {number}")) for number in range(40_000)]
+    for fingerprint in fingerprints:
+        grown.record_intent([fingerprint], one)
+    grown.commit(fingerprints[:30_000], one)
+    for number in range(100):
+        grown.forget(str(number))
+        grown.abort(fingerprints[39_999 - number])
+    loaded = Ledger(grown.take_dirty())
+    assert not loaded.dirty and len(loaded) == len(grown) == 39_800
+    for ledger in (grown, loaded):
+        assert [ledger.is_committed(one) for one in fingerprints[99:30_001]] == [False] + 29_900 * [True] + [False]
+        assert [ledger.state(one) for one in fingerprints[39_898:39_901]] == [OWNED, OWNED, FOREIGN]
+        for number in (0, 100, 29_999, 30_000):
+            assert ledger.was_committed(key_id(str(number))) == (number in (100, 29_999))
+    loaded.abort_all({one})
+    assert len(loaded) == 29_900 and all(loaded.bucket(number) for number in range(256))
+    loaded.mark_seen(key_id("100"))
+    loaded.forget_unseen({one})
+    assert len(loaded) == 1 and loaded.take_dirty()[fingerprints[100][0]] != b""

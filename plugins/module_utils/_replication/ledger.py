@@ -5,8 +5,9 @@
 """The ledger: which keys a replication wrote, and with what content. Only these may be overwritten or deleted by default.
 
 A record has 20 bytes: 8 of the hash of the key's name, 8 of the hash of its content (together: the fingerprint), 3 of the
-hash of the prefix that it belongs to, and one byte that says whether it is committed. Records are kept in 256 buckets by
-their first byte; each bucket is one key of the destination's store. No I/O: checkpoint.py reads and writes the buckets.
+hash of the prefix that it belongs to, and one byte that says whether it is committed. Records are stored in 256 buckets by
+their first byte; each bucket is one key of the destination's store. In memory a bucket has cells by the record's next bits, so that a
+record is found among few, however many there are. No I/O: checkpoint.py reads and writes the buckets.
 
 The intent is recorded before a key is written, and committed once the key was read back. An intent alone proves only that
 this very content, if the key holds it, was written by this replication. So an interrupted run never claims a key of others.
@@ -33,6 +34,9 @@ _RECORD = _MARK + 1
 _INTENDED, _COMMITTED = b"\0", b"\1"
 _NAME_ALONE = struct.Struct(f"{_NAME}s")
 _NAME_OF_RECORD = struct.Struct(f"{_NAME}s{_RECORD - _NAME}x")
+
+_CELL_RECORDS = 64  # so many are in a cell on average before cells are halved
+_MOST_CELL_BITS = 16
 
 OWNED = "owned"
 EDITED = "edited"
@@ -72,48 +76,52 @@ class Ledger:
     """The keys that one replication wrote. ``dirty`` holds the numbers of the buckets that changed since they were read or taken."""
 
     def __init__(self, buckets: t.Mapping[int, bytes] | None = None) -> None:
-        self._records = [bytearray() for _number in range(BUCKETS)]
+        self._cell_bits = 0  # a bucket has 2 ** _cell_bits cells
+        self._cells = [bytearray() for _number in range(BUCKETS)]
+        self._count = 0
         self._seen = [bytearray() for _number in range(BUCKETS)]
         self.dirty: set[int] = set()
         for number, data in (buckets or {}).items():
             body = data[len(MAGIC) :]
             if not data.startswith(MAGIC) or len(body) % _RECORD or not 0 <= number < BUCKETS:
                 raise InvalidLedger(f"bucket {number:02x} is not one that this collection wrote")
-            self._records[number] += body
+            self._cells[number] += body
+            self._count += len(body) // _RECORD
+        self._halve_cells()
 
     def __len__(self) -> int:
-        return sum(map(len, self._records)) // _RECORD
+        return self._count
 
     def state(self, fingerprint: bytes) -> str:
         """Return OWNED, EDITED (written by this replication and changed since) or FOREIGN for a key with this fingerprint."""
-        if _place_of(self._records[fingerprint[0]], fingerprint) != -1:
+        if _place_of(self._cell(fingerprint), fingerprint) != -1:
             return OWNED
         return EDITED if self.was_committed(fingerprint[:_NAME]) else FOREIGN
 
     def is_committed(self, fingerprint: bytes) -> bool:
         """Return whether this content of this key is committed."""
-        records = self._records[fingerprint[0]]
+        records = self._cell(fingerprint)
         place = _place_of(records, fingerprint)
         return place != -1 and records[place + _MARK] == _COMMITTED[0]
 
     def was_committed(self, name: bytes) -> bool:
         """Return whether any content is committed for a key (its ``key_id``)."""
-        records = self._records[name[0]]
+        records = self._cell(name)
         return any(records[place + _MARK] == _COMMITTED[0] for place in _places(records, name))
 
     def record_intent(self, fingerprints: t.Iterable[bytes], prefix_id: bytes) -> None:
         """Record what is about to be written, beside what was written before."""
         for fingerprint in fingerprints:
-            if _place_of(self._records[fingerprint[0]], fingerprint) == -1:
+            if _place_of(self._cell(fingerprint), fingerprint) == -1:
                 self._add(fingerprint + prefix_id + _INTENDED)
 
     def commit(self, fingerprints: t.Iterable[bytes], prefix_id: bytes) -> None:
         """Record that these were written. They replace all other records of their keys."""
         for fingerprint in fingerprints:
-            records, name = self._records[fingerprint[0]], fingerprint[:_NAME]
-            place = _place_of(records, name)
-            alone = place != -1 and _place_of(records, name, place + 1) == -1
-            if not alone or records[place : place + _MARK] != fingerprint + prefix_id:
+            records, name = self._cell(fingerprint), fingerprint[:_NAME]
+            place = records.find(name)
+            alone = place != -1 and not place % _RECORD and records.count(name) == 1
+            if not alone or not records.startswith(fingerprint + prefix_id, place):
                 self._drop(name)
                 self._add(fingerprint + prefix_id + _COMMITTED)
             elif records[place + _MARK] != _COMMITTED[0]:
@@ -130,15 +138,16 @@ class Ledger:
 
     def abort_all(self, prefix_ids: t.Container[bytes]) -> None:
         """Drop all intents below some prefixes."""
-        for number in range(BUCKETS):
-            self._keep(
-                number,
-                lambda record: record.endswith(_COMMITTED) or record[_FINGERPRINT:_MARK] not in prefix_ids,
-            )
+        for number, records in enumerate(self._cells):
+            if _INTENDED in records[_MARK::_RECORD]:
+                self._keep(
+                    number,
+                    lambda record: record.endswith(_COMMITTED) or record[_FINGERPRINT:_MARK] not in prefix_ids,
+                )
 
     def mark_seen(self, name: bytes) -> None:
         """Remember that a key (a ``key_id`` or a fingerprint) exists on either side, for ``forget_unseen``."""
-        if self._records[name[0]]:
+        if self._cell(name):
             self._seen[name[0]] += name[:_NAME]
 
     def clear_seen(self) -> None:
@@ -148,11 +157,12 @@ class Ledger:
 
     def forget_unseen(self, prefix_ids: t.Container[bytes]) -> None:
         """Drop the records of keys below some prefixes that exist on neither side: one that reappears is not owned."""
-        for number, records in enumerate(self._records):
-            seen = {name for (name,) in _NAME_ALONE.iter_unpack(self._seen[number])}
-            self._seen[number].clear()
-            if not all(name in seen for (name,) in _NAME_OF_RECORD.iter_unpack(records)):
-                self._keep(number, functools.partial(_is_elsewhere_or_seen, prefix_ids, seen))
+        for bucket in range(BUCKETS):
+            seen = {name for (name,) in _NAME_ALONE.iter_unpack(self._seen[bucket])}
+            self._seen[bucket].clear()
+            for number in self._cells_of(bucket):
+                if not all(name in seen for (name,) in _NAME_OF_RECORD.iter_unpack(self._cells[number])):
+                    self._keep(number, functools.partial(_is_elsewhere_or_seen, prefix_ids, seen))
 
     def take_dirty(self) -> dict[int, bytes]:
         """Return the content of all dirty buckets, b"" for an empty one, and mark them clean."""
@@ -162,27 +172,52 @@ class Ledger:
 
     def bucket(self, number: int) -> bytes:
         """Return one bucket as it is stored. The records are sorted: equal ledgers have equal bytes."""
-        ordered = sorted(_each(self._records[number]))
+        ordered = [record for cell in self._cells_of(number) for record in sorted(_each(self._cells[cell]))]
         return MAGIC + b"".join(ordered) if ordered else b""
 
+    def _cell(self, name: bytes) -> bytearray:
+        """Return the cell of a key (a ``key_id`` or what begins with one)."""
+        return self._cells[int.from_bytes(name[:3], "big") >> (16 - self._cell_bits)]
+
+    def _cells_of(self, bucket: int) -> range:
+        """Return the numbers of a bucket's cells, in the order of their records."""
+        return range(bucket << self._cell_bits, (bucket + 1) << self._cell_bits)
+
+    def _halve_cells(self) -> None:
+        """Divide every cell in two until they are small."""
+        before = self._cells, self._cell_bits
+        while self._count > _CELL_RECORDS * (BUCKETS << self._cell_bits) and self._cell_bits < _MOST_CELL_BITS:
+            self._cell_bits += 1
+        if self._cell_bits != before[1]:
+            self._cells = [bytearray() for _number in range(BUCKETS << self._cell_bits)]
+            for records in before[0]:
+                for record in _each(records):
+                    self._cell(record).extend(record)
+
     def _add(self, record: bytes) -> None:
-        self._records[record[0]] += record
+        self._cell(record).extend(record)
         self.dirty.add(record[0])
+        self._count += 1
+        if self._count > _CELL_RECORDS * len(self._cells):
+            self._halve_cells()
 
     def _drop(self, start: bytes, condition: t.Callable[[bytes], bool] = lambda _record: True) -> None:
         """Drop the records that begin with these bytes (a key_id or a fingerprint) and fulfil the condition."""
-        records = self._records[start[0]]
+        records = self._cell(start)
         for place in reversed(list(_places(records, start))):
             if condition(bytes(records[place : place + _RECORD])):
                 del records[place : place + _RECORD]
                 self.dirty.add(start[0])
+                self._count -= 1
 
     def _keep(self, number: int, condition: t.Callable[[bytes], bool]) -> None:
-        """Drop the records of a bucket that do not fulfil the condition."""
-        kept = b"".join(record for record in _each(self._records[number]) if condition(record))
-        if len(kept) != len(self._records[number]):
-            self._records[number] = bytearray(kept)
-            self.dirty.add(number)
+        """Drop the records of a cell that do not fulfil the condition."""
+        records = self._cells[number]
+        kept = b"".join(record for record in _each(records) if condition(record))
+        if len(kept) != len(records):
+            self._cells[number] = bytearray(kept)
+            self.dirty.add(number >> self._cell_bits)
+            self._count -= (len(records) - len(kept)) // _RECORD
 
 
 def _is_elsewhere_or_seen(prefix_ids: t.Container[bytes], seen: t.Container[bytes], record: bytes) -> bool:
