@@ -12,7 +12,6 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from ansible_collections.consulops.failover.plugins.module_utils._replication import prepare
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -223,19 +222,6 @@ def test_an_html_page_does_not_prove_that_a_key_was_written(
     said = task.fails(destination={"url": broken.url}, retry_timeout=0, verify_digest=verify)
     assert "Does something else listen there?" in said["msg"] and said["changed"] is False
     assert task.read(task.two) == {}
-
-
-def test_a_shard_that_is_planned_again_keeps_its_conflicts(
-    task: Task, proxy: t.Callable[..., Proxy], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(prepare, "HELD_BYTES", 0)
-    task.write(task.one, **numbered(5))
-    task.write(task.two, k000="foreign")
-    through = proxy(task.two.url)
-    at_request(through, 0, "/v1/txn", lambda: task.write(task.two, k001="foreign too"))
-    found = task.fails(destination={"url": through.url})
-    assert sorted(one["key"][-4:] for one in found["prefixes"][0]["conflicts"]) == ["k000", "k001"]
-    assert counts(found["prefixes"][0]) == (3, 0, 0, 0) and found["prefixes"][0]["verified"] is False
 
 
 # ---------------------------------------------------------------------------------------------------------------

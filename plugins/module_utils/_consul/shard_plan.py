@@ -88,3 +88,18 @@ def _end_of(keys: t.Sequence[str], start: str, first: int, last: int) -> int:
     if start[-1] == chr(sys.maxunicode):
         return last
     return bisect.bisect_left(keys, start[:-1] + chr(ord(start[-1]) + 1), first, last)
+
+
+def range_of(names: t.Sequence[str], spec: ShardSpec) -> tuple[int, int]:
+    """Return where the names of a shard begin and end in sorted names."""
+    first = bisect.bisect_left(names, spec.prefix)
+    if spec.exact:
+        return first, first + (first < len(names) and names[first] == spec.prefix)
+    last = first
+    step = 1 << max(0, len(names).bit_length() - 1)
+    while step:  # the names with this prefix are a run of the sorted names
+        if last + step <= len(names) and names[last + step - 1].startswith(spec.prefix):
+            last += step
+        else:
+            step >>= 1
+    return first, last

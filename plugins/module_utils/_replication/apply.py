@@ -57,7 +57,7 @@ def perform(
         if read_checkpoint(destination, prepared.name).version != prepared.checkpoint.version:
             # Another run wrote between our reading and our lock, and may have been interrupted: decide again.
             log.debug("another run of %s wrote meanwhile: deciding again", prepared.name)
-            prepared = prepare(source, destination, request)
+            prepared = prepare(source, destination, request, is_to_write=True)
         sides = Sides.of(source, destination, request)
         return perform_held(
             make_context(

@@ -120,7 +120,9 @@ class Follower:
         epoch = self._read_epoch()
         watched = [self._split(mapping) for mapping in self.request.mappings]
         known = self.problems.not_written()
-        prepared = compare(self.source, self.destination, self.request, checkpoint, known, leaves_out_denied=True)
+        prepared = compare(
+            self.source, self.destination, self.request, checkpoint, known, leaves_out_denied=True, is_to_write=True
+        )
         unreadable = {prefix: reason for plan in prepared.plans for prefix, reason in plan.unreadable.items()}
         keys = {plan.mapping.destination: plan.counts.destination_keys for plan in prepared.plans}
         record = self.record

@@ -8,21 +8,27 @@ from __future__ import annotations
 
 import logging
 import typing as t
+from concurrent.futures import Future, ThreadPoolExecutor
 
-from .._consul import errors, txn
-from .._consul.retry import is_transient
+from .group_sender import Group, SentGroup, send_group
 from .ledger import prefix_id
 from .outcome import MappingOutcome
 from .plan import Change, Problem, ShardPlan, plan_shard
-from .prepared import MappingPlan
+from .prepared import MappingPlan, ShardWork
 from .run_context import ATTEMPTS, RunContext
-from .shard_reader import ShardRef
+from .shard_reader import ShardPair, ShardRef
 
-GROUP_KEYS = 10_000  # so many keys are written before they are read back
+GROUP_KEYS = 5_000  # so many keys are written before they are read back; the next so many are planned meanwhile
 
 log = logging.getLogger("consulops")
 
-Group = dict[str, tuple[Change, ShardRef]]  # by name at the destination
+
+class _InFlight(t.NamedTuple):
+    """A group that is being sent, and the buckets of the ledger that are sent with it."""
+
+    group: Group
+    buckets: set[int]
+    sent: Future[SentGroup]
 
 
 class KeyWriter:
@@ -36,31 +42,63 @@ class KeyWriter:
         self._prefix_id = prefix_id(plan.mapping.destination)
 
     def write(self) -> None:
-        """Write all shards of the mapping in groups, so that transactions are full."""
+        """Write all shards of the mapping in groups, so that transactions are full. A group is planned while another is sent."""
+        in_flight: _InFlight | None = None
+        with ThreadPoolExecutor(1, thread_name_prefix="group") as pool:
+            try:
+                for group in self._groups():
+                    before, in_flight = in_flight, None
+                    if before is not None:
+                        self._finish(pool, before)
+                    in_flight = self._start(pool, group)
+            finally:
+                if in_flight is not None:
+                    self._finish(pool, in_flight)
+
+    def _groups(self) -> t.Iterator[Group]:
+        """Yield the changes of all shards, their intents recorded."""
         group: Group = {}
-        for work in self._plan.work:
-            changes, work.changes = work.changes, None  # frees the memory of a group once it is written
-            if changes is None:
-                shard = self._plan_again(work.ref)
-                changes = shard.changes
-                _add_new(self._outcome.conflicts, shard.conflicts)
-                _add_new(self._outcome.unwritable, shard.unwritable)
+        for ref, changes in self._changes():
             self._record_intent(changes)
-            group.update((change.key, (change, work.ref)) for change in changes)
+            group.update((change.key, (change, ref)) for change in changes)
             if len(group) >= GROUP_KEYS:
-                self._write_group(group)
+                yield group
                 group = {}
         if group:
-            self._write_group(group)
+            yield group
 
-    def _write_group(self, group: Group) -> None:
-        """Write changes whose intent is recorded. Keys that others wrote to are decided again, up to ATTEMPTS times."""
+    def _changes(self) -> t.Iterator[tuple[ShardRef, list[Change]]]:
+        """Yield the changes of each shard. Those that are not in memory are read ahead."""
+        refs = [_both_sides(work.ref) for work in self._plan.work if work.changes is None]
+        workers = min(self._context.request.concurrency, len(refs))
+        read = self._context.reader.read_all(self._mapping, refs, workers)
+        for work in self._plan.work:
+            changes, work.changes = work.changes, None  # frees the memory of a group once it is written
+            yield work.ref, self._plan_read(work, next(read)) if changes is None else changes
+
+    def _plan_read(self, work: ShardWork, pairs: t.Sequence[ShardPair]) -> list[Change]:
+        """Return the changes of a shard that was read for writing."""
+        shard = self._plan_pairs(pairs)
+        self._plan.complete(work, shard, max(pair.source.index for pair in pairs))
+        _add_new(self._outcome.conflicts, shard.conflicts)
+        _add_new(self._outcome.unwritable, shard.unwritable)
+        return shard.changes
+
+    def _start(self, pool: ThreadPoolExecutor, group: Group) -> _InFlight:
+        """Begin to send a group, with everything that changed in the ledger."""
+        context = self._context
+        buckets = set(context.ledger.dirty)
+        joined = context.joins_intents and len(buckets) + len(group) <= context.writer.room
+        operations = context.ledger_operations()
+        return _InFlight(
+            group, buckets, pool.submit(send_group, context, self._mapping, group, operations, joined=joined)
+        )
+
+    def _finish(self, pool: ThreadPoolExecutor, one: _InFlight) -> None:
+        """Wait until a group is sent. Keys that others wrote to are decided again and sent, up to ATTEMPTS times."""
         for attempt in range(1, ATTEMPTS + 1):
-            size = len(group)
-            unsure = self._send(group)
-            if not self._context.request.verify:
-                self._commit([group.pop(key)[0] for key in group.keys() - unsure])
-            self._commit([group.pop(key)[0] for key in self._read_back(group)])
+            group, size = one.group, len(one.group)
+            self._note(one)
             log.debug(
                 "%s: attempt %d to write %d keys, %d are not as they were written",
                 self._mapping,
@@ -71,55 +109,21 @@ class KeyWriter:
             group = self._decide_again(group)
             if not group:
                 return
+            if attempt < ATTEMPTS:
+                one = self._start(pool, group)
         for key, (change, _ref) in group.items():
             self._context.ledger.abort(change.fingerprint)
             self._outcome.conflicts.append(Problem(key, f"written to by others in {ATTEMPTS} attempts"))
 
-    def _send(self, group: Group) -> set[str]:
-        """Send the intents that are not stored yet, and the changes. Returns the keys that may not have been written.
-
-        Refused keys leave the group.
-        """
-        operations = [change.operation() for change, _ref in group.values()]
-        ledger = self._context.ledger
-        dirty = set(ledger.dirty)
-        fits = len(dirty) + len(operations) <= self._context.writer.room
-        if dirty and not (fits and self._context.joins_intents):
-            self._context.save_ledger()
-            dirty = set()
-        try:
-            # In one transaction both are written or none is.
-            refused = self._context.send([*self._context.ledger_operations(), *operations])
-        except errors.ConsulError as error:
-            if not is_transient(error):
-                raise
-            ledger.dirty |= dirty
-            log.debug("%s: it is not known whether %d keys were written: %s", self._mapping, len(group), error)
-            destination = self._context.sides.destination
-            destination.retry.run(destination.client.check_leader)
-            return set(group)
-        unsure = set()
-        for refusal in refused:
-            key = refusal.operation.key
-            if key not in group:
-                raise errors.Rejected(f"{key} could not be written: {refusal.reason}.")
-            if txn.STALE in refusal.reason or "doesn't exist" in refusal.reason:
-                unsure.add(key)
-            else:
-                self._context.ledger.abort(group.pop(key)[0].fingerprint)
-                self._outcome.unwritable.append(Problem(key, refusal.reason))
-        return unsure
-
-    def _read_back(self, group: Group) -> list[str]:
-        """Return the keys that have the content that was to be written."""
-        written = []
-        refs = list(dict.fromkeys(ref for _change, ref in group.values()))
-        for shard in self._context.reader.read_destination(self._mapping, refs, self._context.request.concurrency):
-            for entry in shard.entries:
-                wanted = group.get(entry.key)
-                if wanted is not None and (entry.value, entry.flags) == (wanted[0].value, wanted[0].flags):
-                    written.append(entry.key)
-        return written
+    def _note(self, one: _InFlight) -> None:
+        """Wait until a group is sent, and note what became of it. Keys that were written or refused leave it."""
+        sent, group, ledger = one.sent.result(), one.group, self._context.ledger
+        if not sent.stored_ledger:
+            ledger.dirty |= one.buckets
+        for problem in sent.unwritable:
+            ledger.abort(group.pop(problem.key)[0].fingerprint)
+        self._outcome.unwritable += sent.unwritable
+        self._commit([group.pop(key)[0] for key in sent.written])
 
     def _record_intent(self, changes: t.Iterable[Change]) -> None:
         self._context.ledger.record_intent((change.fingerprint for change in changes), self._prefix_id)
@@ -130,12 +134,14 @@ class KeyWriter:
         self._outcome.created += created
         self._outcome.updated += len(changes) - created
 
-    def _plan_again(self, ref: ShardRef) -> ShardPlan:
-        """Read a shard of both sides again, also of a side that had no keys in it before, and decide."""
+    def _plan_pairs(self, pairs: t.Iterable[ShardPair]) -> ShardPlan:
+        """Decide about a shard that was read in one or several parts."""
         combined = ShardPlan()
         request, ledger = self._context.request, self._context.ledger
-        for pair in self._context.reader.read(self._mapping, ref._replace(at_source=True, at_destination=True)):
+        for pair in pairs:
             shard = plan_shard(self._mapping, request.policy, ledger, pair.source.entries, pair.destination.entries)
+            combined.counts.add(shard.counts)
+            combined.digest.merge(shard.digest)
             combined.changes += shard.changes
             combined.conflicts += shard.conflicts
             combined.unwritable += shard.unwritable
@@ -147,11 +153,16 @@ class KeyWriter:
             self._context.ledger.abort(change.fingerprint)
         remaining: Group = {}
         for ref in dict.fromkeys(ref for _change, ref in group.values()):
-            shard = self._plan_again(ref)
+            shard = self._plan_pairs(self._context.reader.read(self._mapping, _both_sides(ref)))
             self._outcome.conflicts += [problem for problem in shard.conflicts if problem.key in group]
             remaining.update((change.key, (change, ref)) for change in shard.changes if change.key in group)
         self._record_intent(change for change, _ref in remaining.values())
         return remaining
+
+
+def _both_sides(ref: ShardRef) -> ShardRef:
+    """Return a shard that is read on both sides, also on one that had no keys in it before."""
+    return ref._replace(at_source=True, at_destination=True)
 
 
 def _add_new(known: list[Problem], problems: t.Iterable[Problem]) -> None:

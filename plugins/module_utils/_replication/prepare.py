@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 import typing as t
@@ -24,7 +25,7 @@ from .mapping import PrefixMapping
 from .plan import Change, DiffLine, digest_text, plan_shard, value_text
 from .prepared import MappingPlan, PreparedReplication
 from .request import ReplicationRequest
-from .shard_reader import Reader
+from .shard_reader import Reader, ShardRef
 from .sides import Sides
 
 HELD_BYTES = 6_000_000  # of values that plans keep in memory; further shards are planned again when they are written
@@ -34,14 +35,20 @@ log = logging.getLogger("consulops")
 
 
 def prepare(
-    source: Client, destination: Client, request: ReplicationRequest, *, only_plans: bool = False
+    source: Client,
+    destination: Client,
+    request: ReplicationRequest,
+    *,
+    only_plans: bool = False,
+    is_to_write: bool = False,
 ) -> PreparedReplication:
     """Read both sides, compare them and decide what to write and delete.
 
     With ``only_plans`` one that is frozen because the opposite direction is active is planned too: it is what a reversal would do.
+    When it ``is_to_write``, what only the source has may be read later (see ``compare``).
     Raises InvalidOption, GuardRefused, InvalidLedger or a ConsulError.
     """
-    prepared = compare(source, destination, request)
+    prepared = compare(source, destination, request, is_to_write=is_to_write)
     deletes = [
         PlannedDeletes(plan.mapping, plan.counts, [] if plan.unconfirmed else plan.to_delete) for plan in prepared.plans
     ]
@@ -71,8 +78,12 @@ def compare(
     known: t.Container[str] = (),
     *,
     leaves_out_denied: bool = False,
+    is_to_write: bool = False,
 ) -> PreparedReplication:
     """Read both sides and compare them. Whether so much may be deleted is for the caller to judge.
+
+    When it ``is_to_write``, shards that only the source has, and for whose changes there is no room, are read when they are written:
+    until then their names are counted.
 
     ``checkpoint`` is what the replication stored, if the caller holds its lock and knows it; ``known`` are keys that could not be
     written before, for which no deletion waits. With ``leaves_out_denied`` a shard that may not be read is in ``unreadable`` of its plan
@@ -86,8 +97,14 @@ def compare(
         checkpoint = read_checkpoint(destination, name)
     checkpoint.ledger.clear_seen()
     checked = preflight.check_direction(source, name, direction, checkpoint.state, request)
+    # A first copy needs no more than names to be judged: without a ledger nothing can be owned, edited or deleted.
+    may_leave_unread = is_to_write and not len(checkpoint.ledger)
     planner = _Planner(
-        Sides.of(source, destination, request), request, checkpoint.ledger, leaves_out_denied=leaves_out_denied
+        Sides.of(source, destination, request),
+        request,
+        checkpoint.ledger,
+        leaves_out_denied=leaves_out_denied,
+        may_leave_unread=may_leave_unread,
     )
     plans = [planner.plan(mapping) for mapping in request.mappings]
     # What was not read was not seen either, and stays owned.
@@ -113,11 +130,13 @@ class Room:
 
     def __init__(self) -> None:
         self._bytes = HELD_BYTES
+        self.is_full = False  # something did not fit
 
     def takes(self, changes: t.Sequence[Change]) -> bool:
         """Return whether all of these fit; they then take their part."""
         size = sum(len(change.value) + CHANGE_BYTES for change in changes)
         if size > self._bytes:
+            self.is_full = True
             return False
         self._bytes -= size
         return True
@@ -127,10 +146,17 @@ class _Planner:
     """Plans one mapping after the other, within one limit of memory and one of lines of the diff."""
 
     def __init__(
-        self, sides: Sides, request: ReplicationRequest, ledger: Ledger, *, leaves_out_denied: bool = False
+        self,
+        sides: Sides,
+        request: ReplicationRequest,
+        ledger: Ledger,
+        *,
+        leaves_out_denied: bool = False,
+        may_leave_unread: bool = False,
     ) -> None:
         self._leaves_out_denied = leaves_out_denied
         self._sides = sides
+        self._may_leave_unread = may_leave_unread
         self._reader = Reader(sides)
         self._request = request
         self._ledger = ledger
@@ -144,7 +170,9 @@ class _Planner:
         plan = MappingPlan(mapping)
         refs = self._reader.shards(mapping)
         denied = plan.unreadable if self._leaves_out_denied else None
-        for pair in self._reader.read_all(mapping, refs, request.concurrency, denied):
+        workers = min(request.concurrency, len(refs))
+        read = self._reader.read_all(mapping, self._to_read(plan, refs), workers, denied)
+        for pair in itertools.chain.from_iterable(read):
             describe = None
             if len(self.lines) < request.limit:
                 describe = value_text if request.show_values else digest_text
@@ -167,6 +195,15 @@ class _Planner:
             plan.seconds,
         )
         return plan
+
+    def _to_read(self, plan: MappingPlan, refs: t.Iterable[ShardRef]) -> t.Iterator[ShardRef]:
+        """Yield the shards that are to be read now. The others are added to the plan unread."""
+        for ref in refs:
+            is_described = len(self.lines) >= self._request.limit
+            if self._may_leave_unread and self._room.is_full and is_described and ref.source_keys:
+                plan.add_unread(ref, ref.source_keys)
+            else:
+                yield ref
 
 
 def partial_source(sides: Sides, mapping: PrefixMapping) -> str:

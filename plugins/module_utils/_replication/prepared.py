@@ -17,10 +17,14 @@ from .shard_reader import ShardRef
 
 @dataclass
 class ShardWork:
-    """One shard with keys to write. ``changes`` is None when they were not kept in memory: the shard is planned again."""
+    """One shard with keys to write. ``changes`` is None when they are not in memory: the shard is planned when it is written.
+
+    One that only the source has may be unread until then: its plan counts ``unread_keys`` names.
+    """
 
     ref: ShardRef
     changes: list[Change] | None
+    unread_keys: int = 0
 
 
 @dataclass
@@ -58,6 +62,20 @@ class MappingPlan:
         self.adopted += shard.adopted
         self.equal_again += shard.equal_again
         self.digest.merge(shard.digest)
+
+    def add_unread(self, ref: ShardRef, keys: int) -> None:
+        """Add a shard of so many keys that only the source has, and that is read when it is written."""
+        self.counts.add(Counts(source_keys=keys, created=keys))
+        self.work.append(ShardWork(ref, None, unread_keys=keys))
+
+    def complete(self, work: ShardWork, shard: ShardPlan, source_index: int) -> None:
+        """Replace what was counted for an unread shard by its plan, once it was read. Its changes are the caller's."""
+        if work.unread_keys:
+            self.counts.add(Counts(source_keys=-work.unread_keys, created=-work.unread_keys))
+            work.unread_keys = 0
+            self.counts.add(shard.counts)
+            self.digest.merge(shard.digest)
+            self.source_index = max(self.source_index, source_index)
 
     def first_key(self) -> str | None:
         """Return a key that would be written or deleted, None when it is not known or there is none."""

@@ -69,7 +69,10 @@ class RunContext:
     def save_ledger(self, state: State | None = None, more: t.Sequence[Operation] = ()) -> None:
         """Store the buckets that changed, and the state and ``more`` when they are given. Raises a ConsulError."""
         operations = [*more] if state is None else [*more, checkpoint.state_operation(self.name, state)]
-        operations += self.ledger_operations()
+        self.store([*operations, *self.ledger_operations()])
+
+    def store(self, operations: t.Sequence[Operation]) -> None:
+        """Write what the replication stores for itself. Raises a ConsulError."""
         refused = self.sides.destination.retry.run(lambda: self.send(operations))
         if refused:
             raise errors.Rejected(f"{refused[0].operation.key} could not be written: {refused[0].reason}.")

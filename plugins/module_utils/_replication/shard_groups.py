@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 import typing as t
 
-from .._consul.shard_plan import ShardSpec, plan_shards
+from .._consul.shard_plan import ShardSpec, plan_shards, range_of
 
 SHARD_KEYS = 250  # so many are read and compared when one of them changes
 
@@ -39,27 +39,12 @@ def plan_groups(names: t.Sequence[str], prefix: str, most: int) -> list[Group]:
 def _shards_of(names: t.Sequence[str], watched: ShardSpec) -> tuple[ShardSpec, ...]:
     if watched.exact:
         return (watched,)
-    return tuple(plan_shards(names[slice(*_range_of(names, watched))], watched.prefix, SHARD_KEYS))
-
-
-def _range_of(names: t.Sequence[str], spec: ShardSpec) -> tuple[int, int]:
-    """Return where the names of a shard begin and end in sorted names."""
-    first = bisect.bisect_left(names, spec.prefix)
-    if spec.exact:
-        return first, first + (first < len(names) and names[first] == spec.prefix)
-    last = first
-    step = 1 << max(0, len(names).bit_length() - 1)
-    while step:  # the names with this prefix are a run of the sorted names
-        if last + step <= len(names) and names[last + step - 1].startswith(spec.prefix):
-            last += step
-        else:
-            step >>= 1
-    return first, last
+    return tuple(plan_shards(names[slice(*range_of(names, watched))], watched.prefix, SHARD_KEYS))
 
 
 def has_others(names: t.Sequence[str], groups: t.Iterable[Group]) -> bool:
     """Return whether any of the sorted names is in no shard of the groups, which are disjoint."""
-    ranges = (_range_of(names, shard) for group in groups for shard in group.shards)
+    ranges = (range_of(names, shard) for group in groups for shard in group.shards)
     return sum(last - first for first, last in ranges) < len(names)
 
 

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import bisect
 import collections
 import typing as t
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,11 +23,15 @@ MAX_READERS = 2  # decoding takes most of the time, and Python decodes in one th
 
 
 class ShardRef(t.NamedTuple):
-    """One shard of a mapping: its prefix at the source, and which sides have keys in it."""
+    """One shard of a mapping: its prefix at the source, and which sides have keys in it.
+
+    ``source_keys`` is how many keys of the source in it took part when the names were listed, for one that only the source has.
+    """
 
     spec: shard_plan.ShardSpec
     at_source: bool = True
     at_destination: bool = True
+    source_keys: int | None = None
 
 
 class ShardPair(t.NamedTuple):
@@ -66,11 +69,11 @@ class Reader:
     def read_all(
         self,
         mapping: PrefixMapping,
-        refs: t.Sequence[ShardRef],
+        refs: t.Iterable[ShardRef],
         workers: int,
         denied: dict[str, str] | None = None,
-    ) -> t.Iterator[ShardPair]:
-        """Read shards in order, a few of them ahead of the consumer.
+    ) -> t.Iterator[list[ShardPair]]:
+        """Read shards in order, a few of them ahead of the consumer. Yields the parts of each.
 
         With ``denied`` a shard that a token may not read is left out, and the reason noted there by its prefix at the destination.
         """
@@ -84,11 +87,11 @@ class Reader:
                 denied[mapping.to_destination(ref.spec.prefix)] = str(error)
                 return []
 
-        for parts in _ahead(parts_of, refs, workers):
-            yield from parts
+        return _ahead(parts_of, refs, workers)
 
     def read_destination(self, mapping: PrefixMapping, refs: t.Sequence[ShardRef], workers: int) -> t.Iterator[Shard]:
         """Read shards of the destination only, in order, a few of them ahead of the consumer."""
+        workers = min(workers, len(refs))
         return _ahead(lambda ref: self._sides.destination.read(_at_destination(mapping, ref)), refs, workers)
 
     def _read_pair(self, mapping: PrefixMapping, ref: ShardRef, max_bytes: int | None) -> ShardPair:
@@ -113,7 +116,17 @@ class Reader:
         names = at_source if at_source == at_destination else sorted({*at_source, *at_destination})
         default = LARGE_SHARD_KEYS if len(names) <= FEW_KEYS else shard_plan.SHARD_KEYS
         specs = shard_plan.plan_shards(names, prefix, shard_keys or default)
-        return [ShardRef(spec, _has_any(at_source, spec), _has_any(at_destination, spec)) for spec in specs]
+        found = []
+        for spec in specs:
+            first, last = shard_plan.range_of(at_source, spec)
+            there = shard_plan.range_of(at_destination, spec)
+            count = None
+            if there[0] == there[1]:  # only then it is of use
+                count = (
+                    last - first if mapping.includes_every_key else sum(map(mapping.includes, at_source[first:last]))
+                )
+            found.append(ShardRef(spec, first < last, there[0] < there[1], count))
+        return found
 
 
 def _at_destination(mapping: PrefixMapping, ref: ShardRef) -> shard_plan.ShardSpec:
@@ -125,19 +138,13 @@ def _without_reserved(names: t.Iterable[str]) -> list[str]:
     return sorted(name for name in names if not name.startswith(RESERVED))
 
 
-def _has_any(names: t.Sequence[str], spec: shard_plan.ShardSpec) -> bool:
-    """Return whether any of the sorted names is in a shard."""
-    place = bisect.bisect_left(names, spec.prefix)
-    return place < len(names) and (names[place] == spec.prefix if spec.exact else names[place].startswith(spec.prefix))
-
-
 Item = t.TypeVar("Item")
 Result = t.TypeVar("Result")
 
 
-def _ahead(work: t.Callable[[Item], Result], items: t.Sequence[Item], workers: int) -> t.Iterator[Result]:
+def _ahead(work: t.Callable[[Item], Result], items: t.Iterable[Item], workers: int) -> t.Iterator[Result]:
     """Yield the results of ``work`` in order, computed a few items ahead of the consumer."""
-    workers = min(workers, MAX_READERS, len(items))
+    workers = min(workers, MAX_READERS)
     if workers < 2:
         yield from map(work, items)
         return

@@ -68,7 +68,8 @@ def replicate(call: Invocation) -> Result:
     """Copy, or with ``call.check_mode`` only plan. Returns the module's result. Raises an Error, with the result so far."""
     request = _request(call)
     with _clients(call, request) as (source, destination):
-        prepared = prepare(source, destination, request, only_plans=call.check_mode)
+        check = call.check_mode
+        prepared = prepare(source, destination, request, only_plans=check, is_to_write=not check)
         for warning in prepared.warnings:
             call.warn(warning)
         for plan in prepared.plans:
