@@ -11,7 +11,12 @@ import typing as t
 import pytest
 from ansible_collections.consulops.failover.plugins.module_utils._config.validation import validated
 from ansible_collections.consulops.failover.plugins.module_utils._consul.errors import Error
-from ansible_collections.consulops.failover.plugins.module_utils._replication import key_writer, prepare, shard_reader
+from ansible_collections.consulops.failover.plugins.module_utils._replication import (
+    key_writer,
+    prepare,
+    run_context,
+    shard_reader,
+)
 from ansible_collections.consulops.failover.plugins.module_utils._tasks.replicate import SPEC, replicate
 from ansible_collections.consulops.failover.plugins.module_utils._tasks.task import Invocation
 
@@ -40,6 +45,7 @@ def task(federation: tuple[Datacenter, Datacenter], monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(prepare, "HELD_BYTES", 0)
     monkeypatch.setattr(shard_reader, "LARGE_SHARD_KEYS", 10)
     monkeypatch.setattr(key_writer, "GROUP_KEYS", 20)
+    monkeypatch.setattr(run_context, "MOST_BUCKETS", 5)
     return TaskHere(*federation)
 
 
@@ -55,6 +61,11 @@ def proxy(shared_lab: Lab) -> t.Iterator[t.Callable[..., Proxy]]:
     yield make
     for one in made:
         one.close()
+
+
+def parts_of_ledger(task: Task) -> list[str]:
+    folder = f"consulops/replication/{task.prefix}owned/"
+    return [key for key in task.two.get("/v1/kv/?keys") if key.startswith(f"{folder}part-")]
 
 
 def test_a_shard_that_is_planned_again_keeps_its_conflicts(task: Task, proxy: t.Callable[..., Proxy]) -> None:

@@ -29,17 +29,20 @@ STEPS = st.lists(
         st.sampled_from(["record intent", "commit", "forget", "abort", "abort all", "mark seen", "forget unseen"]),
         st.sampled_from(sorted(PREFIX_IDS)),
         st.integers(0, 2),
+        st.booleans(),
     ),
     max_size=60,
 )
 
 
 @given(steps=STEPS)
-def test_the_ledger_agrees_with_a_simple_model_after_any_steps(steps: list[tuple[str, str, int]]) -> None:
+def test_the_ledger_agrees_with_a_simple_model_after_any_steps(steps: list[tuple[str, str, int, bool]]) -> None:
     ledger = Ledger()
     committed, intended, seen = dict[str, bytes](), dict[str, set[bytes]](), set[str]()
     stored: dict[int, bytes] = {}
-    for verb, key, number in steps:
+    parts: dict[int, bytes] = {}
+    has_dropped = False  # a part does not say so
+    for verb, key, number, is_part in steps:
         content, prefix_id = CONTENTS[number], PREFIX_IDS[key]
         intents = intended.setdefault(key, set())
         if verb == "record intent":
@@ -71,8 +74,17 @@ def test_the_ledger_agrees_with_a_simple_model_after_any_steps(steps: list[tuple
             ledger.forget(key)
             committed.pop(key, None)
             intents.clear()
-        stored.update(ledger.take_dirty())
-        for read in (ledger, Ledger({number: data for number, data in stored.items() if data})):
+        has_dropped = has_dropped or verb not in ("record intent", "commit", "mark seen")
+        if is_part:
+            parts.update([ledger.take_part()])
+        else:
+            stored.update(ledger.take_dirty())
+            assert ledger.take_parts() == sorted(parts)
+            parts.clear()
+            has_dropped = False
+        loaded = Ledger({number: data for number, data in stored.items() if data}, parts)
+        assert loaded.parts == ledger.parts and not (loaded.dirty and not parts)
+        for read in (ledger, *([] if has_dropped else [loaded])):
             assert len(read) == len(committed) + sum(map(len, intended.values()))
             for name in PREFIX_IDS:
                 assert read.was_committed(key_id(name)) == (name in committed)
@@ -90,6 +102,8 @@ def test_the_ledger_agrees_with_a_simple_model_after_any_steps(steps: list[tuple
 def test_data_that_is_not_a_bucket_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidLedger):
         Ledger({3: data})
+    with pytest.raises(InvalidLedger):
+        Ledger({}, {3: data})
 
 
 def test_a_ledger_that_grew_is_the_one_that_was_stored() -> None:

@@ -4,7 +4,8 @@
 
 """Reads and writes what a replication stores at the destination, below ``consulops/replication/NAME/``.
 
-``owned/00`` … ``owned/ff`` hold the ledger, ``state`` the state (state.py), ``lock`` keeps two runs apart.
+``owned/00`` … ``owned/ff`` hold the ledger, and while a run writes many keys ``owned/part-0000`` … what was added to it.
+``state`` holds the state (state.py), ``lock`` keeps two runs apart.
 ``status`` is for rules (_consul/replication_status.py).
 """
 
@@ -19,6 +20,8 @@ from .._consul.reserved_keys import REPLICATION_ROOT, replication_names
 from .._consul.txn import Operation
 from .ledger import InvalidLedger, Ledger
 from .state import State, parse_state
+
+_PART = "part-"
 
 
 class Checkpoint(t.NamedTuple):
@@ -52,7 +55,9 @@ def read_checkpoint(destination: Client, name: str) -> Checkpoint:
     except errors.PermissionDenied as error:
         needed = f'The destination\'s token needs key_prefix "{REPLICATION_ROOT}" {{ policy = "write" }}, where {folder(name)} is stored.'
         raise error.with_advice(after=needed) from None
-    buckets, state = {}, None
+    buckets: dict[int, bytes] = {}
+    parts: dict[int, bytes] = {}
+    state = None
     digest = SetDigest()
     for entry in entries:
         part = entry.key[len(folder(name)) :]
@@ -61,12 +66,16 @@ def read_checkpoint(destination: Client, name: str) -> Checkpoint:
         if part == "state":
             state = parse_state(entry.value, entry.key)
         elif part.startswith("owned/"):
+            number = part[len("owned/") :]
             try:
-                buckets[int(part[len("owned/") :], 16)] = entry.value
+                if number.startswith(_PART):
+                    parts[int(number[len(_PART) :])] = entry.value
+                else:
+                    buckets[int(number, 16)] = entry.value
             except ValueError:
                 raise InvalidLedger(f"{entry.key} is not a bucket of this collection. Delete it") from None
     try:
-        return Checkpoint(state, Ledger(buckets), digest.hexdigest())
+        return Checkpoint(state, Ledger(buckets, parts), digest.hexdigest())
     except InvalidLedger as error:
         raise InvalidLedger(
             f"{error}, below {folder(name)}owned/. Delete that folder: no key then counts as owned"
@@ -96,6 +105,21 @@ def ledger_operations(name: str, ledger: Ledger) -> list[Operation]:
         key = f"{folder(name)}owned/{number:02x}"
         operations.append(Operation("set", key, data) if data else Operation("delete", key))
     return operations
+
+
+def part_operation(name: str, ledger: Ledger) -> Operation:
+    """Return the operation that stores what was added to the ledger as a part of its own. The buckets stay dirty."""
+    number, data = ledger.take_part()
+    return Operation("set", _part_key(name, number), data)
+
+
+def part_deletions(name: str, ledger: Ledger) -> list[Operation]:
+    """Return the operations that delete all parts, which the ledger then no longer has. All buckets must have been stored."""
+    return [Operation("delete", _part_key(name, number)) for number in ledger.take_parts()]
+
+
+def _part_key(name: str, number: int) -> str:
+    return f"{folder(name)}owned/{_PART}{number:04}"
 
 
 def state_operation(name: str, state: State) -> Operation:

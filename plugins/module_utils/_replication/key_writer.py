@@ -87,9 +87,10 @@ class KeyWriter:
     def _start(self, pool: ThreadPoolExecutor, group: Group) -> _InFlight:
         """Begin to send a group, with everything that changed in the ledger."""
         context = self._context
-        buckets = set(context.ledger.dirty)
-        joined = context.joins_intents and len(buckets) + len(group) <= context.writer.room
-        operations = context.ledger_operations()
+        dirty = set(context.ledger.dirty)
+        operations = context.intent_operations()
+        buckets = dirty - context.ledger.dirty
+        joined = context.joins_intents and len(operations) + len(group) <= context.writer.room
         return _InFlight(
             group, buckets, pool.submit(send_group, context, self._mapping, group, operations, joined=joined)
         )

@@ -7,7 +7,8 @@
 A record has 20 bytes: 8 of the hash of the key's name, 8 of the hash of its content (together: the fingerprint), 3 of the
 hash of the prefix that it belongs to, and one byte that says whether it is committed. Records are stored in 256 buckets by
 their first byte; each bucket is one key of the destination's store. In memory a bucket has cells by the record's next bits, so that a
-record is found among few, however many there are. No I/O: checkpoint.py reads and writes the buckets.
+record is found among few, however many there are. While a run writes many keys, what it adds is stored in parts beside the buckets,
+so that not all buckets are written again for every few thousand keys. No I/O: checkpoint.py reads and writes buckets and parts.
 
 The intent is recorded before a key is written, and committed once the key was read back. An intent alone proves only that
 this very content, if the key holds it, was written by this replication. So an interrupted run never claims a key of others.
@@ -73,21 +74,33 @@ def prefix_ids(prefixes: t.Iterable[str]) -> set[bytes]:
 
 
 class Ledger:
-    """The keys that one replication wrote. ``dirty`` holds the numbers of the buckets that changed since they were read or taken."""
+    """The keys that one replication wrote. ``dirty`` holds the numbers of the buckets that changed since they were read or taken.
 
-    def __init__(self, buckets: t.Mapping[int, bytes] | None = None) -> None:
+    ``parts`` are the numbers of the parts that are stored beside the buckets, which have everything once no bucket is dirty.
+    Raises InvalidLedger.
+    """
+
+    def __init__(
+        self, buckets: t.Mapping[int, bytes] | None = None, parts: t.Mapping[int, bytes] | None = None
+    ) -> None:
         self._cell_bits = 0  # a bucket has 2 ** _cell_bits cells
         self._cells = [bytearray() for _number in range(BUCKETS)]
         self._count = 0
         self._seen = [bytearray() for _number in range(BUCKETS)]
         self.dirty: set[int] = set()
+        self.parts: list[int] = []
+        self._recent = bytearray()  # records of the next part
         for number, data in (buckets or {}).items():
-            body = data[len(MAGIC) :]
-            if not data.startswith(MAGIC) or len(body) % _RECORD or not 0 <= number < BUCKETS:
+            if not 0 <= number < BUCKETS:
                 raise InvalidLedger(f"bucket {number:02x} is not one that this collection wrote")
+            body = _body(data, f"bucket {number:02x}")
             self._cells[number] += body
             self._count += len(body) // _RECORD
         self._halve_cells()
+        for number, data in sorted((parts or {}).items()):
+            self._replay(_body(data, f"part {number}"))
+            self.parts.append(number)
+        self._recent.clear()
 
     def __len__(self) -> int:
         return self._count
@@ -127,6 +140,7 @@ class Ledger:
             elif records[place + _MARK] != _COMMITTED[0]:
                 records[place + _MARK] = _COMMITTED[0]
                 self.dirty.add(fingerprint[0])
+                self._recent += fingerprint + prefix_id + _COMMITTED
 
     def forget(self, key: str) -> None:
         """Drop all records of a key."""
@@ -168,12 +182,35 @@ class Ledger:
         """Return the content of all dirty buckets, b"" for an empty one, and mark them clean."""
         taken = {number: self.bucket(number) for number in sorted(self.dirty)}
         self.dirty.clear()
+        self._recent.clear()
+        return taken
+
+    def take_part(self) -> tuple[int, bytes]:
+        """Return the number and content of a new part: the records that were added or committed since the last one or ``take_dirty``.
+
+        The buckets stay dirty. A record that was dropped meanwhile may be in it: an intent claims no key that has another content.
+        """
+        number = self.parts[-1] + 1 if self.parts else 0
+        self.parts.append(number)
+        data = MAGIC + bytes(self._recent)
+        self._recent.clear()
+        return number, data
+
+    def take_parts(self) -> list[int]:
+        """Return the numbers of all parts, which then count as deleted: the buckets were stored."""
+        taken, self.parts = self.parts, []
         return taken
 
     def bucket(self, number: int) -> bytes:
         """Return one bucket as it is stored. The records are sorted: equal ledgers have equal bytes."""
         ordered = [record for cell in self._cells_of(number) for record in sorted(_each(self._cells[cell]))]
         return MAGIC + b"".join(ordered) if ordered else b""
+
+    def _replay(self, records: bytes) -> None:
+        """Record what a part has, in its order."""
+        for record in _each(records):
+            note = self.commit if record.endswith(_COMMITTED) else self.record_intent
+            note([record[:_FINGERPRINT]], record[_FINGERPRINT:_MARK])
 
     def _cell(self, name: bytes) -> bytearray:
         """Return the cell of a key (a ``key_id`` or what begins with one)."""
@@ -196,6 +233,7 @@ class Ledger:
 
     def _add(self, record: bytes) -> None:
         self._cell(record).extend(record)
+        self._recent += record
         self.dirty.add(record[0])
         self._count += 1
         if self._count > _CELL_RECORDS * len(self._cells):
@@ -223,6 +261,14 @@ class Ledger:
 def _is_elsewhere_or_seen(prefix_ids: t.Container[bytes], seen: t.Container[bytes], record: bytes) -> bool:
     """Return whether a record is of another prefix, or of a key that was seen."""
     return record[_FINGERPRINT:_MARK] not in prefix_ids or record[:_NAME] in seen
+
+
+def _body(data: bytes, what: str) -> bytes:
+    """Return the records of a bucket or part. Raises InvalidLedger."""
+    body = data[len(MAGIC) :]
+    if not data.startswith(MAGIC) or len(body) % _RECORD:
+        raise InvalidLedger(f"{what} is not one that this collection wrote")
+    return body
 
 
 def _each(records: bytes | bytearray) -> t.Iterator[bytes]:

@@ -23,6 +23,7 @@ from .state import State
 
 ATTEMPTS = 3  # for a key that others write to at the same time
 MAX_WRITERS = 4  # more connections only make other users of Consul wait longer (measured)
+MOST_BUCKETS = 64  # of the ledger that are stored with the intents of a group; for more there is a part
 
 log = logging.getLogger("consulops")
 
@@ -62,6 +63,12 @@ class RunContext:
         )
         return refused
 
+    def intent_operations(self) -> list[Operation]:
+        """Return the operations that store the intents which are new, with as little else as possible."""
+        if len(self.ledger.dirty) > MOST_BUCKETS:
+            return [checkpoint.part_operation(self.name, self.ledger)]
+        return self.ledger_operations()
+
     def ledger_operations(self) -> list[Operation]:
         """Return the operations that store the buckets that changed, which then count as stored."""
         return checkpoint.ledger_operations(self.name, self.ledger)
@@ -69,7 +76,11 @@ class RunContext:
     def save_ledger(self, state: State | None = None, more: t.Sequence[Operation] = ()) -> None:
         """Store the buckets that changed, and the state and ``more`` when they are given. Raises a ConsulError."""
         operations = [*more] if state is None else [*more, checkpoint.state_operation(self.name, state)]
-        self.store([*operations, *self.ledger_operations()])
+        buckets = self.ledger_operations()
+        if self.ledger.parts:
+            self.store(buckets)  # several connections keep no order, and without the buckets the parts are needed
+            buckets = checkpoint.part_deletions(self.name, self.ledger)
+        self.store([*operations, *buckets])
 
     def store(self, operations: t.Sequence[Operation]) -> None:
         """Write what the replication stores for itself. Raises a ConsulError."""
