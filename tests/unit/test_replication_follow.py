@@ -91,6 +91,37 @@ def test_large_prefixes_have_no_more_groups_than_allowed_where_names_can_be_spli
         assert max(len(group.shards) for group in groups) <= -(-20000 // len(groups)) / 100 * 2
 
 
+@given(names_below, st.integers(1, 8), st.integers(1, 10))
+def test_the_parts_of_a_group_have_its_shards(names: list[str], most: int, shard_keys: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shard_groups, "SHARD_KEYS", shard_keys)
+        patch.setattr(shard_groups, "FEW_SHARDS", 2)
+        patch.setattr(shard_groups, "MORE_PARTS", 3)
+        waiting = shard_groups.plan_groups(names, "p/", most)
+    assert len(waiting) <= max(most, 1)
+    while waiting:
+        group = waiting.pop()
+        if group.parts:
+            assert [shard for part in group.parts for shard in part.shards] == list(group.shards)
+        waiting += group.parts
+
+
+def test_a_group_of_many_shards_is_asked_part_by_part() -> None:
+    flat = [f"app/{number:06d}" for number in range(200_000)]
+    (group,) = shard_groups.plan_groups(flat, "app/", 1)
+    requests = 0
+    while group.parts:
+        requests += len(group.parts)
+        group = group.parts[-1]
+    assert requests + len(group.shards) <= 40
+
+
+def test_as_many_groups_as_allowed_are_watched_so_that_most_have_one_shard() -> None:
+    names = sorted(f"app/{service}/{number:06d}" for service in "abcde" for number in range(2000))
+    groups = shard_groups.plan_groups(names, "app/", 32)
+    assert 28 <= len(groups) <= 32 and sum(len(group.shards) == 1 for group in groups) >= 20
+
+
 def watched(*prefixes: str, baseline: int = 100) -> WatchedMapping:
     shards = tuple(map(ShardSpec, prefixes))
     return WatchedMapping(APP, [shard_groups.Group(ShardSpec("app/"), shards)], baseline)
@@ -104,6 +135,16 @@ def test_a_shard_has_changed_when_its_index_is_another_one() -> None:
     assert one.is_changed(shard, 90), "Consul forgot a deletion, or was restored"
     one.mark_unread(shard)
     assert one.is_changed(shard, 101)
+
+
+def test_a_part_has_changed_while_one_of_its_shards_could_not_be_read() -> None:
+    one = watched("app/a", "app/b")
+    part = shard_groups.Group(ShardSpec("app/"), (ShardSpec("app/a"), ShardSpec("app/b")))
+    assert not one.is_part_changed(part, 100) and one.is_part_changed(part, 101)
+    one.mark_compared(part.watched, 101)
+    assert not one.is_part_changed(part, 101)
+    one.mark_unread(ShardSpec("app/b"))
+    assert one.is_part_changed(part, 101)
 
 
 def test_shards_that_are_new_after_splitting_again_must_be_compared() -> None:

@@ -146,6 +146,23 @@ class Writer:
         log.debug("wrote %d operations in %d transactions, %d refused", applied, transactions, len(refused))
         return Committed(applied, tuple(refused), transactions)
 
+    def commit_whole(self, operations: t.Sequence[Operation]) -> bool:
+        """Write all operations in one transaction, or none: return False when Consul refuses one of them, or so many.
+
+        Raises Conflict when the fence failed, or another ConsulError when the outcome is not known.
+        """
+        if len(operations) > self.room or sum(operation.size for operation in operations) > TXN_BYTES:
+            return False
+        try:
+            response = self._send(operations)
+        except errors.RequestTooLarge:
+            return False
+        if response.status != 200:
+            self._failed(response, operations)
+            return False
+        _check_applied(response)
+        return True
+
     def _send(self, batch: t.Sequence[Operation]) -> Response:
         return self._client.put("/v1/txn", body=_transaction([*self._fence, *batch]), conflict_ok=True)
 

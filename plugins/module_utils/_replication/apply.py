@@ -14,7 +14,7 @@ from .._consul import errors, txn
 from .._consul.client import Client
 from .._consul.txn import Operation
 from .._consul.units import count_of
-from .checkpoint import lock_key, read_checkpoint
+from .checkpoint import lock_key, read_checkpoint, state_operation
 from .control import not_frozen
 from .delete_guards import deferral_reason
 from .key_deleter import KeyDeleter
@@ -29,6 +29,7 @@ from .run_context import RunContext
 from .run_lock import held_lock
 from .shard_reader import Reader
 from .sides import Sides
+from .single_transaction import can_be_single, changed_since, write_single
 from .state import State, successor
 
 log = logging.getLogger("consulops")
@@ -152,6 +153,10 @@ class _Run:
             # The state changes at the beginning and at the end of every run that writes. So a run that waited for the lock knows
             # that it must read again, also when it read while this one was writing.
             context.save_ledger(state)
+        elif can_be_single(context, prepared.plans):
+            single = successor(state, prepared.source, mappings, now)
+            if self._write_single(single):
+                return single
         for plan, outcome in zip(prepared.plans, self._outcomes):
             started = time.monotonic()
             KeyWriter(context, plan, outcome).write()
@@ -162,6 +167,28 @@ class _Run:
         state = successor(state, prepared.source, mappings, now)
         context.save_ledger(state, self._ending.operations(self._outcomes))
         return state
+
+    def _write_single(self, state: State) -> bool:
+        """Write everything in one transaction; return False when there is still something to write, the ledger at least."""
+        context, plans = self._context, self._prepared.plans
+        started = time.monotonic()
+
+        def more() -> t.Sequence[Operation]:
+            return [state_operation(context.name, state), *self._ending.operations(self._outcomes)]
+
+        if not write_single(context, plans, self._outcomes, more):
+            return False
+        is_done = True
+        for plan, outcome in zip(plans, self._outcomes):
+            outcome.seconds = plan.seconds + time.monotonic() - started
+            changed = changed_since(context, plan, outcome)
+            if changed:
+                is_done = False
+                KeyWriter(context, plan, outcome).settle(changed)
+            plan.work.clear()
+        if is_done:
+            self._delete()
+        return is_done
 
     def _delete(self) -> None:
         """Delete in all mappings, or in none when a key of any could not be written."""

@@ -38,11 +38,13 @@ class Wake(t.NamedTuple):
     """What a query answered since it was asked for last.
 
     ``since`` is when the first of these answers came (monotonic). ``is_reset``: an index went back. ``is_empty``: no key is there.
+    ``at_index`` is that of the last answer.
     """
 
     since: float
     is_reset: bool
     is_empty: bool
+    at_index: int
 
 
 class ChangeWatch:
@@ -114,13 +116,13 @@ class ChangeWatch:
             self._client, key_path(spec.prefix), kv.index_query(spec), consistency=self._consistency, partial_ok=True
         )
 
-    def answered(self, name: Name, *, is_reset: bool, is_empty: bool) -> None:
+    def answered(self, name: Name, index: int, *, is_reset: bool, is_empty: bool) -> None:
         """Note a change, and that there is no problem any more."""
         with self._mutex:
             self._problems.pop(name, None)
             before = self._wakes.get(name)
             since = before.since if before else time.monotonic()
-            self._wakes[name] = Wake(since, is_reset or bool(before and before.is_reset), is_empty)
+            self._wakes[name] = Wake(since, is_reset or bool(before and before.is_reset), is_empty, index)
         self._event.set()
 
     def succeeded(self, name: Name) -> None:
@@ -216,6 +218,6 @@ class _Thread(threading.Thread):
             if self.watched.spec is None:
                 self._owner.succeeded(self._key)
                 continue
-            self._owner.answered(self._key, is_reset=is_reset, is_empty=found.response.status == 404)
+            self._owner.answered(self._key, found.index, is_reset=is_reset, is_empty=found.response.status == 404)
             if self.watched.rare:
                 self.ending.wait(REST_FACTOR * cost_s)

@@ -15,11 +15,15 @@ from .watched_mapping import WatchedMapping
 
 
 class ChangedShard(t.NamedTuple):
-    """A shard whose index is not that of its last comparison. ``at_index`` is the one that it has now."""
+    """A shard whose index is not that of its last comparison. ``at_index`` is the one that it has now.
+
+    ``within`` are the parts of a group that it is in, with their indexes.
+    """
 
     watched: WatchedMapping
     spec: ShardSpec
     at_index: int
+    within: tuple[tuple[ShardSpec, int], ...] = ()
 
 
 @dataclass(frozen=True)

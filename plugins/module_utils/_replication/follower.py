@@ -9,6 +9,7 @@ What is decided and how it is written is the same as for one run: compare in pre
 
 from __future__ import annotations
 
+import copy
 import functools
 import logging
 import time
@@ -24,7 +25,7 @@ from . import control, preflight, source_epoch
 from .apply import Applied, Ending, make_context, perform_held
 from .checkpoint import Checkpoint
 from .delete_guards import PlannedDeletes
-from .delete_window import Decision, decide
+from .delete_window import Decision, DeleteWindow, decide
 from .epoch_reader import read_epoch
 from .follow_options import FollowOptions
 from .follow_progress import ChangedShard, Totals, Verification
@@ -75,6 +76,7 @@ class Follower:
     )
     _prepared: PreparedReplication | None = None
     _checkpoint: Checkpoint | None = None
+    _window_before: DeleteWindow = field(default_factory=DeleteWindow)
     _source_keys: dict[PrefixMapping, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -145,12 +147,7 @@ class Follower:
         record_origins(context, prepared, self.source, now)
         more = [control.end_acknowledgement(self.name)] if acknowledged and not paused else []
         if prepared.changed or prepared.ledger_outdated:
-            ending = Ending(
-                self._pause_text(),
-                self.problems.not_written(),
-                functools.partial(self._last_operations, keys=keys, more=more),
-            )
-            applied = perform_held(context, prepared, now, ending, is_whole=not unreadable)
+            applied = perform_held(context, prepared, now, self._ending(keys, more), is_whole=not unreadable)
         else:
             applied = Applied(prepared, planned_outcomes(prepared), prepared.checkpoint.state)
             self._count(applied.outcomes, keys)
@@ -182,20 +179,42 @@ class Follower:
     # -----------------------------------------------------------------------------------------------------------
     # What changed
 
-    def changed_shards(self, watched: WatchedMapping, groups: t.Iterable[ShardSpec]) -> t.Iterator[ChangedShard]:
+    def changed_shards(
+        self,
+        watched: WatchedMapping,
+        groups: t.Iterable[ShardSpec],
+        indexes: t.Mapping[ShardSpec, int] | None = None,
+    ) -> t.Iterator[ChangedShard]:
         """Ask the shards of some groups for their indexes, and yield those that changed. Raises a ConsulError.
 
-        Shards that were dropped when the names were split again are among them.
+        ``indexes`` are those that groups are known to have, by what they watch. Shards that were dropped when the names were split
+        again are yielded too.
         """
         side = self._source_side()
         for spec in watched.dropped:
             yield ChangedShard(watched, spec, _index_of(side, spec))
         for one in groups:
             group = watched.groups.get(one)
-            for spec in group.shards if group is not None else ():
-                index = _index_of(side, spec)
-                if watched.is_changed(spec, index):
-                    yield ChangedShard(watched, spec, index)
+            if group is not None:
+                yield from self._changed_in(watched, group, side, indexes or {})
+
+    def _changed_in(
+        self, watched: WatchedMapping, group: Group, side: Side, indexes: t.Mapping[ShardSpec, int]
+    ) -> t.Iterator[ChangedShard]:
+        """Yield the shards of a group that changed."""
+        for part in group.parts:
+            index = _index_of(side, part.watched)
+            if not watched.is_part_changed(part, index):
+                continue
+            changed = list(self._changed_in(watched, part, side, {part.watched: index}))
+            for shard in changed:
+                yield shard._replace(within=((part.watched, index), *shard.within))
+            if not changed:
+                watched.mark_compared(part.watched, index)
+        for spec in () if group.parts else group.shards:
+            index = indexes[spec] if spec in indexes else _index_of(side, spec)
+            if watched.is_changed(spec, index):
+                yield ChangedShard(watched, spec, index)
 
     def find_others(self, watched: WatchedMapping) -> bool:
         """List the names of a mapping; if one is in no shard, split them again. Return whether that was so. Raises a ConsulError."""
@@ -259,9 +278,7 @@ class Follower:
             plan.unconfirmed = partial_source(sides, plan.mapping)
         if any(plan.to_delete for plan in plans.values()) and self.is_restored():
             return False
-        touched = [
-            ShardSpec(watched.mapping.to_destination(spec.prefix), spec.exact) for watched, spec, _index in compared
-        ]
+        touched = [ShardSpec(one.watched.mapping.to_destination(one.spec.prefix), one.spec.exact) for one in compared]
         was_paused = bool(self.record.paused)
         paused = self._decide_shards(plans, touched)
         prepared = PreparedReplication(
@@ -276,7 +293,7 @@ class Follower:
             deferral=self._pause_text(),
         )
         if prepared.changed or prepared.ledger_outdated:
-            ending = Ending(self._pause_text(), self.problems.not_written(), self._last_operations)
+            ending = self._ending()
             self._checkpoint = None  # not to be trusted again if this fails
             applied = perform_held(context, prepared, now, ending, is_whole=False)
         else:
@@ -290,7 +307,8 @@ class Follower:
             known = self._source_keys[plan.mapping] + outcome.created - outcome.deleted
             self._source_keys[plan.mapping] = max(known, plan.counts.source_keys)
         for one in compared:
-            one.watched.mark_compared(one.spec, one.at_index)
+            for spec, index in ((one.spec, one.at_index), *one.within):
+                one.watched.mark_compared(spec, index)
         return True
 
     def _context(self, sides: Sides, ledger: Ledger, *, joins_intents: bool = False) -> RunContext:
@@ -348,9 +366,16 @@ class Follower:
         keys: t.Mapping[str, int] | None = None,
         more: t.Sequence[Operation] = (),
     ) -> t.Sequence[Operation]:
-        """Return what is written with the last batch: the record, with what was deleted."""
+        """Return what is written with the last batch: the record, with what was deleted. The last call counts."""
+        self.record.window = copy.deepcopy(self._window_before)
         self._count(outcomes, keys or {})
         return [self.record.operation(self.name), *more]
+
+    def _ending(self, keys: t.Mapping[str, int] | None = None, more: t.Sequence[Operation] = ()) -> Ending:
+        """Return how a run ends that begins now."""
+        self._window_before = copy.deepcopy(self.record.window)
+        operations = functools.partial(self._last_operations, keys=keys, more=more)
+        return Ending(self._pause_text(), self.problems.not_written(), operations)
 
     def _count(self, outcomes: t.Iterable[MappingOutcome], keys: t.Mapping[str, int]) -> None:
         for outcome in outcomes:

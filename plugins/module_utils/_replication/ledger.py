@@ -73,6 +73,14 @@ def prefix_ids(prefixes: t.Iterable[str]) -> set[bytes]:
     return {prefix_id(prefix) for prefix in prefixes}
 
 
+class Kept(t.NamedTuple):
+    """Some buckets of a ledger as they were, with which ones were dirty and the size of the next part."""
+
+    buckets: dict[int, bytes]
+    dirty: set[int]
+    recent: int
+
+
 class Ledger:
     """The keys that one replication wrote. ``dirty`` holds the numbers of the buckets that changed since they were read or taken.
 
@@ -177,6 +185,25 @@ class Ledger:
             for number in self._cells_of(bucket):
                 if not all(name in seen for (name,) in _NAME_OF_RECORD.iter_unpack(self._cells[number])):
                     self._keep(number, functools.partial(_is_elsewhere_or_seen, prefix_ids, seen))
+
+    def keep(self, numbers: t.Iterable[int]) -> Kept:
+        """Return what ``restore`` needs to make these buckets what they are now, when nothing else is changed until then."""
+        return Kept({number: self._joined(number) for number in numbers}, set(self.dirty), len(self._recent))
+
+    def restore(self, kept: Kept) -> None:
+        """Undo the changes since ``keep``."""
+        for number, records in kept.buckets.items():
+            for cell in self._cells_of(number):
+                self._count -= len(self._cells[cell]) // _RECORD
+                self._cells[cell].clear()
+            for record in _each(records):
+                self._cell(record).extend(record)
+            self._count += len(records) // _RECORD
+        self.dirty |= kept.dirty | kept.buckets.keys()  # what is stored of them may be what was undone
+        del self._recent[kept.recent :]
+
+    def _joined(self, number: int) -> bytes:
+        return b"".join(self._cells[cell] for cell in self._cells_of(number))
 
     def take_dirty(self) -> dict[int, bytes]:
         """Return the content of all dirty buckets, b"" for an empty one, and mark them clean."""

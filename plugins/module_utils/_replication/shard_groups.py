@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import bisect
+import heapq
 import typing as t
 
 from .._consul.shard_plan import ShardSpec, plan_shards, range_of
@@ -14,32 +15,60 @@ from .._consul.shard_plan import ShardSpec, plan_shards, range_of
 SHARD_KEYS = 250  # so many are read and compared when one of them changes
 
 
+FEW_SHARDS = 12  # of a group that has no parts: their indexes are asked for one by one
+MORE_PARTS = 8  # a group with more shards has about so many parts
+
+
 class Group(t.NamedTuple):
-    """What one blocking query watches: everything below ``watched``, or only that key. ``shards`` are its parts."""
+    """What one blocking query watches: everything below ``watched``, or only that key. ``shards`` are its parts.
+
+    A group of many shards has ``parts``, which have all of them: only in those that changed the shards are asked for their indexes.
+    """
 
     watched: ShardSpec
     shards: tuple[ShardSpec, ...]
+    parts: tuple[Group, ...] = ()
 
 
 def plan_groups(names: t.Sequence[str], prefix: str, most: int) -> list[Group]:
-    """Return at most ``most`` disjoint groups, where names allow it, that have all of the sorted names below a prefix.
+    """Return at most ``most`` disjoint groups that have all of the sorted names below a prefix.
 
-    Without names the whole prefix is one group. Names that come later may be in none.
+    The largest groups are split as long as there are not too many. Without names the whole prefix is one group. Names that come later
+    may be in none.
     """
-    size = max(SHARD_KEYS, -(-len(names) // most))
-    watched = plan_shards(names, prefix, size)
-    while len(watched) > most and size < len(names):
-        size *= 2
-        watched = plan_shards(names, prefix, size)
-    if not watched:
-        return [Group(ShardSpec(prefix), (ShardSpec(prefix),))]
-    return [Group(spec, _shards_of(names, spec)) for spec in watched]
+    waiting = [_sized(names, ShardSpec(prefix))]
+    found: list[ShardSpec] = []
+    while waiting:
+        size, spec = heapq.heappop(waiting)
+        smaller = _split_once(names, spec) if -size > SHARD_KEYS else []
+        if len(smaller) > 1 and len(found) + len(waiting) + len(smaller) <= most:
+            for one in smaller:
+                heapq.heappush(waiting, _sized(names, one))
+        else:
+            found.append(spec)
+    return [_group(names, spec) for spec in sorted(found)]
 
 
-def _shards_of(names: t.Sequence[str], watched: ShardSpec) -> tuple[ShardSpec, ...]:
-    if watched.exact:
-        return (watched,)
-    return tuple(plan_shards(names[slice(*range_of(names, watched))], watched.prefix, SHARD_KEYS))
+def _sized(names: t.Sequence[str], spec: ShardSpec) -> tuple[int, ShardSpec]:
+    """Return a shard with its number of keys, negative, so that the largest is the first in a heap."""
+    first, last = range_of(names, spec)
+    return first - last, spec
+
+
+def _split_once(names: t.Sequence[str], spec: ShardSpec) -> list[ShardSpec]:
+    first, last = range_of(names, spec)
+    return [] if spec.exact else plan_shards(names[first:last], spec.prefix, last - first - 1)
+
+
+def _group(names: t.Sequence[str], spec: ShardSpec) -> Group:
+    if spec.exact:
+        return Group(spec, (spec,))
+    first, last = range_of(names, spec)
+    shards = tuple(plan_shards(names[first:last], spec.prefix, SHARD_KEYS)) or (spec,)
+    parts: list[ShardSpec] = []
+    if len(shards) > FEW_SHARDS:
+        parts = plan_shards(names[first:last], spec.prefix, max(SHARD_KEYS, (last - first) // MORE_PARTS))
+    return Group(spec, shards, tuple(_group(names, part) for part in parts) if len(parts) > 1 else ())
 
 
 def has_others(names: t.Sequence[str], groups: t.Iterable[Group]) -> bool:

@@ -41,8 +41,12 @@ class WatchedMapping:
         known = self._indexes.get(shard)
         return index > self._baseline if known is None else index != known
 
+    def is_part_changed(self, part: Group, index: int) -> bool:
+        """Return whether a shard of a part of a group may have changed, when the part now has this index."""
+        return self.is_changed(part.watched, index) or not self._unread.isdisjoint(part.shards)
+
     def mark_compared(self, shard: ShardSpec, index: int) -> None:
-        """Note that a shard was compared when it had this index, or later."""
+        """Note that a shard, or every changed shard of a part, was compared when it had this index, or later."""
         self._dropped.discard(shard)
         self._indexes[shard] = index
         self._unread.discard(shard)

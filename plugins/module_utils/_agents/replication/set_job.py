@@ -239,7 +239,7 @@ class _SetRun:
             shard
             for number, watched in enumerate(self._follower.watched)
             for shard in self._follower.changed_shards(
-                watched, [spec for one, spec in groups if one == number and spec]
+                watched, [spec for one, spec in groups if one == number and spec], self._indexes_of(number)
             )
         ]
         self._status.pending = len(changed)
@@ -248,6 +248,10 @@ class _SetRun:
                 return False
             self._status.lag_s = time.monotonic() - since
         return True
+
+    def _indexes_of(self, number: int) -> dict[ShardSpec, int]:
+        """Return the indexes of the groups of a mapping that woke."""
+        return {spec: wake.at_index for (one, spec), wake in self._wakes.items() if one == number and spec}
 
     def _forget_wakes(self, names: t.Iterable[Group]) -> None:
         for name in names:
@@ -284,7 +288,7 @@ class _SetRun:
     def _add_wake(self, name: Group, wake: Wake) -> None:
         before = self._wakes.get(name)
         since = before.since if before else wake.since
-        self._wakes[name] = Wake(since, wake.is_reset or bool(before and before.is_reset), wake.is_empty)
+        self._wakes[name] = wake._replace(since=since, is_reset=wake.is_reset or bool(before and before.is_reset))
         self._last_wake = time.monotonic()
 
     # -----------------------------------------------------------------------------------------------------------
