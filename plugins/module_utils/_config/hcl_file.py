@@ -11,7 +11,6 @@ import typing as t
 
 from .._consul.errors import InvalidOption
 from . import json_file
-from ._libraries import LarkError, hcl2, require_hcl2
 
 
 def read_hcl_or_json(path: str) -> dict[str, t.Any]:
@@ -19,6 +18,9 @@ def read_hcl_or_json(path: str) -> dict[str, t.Any]:
     content = json_file.read_content(path)
     if content.lstrip().startswith(b"{"):
         return json_file.parse_json(content, path)
+    # Only here: where the library is installed, importing it takes a tenth of the time that any command needs to start.
+    from ._libraries import LarkError, hcl2, require_hcl2
+
     require_hcl2()
     try:
         document = hcl2.loads(

@@ -184,7 +184,7 @@ class _Run:
             changed = changed_since(context, plan, outcome)
             if changed:
                 is_done = False
-                KeyWriter(context, plan, outcome).settle(changed)
+                KeyWriter(context, plan, outcome).write_again(changed)
             plan.work.clear()
         if is_done:
             self._delete()

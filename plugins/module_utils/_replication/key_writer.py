@@ -127,7 +127,7 @@ class KeyWriter:
         self._outcome.unwritable += sent.unwritable
         self._commit([group.pop(key)[0] for key in sent.written])
 
-    def settle(self, group: Group) -> None:
+    def write_again(self, group: Group) -> None:
         """Decide again about keys that others wrote to after this run did."""
         remaining = self._decide_again(group)
         if remaining:
