@@ -10,6 +10,8 @@ import typing as t
 
 import pytest
 from ansible_collections.consulops.failover.plugins.module_utils._config.validation import validated
+from ansible_collections.consulops.failover.plugins.module_utils._consul import endpoint, kv
+from ansible_collections.consulops.failover.plugins.module_utils._consul.client import Client
 from ansible_collections.consulops.failover.plugins.module_utils._consul.errors import Error
 from ansible_collections.consulops.failover.plugins.module_utils._replication import (
     key_writer,
@@ -76,6 +78,22 @@ def test_a_shard_that_is_planned_again_keeps_its_conflicts(task: Task, proxy: t.
     found = task.fails(destination={"url": through.url})
     assert sorted(one["key"][-4:] for one in found["prefixes"][0]["conflicts"]) == ["k000", "k001"]
     assert counts(found["prefixes"][0]) == (3, 0, 0, 0) and found["prefixes"][0]["verified"] is False
+
+
+def test_equal_names_of_both_sides_are_decoded_once(task: Task) -> None:
+    sides = [Client(endpoint.resolve({"url": side.url}, {})) for side in (task.one, task.two)]
+    with sides[0] as source, sides[1] as destination:
+        nothing = kv.read_names(source, task.prefix)
+        assert kv.read_names(destination, task.prefix, like=nothing).names == []
+        for side in (task.one, task.two):
+            task.write(side, **numbered(3))
+        here = kv.read_names(source, task.prefix)
+        assert len(here.names) == 3
+        there = kv.read_names(destination, task.prefix, like=here)
+        assert there.names is here.names and there.index == kv.read_names(destination, task.prefix).index
+        task.write(task.two, more="1")
+        assert kv.read_names(destination, task.prefix, like=here).names == sorted([*here.names, f"{task.prefix}more"])
+        assert kv.read_names(destination, task.prefix, like=nothing).names != here.names
 
 
 def test_a_first_copy_that_reads_keys_when_it_writes_them_reports_what_a_check_reports(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import binascii
 import logging
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .client import Client
 from .digest import RESERVED_PREFIX, SetDigest, kv_bytes
@@ -61,10 +61,14 @@ OnPartial = t.Callable[[str], None]
 
 @dataclass(frozen=True)
 class Names:
-    """The names of all keys below a prefix, in Consul's order. ``index`` is the highest index of these keys and of deletions below."""
+    """The names of all keys below a prefix, in Consul's order. ``index`` is the highest index of these keys and of deletions below.
+
+    ``body`` is the answer that has them.
+    """
 
     names: list[str]
     index: int
+    body: bytes = field(default=b"", repr=False)
 
 
 def list_keys(
@@ -86,8 +90,9 @@ def read_names(
     separator: str = "",
     consistency: str = "default",
     on_partial: OnPartial | None = None,
+    like: Names | None = None,
 ) -> Names:
-    """Return what ``list_keys`` returns, and its index."""
+    """Return what ``list_keys`` returns, and its index. An answer that is the same as that of ``like`` has its names."""
     params = {"keys": "", **({"separator": separator} if separator else {})}
     response = client.get(
         key_path(prefix), params, consistency=consistency, absent_ok=True, partial_ok=on_partial is not None
@@ -96,11 +101,13 @@ def read_names(
         on_partial(prefix)
     if response.status == 404:
         return Names([], response.index)
+    if like is not None and like.names and response.body == like.body:
+        return Names(like.names, response.index, like.body)
     names = response.strings()
     # Consul answers 404 then; only for the root, or where everything was filtered, an empty list is its answer.
     if prefix and not names and not response.is_filtered:
         raise response.invalid()
-    return Names(names, response.index)
+    return Names(names, response.index, response.body)
 
 
 def index_query(spec: ShardSpec) -> dict[str, str]:

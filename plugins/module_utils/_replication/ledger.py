@@ -34,6 +34,7 @@ _MARK = _FINGERPRINT + _PREFIX_ID  # where the byte stands that is _INTENDED or 
 _RECORD = _MARK + 1
 _INTENDED, _COMMITTED = b"\0", b"\1"
 _NAME_ALONE = struct.Struct(f"{_NAME}s")
+_WHOLE_RECORD = struct.Struct(f"{_RECORD}s")
 _NAME_OF_RECORD = struct.Struct(f"{_NAME}s{_RECORD - _NAME}x")
 
 _CELL_RECORDS = 64  # so many are in a cell on average before cells are halved
@@ -92,6 +93,7 @@ class Ledger:
         self, buckets: t.Mapping[int, bytes] | None = None, parts: t.Mapping[int, bytes] | None = None
     ) -> None:
         self._cell_bits = 0  # a bucket has 2 ** _cell_bits cells
+        self._shift = 16  # of the first three bytes of a record, to the number of its cell
         self._cells = [bytearray() for _number in range(BUCKETS)]
         self._count = 0
         self._seen = [bytearray() for _number in range(BUCKETS)]
@@ -121,7 +123,7 @@ class Ledger:
 
     def is_committed(self, fingerprint: bytes) -> bool:
         """Return whether this content of this key is committed."""
-        records = self._cell(fingerprint)
+        records = self._cells[int.from_bytes(fingerprint[:3], "big") >> self._shift]  # as _cell: called for every key
         place = _place_of(records, fingerprint)
         return place != -1 and records[place + _MARK] == _COMMITTED[0]
 
@@ -169,7 +171,7 @@ class Ledger:
 
     def mark_seen(self, name: bytes) -> None:
         """Remember that a key (a ``key_id`` or a fingerprint) exists on either side, for ``forget_unseen``."""
-        if self._cell(name):
+        if self._count:
             self._seen[name[0]] += name[:_NAME]
 
     def clear_seen(self) -> None:
@@ -241,7 +243,7 @@ class Ledger:
 
     def _cell(self, name: bytes) -> bytearray:
         """Return the cell of a key (a ``key_id`` or what begins with one)."""
-        return self._cells[int.from_bytes(name[:3], "big") >> (16 - self._cell_bits)]
+        return self._cells[int.from_bytes(name[:3], "big") >> self._shift]
 
     def _cells_of(self, bucket: int) -> range:
         """Return the numbers of a bucket's cells, in the order of their records."""
@@ -253,10 +255,12 @@ class Ledger:
         while self._count > _CELL_RECORDS * (BUCKETS << self._cell_bits) and self._cell_bits < _MOST_CELL_BITS:
             self._cell_bits += 1
         if self._cell_bits != before[1]:
-            self._cells = [bytearray() for _number in range(BUCKETS << self._cell_bits)]
+            self._shift = 16 - self._cell_bits
+            self._cells = cells = [bytearray() for _number in range(BUCKETS << self._cell_bits)]
             for records in before[0]:
-                for record in _each(records):
-                    self._cell(record).extend(record)
+                for (record,) in _WHOLE_RECORD.iter_unpack(records):
+                    cells[int.from_bytes(record[:3], "big") >> self._shift] += record
+                records.clear()
 
     def _add(self, record: bytes) -> None:
         self._cell(record).extend(record)
@@ -300,8 +304,8 @@ def _body(data: bytes, what: str) -> bytes:
 
 def _each(records: bytes | bytearray) -> t.Iterator[bytes]:
     """Yield the records of a bucket."""
-    for start in range(0, len(records), _RECORD):
-        yield bytes(records[start : start + _RECORD])
+    for (record,) in _WHOLE_RECORD.iter_unpack(records):
+        yield record
 
 
 def _place_of(records: bytearray, start: bytes, after: int = 0) -> int:

@@ -105,11 +105,15 @@ class Reader:
 
     def _names(self, mapping: PrefixMapping, prefix: str) -> tuple[list[str], list[str]]:
         """Return the sorted names of the two sides below a source prefix, both as they are called at the source."""
-        at_source = self._sides.source.list_keys(prefix)
-        at_destination = self._sides.destination.list_keys(mapping.to_destination(prefix))
+        at_source = self._sides.source.read_names(prefix)
+        at_destination = self._sides.destination.read_names(mapping.to_destination(prefix), at_source)
+        if at_destination.names is at_source.names:
+            names = _without_reserved(at_source.names)
+            return names, names
+        there = at_destination.names
         if mapping.source != mapping.destination:
-            at_destination = [mapping.to_source(key) for key in at_destination]
-        return _without_reserved(at_source), _without_reserved(at_destination)
+            there = [mapping.to_source(key) for key in there]
+        return _without_reserved(at_source.names), _without_reserved(there)
 
     def _split(self, mapping: PrefixMapping, prefix: str, shard_keys: int | None = None) -> list[ShardRef]:
         at_source, at_destination = self._names(mapping, prefix)

@@ -37,10 +37,12 @@ class Side:
             lambda: kv.list_keys(self.client, prefix, consistency=self.consistency, on_partial=self.on_partial)
         )
 
-    def read_names(self, prefix: str) -> kv.Names:
-        """Return the names of all keys below a prefix, and their index. Raises a ConsulError."""
+    def read_names(self, prefix: str, like: kv.Names | None = None) -> kv.Names:
+        """Return the names of all keys below a prefix, and their index; of equal answers only one is decoded. Raises a ConsulError."""
         return self.retry.run(
-            lambda: kv.read_names(self.client, prefix, consistency=self.consistency, on_partial=self.on_partial)
+            lambda: kv.read_names(
+                self.client, prefix, consistency=self.consistency, on_partial=self.on_partial, like=like
+            )
         )
 
     def read_index(self, spec: shard_plan.ShardSpec) -> int:
