@@ -129,10 +129,34 @@ def test_what_was_written_before_the_source_could_not_be_read_is_counted_and_own
     broken = proxy(task.one.url, fault="error", path=f"/v1/kv/{task.prefix}k09")
     said = task.fails(limit=0, source={"url": broken.url}, retry_timeout=0)
     written = len(task.read(task.two))
-    assert (
-        said["prefixes"][0]["created"] == written > 0
-        and f"{written} keys written or deleted before that" in said["msg"]
-    )
+    assert said["prefixes"][0]["created"] == written > 20
+    assert f"{written} keys written or deleted before that" in said["msg"]
+    assert len(parts_of_ledger(task)) > 1
     task.delete(task.one, "k001")
-    row = task.row()
-    assert counts(row) == (100 - written, 0, 1, written - 1)
+    task.write(task.two, k002="edited")
+    found = task.fails()
+    assert counts(found["prefixes"][0]) == (100 - written, 0, 0, written - 2) and not parts_of_ledger(task)
+    assert found["prefixes"][0]["conflicts"][0]["reason"] == "edited at the destination"
+    assert counts(task.row(on_conflict="overwrite")) == (0, 1, 1, 98)
+
+
+def test_a_run_that_finds_nothing_to_do_tidies_up_after_an_interrupted_one(
+    task: Task, proxy: t.Callable[..., Proxy]
+) -> None:
+    task.write(task.one, **numbered(100))
+    broken = proxy(task.two.url, path="/v1/txn", method="PUT")
+    numbers = iter(range(1_000_000))
+
+    def hook(method: str, path: str) -> None:
+        if method == "PUT" and path.startswith("/v1/txn") and next(numbers) == 7:
+            broken.fault = "error"
+
+    broken.arriving = hook
+    task.fails(destination={"url": broken.url, "timeout": 1}, retry_timeout=0)
+    for name in task.read(task.one).keys() - task.read(task.two).keys():
+        task.delete(task.one, name)
+    left = len(task.read(task.two))
+    assert len(parts_of_ledger(task)) > 1 and left > 20
+    assert counts(task.row()) == (0, 0, 0, left) and not parts_of_ledger(task)
+    task.delete(task.one, "k000", "k001", "k002")
+    assert counts(task.row()) == (0, 0, 3, left - 3)
