@@ -10,6 +10,7 @@ Source: https://developer.hashicorp.com/consul/api-docs/kv
 from __future__ import annotations
 
 import binascii
+import hashlib
 import logging
 import typing as t
 from dataclasses import dataclass, field
@@ -63,12 +64,12 @@ OnPartial = t.Callable[[str], None]
 class Names:
     """The names of all keys below a prefix, in Consul's order. ``index`` is the highest index of these keys and of deletions below.
 
-    ``body`` is the answer that has them.
+    ``digest`` is that of the answer that has them.
     """
 
     names: list[str]
     index: int
-    body: bytes = field(default=b"", repr=False)
+    digest: bytes = field(default=b"", repr=False)
 
 
 def list_keys(
@@ -101,13 +102,14 @@ def read_names(
         on_partial(prefix)
     if response.status == 404:
         return Names([], response.index)
-    if like is not None and like.names and response.body == like.body:
-        return Names(like.names, response.index, like.body)
+    digest = hashlib.blake2b(response.body).digest()
+    if like is not None and like.names and digest == like.digest:
+        return Names(like.names, response.index, digest)
     names = response.strings()
     # Consul answers 404 then; only for the root, or where everything was filtered, an empty list is its answer.
     if prefix and not names and not response.is_filtered:
         raise response.invalid()
-    return Names(names, response.index, response.body)
+    return Names(names, response.index, digest)
 
 
 def index_query(spec: ShardSpec) -> dict[str, str]:
