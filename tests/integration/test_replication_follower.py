@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import typing as t
 
 import pytest
@@ -15,7 +16,12 @@ from ansible_collections.consulops.failover.plugins.module_utils._consul.client 
 from ansible_collections.consulops.failover.plugins.module_utils._consul.lock import Lock
 from ansible_collections.consulops.failover.plugins.module_utils._consul.response import Response
 from ansible_collections.consulops.failover.plugins.module_utils._consul.txn import Operation
-from ansible_collections.consulops.failover.plugins.module_utils._replication import control, shard_groups, shard_reader
+from ansible_collections.consulops.failover.plugins.module_utils._replication import (
+    control,
+    prepare,
+    shard_groups,
+    shard_reader,
+)
 from ansible_collections.consulops.failover.plugins.module_utils._replication.checkpoint import lock_key
 from ansible_collections.consulops.failover.plugins.module_utils._replication.delete_guards import Limits
 from ansible_collections.consulops.failover.plugins.module_utils._replication.follow_options import FollowOptions
@@ -31,6 +37,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.lab.consul import Datacenter, Lab
 from tests.lab.keys import delete, read, write
 
+_numbers = itertools.count(1)
 NO_GUARD = Operation("check-not-exists", "follower/no-guard")
 NOW = 1_800_000_000.0
 
@@ -165,7 +172,7 @@ def denied_shard(
     """A source where lists need the policy list, with few keys in a shard, and a function that makes clients with rules."""
     monkeypatch.setattr(shard_groups, "SHARD_KEYS", 4)
     monkeypatch.setattr(shard_reader, "LARGE_SHARD_KEYS", 4)
-    source = own_lab.datacenter("listed", acl=True, extra={"acl": {"enable_key_list_policy": True}})
+    source = own_lab.datacenter(f"listed{next(_numbers)}", acl=True, extra={"acl": {"enable_key_list_policy": True}})
     write(source, {f"listed/{number}": "1" for number in (1, *range(10, 14), *range(20, 24), 3)})
     policy = source.put("/v1/acl/policy", {"Name": "listed"})["ID"]
     token = source.put("/v1/acl/token", {"Policies": [{"ID": policy}]})["SecretID"]
@@ -178,6 +185,28 @@ def denied_shard(
 
     with client:
         yield source, with_rules
+
+
+def test_a_denied_shard_that_a_first_copy_reads_when_it_writes_it_holds_up_no_other(
+    datacenter: Datacenter, denied_shard: tuple[Datacenter, t.Callable[[str], Client]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare, "HELD_BYTES", 0)
+    _source, with_rules = denied_shard
+    mappings = tuple(make_mappings([{"source": "listed/", "destination": "later/"}], "owned"))
+    request = ReplicationRequest(mappings, name="later", retry_s=0.0, concurrency=1, limit=0)
+    with client_of(datacenter) as there:
+        # The prefix of the second shard: until it is written, only its names are known.
+        denied = with_rules('key "listed/2" { policy = "deny" }')
+        follower = Follower(denied, there, request, FollowOptions(), NO_GUARD)
+        follower.compare_all("", NOW)
+        others = {"1", *map(str, range(10, 14)), "3"}
+        assert set(names_and_values(datacenter, "later/")) == others
+        assert list(follower.problems.unreadable) == ["later/2"] and follower.totals.created == len(others)
+        verification = follower.verification
+        assert verification is not None and not verification.is_equal and verification.source_keys == len(others)
+        with_rules("")
+        assert follower.compare_shards(follower.shards_to_retry(), NOW) and not follower.problems.unreadable
+        assert len(names_and_values(datacenter, "later/")) == 10 and follower.record.window.totals == {"later/": 10}
 
 
 def test_a_denied_shard_of_the_first_comparison_holds_up_no_other_and_keeps_what_it_owns(

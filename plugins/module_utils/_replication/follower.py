@@ -125,7 +125,6 @@ class Follower:
         prepared = compare(
             self.source, self.destination, self.request, checkpoint, known, leaves_out_denied=True, is_to_write=True
         )
-        unreadable = {prefix: reason for plan in prepared.plans for prefix, reason in plan.unreadable.items()}
         keys = {plan.mapping.destination: plan.counts.destination_keys for plan in prepared.plans}
         record = self.record
         stored = record.as_json()
@@ -147,12 +146,13 @@ class Follower:
         record_origins(context, prepared, self.source, now)
         more = [control.end_acknowledgement(self.name)] if acknowledged and not paused else []
         if prepared.changed or prepared.ledger_outdated:
-            applied = perform_held(context, prepared, now, self._ending(keys, more), is_whole=not unreadable)
+            applied = perform_held(context, prepared, now, self._ending(keys, more), is_whole=not _unreadable(prepared))
         else:
             applied = Applied(prepared, planned_outcomes(prepared), prepared.checkpoint.state)
             self._count(applied.outcomes, keys)
             if more or record.as_json() != stored:
                 context.save_ledger(None, [record.operation(self.name), *more])
+        unreadable = _unreadable(prepared)  # also what could not be read when it was to be written
         self._prepared = prepared
         self.watched = watched
         self._finish(applied)
@@ -411,6 +411,10 @@ def _index_of(side: Side, spec: ShardSpec) -> int:
         return side.read_index(spec)
     except errors.PermissionDenied:
         return 0
+
+
+def _unreadable(prepared: PreparedReplication) -> dict[str, str]:
+    return {prefix: reason for plan in prepared.plans for prefix, reason in plan.unreadable.items()}
 
 
 def _sentences(changes: t.Iterable[str]) -> list[str]:

@@ -10,6 +10,7 @@ import logging
 import typing as t
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from .._consul import errors
 from .group_sender import Group, SentGroup, send_group
 from .ledger import prefix_id
 from .outcome import MappingOutcome
@@ -78,7 +79,13 @@ class KeyWriter:
 
     def _plan_unheld(self, work: ShardWork) -> list[Change]:
         """Read a shard and return its changes."""
-        pairs = list(self._context.reader.read(self._mapping, _both_sides(work.ref)))
+        try:
+            pairs = list(self._context.reader.read(self._mapping, _both_sides(work.ref)))
+        except errors.PermissionDenied as error:
+            if not (work.unread_keys and work.may_be_left_out):
+                raise
+            self._plan.leave_out(work, str(error))
+            return []
         shard = self._plan_pairs(pairs)
         self._plan.complete(work, shard, max(pair.source.index for pair in pairs))
         _add_new(self._outcome.conflicts, shard.conflicts)

@@ -201,7 +201,7 @@ class _Planner:
         for ref in refs:
             is_described = len(self.lines) >= self._request.limit
             if self._may_leave_unread and self._room.is_full and is_described and ref.source_keys:
-                plan.add_unread(ref, ref.source_keys)
+                plan.add_unread(ref, ref.source_keys, may_be_left_out=self._leaves_out_denied)
             else:
                 yield ref
 

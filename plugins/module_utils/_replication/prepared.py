@@ -19,12 +19,14 @@ from .shard_reader import ShardRef
 class ShardWork:
     """One shard with keys to write. ``changes`` is None when they are not in memory: the shard is planned when it is written.
 
-    One that only the source has may be unread until then: its plan counts ``unread_keys`` names.
+    One that only the source has may be unread until then: its plan counts ``unread_keys`` names. With ``may_be_left_out`` it then is left
+    out when it may not be read.
     """
 
     ref: ShardRef
     changes: list[Change] | None
     unread_keys: int = 0
+    may_be_left_out: bool = False
 
 
 @dataclass
@@ -63,19 +65,27 @@ class MappingPlan:
         self.equal_again += shard.equal_again
         self.digest.merge(shard.digest)
 
-    def add_unread(self, ref: ShardRef, keys: int) -> None:
+    def add_unread(self, ref: ShardRef, keys: int, *, may_be_left_out: bool) -> None:
         """Add a shard of so many keys that only the source has, and that is read when it is written."""
         self.counts.add(Counts(source_keys=keys, created=keys))
-        self.work.append(ShardWork(ref, None, unread_keys=keys))
+        self.work.append(ShardWork(ref, None, unread_keys=keys, may_be_left_out=may_be_left_out))
 
     def complete(self, work: ShardWork, shard: ShardPlan, source_index: int) -> None:
         """Replace what was counted for an unread shard by its plan, once it was read. Its changes are the caller's."""
         if work.unread_keys:
-            self.counts.add(Counts(source_keys=-work.unread_keys, created=-work.unread_keys))
-            work.unread_keys = 0
+            self._forget_names(work)
             self.counts.add(shard.counts)
             self.digest.merge(shard.digest)
             self.source_index = max(self.source_index, source_index)
+
+    def leave_out(self, work: ShardWork, reason: str) -> None:
+        """Leave out an unread shard that may not be read."""
+        self._forget_names(work)
+        self.unreadable[self.mapping.to_destination(work.ref.spec.prefix)] = reason
+
+    def _forget_names(self, work: ShardWork) -> None:
+        self.counts.add(Counts(source_keys=-work.unread_keys, created=-work.unread_keys))
+        work.unread_keys = 0
 
     def first_key(self) -> str | None:
         """Return a key that would be written or deleted, None when it is not known or there is none."""
