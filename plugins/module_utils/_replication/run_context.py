@@ -23,7 +23,8 @@ from .state import State
 
 ATTEMPTS = 3  # for a key that others write to at the same time
 MAX_WRITERS = 4  # more connections only make other users of Consul wait longer (measured)
-MOST_BUCKETS = 64  # of the ledger that are stored with the intents of a group; for more there is a part
+# Of the ledger that are stored with the intents of a group. For more there is a part, which a server with a small limit may refuse.
+MOST_BUCKETS = 192
 
 log = logging.getLogger("consulops")
 
