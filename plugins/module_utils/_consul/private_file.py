@@ -62,6 +62,32 @@ class PrivateFile:
             self._close()
             sync_directory(destination.parent)
 
+    def commit_new(self, destination: Path) -> bool:
+        """Put the file in place in one step and make that durable; False when the destination exists, which is kept."""
+        self.flush()
+        try:
+            with os_errors_as(f"putting {destination} in place"):
+                try:
+                    os.link(self.path, destination)
+                except FileExistsError:
+                    return False
+                except OSError as error:
+                    if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+                        raise
+                    return self._rename_new(destination)  # not every file system has hard links
+                sync_directory(destination.parent)
+                return True
+        finally:
+            self.__exit__()
+
+    def _rename_new(self, destination: Path) -> bool:
+        """Rename to a destination that does not exist; the lock keeps other processes of ours from creating it."""
+        with locked(destination.parent):
+            if os.path.lexists(destination):
+                return False
+            self.commit(destination)
+            return True
+
     def _close(self) -> None:
         if self._open:
             self._open = False

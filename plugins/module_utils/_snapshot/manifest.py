@@ -20,7 +20,27 @@ from .summary import Summary
 from .tables import Table
 
 FORMAT = 1
+ENCRYPTED_FORMAT = 2  # an older version of the collection must not take the encrypted file for a damaged one
 SUFFIX = ".json"
+
+
+@dataclass(frozen=True)
+class Encryption:
+    """How the stored file is encrypted, for whom (public keys; none with a passphrase), and its own size and digest."""
+
+    format: str
+    recipients: tuple[str, ...]
+    size: int
+    sha256: str
+
+    def as_dict(self) -> dict[str, t.Any]:
+        """Return the description as plain data."""
+        return {
+            "format": self.format,
+            "recipients": list(self.recipients),
+            "size": self.size,
+            "sha256": self.sha256,
+        }
 
 
 @dataclass(frozen=True)
@@ -28,7 +48,8 @@ class Manifest:
     """What is known about one snapshot file. Sizes are bytes, ``time`` seconds since 1970, digests hexadecimal.
 
     ``safety``: taken before a restore, of the state that was replaced. ``cross_checked``: the counts were compared with
-    the live API; ``missing`` and ``unchecked`` are the outcome (crosscheck.Verdict).
+    the live API; ``missing`` and ``unchecked`` are the outcome (crosscheck.Verdict). ``size`` and ``sha256`` are those of
+    the snapshot itself; ``encryption`` describes the encrypted file, None when the file is the snapshot.
     """
 
     datacenter: str
@@ -49,6 +70,17 @@ class Manifest:
     missing: tuple[str, ...] = ()
     unchecked: tuple[str, ...] = ()
     collection_version: str = VERSION
+    encryption: Encryption | None = None
+
+    @property
+    def stored_size(self) -> int:
+        """The bytes of the file that the manifest stands beside."""
+        return self.encryption.size if self.encryption else self.size
+
+    @property
+    def stored_sha256(self) -> str:
+        """The SHA-256 of the file that the manifest stands beside."""
+        return self.encryption.sha256 if self.encryption else self.sha256
 
     def count(self, table: str) -> int:
         """Return how many records a table has."""
@@ -56,8 +88,9 @@ class Manifest:
 
     def as_dict(self) -> dict[str, t.Any]:
         """Return the manifest as plain data: what is written to the file and returned by the modules."""
+        encryption = {} if self.encryption is None else {"encryption": self.encryption.as_dict()}
         return {
-            "format": FORMAT,
+            "format": FORMAT if self.encryption is None else ENCRYPTED_FORMAT,
             "collection_version": self.collection_version,
             "consul_version": self.consul_version,
             "datacenter": self.datacenter,
@@ -76,6 +109,7 @@ class Manifest:
             "cross_checked": self.cross_checked,
             "missing": list(self.missing),
             "unchecked": list(self.unchecked),
+            **encryption,
         }
 
     def as_bytes(self) -> bytes:
@@ -124,13 +158,27 @@ def load(path: Path) -> Manifest | None:
             text = path.read_bytes()
         except FileNotFoundError:
             return None
+    return parse(text, str(path))
+
+
+def parse(text: bytes, shown: str) -> Manifest:
+    """Return the manifest that a file or object named ``shown`` holds. Raises LocalFailure when it cannot be understood."""
     try:
         values = json.loads(text)
-        if values["format"] > FORMAT:
-            raise LocalFailure(f"{path} was written by a newer version of this collection; update the collection.")
+        if values["format"] > ENCRYPTED_FORMAT:
+            raise LocalFailure(f"{shown} was written by a newer version of this collection; update the collection.")
         return _from_values(values)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-        raise LocalFailure(f"{path} is not a snapshot manifest.") from None
+        raise LocalFailure(f"{shown} is not a snapshot manifest.") from None
+
+
+def _encryption(values: t.Mapping[str, t.Any]) -> Encryption:
+    return Encryption(
+        format=str(values["format"]),
+        recipients=tuple(map(str, values["recipients"])),
+        size=int(values["size"]),
+        sha256=str(values["sha256"]),
+    )
 
 
 def _from_values(values: t.Mapping[str, t.Any]) -> Manifest:
@@ -164,4 +212,5 @@ def _from_values(values: t.Mapping[str, t.Any]) -> Manifest:
         missing=tuple(map(str, values["missing"])),
         unchecked=tuple(map(str, values["unchecked"])),
         collection_version=str(values["collection_version"]),
+        encryption=_encryption(values["encryption"]) if "encryption" in values else None,
     )

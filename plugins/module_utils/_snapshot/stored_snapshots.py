@@ -1,0 +1,205 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The snapshots of a store: each is an object ``NAME.snap`` (``NAME.snap.age`` when encrypted) and its manifest ``NAME.snap.json``.
+
+The manifest is written last and only after the object was read back: a snapshot without one does not count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import typing as t
+from dataclasses import dataclass
+from pathlib import Path
+
+from .._consul.errors import LocalFailure
+from .._consul.private_file import PrivateFile
+from . import manifest as manifests
+from .gunzip import CHUNK
+from .manifest import Manifest
+from .sources import Writable
+from .stores.errors import NotStored, StoredWrong
+from .stores.store import Store, StoredObject
+
+SNAPSHOT_SUFFIX = ".snap"
+ENCRYPTED_SUFFIX = ".age"
+MANIFEST_SUFFIX = SNAPSHOT_SUFFIX + manifests.SUFFIX
+MAX_MANIFEST = 1 << 22  # bytes; one of 1,000 tables has 200 KiB
+
+
+@dataclass(frozen=True)
+class StoredSnapshot:
+    """One snapshot of a store. ``name`` ends in ``.snap`` and is the same whether or not the object is encrypted.
+
+    ``object`` is what holds it (None: it is gone). ``time`` is the manifest's, else the object's. ``problem`` is "" when
+    nothing is wrong; one with a problem cannot be restored.
+    """
+
+    name: str
+    time: float
+    object: StoredObject | None
+    manifest: Manifest | None
+    problem: str
+
+    @property
+    def datacenter(self) -> str | None:
+        """The datacenter, None when no manifest says it."""
+        return self.manifest.datacenter if self.manifest else None
+
+    @property
+    def manifest_name(self) -> str:
+        """The name of the object with the manifest."""
+        return self.name + manifests.SUFFIX
+
+
+def object_name(name: str, manifest: Manifest) -> str:
+    """Return the name of the object that holds the snapshot ``name`` (``….snap``)."""
+    return name + ENCRYPTED_SUFFIX if manifest.encryption else name
+
+
+def upload(store: Store, file: Path, name: str, manifest: Manifest) -> StoredSnapshot:
+    """Store a file, as it is, with its manifest under the name ``….snap``, after reading it back and comparing its digest.
+
+    The file must already be encrypted when the manifest says so. Raises AlreadyStored, StoredWrong or another StoreError;
+    an object that came back wrong is deleted again if possible, and without a manifest it does not count.
+    """
+    stored = object_name(name, manifest)
+    store.create(stored, file)
+    size, sha256 = read_back(store, stored)
+    if (size, sha256) != (manifest.stored_size, manifest.stored_sha256):
+        raise StoredWrong(
+            f"{store.shown} gave back {stored} with {size} bytes and SHA-256 {sha256[:16]}…, not the {manifest.stored_size} bytes "
+            f"({manifest.stored_sha256[:16]}…) that were written: the snapshot has no manifest and does not count. Delete the "
+            "object, and find out what is between this host and the store."
+        )
+    with tempfile.TemporaryDirectory(prefix="consulops-") as scratch:  # mode 0700
+        description = Path(scratch) / "manifest"
+        with PrivateFile(Path(scratch)) as part:
+            part.write(manifest.as_bytes())
+            part.commit(description)
+        store.create(name + manifests.SUFFIX, description)
+    return StoredSnapshot(name, manifest.time, StoredObject(stored, size, manifest.time), manifest, "")
+
+
+def read_back(store: Store, name: str) -> tuple[int, str]:
+    """Read an object completely and return its size and SHA-256. Raises StoreError."""
+    digest, size = hashlib.sha256(), 0
+    with store.open(name) as source:
+        while True:
+            data = source.read(CHUNK)
+            if not data:
+                return size, digest.hexdigest()
+            digest.update(data)
+            size += len(data)
+
+
+def list_store(store: Store, known: t.Mapping[str, Manifest] | None = None) -> list[StoredSnapshot]:
+    """Return the snapshots of a store, newest first, with their manifests.
+
+    ``known`` has manifests that were read before, by the name of the snapshot; they never change, so they are not read again.
+    Raises StoreError when the store cannot be listed or a manifest cannot be read.
+    """
+    objects = {found.name: found for found in store.objects()}
+    entries = []
+    for name in sorted(_snapshot_names(objects)):
+        manifest = (known or {}).get(name)
+        problem = ""
+        if manifest is None and name + manifests.SUFFIX in objects:
+            try:
+                manifest = read_manifest(store, name)
+            except NotStored:
+                continue  # deleted since the store was listed
+            except LocalFailure as error:
+                problem = str(error)
+        entries.append(_entry(name, objects, manifest, problem))
+    return sorted(entries, key=_newest_first)
+
+
+def read_manifest(store: Store, name: str) -> Manifest:
+    """Return the manifest of the snapshot ``name``. Raises NotStored, LocalFailure when it is none, or another StoreError."""
+    shown = f"{store.shown.rstrip('/')}/{name}{manifests.SUFFIX}"
+    text = b""
+    with store.open(name + manifests.SUFFIX) as source:
+        while True:
+            data = source.read(CHUNK)
+            if not data:
+                return manifests.parse(text, shown)
+            text += data
+            if len(text) > MAX_MANIFEST:
+                raise LocalFailure(f"{shown} is not a snapshot manifest.")
+
+
+def newest(
+    entries: t.Iterable[StoredSnapshot], datacenter: str | None = None, at: float | None = None
+) -> StoredSnapshot | None:
+    """Return the newest snapshot without a problem that was taken at or before ``at`` (seconds since 1970), None without one.
+
+    ``entries`` are newest first; safety snapshots do not count, nor do those of another datacenter than the given one.
+    """
+    return next(
+        (
+            found
+            for found in entries
+            if found.manifest is not None
+            and not found.problem
+            and not found.manifest.safety
+            and (datacenter is None or found.datacenter == datacenter)
+            and (at is None or found.time <= at)
+        ),
+        None,
+    )
+
+
+def fetch(store: Store, found: StoredSnapshot, destination: Writable) -> None:
+    """Copy the stored file of a snapshot, encrypted or not, and compare it with its manifest.
+
+    ``destination`` is a private file. Raises NotStored, StoredWrong or another StoreError.
+    """
+    if found.object is None or found.manifest is None:
+        raise NotStored(f"{store.shown} has no usable snapshot {found.name}: {found.problem}.")
+    digest, size = hashlib.sha256(), 0
+    with store.open(found.object.name) as source:
+        while True:
+            data = source.read(CHUNK)
+            if not data:
+                break
+            destination.write(data)
+            digest.update(data)
+            size += len(data)
+    if (size, digest.hexdigest()) != (found.manifest.stored_size, found.manifest.stored_sha256):
+        raise StoredWrong(
+            f"{found.object.name} of {store.shown} is not the file that its manifest describes ({size} bytes instead of "
+            f"{found.manifest.stored_size}, or another SHA-256): it is damaged. Use another snapshot."
+        )
+
+
+def _snapshot_names(objects: t.Iterable[str]) -> set[str]:
+    """Return the names of snapshots for which a store has an object or a manifest."""
+    names = set()
+    for name in objects:
+        for suffix in (SNAPSHOT_SUFFIX, SNAPSHOT_SUFFIX + ENCRYPTED_SUFFIX, MANIFEST_SUFFIX):
+            if name.endswith(suffix):
+                names.add(name[: len(name) - len(suffix)] + SNAPSHOT_SUFFIX)
+    return names
+
+
+def _entry(name: str, objects: t.Mapping[str, StoredObject], manifest: Manifest | None, problem: str) -> StoredSnapshot:
+    plain, encrypted = objects.get(name), objects.get(name + ENCRYPTED_SUFFIX)
+    if manifest is None:
+        held = plain or encrypted
+        problem = problem or "it has no manifest: its upload was not finished, or another program wrote it"
+        when = held.modified if held else 0.0
+        return StoredSnapshot(name, when, held, None, problem)
+    held = encrypted if manifest.encryption else plain
+    if held is None:
+        problem = "the object is gone; only its manifest is left"
+    elif held.size != manifest.stored_size:
+        problem = f"the object has {held.size} bytes, its manifest says {manifest.stored_size}"
+    return StoredSnapshot(name, manifest.time, held, manifest, problem)
+
+
+def _newest_first(found: StoredSnapshot) -> tuple[float, int, str]:
+    return (-found.time, -(found.manifest.index if found.manifest else 0), found.name)

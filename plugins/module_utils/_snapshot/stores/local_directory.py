@@ -1,0 +1,102 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A directory on a disk as a store: files of mode 0600, each written beside its name, synchronised and then linked to it."""
+
+from __future__ import annotations
+
+import contextlib
+import stat
+import typing as t
+from pathlib import Path
+
+from ..._consul.errors import LocalFailure
+from ..._consul.private_file import PrivateFile, os_errors_as, sweep_abandoned, sync_directory
+from ..gunzip import CHUNK
+from ..sources import SnapshotFile
+from .errors import AlreadyStored, NotStored, StoreError
+from .store import ByteSource, StoredObject
+
+
+class LocalDirectory:
+    """The files of one directory, without those below it. Hidden files are not part of the store."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.shown = str(directory)
+
+    def create(self, name: str, source: Path) -> None:
+        path = self._path(name)
+        with _as_store_errors():
+            sweep_abandoned(self._directory)
+            with SnapshotFile(source) as stream, PrivateFile(self._directory) as part:
+                while True:
+                    data = stream.read(CHUNK)
+                    if not data:
+                        break
+                    part.write(data)
+                if not part.commit_new(path):
+                    raise AlreadyStored(f"{path} exists already, and a store never overwrites: nothing was written.")
+
+    @contextlib.contextmanager
+    def open(self, name: str) -> t.Iterator[ByteSource]:
+        path = self._path(name)
+        with _as_store_errors():
+            try:
+                is_there = path.exists()
+            except OSError as error:
+                raise LocalFailure(f"reading the status of {path}: {error.strerror or error}.") from None
+            if not is_there:
+                raise NotStored(f"{self.shown} has no file {name}.")
+            stream = SnapshotFile(path)
+        with stream:
+            yield _Source(stream)
+
+    def objects(self) -> t.Iterator[StoredObject]:
+        with _as_store_errors(), os_errors_as(f"reading the directory {self.shown}"):
+            names = sorted(path for path in self._directory.iterdir() if not path.name.startswith("."))
+        for path in names:
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                continue  # deleted since the directory was read
+            except OSError as error:
+                raise StoreError(f"reading the status of {path}: {error.strerror or error}.") from None
+            if stat.S_ISREG(status.st_mode):
+                yield StoredObject(path.name, status.st_size, status.st_mtime)
+
+    def delete(self, name: str) -> None:
+        path = self._path(name)
+        with _as_store_errors(), os_errors_as(f"deleting {path}"):
+            path.unlink(missing_ok=True)
+            sync_directory(self._directory)
+
+    def _path(self, name: str) -> Path:
+        check_name(name)
+        return self._directory / name
+
+
+class _Source:
+    """A file of the store; an error of the disk is one of the store."""
+
+    def __init__(self, stream: SnapshotFile) -> None:
+        self._stream = stream
+
+    def read(self, size: int) -> bytes:
+        with _as_store_errors():
+            return self._stream.read(size)
+
+
+def check_name(name: str) -> None:
+    """Raise StoreError unless a name can be that of an object: one visible path component."""
+    if not name or "/" in name or name.startswith(".") or not name.isprintable():
+        raise StoreError(f"{name!r} cannot be the name of an object in a store: it must be a visible file name.")
+
+
+@contextlib.contextmanager
+def _as_store_errors() -> t.Iterator[None]:
+    try:
+        yield
+    except LocalFailure as error:
+        raise StoreError(str(error)) from None
