@@ -18,6 +18,7 @@ from tests.lab.alerting import Instances
 from tests.lab.consul import Datacenter, Lab
 from tests.lab.fill import fill
 from tests.lab.http_service import HttpService
+from tests.lab.object_stores import Rclone, SeaweedFS
 from tests.lab.probes import Probes
 from tests.lab.replicating import Replicators
 from tests.lab.tls import Authority
@@ -128,6 +129,26 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> t.Iterator[SeaweedFS]:
+    """An S3 server with TLS, which has several users; every test makes buckets or prefixes of its own."""
+    server = SeaweedFS(tmp_path_factory.mktemp("stores") / "seaweedfs", authority)
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def rclone(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Rclone]:
+    """An S3 server that ignores If-None-Match."""
+    server = Rclone(tmp_path_factory.mktemp("stores") / "rclone")
+    try:
+        yield server.start()
+    finally:
+        server.stop()
 
 
 @pytest.fixture(scope="session")

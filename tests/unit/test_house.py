@@ -25,6 +25,7 @@ PACKAGE = "ansible_collections.consulops.failover.plugins.module_utils"
 THIRD_PARTY = {
     *("requests", "urllib3", "consul", "msgpack"),
     *("hcl2", "lark"),  # on the controller only
+    *("obstore", "pyrage"),  # for object stores and encryption only
     *("bottle", "cheroot", "jaraco", "jinja2", "markupsafe", "more_itertools", "prometheus_client"),  # in agents only
 }
 

@@ -16,7 +16,7 @@ from ..._consul.private_file import PrivateFile, os_errors_as, sweep_abandoned, 
 from ..gunzip import CHUNK
 from ..sources import SnapshotFile
 from .errors import AlreadyStored, NotStored, StoreError
-from .store import ByteSource, StoredObject
+from .store import ByteSource, StoredObject, check_name
 
 
 class LocalDirectory:
@@ -86,12 +86,6 @@ class _Source:
     def read(self, size: int) -> bytes:
         with _as_store_errors():
             return self._stream.read(size)
-
-
-def check_name(name: str) -> None:
-    """Raise StoreError unless a name can be that of an object: one visible path component."""
-    if not name or "/" in name or name.startswith(".") or not name.isprintable():
-        raise StoreError(f"{name!r} cannot be the name of an object in a store: it must be a visible file name.")
 
 
 @contextlib.contextmanager

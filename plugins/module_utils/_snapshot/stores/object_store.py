@@ -2,14 +2,202 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Object stores."""
+"""Object stores: S3 and what speaks it, Google Cloud Storage and Azure Blob Storage.
+
+An object is created with a condition (If-None-Match, x-goog-if-generation-match). Some stores that speak S3 ignore it, and the
+parts of a large object cannot be sent with it, so the name is looked up first as well.
+"""
 
 from __future__ import annotations
 
-from ..._consul.errors import InvalidOption
-from .store import Store, StoreOptions
+import contextlib
+import hashlib
+import os
+import typing as t
+from pathlib import Path
+
+from ..._consul.errors import InvalidOption, LocalFailure
+from ..._consul.private_file import os_errors_as
+from ..gunzip import CHUNK
+from ._libraries import (
+    AlreadyExistsError,
+    AzureStore,
+    BaseError,
+    GCSStore,
+    PermissionDeniedError,
+    S3Store,
+    UnauthenticatedError,
+    obstore,
+    require_obstore,
+)
+from .errors import AlreadyStored, NotStored, StoreDenied, StoreError
+from .store import ByteSource, Store, StoredObject, StoreOptions, check_name
+from .store_config import StoreConfig, store_config
+from .store_failures import Attempt, failure
+
+WHOLE_MAX = 8 << 20  # bytes; up to this an object is held in memory and sent with one conditional request
+PART = 8 << 20
+MAX_PARTS = 9000  # S3 takes 10,000
+PARTS_AT_ONCE = 2  # each is held in memory
+READ_CHUNK = 1 << 20
 
 
-def open_object_store(options: StoreOptions) -> Store:
-    """Return an object store."""
-    raise InvalidOption(f"{options.url}: object stores cannot be used yet.")
+def open_object_store(options: StoreOptions, environ: t.Mapping[str, str] | None = None) -> Store:
+    """Return the store of an ``s3://``, ``gs://`` or ``az://`` URL; no request is sent yet.
+
+    Raises MissingLibrary, InvalidOption and LocalFailure.
+    """
+    require_obstore()
+    return ObjectStore(store_config(options, os.environ if environ is None else environ), options.storage_class)
+
+
+class ObjectStore:
+    """A prefix of a bucket or container. Names below a further ``/`` are not part of the store."""
+
+    def __init__(self, config: StoreConfig, storage_class: str | None) -> None:
+        self._scheme = config.scheme
+        self.shown = f"{config.scheme}://{config.bucket}/{config.prefix}".rstrip("/")
+        self._attributes = {"Storage-Class": storage_class} if storage_class else None
+        kind: t.Any = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}[config.scheme]
+        try:
+            self._store = kind(
+                config.bucket,
+                prefix=config.prefix or None,
+                client_options=config.client,
+                retry_config=config.retry,
+                **config.settings,
+            )
+        except (BaseError, ValueError, FileNotFoundError) as error:
+            raise InvalidOption(f"{self.shown} cannot be opened: {_first_line(error)}.") from None
+
+    def create(self, name: str, source: Path) -> None:
+        check_name(name)
+        with _file_errors(source):
+            size = source.stat().st_size
+        if self._exists(name, must_know=size > WHOLE_MAX):
+            raise self._already(name)
+        try:
+            with self._errors("write", name):
+                obstore.put(
+                    self._store,
+                    name,
+                    source,
+                    attributes=self._attributes,
+                    **_how(size),
+                )
+        except AlreadyExistsError:
+            if not self._is_ours(name, source):
+                raise self._already(name) from None
+
+    @contextlib.contextmanager
+    def open(self, name: str) -> t.Iterator[ByteSource]:
+        check_name(name)
+        with self._errors("read", name):
+            stream = obstore.get(self._store, name).stream(min_chunk_size=READ_CHUNK)
+        yield _Source(iter(stream), self, name)
+
+    def objects(self) -> t.Iterator[StoredObject]:
+        with self._errors("list"):
+            found = obstore.list_with_delimiter(self._store)["objects"]
+        for row in found:
+            if row["path"]:  # some stores list the prefix itself
+                yield StoredObject(row["path"], row["size"], row["last_modified"].timestamp())
+
+    def delete(self, name: str) -> None:
+        check_name(name)
+        with contextlib.suppress(NotStored), self._errors("delete", name):
+            obstore.delete(self._store, name)
+
+    def _exists(self, name: str, *, must_know: bool) -> bool:
+        """Return whether an object is there. Without ``must_know`` a refusal counts as no: the store itself refuses then."""
+        try:
+            with self._errors("read", name):
+                obstore.head(self._store, name)
+        except NotStored:
+            return False
+        except StoreDenied:
+            # Without the right to list, S3 refuses to say that an object does not exist.
+            if must_know:
+                raise
+            return False
+        return True
+
+    def _is_ours(self, name: str, source: Path) -> bool:
+        """Return whether an object is the file: an attempt whose answer was lost, made again, finds what it stored itself."""
+        digest = hashlib.sha256()
+        try:
+            with self.open(name) as stored:
+                for data in iter(lambda: stored.read(CHUNK), b""):
+                    digest.update(data)
+        except StoreDenied:
+            return False
+        return digest.hexdigest() == _file_digest(source)
+
+    def _already(self, name: str) -> AlreadyStored:
+        return AlreadyStored(f"{self.shown}/{name} exists already, and a store never overwrites: nothing was written.")
+
+    @contextlib.contextmanager
+    def _errors(self, right: str, name: str = "") -> t.Iterator[None]:
+        """Turn what obstore raises into a StoreError; AlreadyExistsError passes."""
+        attempt = Attempt(self._scheme, self.shown, right, name)
+        try:
+            yield
+        except AlreadyExistsError:
+            raise
+        except FileNotFoundError as error:
+            if "NoSuchBucket" in str(error) or "ContainerNotFound" in str(error):
+                raise failure(attempt, str(error)) from None
+            raise NotStored(f"{self.shown} has no object {name}.") from None
+        except (PermissionDeniedError, UnauthenticatedError) as error:
+            raise failure(attempt, str(error), denied=True) from None
+        except (BaseError, OSError, ValueError) as error:
+            raise failure(attempt, str(error)) from None
+
+
+class _Source:
+    """The stream of an object, read in the sizes that the reader wants."""
+
+    def __init__(self, pieces: t.Iterator[t.Any], store: ObjectStore, name: str) -> None:
+        self._pieces = pieces
+        self._store = store
+        self._name = name
+        self._rest = memoryview(b"")
+
+    def read(self, size: int) -> bytes:
+        while not self._rest:
+            with self._store._errors("read", self._name):
+                piece = next(self._pieces, None)
+            if piece is None:
+                return b""
+            self._rest = memoryview(bytes(piece))
+        data = bytes(self._rest[:size])
+        self._rest = self._rest[size:]
+        return data
+
+
+def _how(size: int) -> dict[str, t.Any]:
+    """Return how an object of a size is sent."""
+    if size <= WHOLE_MAX:
+        return {"mode": "create", "use_multipart": False}
+    return {"use_multipart": True, "chunk_size": max(PART, size // MAX_PARTS + 1), "max_concurrency": PARTS_AT_ONCE}
+
+
+def _file_digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with _file_errors(path), path.open("rb") as stream:
+        for data in iter(lambda: stream.read(CHUNK), b""):
+            digest.update(data)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _file_errors(path: Path) -> t.Iterator[None]:
+    try:
+        with os_errors_as(f"reading {path}"):
+            yield
+    except LocalFailure as error:
+        raise StoreError(str(error)) from None
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".")

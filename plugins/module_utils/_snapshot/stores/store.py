@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..gunzip import Source as ByteSource
+from .errors import StoreError
 
-__all__ = ["ByteSource", "Store", "StoreOptions", "StoredObject"]
+__all__ = ["ByteSource", "Store", "StoreOptions", "StoredObject", "check_name"]
 
 
 @dataclass(frozen=True)
@@ -65,3 +66,9 @@ class Store(t.Protocol):
 
     def delete(self, name: str) -> None:
         """Delete an object; one that does not exist is no error."""
+
+
+def check_name(name: str) -> None:
+    """Raise StoreError unless a name can be that of an object: one visible path component."""
+    if not name or "/" in name or name.startswith(".") or not name.isprintable():
+        raise StoreError(f"{name!r} cannot be the name of an object in a store: it must be a visible file name.")

@@ -1,0 +1,173 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Starts real object stores that speak S3, on random ports of loopback, and stops exactly those.
+
+SeaweedFS is the store that everything is tested with: it checks signatures and rights, honours If-None-Match, has multipart
+uploads and Object Lock, speaks TLS, and starts in some seconds. rclone is the store that ignores If-None-Match.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import secrets
+import signal
+import socket
+import subprocess
+import typing as t
+from pathlib import Path
+
+import requests
+
+from tests.workshop import store_servers
+
+from .consul import eventually
+from .tls import Authority
+
+HOST = "127.0.0.1"
+PR_SET_PDEATHSIG = 1
+READY_WITHIN_S = 60.0
+_libc = ctypes.CDLL(None, use_errno=True)
+# Users and what SeaweedFS allows them. To delete is the right to write there.
+USERS = {
+    "owner": ["Admin", "Read", "Write", "List", "Tagging"],
+    "reader": ["Read", "List"],
+    "writer": ["Write"],
+    "lister": ["Write", "List"],
+}
+
+
+class ObjectStoreServer:
+    """A running store. ``url`` is its endpoint; ``credentials`` writes a file of credentials for one of its users."""
+
+    url: str
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True)
+        self.directory = directory
+        self.secrets = {name: secrets.token_hex(16) for name in USERS}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def credentials(self, user: str = "owner") -> str:
+        """Return the path of a file with the credentials of a user, or wrong ones for a name that is none."""
+        path = self.directory / f"{user}.credentials"
+        secret = self.secrets.get(user, "wrong")
+        path.write_text(f"[default]\naws_access_key_id = {user}\naws_secret_access_key = {secret}\n", encoding="utf-8")
+        return str(path)
+
+    def stop(self) -> None:
+        """Stop it at once: its data is thrown away."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def _run(self, command: t.Sequence[str]) -> None:
+        with (self.directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                cwd=self.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=lambda: _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL),
+            )
+
+    def log(self) -> str:
+        """Return what it has logged."""
+        return (self.directory / "log").read_text(encoding="utf-8", errors="replace")
+
+    def _answers(self, verify: str | bool = True) -> bool:
+        assert self._process is not None and self._process.poll() is None, self.log()[-3000:]
+        return requests.get(self.url, timeout=5, verify=verify).status_code < 500
+
+
+class SeaweedFS(ObjectStoreServer):
+    """SeaweedFS with TLS."""
+
+    def __init__(self, directory: Path, authority: Authority) -> None:
+        super().__init__(directory)
+        self.ca_file = str(authority.ca_path)
+        self._pair = authority.issue(directory / "tls", "store.example", [HOST])
+
+    def start(self) -> SeaweedFS:
+        """Start it and wait until it answers."""
+        (self.directory / "data").mkdir()
+        identities = [
+            {
+                "name": name,
+                "credentials": [{"accessKey": name, "secretKey": self.secrets[name]}],
+                "actions": actions,
+            }
+            for name, actions in USERS.items()
+        ]
+        config = self.directory / "s3.json"
+        config.write_text(json.dumps({"identities": identities}), encoding="utf-8")
+        master, volume, filer, s3 = _free_ports(4)
+        self.url = f"https://{HOST}:{s3}"
+        self._filer = f"http://{HOST}:{filer}"
+        self._run(
+            [
+                str(store_servers.weed()),
+                "-logtostderr=true",
+                "server",
+                *(f"-ip={HOST}", f"-ip.bind={HOST}", f"-dir={self.directory / 'data'}"),
+                *(f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"),
+                *("-master.volumeSizeLimitMB=64", "-volume.max=50", "-master.telemetry=false"),
+                *("-s3", f"-s3.port={s3}", f"-s3.config={config}", "-s3.autoCreateBucket=false"),
+                *(f"-s3.cert.file={self._pair.certificate}", f"-s3.key.file={self._pair.key}"),
+                *("-s3.port.iceberg=0", "-s3.port.lance=0"),
+            ]
+        )
+        eventually(lambda: self._answers(self.ca_file), READY_WITHIN_S, "SeaweedFS answers", 0.1)
+        return self
+
+    def bucket(self, name: str) -> str:
+        """Create a bucket and return its name."""
+        eventually(lambda: requests.post(f"{self._filer}/buckets/{name}/", timeout=10).ok, 30, "a bucket is made")
+        return name
+
+
+class Rclone(ObjectStoreServer):
+    """rclone's S3 server, without TLS: it ignores If-None-Match and overwrites."""
+
+    def start(self) -> Rclone:
+        """Start it and wait until it answers."""
+        (port,) = _free_ports(1)
+        self.url = f"http://{HOST}:{port}"
+        (self.directory / "data").mkdir()
+        self._run(
+            [
+                str(store_servers.rclone()),
+                *("serve", "s3", str(self.directory / "data"), f"--addr={HOST}:{port}", "--config=/dev/null"),
+                "--dir-cache-time=0s",  # buckets are made behind its back
+                f"--auth-key=owner,{self.secrets['owner']}",
+            ]
+        )
+        eventually(self._answers, READY_WITHIN_S, "rclone answers", 0.1)
+        return self
+
+    def bucket(self, name: str) -> str:
+        """Create a bucket and return its name."""
+        (self.directory / "data" / name).mkdir()
+        return name
+
+
+def _free_ports(count: int) -> list[int]:
+    """Return ports that are free now, and whose neighbours 10,000 above are: SeaweedFS takes those for gRPC."""
+    found: list[int] = []
+    while len(found) < count:
+        with socket.socket() as low, socket.socket() as high:
+            low.bind((HOST, 0))
+            port = low.getsockname()[1] % 20_000 + 12_000
+            if port in found:
+                continue
+            with socket.socket() as probe:
+                try:
+                    probe.bind((HOST, port))
+                    high.bind((HOST, port + 10_000))
+                except OSError:
+                    continue
+            found.append(port)
+    return found
