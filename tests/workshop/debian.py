@@ -4,7 +4,7 @@
 
 """Unpacks programs from other releases of Debian into the cache, without changing the packages of the machine.
 
-Run by make: ``python3 tests/workshop/debian.py consul|alertmanager|python3.9|python3.13`` prints the path of a program that runs.
+Run by make: ``python3 tests/workshop/debian.py consul|alertmanager|age|python3.9|python3.13`` prints the path of a program that runs.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ CONSUL_HELP = (
 ALERTMANAGER_HELP = (
     "The tests of the receiver alertmanager need an Alertmanager, and this machine's Debian archive has none. Install it "
     "(https://prometheus.io/download/), put it on PATH or name it: ALERTMANAGER_BIN=/path/to/alertmanager make test"
+)
+AGE_HELP = (
+    "The tests of encrypted snapshots need age, and this machine's Debian archive has none. Install it, put age and "
+    "age-keygen on PATH, or name the first: AGE_BIN=/path/to/age make test"
 )
 PYTHON_HELP = (
     "The tests need Python 3.9 and 3.13, the oldest and a new one of managed hosts. Put python3.9 and "
@@ -67,13 +71,15 @@ def main() -> int:
             print(consul())
         elif wanted == "alertmanager":
             print(alertmanager())
+        elif wanted == "age":
+            print(age())
         elif wanted in (f"python{OLDEST.version}", f"python{NEW.version}"):
             print(python(OLDEST if wanted.endswith(OLDEST.version) else NEW))
         else:
-            print("usage: debian.py consul|alertmanager|python3.9|python3.13", file=sys.stderr)
+            print("usage: debian.py consul|alertmanager|age|python3.9|python3.13", file=sys.stderr)
             return 2
     except CannotFetch as error:
-        advice = {"consul": CONSUL_HELP, "alertmanager": ALERTMANAGER_HELP}.get(wanted, PYTHON_HELP)
+        advice = {"consul": CONSUL_HELP, "alertmanager": ALERTMANAGER_HELP, "age": AGE_HELP}.get(wanted, PYTHON_HELP)
         print(f"{error}\n{advice}", file=sys.stderr)
         return 1
     return 0
@@ -94,6 +100,14 @@ def alertmanager() -> Path:
         if candidate and _runs([candidate, "--version"]):
             return Path(candidate)
     return _unpacked(names[1], (names[1],), f"usr/bin/{names[1]}", ["--version"])
+
+
+def age() -> Path:
+    """Return AGE_BIN, the age on PATH, or Debian 12's; age-keygen is beside it. Raises CannotFetch."""
+    for candidate in (os.environ.get("AGE_BIN"), shutil.which("age")):
+        if candidate and _runs([candidate, "--version"]):
+            return Path(candidate)
+    return _unpacked("age", ("age",), "usr/bin/age", ["--version"], "bookworm")
 
 
 def python(wanted: Python) -> Path:
