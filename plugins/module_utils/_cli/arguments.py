@@ -12,6 +12,8 @@ import typing as t
 from .._config.validation import Spec
 from .._consul.units import positive_seconds
 
+STORE_PREFIX = "store_"
+
 # The help text of each option; the documentation of the modules has the details.
 HELP = {
     "url": "address of Consul: host:port, http(s)://... or unix:///path",
@@ -48,6 +50,22 @@ HELP = {
     "show_value": "with --key: show its value",
     "restorable_in": "say whether servers of this version would load it, for example 1.19; may be repeated",
     "verify": "read every snapshot completely and compare it with its manifest",
+    "recipients": "encrypt for this public key of age or SSH; may be repeated",
+    "passphrase_file": "file with the passphrase to encrypt or decrypt with",
+    "identity_file": "file with the age identities or SSH key to decrypt with",
+    "at": "from a store, the newest snapshot, or the newest of this time or before: latest, or for example 2026-11-22T03:00:00Z",
+    "scratch_path": "directory for the private copy of a snapshot that is fetched or sent",
+    "store_region": "region of an S3 bucket",
+    "store_endpoint": "address of a store that is not the provider's own, for example https://store.example:9000",
+    "store_account": "storage account of an az:// store",
+    "store_credentials_file": "file with the credentials of the store, by default those of the environment or platform",
+    "store_profile": "section of the credentials file",
+    "store_path_style": "name an S3 bucket in the path and not in the host; the default with an endpoint",
+    "store_ca_file": "PEM file with further trusted certificate authorities of the store",
+    "store_server_side_encryption": "how S3 encrypts objects",
+    "store_kms_key_id": "key with which S3 encrypts objects",
+    "store_storage_class": "storage class of new objects",
+    "store_timeout": "seconds of silence after which a store is given up",
     "delete": "which keys to delete in the destination",
     "max_deletes": "maximum number of deletes per run",
     "max_delete_percent": "maximum number of deletes in percent of the destination's keys",
@@ -82,6 +100,21 @@ def add_options(parser: argparse.ArgumentParser, spec: Spec, leave_out: t.Iterab
 def given_options(options: argparse.Namespace, spec: Spec) -> dict[str, t.Any]:
     """Return the options of the spec that were given on the command line."""
     return {name: vars(options)[name] for name in spec if vars(options).get(name) is not None}
+
+
+def add_store_options(parser: argparse.ArgumentParser, store_spec: Spec) -> None:
+    """Add an argument ``--store-NAME`` for every option of a store."""
+    add_options(parser, {f"{STORE_PREFIX}{name}": rules for name, rules in store_spec.items()})
+
+
+def given_store_options(options: argparse.Namespace) -> dict[str, t.Any]:
+    """Return the option ``store`` with what was given on the command line, nothing without any."""
+    given = {
+        name[len(STORE_PREFIX) :]: value
+        for name, value in vars(options).items()
+        if name.startswith(STORE_PREFIX) and value is not None
+    }
+    return {"store": given} if given else {}
 
 
 def can_be_argument(rules: t.Mapping[str, t.Any]) -> bool:

@@ -68,6 +68,13 @@ def snapshot_list(result: Result) -> list[str]:
     return columns([header, *rows]) if rows else ["no snapshots"]
 
 
+def store_tested(result: Result) -> list[str]:
+    """Return which rights a store grants, and whether it refuses to overwrite."""
+    refuses = {True: "refused by the store itself", False: "NOT refused by the store", None: "not tested"}
+    rows = [(right, state) for right, state in result["rights"].items()]
+    return columns([("store", result["path"]), *rows, ("overwrite", refuses[result["refuses_to_overwrite"]])])
+
+
 def _state(entry: Result) -> str:
     if entry["problem"]:
         return f"BROKEN: {entry['problem']}"

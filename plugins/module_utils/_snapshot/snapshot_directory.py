@@ -18,6 +18,7 @@ from .gunzip import CHUNK
 from .manifest import Manifest
 
 SNAPSHOT_SUFFIX = ".snap"
+ENCRYPTED_SUFFIX = ".age"
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class SnapshotEntry:
 def list_directory(directory: Path, *, verify: bool = False) -> list[SnapshotEntry]:
     """Return every snapshot of a directory, newest first; with ``verify`` each file is read and hashed again.
 
-    A file counts when its name ends in ``.snap`` or a manifest stands beside it. Raises LocalFailure.
+    A file counts when its name ends in ``.snap`` or ``.snap.age``, or a manifest stands beside it. Raises LocalFailure.
     """
     with os_errors_as(f"reading the directory {directory}"):
         names = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
@@ -53,12 +54,17 @@ def list_directory(directory: Path, *, verify: bool = False) -> list[SnapshotEnt
         for path in names
         if path.name.endswith(SNAPSHOT_SUFFIX + manifests.SUFFIX)
     }
+    files |= {_plain_name(path) for path in names if path.name.endswith(SNAPSHOT_SUFFIX + ENCRYPTED_SUFFIX)}
     entries = [entry(path, verify=verify) for path in sorted(files) if not path.is_dir()]
     return sorted(entries, key=_newest_first)
 
 
 def entry(path: Path, *, verify: bool = False) -> SnapshotEntry:
-    """Return what is known about one snapshot file without decoding it; an error of reading it becomes its ``problem``."""
+    """Return what is known about one snapshot file without decoding it; an error of reading it becomes its ``problem``.
+
+    ``path`` may also be the name that an encrypted file would have without its encryption.
+    """
+    path = _plain_name(path)
     manifest, problem = None, ""
     try:
         manifest = manifests.load(manifests.manifest_path(path))
@@ -67,22 +73,31 @@ def entry(path: Path, *, verify: bool = False) -> SnapshotEntry:
     except LocalFailure as error:
         problem = str(error)
     when = manifest.time if manifest else 0.0
+    encrypted = path.with_name(path.name + ENCRYPTED_SUFFIX)
+    if manifest.encryption is not None if manifest else not path.exists() and encrypted.exists():
+        path = encrypted
     try:
         with os_errors_as(f"reading {path}"):
             if not path.exists():
                 return SnapshotEntry(path, when, 0, manifest, False, "the file is gone; only its manifest is left")
             status = path.stat()
         intact: bool | None = None
-        if manifest is not None and status.st_size != manifest.size:
-            intact, problem = False, f"the file has {status.st_size} bytes, its manifest says {manifest.size}"
+        if manifest is not None and status.st_size != manifest.stored_size:
+            intact, problem = False, f"the file has {status.st_size} bytes, its manifest says {manifest.stored_size}"
         elif manifest is not None and verify:
-            intact = file_sha256(path) == manifest.sha256
+            intact = file_sha256(path) == manifest.stored_sha256
             problem = "" if intact else "the file is not the one that its manifest describes (SHA-256 differs)"
     except LocalFailure as error:
         return SnapshotEntry(path, when, 0, manifest, False, str(error))
     return SnapshotEntry(
         path, manifest.time if manifest else status.st_mtime, status.st_size, manifest, intact, problem
     )
+
+
+def _plain_name(path: Path) -> Path:
+    if path.name.endswith(SNAPSHOT_SUFFIX + ENCRYPTED_SUFFIX):
+        return path.with_name(path.name[: -len(ENCRYPTED_SUFFIX)])
+    return path
 
 
 def _newest_first(found: SnapshotEntry) -> tuple[float, int, str]:

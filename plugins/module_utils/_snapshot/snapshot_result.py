@@ -17,6 +17,7 @@ from .load_check import LoadCheck
 from .manifest import Manifest
 from .raft_directory import RaftSnapshot
 from .snapshot_directory import SnapshotEntry
+from .stored_snapshots import StoredSnapshot
 from .summary import Summary
 from .version_rules import shown
 
@@ -138,6 +139,25 @@ def entry(found: SnapshotEntry, now: float) -> dict[str, t.Any]:
         "digest": manifest.digest if manifest else None,
         "intact": found.intact,
         "problem": found.problem,
+    }
+
+
+def stored(found: StoredSnapshot, intact: bool | None, place: str, now: float) -> dict[str, t.Any]:
+    """Return one snapshot of a store; ``place`` is the store's path or URL."""
+    manifest = found.manifest
+    name = found.object.name if found.object else found.manifest_name
+    return {
+        "path": f"{place.rstrip('/')}/{name}",
+        "time": timestamp(found.time),
+        "age_seconds": int(now - found.time),
+        "datacenter": found.datacenter,
+        "consul_version": manifest.consul_version if manifest else None,
+        "index": manifest.index if manifest else None,
+        "size": found.object.size if found.object else 0,
+        "digest": manifest.digest if manifest else None,
+        "intact": intact,
+        "problem": found.problem,
+        "recipients": list(manifest.encryption.recipients) if manifest and manifest.encryption else None,
     }
 
 

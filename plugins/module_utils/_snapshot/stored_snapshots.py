@@ -20,12 +20,11 @@ from .._consul.private_file import PrivateFile
 from . import manifest as manifests
 from .gunzip import CHUNK
 from .manifest import Manifest
+from .snapshot_directory import ENCRYPTED_SUFFIX, SNAPSHOT_SUFFIX
 from .sources import Writable
 from .stores.errors import NotStored, StoredWrong
 from .stores.store import Store, StoredObject
 
-SNAPSHOT_SUFFIX = ".snap"
-ENCRYPTED_SUFFIX = ".age"
 MANIFEST_SUFFIX = SNAPSHOT_SUFFIX + manifests.SUFFIX
 MAX_MANIFEST = 1 << 22  # bytes; one of 1,000 tables has 200 KiB
 
@@ -94,6 +93,13 @@ def read_back(store: Store, name: str) -> tuple[int, str]:
                 return size, digest.hexdigest()
             digest.update(data)
             size += len(data)
+
+
+def is_intact(store: Store, found: StoredSnapshot) -> bool:
+    """Read a snapshot again and return whether it is what its manifest says. Raises StoreError."""
+    if found.manifest is None or found.object is None:
+        return False
+    return read_back(store, found.object.name) == (found.manifest.stored_size, found.manifest.stored_sha256)
 
 
 def list_store(store: Store, known: t.Mapping[str, Manifest] | None = None) -> list[StoredSnapshot]:

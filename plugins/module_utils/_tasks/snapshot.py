@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 from .._config.connection_spec import ONE_TOKEN, Spec, connection_spec
-from .._consul.errors import NotConverged, PermissionDenied
+from .._consul.client import Client
+from .._consul.errors import InvalidOption, NotConverged, PermissionDenied
 from .._consul.units import parse_duration
 from .._snapshot import (
     live_snapshot,
@@ -23,10 +24,14 @@ from .._snapshot import (
 )
 from .._snapshot import restore as restoring
 from .._snapshot import save as saving
+from .._snapshot.encryption.age_keys import EncryptionKeys
 from .._snapshot.manifest import manifest_path
 from .._snapshot.prefix_plan import PrefixOptions
 from .._snapshot.save_guards import readable_path
+from .._snapshot.stores.open_store import is_store_url
 from .._snapshot.undo_file import Undoable, UndoFile
+from .snapshot_source import SOURCE_SPEC, SourceFile, is_in_store, snapshot_file
+from .snapshot_to_store import save_to_store
 from .task import Invocation, Result, Task
 
 SPEC: Spec = dict(
@@ -63,15 +68,39 @@ SPEC: Spec = dict(
     prune={"type": "bool", "default": False},
     plan_digest={"type": "str"},
     limit={"type": "int", "default": 100},
+    recipients={"type": "list", "elements": "str", "default": []},
+    **SOURCE_SPEC,
     **connection_spec(),
 )
 
 
 def perform(call: Invocation) -> Result:
     """Save, restore everything or restore prefixes, as the options say."""
-    if call.params["state"] == "saved":
+    options = call.params
+    if options["state"] == "saved":
         return save(call)
-    return restore(call) if call.params["prefixes"] is None else restore_keys(call)
+    safety_path = _safety_path(call)
+    with call.client() as client, snapshot_file(call, safety_path, lambda: _datacenter(client)) as source:
+        if options["prefixes"] is None:
+            return restore(call, client, source, safety_path)
+        return restore_keys(call, client, source, safety_path)
+
+
+def _safety_path(call: Invocation) -> Path:
+    """Return the directory for the safety snapshot or undo file. Raises InvalidOption."""
+    options = call.params
+    if options["safety_path"]:
+        return Path(options["safety_path"])
+    if is_store_url(options["path"]):
+        raise InvalidOption(
+            "A restore from an object store needs safety_path: the directory for the snapshot of the state that is replaced."
+        )
+    path = readable_path(options["path"], "path")
+    return path if is_in_store(call) and path.is_dir() else path.parent
+
+
+def _datacenter(client: Client) -> str | None:
+    return client.endpoint.datacenter or client.whoami().datacenter
 
 
 def save(call: Invocation) -> Result:
@@ -87,6 +116,9 @@ def save(call: Invocation) -> Result:
         max_shrink_percent=options["max_shrink_percent"],
         stream_timeout_s=options["stream_timeout"],
     )
+    keys = EncryptionKeys(tuple(options["recipients"]), options["passphrase_file"])
+    if keys or is_store_url(request.path):
+        return save_to_store(call, request, keys)
     now = time.time()
     with call.client() as client:
         plan = saving.plan(client, request, now)
@@ -111,13 +143,12 @@ def save(call: Invocation) -> Result:
     return result
 
 
-def restore(call: Invocation) -> Result:
+def restore(call: Invocation, client: Client, source: SourceFile, safety_path: Path) -> Result:
     """Restore the whole datacenter, unless nothing differs or the restore was done before."""
     options = call.params
-    path = readable_path(options["path"], "path")
     request = restore_prepare.RestoreRequest(
-        path=path,
-        safety_path=Path(options["safety_path"] or path.parent),
+        path=source.path,
+        safety_path=safety_path,
         force=options["force"],
         accept=tuple(options["accept"]),
         leader_timeout_s=options["leader_timeout"],
@@ -126,13 +157,13 @@ def restore(call: Invocation) -> Result:
         touch_replicated=options["touch_replicated"],
     )
     now = time.time()
-    with call.client() as client, restore_prepare.prepare(client, request, now, check=call.check_mode) as prepared:
+    with restore_prepare.prepare(client, request, now, check=call.check_mode) as prepared:
         decision = prepared.decision
         result: Result = {
             "changed": False,
             "action": decision.action,
             "reason": decision.reason,
-            "path": str(path),
+            "path": source.shown,
         }
         if prepared.comparison is not None:
             result["loss"] = restore_result.loss(prepared.comparison, options["limit"])
@@ -160,49 +191,45 @@ def restore(call: Invocation) -> Result:
     return result
 
 
-def restore_keys(call: Invocation) -> Result:
+def restore_keys(call: Invocation, client: Client, source: SourceFile, directory: Path) -> Result:
     """Restore only the keys below some prefixes."""
     options = call.params
-    path, prefixes = readable_path(options["path"], "path"), options["prefixes"]
-    directory = Path(options["safety_path"] or path.parent)
+    prefixes = options["prefixes"]
     now = time.time()
     restore_prefixes.check_prefixes(prefixes)
-    with call.client() as client:
-        keys = snapshot_keys.read_keys(path, prefixes, now)
-        restore_prefixes.check_directory(directory)
-        here = restore_prefixes.datacenter_of(client)
-        if "other_datacenter" not in options["accept"]:
-            restore_prefixes.check_datacenter(here, keys.datacenter)
-        # An undo file names the keys that it deletes, and holds only some of those that it does not.
-        how = PrefixOptions(
-            prune=options["prune"] and keys.undo is None, break_locks="locked_keys" in options["accept"]
-        )
-        plans = [restore_prefixes.read_plan(client, prefix, keys.below[prefix], how) for prefix in prefixes]
-        changed = any(plan.changes or plan.raw for plan in plans)
-        if "low_disk" not in options["accept"]:
-            restore_prefixes.check_room(directory, plans)
-        result: Result = {
-            "changed": changed,
-            "action": "restore" if changed else "unchanged",
-            "reason": "keys differ from the snapshot" if changed else "the keys are what the snapshot holds",
-            "path": str(path),
-            "diff": restore_result.prefix_diff(plans, options["limit"]),
-            "plan_digest": restore_prefixes.plan_digest(here, plans),
-            "prefixes": [restore_result.prefix_plan(plan) for plan in plans],
-        }
-        if changed:
-            restore_plan.check_plan(result["plan_digest"], options["plan_digest"])
-        if changed and not call.check_mode:
-            undo = UndoFile(directory, Undoable(here or keys.datacenter, tuple(prefixes)), now)
-            try:
-                done = restore_prefixes.apply_all(client, plans, keys, how, undo)
-            except NotConverged as error:
-                error.details = {**result, "undo": str(undo.path)}
-                raise
-            found = [restore_result.prefix_result(row) for row in done]
-            result.update(action="restored", undo=str(undo.path), prefixes=found)
-            if any(row.conflicts or row.locked for row in done):
-                raise restore_result.conflicted(done, result)
+    keys = snapshot_keys.read_keys(source.path, prefixes, now)
+    restore_prefixes.check_directory(directory)
+    here = restore_prefixes.datacenter_of(client)
+    if "other_datacenter" not in options["accept"]:
+        restore_prefixes.check_datacenter(here, keys.datacenter)
+    # An undo file names the keys that it deletes, and holds only some of those that it does not.
+    how = PrefixOptions(prune=options["prune"] and keys.undo is None, break_locks="locked_keys" in options["accept"])
+    plans = [restore_prefixes.read_plan(client, prefix, keys.below[prefix], how) for prefix in prefixes]
+    changed = any(plan.changes or plan.raw for plan in plans)
+    if "low_disk" not in options["accept"]:
+        restore_prefixes.check_room(directory, plans)
+    result: Result = {
+        "changed": changed,
+        "action": "restore" if changed else "unchanged",
+        "reason": "keys differ from the snapshot" if changed else "the keys are what the snapshot holds",
+        "path": source.shown,
+        "diff": restore_result.prefix_diff(plans, options["limit"]),
+        "plan_digest": restore_prefixes.plan_digest(here, plans),
+        "prefixes": [restore_result.prefix_plan(plan) for plan in plans],
+    }
+    if changed:
+        restore_plan.check_plan(result["plan_digest"], options["plan_digest"])
+    if changed and not call.check_mode:
+        undo = UndoFile(directory, Undoable(here or keys.datacenter, tuple(prefixes)), now)
+        try:
+            done = restore_prefixes.apply_all(client, plans, keys, how, undo)
+        except NotConverged as error:
+            error.details = {**result, "undo": str(undo.path)}
+            raise
+        found = [restore_result.prefix_result(row) for row in done]
+        result.update(action="restored", undo=str(undo.path), prefixes=found)
+        if any(row.conflicts or row.locked for row in done):
+            raise restore_result.conflicted(done, result)
     return result
 
 

@@ -7,17 +7,22 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
+from dataclasses import replace
 
 from .._config.connection_spec import ONE_TOKEN, Spec, connection_spec
 from .._consul.errors import InvalidOption
 from .._consul.private_file import os_errors_as
 from .._consul.units import positive_seconds
-from .._snapshot import inspect, load_check, raft_directory, snapshot_directory, snapshot_result
+from .._snapshot import inspect, load_check, raft_directory, snapshot_directory, snapshot_result, stored_snapshots
 from .._snapshot.raft_directory import RaftSnapshot
 from .._snapshot.save_guards import readable_path
 from .._snapshot.snapshot_directory import SnapshotEntry
+from .._snapshot.stored_snapshots import StoredSnapshot
+from .._snapshot.stores.errors import StoreError
+from .._snapshot.stores.store import Store
 from .._snapshot.version_rules import Version
+from .snapshot_source import SOURCE_SPEC, SourceFile, is_in_store, names_no_snapshot, snapshot_file
+from .store_options import store_of
 from .task import Invocation, Result, Task
 
 SPEC: Spec = dict(
@@ -33,6 +38,7 @@ SPEC: Spec = dict(
     restorable_in={"type": "list", "elements": "str"},
     verify={"type": "bool", "default": False},
     stream_timeout={"type": "float", "default": 300.0},
+    **SOURCE_SPEC,
     **connection_spec(),
 )
 
@@ -40,7 +46,6 @@ SPEC: Spec = dict(
 def inspect_path(call: Invocation) -> Result:
     """Inspect a snapshot file or a Raft snapshot of a server, or list the snapshots of a directory."""
     options = call.params
-    path = readable_path(options["path"], "path")
     positive_seconds(options["stream_timeout"], "stream_timeout")
     for name in ("kv_depth", "limit"):
         if options[name] < 0:
@@ -49,6 +54,19 @@ def inspect_path(call: Invocation) -> Result:
         raise InvalidOption("compare_with and compare_live are both set: compare with one of them at a time.")
     versions = load_check.requested_versions(options["restorable_in"] or (), "restorable_in")
     now = time.time()
+    if names_no_snapshot(call):
+        _refuse_for_a_list(call, options["path"])
+        store = store_of(options["path"], options["store"])
+        listed = stored_snapshots.list_store(store)
+        verified = [_verified(store, found) if options["verify"] else (found, None) for found in listed]
+        return {
+            "changed": False,
+            "snapshots": [snapshot_result.stored(found, intact, store.shown, now) for found, intact in verified],
+        }
+    if is_in_store(call):
+        with snapshot_file(call, None, lambda: options["datacenter"]) as source:
+            return {"changed": False, **file_report(call, source, now, versions)}
+    path = readable_path(options["path"], "path")
     with os_errors_as(f"reading {path}"):
         is_directory = path.is_dir()
     if is_directory and raft_directory.is_raft_directory(path):
@@ -57,22 +75,39 @@ def inspect_path(call: Invocation) -> Result:
             call.warn(sentence)
         return {"changed": False, **file_report(call, found, now, versions)}
     if is_directory:
-        for name in ("key", "compare_with", "compare_live", "restorable_in"):
-            if options[name]:
-                raise InvalidOption(f"{name} needs a snapshot file, and path {path} is a directory.")
+        _refuse_for_a_list(call, str(path))
         entries = snapshot_directory.list_directory(path, verify=options["verify"])
         return {"changed": False, "snapshots": [snapshot_result.entry(found, now) for found in entries]}
-    return {"changed": False, **file_report(call, path, now, versions)}
+    with snapshot_file(call, None, lambda: None) as source:
+        return {"changed": False, **file_report(call, source, now, versions)}
 
 
-def file_report(call: Invocation, file: Path | RaftSnapshot, now: float, versions: tuple[Version, ...]) -> Result:
+def _refuse_for_a_list(call: Invocation, path: str) -> None:
+    for name in ("key", "compare_with", "compare_live", "restorable_in"):
+        if call.params[name]:
+            raise InvalidOption(f"{name} needs a snapshot file, and path {path} is a directory.")
+
+
+def _verified(store: Store, found: StoredSnapshot) -> tuple[StoredSnapshot, bool | None]:
+    """Read a stored snapshot again and compare it with its manifest; an error of the store becomes its problem."""
+    if found.manifest is None or found.object is None or found.problem:
+        return found, None if found.manifest is None else False
+    try:
+        is_intact = stored_snapshots.is_intact(store, found)
+    except StoreError as error:
+        return replace(found, problem=str(error)), None
+    changed = "" if is_intact else "the object is not the one that its manifest describes (SHA-256 differs)"
+    return replace(found, problem=changed), is_intact
+
+
+def file_report(call: Invocation, file: SourceFile | RaftSnapshot, now: float, versions: tuple[Version, ...]) -> Result:
     """Return what a snapshot file or a Raft snapshot holds and, when requested, how it differs from another or the live state.
 
     ``versions``: the versions of Consul of which it is requested whether their servers would load it.
     """
     options = call.params
     inspection = inspect.inspect_file(
-        file,
+        file if isinstance(file, RaftSnapshot) else file.path,
         as_of=now,
         kv_depth=options["kv_depth"] or None,
         kv_prefix=options["kv_prefix"],
@@ -83,9 +118,14 @@ def file_report(call: Invocation, file: Path | RaftSnapshot, now: float, version
     if isinstance(file, RaftSnapshot):
         entry = SnapshotEntry(file.directory, file.taken_s, file.meta.size, None, True, "")
         result: Result = {"raft_snapshot": snapshot_result.raft_snapshot(file)}
+    elif file.manifest is not None:  # it was compared with its manifest when it was fetched
+        entry = SnapshotEntry(file.path, file.manifest.time, file.manifest.size, file.manifest, True, "")
+        result = {}
     else:
-        entry, result = snapshot_directory.entry(file, verify=True), {}
+        entry, result = snapshot_directory.entry(file.path, verify=file.shown == str(file.path)), {}
     result["snapshot"] = snapshot_result.snapshot(summary, entry)
+    if isinstance(file, SourceFile):
+        result["snapshot"]["path"] = file.shown
     if options["kv_depth"]:
         result["kv"] = snapshot_result.prefixes(summary)
     if options["key"] is not None:

@@ -2,17 +2,21 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""``consulops snapshot``: save, list, inspect, salvage, diff and restore."""
+"""``consulops snapshot``: save, list, inspect, salvage, diff, restore, and test a store."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+import typing as t
 
 from ..._consul.errors import GuardRefused, InvalidOption
 from ..._tasks.salvage import SALVAGE
 from ..._tasks.snapshot import SNAPSHOT
 from ..._tasks.snapshot_info import SNAPSHOT_INFO
+from ..._tasks.store_options import STORE_OPTIONS
+from ..._tasks.store_test import STORE_TEST
+from ..._tasks.task import Task
 from .. import arguments, rendering
 from .base import Command, Outcome, Result, add_check, add_exit_code, make_invocation, print_message
 
@@ -21,7 +25,9 @@ class Declined(GuardRefused):
     """The user was asked to confirm and did not."""
 
 
-_SAVE_OPTIONS = ("name", "max_age", "stale", "cross_check", "on_shrink", "max_shrink_percent")
+_SAVE_OPTIONS = ("name", "max_age", "stale", "cross_check", "on_shrink", "max_shrink_percent", "recipients")
+_SOURCE_OPTIONS = ("at", "identity_file")
+_BOTH_OPTIONS = ("passphrase_file", "scratch_path")
 _RESTORE_OPTIONS = (
     "force",
     "accept",
@@ -32,29 +38,46 @@ _RESTORE_OPTIONS = (
     "prune",
     "plan_digest",
 )
-_SNAPSHOT_OPTIONS = {*_SAVE_OPTIONS, *_RESTORE_OPTIONS, "path", "state", "prefixes", "limit"}
+_SNAPSHOT_OPTIONS = {
+    *_SAVE_OPTIONS,
+    *_RESTORE_OPTIONS,
+    *_SOURCE_OPTIONS,
+    *_BOTH_OPTIONS,
+    *("path", "state", "prefixes", "limit", "store"),
+}
+
+
+def _given(options: argparse.Namespace, task: Task) -> dict[str, t.Any]:
+    """Return the options of a task that were given on the command line, those of a store included."""
+    return {**arguments.given_options(options, task.spec), **arguments.given_store_options(options)}
 
 
 def _save_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", type=arguments.file_name, help="a directory, or the file to write")
+    parser.add_argument(
+        "path", type=arguments.file_name, help="a directory, the file to write, or a store: s3://, gs:// or az://"
+    )
     add_check(parser)
-    arguments.add_options(parser, SNAPSHOT.spec, _SNAPSHOT_OPTIONS - set(_SAVE_OPTIONS))
+    arguments.add_options(parser, SNAPSHOT.spec, _SNAPSHOT_OPTIONS - {*_SAVE_OPTIONS, *_BOTH_OPTIONS})
+    arguments.add_store_options(parser, STORE_OPTIONS)
 
 
 def _save(options: argparse.Namespace) -> Outcome:
-    invocation = make_invocation(SNAPSHOT, arguments.given_options(options, SNAPSHOT.spec), check=options.check)
+    invocation = make_invocation(SNAPSHOT, _given(options, SNAPSHOT), check=options.check)
     result = SNAPSHOT.run(invocation)
     return Outcome(result, rendering.saved(result))
 
 
 def _list_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", type=arguments.file_name, help="a directory of snapshots")
+    parser.add_argument(
+        "path", type=arguments.file_name, help="a directory of snapshots, or a store: s3://, gs:// or az://"
+    )
     arguments.add_options(parser, {"verify": SNAPSHOT_INFO.spec["verify"]})
+    arguments.add_store_options(parser, STORE_OPTIONS)
     parser.add_argument("--exit-code", action="store_true", help="exit with 5 if a snapshot is broken")
 
 
 def _list(options: argparse.Namespace) -> Outcome:
-    result = SNAPSHOT_INFO.run(make_invocation(SNAPSHOT_INFO, arguments.given_options(options, SNAPSHOT_INFO.spec)))
+    result = SNAPSHOT_INFO.run(make_invocation(SNAPSHOT_INFO, _given(options, SNAPSHOT_INFO)))
     if "snapshots" not in result:
         raise InvalidOption(
             f"{options.path} is a snapshot, not a directory of snapshot files: use consulops snapshot inspect."
@@ -65,14 +88,21 @@ def _list(options: argparse.Namespace) -> Outcome:
 
 
 def _inspect_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", type=arguments.file_name, help="a snapshot file, or a Raft snapshot on a server's disk")
+    parser.add_argument(
+        "path", type=arguments.file_name, help="a snapshot file, in a store too, or a Raft snapshot on a server's disk"
+    )
     arguments.add_options(
         parser,
         {
             name: SNAPSHOT_INFO.spec[name]
-            for name in ("kv_depth", "kv_prefix", "key", "show_value", "restorable_in", "limit")
+            for name in (
+                *("kv_depth", "kv_prefix", "key", "show_value", "restorable_in", "limit", "datacenter"),
+                *_SOURCE_OPTIONS,
+                *_BOTH_OPTIONS,
+            )
         },
     )
+    arguments.add_store_options(parser, STORE_OPTIONS)
     parser.add_argument(
         "--exit-code",
         action="store_true",
@@ -81,7 +111,7 @@ def _inspect_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _inspect(options: argparse.Namespace) -> Outcome:
-    result = SNAPSHOT_INFO.run(make_invocation(SNAPSHOT_INFO, arguments.given_options(options, SNAPSHOT_INFO.spec)))
+    result = SNAPSHOT_INFO.run(make_invocation(SNAPSHOT_INFO, _given(options, SNAPSHOT_INFO)))
     if "snapshot" not in result:
         raise InvalidOption(f"{options.path} is a directory: use consulops snapshot list.")
     unloadable = any(not check["restorable"] for check in result.get("restorable_in", ()))
@@ -101,7 +131,7 @@ def _salvage(options: argparse.Namespace) -> Outcome:
 
 
 def _diff_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", type=arguments.file_name, help="a snapshot file")
+    parser.add_argument("path", type=arguments.file_name, help="a snapshot file, in a store too")
     parser.add_argument("compare_with", nargs="?", help="another snapshot file; by default the live state")
     add_exit_code(parser)
     left_out = {
@@ -114,12 +144,14 @@ def _diff_arguments(parser: argparse.ArgumentParser) -> None:
         "show_value",
         "verify",
         "restorable_in",
+        "store",
     }
     arguments.add_options(parser, SNAPSHOT_INFO.spec, left_out)
+    arguments.add_store_options(parser, STORE_OPTIONS)
 
 
 def _diff(options: argparse.Namespace) -> Outcome:
-    params = {"kv_depth": 0, **arguments.given_options(options, SNAPSHOT_INFO.spec)}
+    params = {"kv_depth": 0, **_given(options, SNAPSHOT_INFO)}
     result = SNAPSHOT_INFO.run(
         make_invocation(SNAPSHOT_INFO, {**params, "compare_live": params.get("compare_with") is None})
     )
@@ -127,15 +159,18 @@ def _diff(options: argparse.Namespace) -> Outcome:
 
 
 def _restore_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", type=arguments.file_name, help="the snapshot to restore")
+    parser.add_argument("path", type=arguments.file_name, help="the snapshot to restore, or a store with --at")
     parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     add_check(parser)
     parser.add_argument("--prefix", dest="prefixes", action="append", metavar="PREFIX", help=arguments.HELP["prefix"])
-    arguments.add_options(parser, SNAPSHOT.spec, _SNAPSHOT_OPTIONS - {*_RESTORE_OPTIONS, "limit"})
+    arguments.add_options(
+        parser, SNAPSHOT.spec, _SNAPSHOT_OPTIONS - {*_RESTORE_OPTIONS, *_SOURCE_OPTIONS, *_BOTH_OPTIONS, "limit"}
+    )
+    arguments.add_store_options(parser, STORE_OPTIONS)
 
 
 def _restore(options: argparse.Namespace) -> Outcome:
-    params = {**arguments.given_options(options, SNAPSHOT.spec), "state": "restored"}
+    params = {**_given(options, SNAPSHOT), "state": "restored"}
     if not (options.check or options.yes) and not (sys.stdin and sys.stdin.isatty()):
         raise InvalidOption(
             "A restore asks for confirmation, and standard input is not a terminal: review with --check, then give --yes."
@@ -161,9 +196,19 @@ def _confirm(plan: Result) -> None:
         raise Declined("the restore was not confirmed, nothing was changed.")
 
 
+def _test_store_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", type=arguments.file_name, help="the store: s3://, gs://, az://, or a directory")
+    arguments.add_store_options(parser, STORE_OPTIONS)
+
+
+def _test_store(options: argparse.Namespace) -> Outcome:
+    result = STORE_TEST.run(make_invocation(STORE_TEST, _given(options, STORE_TEST)))
+    return Outcome(result, rendering.store_tested(result))
+
+
 COMMANDS = (
     Command("save", "save a snapshot", _save, _save_arguments, rendering.saved),
-    Command("list", "list the snapshots of a directory", _list, _list_arguments),
+    Command("list", "list the snapshots of a directory or store", _list, _list_arguments),
     Command("inspect", "show the contents of a snapshot", _inspect, _inspect_arguments),
     Command("salvage", "make a snapshot file of what a dead server has on its disk", _salvage, _salvage_arguments),
     Command("diff", "compare a snapshot with another or with the live state", _diff, _diff_arguments),
@@ -173,5 +218,12 @@ COMMANDS = (
         _restore,
         _restore_arguments,
         rendering.restored,
+    ),
+    Command(
+        "test-store",
+        "test whether a store can be written, listed, read and deleted from",
+        _test_store,
+        _test_store_arguments,
+        rendering.store_tested,
     ),
 )

@@ -66,6 +66,9 @@ class LocalDirectory:
             if stat.S_ISREG(status.st_mode):
                 yield StoredObject(path.name, status.st_size, status.st_mtime)
 
+    def refuses_to_overwrite(self, name: str, source: Path) -> bool:
+        return True  # link(2) does
+
     def delete(self, name: str) -> None:
         path = self._path(name)
         with _as_store_errors(), os_errors_as(f"deleting {path}"):

@@ -77,14 +77,7 @@ class ObjectStore:
         if self._exists(name, must_know=size > WHOLE_MAX):
             raise self._already(name)
         try:
-            with self._errors("write", name):
-                obstore.put(
-                    self._store,
-                    name,
-                    source,
-                    attributes=self._attributes,
-                    **_how(size),
-                )
+            self._put(name, source, size)
         except AlreadyExistsError:
             if not self._is_ours(name, source):
                 raise self._already(name) from None
@@ -103,10 +96,23 @@ class ObjectStore:
             if row["path"]:  # some stores list the prefix itself
                 yield StoredObject(row["path"], row["size"], row["last_modified"].timestamp())
 
+    def refuses_to_overwrite(self, name: str, source: Path) -> bool:
+        check_name(name)
+        try:
+            self._put(name, source, 0)
+        except AlreadyExistsError:
+            return True
+        return False
+
     def delete(self, name: str) -> None:
         check_name(name)
         with contextlib.suppress(NotStored), self._errors("delete", name):
             obstore.delete(self._store, name)
+
+    def _put(self, name: str, source: Path, size: int) -> None:
+        """Send a file. Raises AlreadyExistsError or a StoreError."""
+        with self._errors("write", name):
+            obstore.put(self._store, name, source, attributes=self._attributes, **_how(size))
 
     def _exists(self, name: str, *, must_know: bool) -> bool:
         """Return whether an object is there. Without ``must_know`` a refusal counts as no: the store itself refuses then."""

@@ -64,6 +64,12 @@ class Store(t.Protocol):
     def objects(self) -> t.Iterator[StoredObject]:
         """Return every object of the store, in no particular order."""
 
+    def refuses_to_overwrite(self, name: str, source: Path) -> bool:
+        """Return whether the store itself refuses to store a file under a name that exists.
+
+        One that does not is asked to: give it the file that is there already. ``create`` looks first, whatever this says.
+        """
+
     def delete(self, name: str) -> None:
         """Delete an object; one that does not exist is no error."""
 
