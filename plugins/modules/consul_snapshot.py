@@ -29,6 +29,9 @@ options:
       - With O(state=saved), the file to write the snapshot to, on the host where the module runs. If it is a directory, or
         ends with V(/), a file named after O(name) is written into it. The directory must exist.
       - With O(state=restored), the snapshot file to restore.
+      - Also an object store, C(s3://BUCKET/PREFIX/), C(gs://BUCKET/PREFIX/) or C(az://CONTAINER/PREFIX/). Nothing in it is ever
+        overwritten. A snapshot is read back after it was stored, and counts only when it came back whole. To restore, O(at)
+        chooses, or O(path) names the snapshot. Added in version 1.3.0.
     type: path
     required: true
   state:
@@ -74,7 +77,7 @@ options:
   safety_path:
     description:
       - Directory for the snapshot that is taken before anything is restored; with O(prefixes), for the undo file. Without
-        it, the directory of O(path).
+        it, the directory of O(path). Required when O(path) is an object store.
     type: path
   leader_timeout:
     description:
@@ -165,6 +168,18 @@ options:
       - How much smaller than before a table may be. Tables that had fewer than 20 records are not compared.
     type: float
     default: 20.0
+  recipients:
+    description:
+      - Encrypt the snapshot with age for these public keys, those of age (C(age1...)) or SSH keys (C(ssh-ed25519 ...),
+        C(ssh-rsa ...)). Any one of their identities opens it. It is encrypted before it leaves the host. O(path) must be an object
+        store or a directory.
+      - The manifest stays readable and says for whom the snapshot is encrypted.
+      - To encrypt with a passphrase instead, set O(passphrase_file). All of the snapshot is held in memory then, so only one of at
+        most 64 MiB is taken.
+    type: list
+    elements: str
+    default: []
+    version_added: 1.3.0
   stream_timeout:
     description:
       - Seconds without data to wait while the server prepares the snapshot and sends it. It writes the whole
@@ -172,6 +187,7 @@ options:
     type: float
     default: 300.0
 extends_documentation_fragment:
+  - consulops.failover.store
   - consulops.failover.connection
   - consulops.failover.connection.attributes
 attributes:
@@ -189,6 +205,8 @@ attributes:
       - With O(state=restored), shows the records that change, with digests of their values.
 requirements:
   - msgpack
+  - obstore, for object stores
+  - pyrage, for encrypted snapshots
 seealso:
   - module: consulops.failover.consul_snapshot_info
   - name: Consul snapshot API
@@ -223,6 +241,27 @@ EXAMPLES = r"""
   consulops.failover.consul_snapshot:
     state: restored
     path: /var/backups/consul/before-upgrade.snap
+
+- name: Save into a bucket, encrypted for the operators and for the escrow key
+  consulops.failover.consul_snapshot:
+    path: s3://consul-backups/dc1/
+    store:
+      region: eu-central-1
+      credentials_file: /etc/consulops/s3.credentials
+    recipients:
+      - age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p
+      - "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMb3iTSvFVrQ6BWlvwqYHsxWUPLqBs7rXmVqCuyDrLHU escrow"
+    max_age: 1h
+
+- name: Bring the datacenter back to what it was at three o'clock
+  consulops.failover.consul_snapshot:
+    state: restored
+    path: s3://consul-backups/dc1/
+    at: "2026-11-22T03:00:00Z"
+    store:
+      region: eu-central-1
+    identity_file: /root/operator.age
+    safety_path: /var/backups/consul/
 
 - name: Bring back only the keys of one application
   consulops.failover.consul_snapshot:

@@ -22,6 +22,8 @@ options:
       - Snapshot file to inspect, or directory of snapshots to list, on the host where the module runs.
       - Also a Raft snapshot on the disk of a Consul server, C(DATA_DIR/raft/snapshots/ID), or C(DATA_DIR/raft/snapshots), of which the
         newest usable one is read. Added in version 1.3.0.
+      - Also an object store, C(s3://BUCKET/PREFIX/), C(gs://BUCKET/PREFIX/) or C(az://CONTAINER/PREFIX/). Its snapshots are listed by
+        their manifests; one is inspected when O(at) chooses it or O(path) ends in its name. Added in version 1.3.0.
     type: path
     required: true
   kv_depth:
@@ -83,6 +85,7 @@ options:
     type: float
     default: 300.0
 extends_documentation_fragment:
+  - consulops.failover.store
   - consulops.failover.connection
   - consulops.failover.connection.attributes
 attributes:
@@ -96,6 +99,8 @@ attributes:
       - With O(compare_with) or O(compare_live), shows the records that differ, with digests of their values.
 requirements:
   - msgpack
+  - obstore, for object stores
+  - pyrage, for encrypted snapshots
 seealso:
   - module: consulops.failover.consul_snapshot
 author:
@@ -103,6 +108,12 @@ author:
 """
 
 EXAMPLES = r"""
+- name: Which snapshots are in the bucket?
+  consulops.failover.consul_snapshot_info:
+    path: s3://consul-backups/dc1/
+    store:
+      region: eu-central-1
+
 - name: What is in this snapshot, and who uses the space?
   consulops.failover.consul_snapshot_info:
     path: /var/backups/consul/consul-dc1-20261122T030000Z-4711.snap
