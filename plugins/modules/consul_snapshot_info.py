@@ -378,6 +378,10 @@ snapshots:
     problem:
       description: What is wrong, empty when nothing is.
       type: str
+    recipients:
+      description: Of a store, for whom the snapshot is encrypted; empty with a passphrase, null when it is not encrypted.
+      type: list
+      elements: str
 """
 
 from ansible_collections.consulops.failover.plugins.module_utils._ansible import run

@@ -53,7 +53,7 @@ def test_a_manifest_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert manifest.load(path) == replace(made, time=1795378925.0)
     assert manifest.load(tmp_path / "none.json") is None
     with pytest.raises(LocalFailure, match="newer version of this collection"):
-        path.write_text('{"format": 2}', encoding="utf-8")
+        path.write_text('{"format": 3}', encoding="utf-8")
         manifest.load(path)
 
 
