@@ -1,0 +1,128 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""``make bench``: a snapshot into an object store, encrypted and read back, beside the shell script that people have.
+
+The script is ``consul snapshot save | age | rclone copy``, with a download to compare as second contender, because ours reads back
+what it stored. The store is a SeaweedFS on this machine, which takes part of its processors.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pyrage
+
+from tests.bench.measure import Contender, python, show, side_by_side
+from tests.lab.consul import Datacenter, Lab
+from tests.lab.fill import fill, fill_kv
+from tests.lab.object_stores import SeaweedFS
+from tests.lab.tls import Authority
+from tests.workshop import debian, store_servers
+
+RUNS = int(os.environ.get("BENCH_RUNS", "5"))
+SIZES = [int(size) for size in os.environ.get("BENCH_KEYS", "20000").split()]
+PACKAGE = "ansible_collections.consulops.failover.plugins.module_utils"
+
+IMPORTS = f"""
+import time
+from {PACKAGE}._consul import endpoint
+from {PACKAGE}._consul.client import Client
+from {PACKAGE}._snapshot import save, store_save
+from {PACKAGE}._snapshot.encryption import age_files
+from {PACKAGE}._snapshot.encryption.age_keys import EncryptionKeys
+from {PACKAGE}._snapshot.stores.object_store import open_object_store
+from {PACKAGE}._snapshot.stores.store import StoreOptions
+"""
+SAVE = """
+store = open_object_store(StoreOptions(**{store!r}))
+keys = EncryptionKeys(({recipient!r},))
+started, now = time.monotonic(), time.time()
+with Client(endpoint.resolve({{"url": {url!r}}}, {{}})) as client, store_save.scratch_directory(None) as directory:
+    request = save.SaveRequest(path=f"{{directory}}/", cross_check="ignore", on_shrink="ignore", name=f"{{now}}.snap")
+    decided = store_save.plan(client, request, store, keys, now)
+    store_save.save(client, request, decided, store, keys, now)
+print("seconds", time.monotonic() - started)
+"""
+SCRIPT = """set -eu
+cd {scratch}
+{consul} snapshot save -http-addr={url} script.snap >/dev/null
+{age} -r {recipient} -o script.snap.age script.snap
+{rclone} copyto --config rclone.conf --s3-no-check-bucket --ca-cert {ca_file} script.snap.age store:{bucket}/script/$(date +%s%N).snap.age
+rm -f script.snap script.snap.age
+"""
+READ_BACK = """set -eu
+cd {scratch}
+{consul} snapshot save -http-addr={url} script.snap >/dev/null
+{age} -r {recipient} -o script.snap.age script.snap
+name=$(date +%s%N).snap.age
+{rclone} copyto --config rclone.conf --s3-no-check-bucket --ca-cert {ca_file} script.snap.age store:{bucket}/script/$name
+{rclone} cat --config rclone.conf --ca-cert {ca_file} store:{bucket}/script/$name | cmp - script.snap.age
+rm -f script.snap script.snap.age
+"""
+
+
+def main() -> int:
+    """Run every comparison and print it."""
+    print(f"medians of {RUNS} runs in turn, on {os.cpu_count()} processors; ratio: to the script that reads back")
+    with tempfile.TemporaryDirectory(prefix="consulops-bench-") as name, Lab(Path(name) / "lab") as lab:
+        scratch = Path(name)
+        server = SeaweedFS(scratch / "seaweedfs", Authority(scratch / "ca"))
+        try:
+            server.start()
+            for size in SIZES:
+                datacenter = lab.datacenter(f"dc{size}")
+                fill(datacenter, keys=10)
+                fill_kv(datacenter, size, prefix="bench/")
+                compare(datacenter, size, server, scratch)
+                datacenter.servers[0].stop()
+        finally:
+            server.stop()
+    return 0
+
+
+def compare(datacenter: Datacenter, size: int, server: SeaweedFS, scratch: Path) -> None:
+    """Save into the store with the core and with the script."""
+    bucket = server.bucket(f"bench-{size}")
+    store = {
+        "url": f"s3://{bucket}/ours",
+        "endpoint": server.url,
+        "ca_file": server.ca_file,
+        "credentials_file": server.credentials(),
+    }
+    words = {
+        "url": datacenter.url,
+        "recipient": str(pyrage.x25519.Identity.generate().to_public()),
+        "scratch": scratch,
+        "consul": datacenter.servers[0].binary,
+        "age": debian.age(),
+        "rclone": store_servers.rclone(),
+        "ca_file": server.ca_file,
+        "bucket": bucket,
+    }
+    (scratch / "rclone.conf").write_text(
+        "[store]\ntype = s3\nprovider = SeaweedFS\naccess_key_id = owner\n"
+        f"secret_access_key = {server.secrets['owner']}\nendpoint = {server.url}\n",
+        encoding="utf-8",
+    )
+    core = python("core: save, encrypt, upload, read back", IMPORTS + SAVE.format(store=store, **words))
+    results = side_by_side(
+        [
+            core,
+            replace(core, name="the same, with the start of Python", own_time=None),
+            Contender("script, uploaded only", ["sh", "-c", SCRIPT.format(**words)], several=True),
+            Contender("script, and read back", ["sh", "-c", READ_BACK.format(**words)], several=True),
+            python("only the imports", IMPORTS + 'print("seconds", 0)'),
+        ],
+        RUNS,
+    )
+    show(f"into a store, {size:,} keys of 256 bytes", results, "script, and read back")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
