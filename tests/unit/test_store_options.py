@@ -157,6 +157,13 @@ CUT = "Generic S3 error: HTTP error: error sending request\n\nDebug source:\n{}"
             StoreDenied,
             "does not accept the credentials",
         ),
+        (
+            ANSWER.format(
+                status=403, code="AuthorizationFailure", message="Server failed to authenticate the request."
+            ),
+            StoreDenied,
+            "does not accept the credentials",
+        ),
         (ANSWER.format(status=301, code="PermanentRedirect", message="There."), StoreError, "set region"),
         (ANSWER.format(status=503, code="SlowDown", message="Slow."), StoreFailed, "503 SlowDown (Slow)"),
         (ANSWER.format(status=411, code="MissingContentLength", message="?"), StoreError, "411 MissingContentLength"),

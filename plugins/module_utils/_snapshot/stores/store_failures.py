@@ -106,7 +106,8 @@ def failure(attempt: Attempt, text: str, *, denied: bool = False) -> StoreError:
     if code in _ADVICE:
         known: type[StoreError] = StoreDenied if code in _WRONG_CREDENTIALS else StoreError
         return known(f"{start}the store says {said}: {_ADVICE[code]}.")
-    if code in _WRONG_CREDENTIALS or status == 401:
+    # Azure says AuthorizationFailure both of a wrong key and of a right that is missing.
+    if code in _WRONG_CREDENTIALS or status == 401 or "failed to authenticate" in message:
         return StoreDenied(f"{start}the store says {said}: it does not accept the credentials. Correct them.")
     if denied or status == 403 or code == "AccessDenied":
         right = _RIGHTS[attempt.scheme][attempt.right]
