@@ -55,6 +55,15 @@ options:
       storage_class:
         description: Storage class of new objects, in the provider's words, for example V(STANDARD_IA).
         type: str
+      object_lock_mode:
+        description:
+          - Set a retention with S3's Object Lock for every object that is stored, in this mode. The bucket must have Object Lock. Needs
+            credentials in a file or the environment, with C(s3:PutObjectRetention).
+        type: str
+        choices: [GOVERNANCE, COMPLIANCE]
+      object_lock_days:
+        description: With O(store.object_lock_mode), how many days nobody can delete the object.
+        type: int
       timeout:
         description: Seconds of silence after which the store is given up.
         type: float

@@ -35,7 +35,7 @@ from {PACKAGE}._consul import endpoint
 from {PACKAGE}._consul.client import Client
 from {PACKAGE}._snapshot import save, store_save
 from {PACKAGE}._snapshot.encryption import age_files
-from {PACKAGE}._snapshot.encryption.age_keys import EncryptionKeys
+from {PACKAGE}._snapshot.encryption.age_format import EncryptionKeys
 from {PACKAGE}._snapshot.stores.object_store import open_object_store
 from {PACKAGE}._snapshot.stores.store import StoreOptions
 """

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.consulops.failover.plugins.module_utils._consul.private_file import PrivateFile
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.encryption import age_files
-from ansible_collections.consulops.failover.plugins.module_utils._snapshot.encryption.age_keys import (
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot.encryption.age_format import (
     DecryptionKeys,
     EncryptionKeys,
 )

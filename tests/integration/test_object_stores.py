@@ -315,3 +315,29 @@ def test_credentials_of_the_environment_are_used(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "owner")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", seaweedfs.secrets["owner"])
     assert list(at(credentials_file=None).objects()) == []
+
+
+@pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
+def test_a_retention_keeps_an_object_from_being_destroyed(
+    at: OpenStore, seaweedfs: SeaweedFS, tmp_path: Path, data: bytes
+) -> None:
+    name = seaweedfs.locked_bucket(f"b{uuid.uuid4().hex}")
+    store = at(url=f"s3://{name}/x y", object_lock_mode="GOVERNANCE", object_lock_days=2)
+    store.create("a.snap", written(tmp_path, data))
+    said = seaweedfs.bucket_request("GET", f"/{name}/x%20y/a.snap?retention=", {}).text
+    assert "<Mode>GOVERNANCE</Mode>" in said
+    until = time.strftime("%Y-%m-%d", time.gmtime(time.time() + 2 * 86400))
+    assert f"<RetainUntilDate>{until}" in said
+    assert contents(store, "a.snap") == data
+
+
+def test_a_retention_that_cannot_be_set_is_said(at: OpenStore, proxy: StoreProxy, tmp_path: Path) -> None:
+    how = {"object_lock_mode": "GOVERNANCE", "object_lock_days": 2}
+    with pytest.raises(StoreError, match="setting the retention of a.snap in s3://.*Object Lock"):
+        at(**how).create("a.snap", written(tmp_path, SMALL))
+    proxy.fail("PUT", "403", "retention")
+    with pytest.raises(StoreDenied, match="need s3:PutObjectRetention there"):
+        at(endpoint=proxy.url, **how).create("b.snap", written(tmp_path, SMALL))
+    proxy.fail("PUT", "cut-upload", "retention")
+    with pytest.raises(StoreUnreachable, match="setting the retention"):
+        at(endpoint=proxy.url, **how).create("c.snap", written(tmp_path, SMALL))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import ctypes
+import datetime
 import email.utils
 import hashlib
 import hmac
@@ -24,6 +25,7 @@ import typing as t
 from pathlib import Path
 
 import requests
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot.stores import object_lock
 
 from tests.workshop import store_servers
 
@@ -131,6 +133,19 @@ class SeaweedFS(ObjectStoreServer):
         """Create a bucket and return its name."""
         eventually(lambda: requests.post(f"{self._filer}/buckets/{name}/", timeout=10).ok, 30, "a bucket is made")
         return name
+
+    def locked_bucket(self, name: str) -> str:
+        """Create a bucket with Object Lock and return its name."""
+        self.bucket_request("PUT", f"/{name}", {"x-amz-bucket-object-lock-enabled": "true"}).raise_for_status()
+        return name
+
+    def bucket_request(self, method: str, path: str, headers: t.Mapping[str, str]) -> requests.Response:
+        """Send a signed request of the owner; ``path`` has a canonical query."""
+        credentials = object_lock.Credentials("owner", self.secrets["owner"])
+        now = datetime.datetime.now(datetime.timezone.utc)
+        url = self.url + path
+        signed = object_lock.signed_headers(method, url, b"", "us-east-1", credentials, now, headers)
+        return requests.request(method, url, headers=signed, verify=self.ca_file, timeout=10)
 
 
 class Rclone(ObjectStoreServer):

@@ -23,9 +23,10 @@ from ansible_collections.consulops.failover.plugins.module_utils._consul.errors 
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.encryption import (
     _libraries,
     age_files,
+    age_format,
     age_keys,
 )
-from ansible_collections.consulops.failover.plugins.module_utils._snapshot.encryption.age_keys import (
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot.encryption.age_format import (
     DecryptionKeys,
     EncryptionKeys,
 )
@@ -171,8 +172,8 @@ def test_a_file_of_another_kind_is_said(tmp_path: Path, pair: Pair) -> None:
     (tmp_path / "plain").write_bytes(DATA)
     with pytest.raises(DamagedEncryption, match="not encrypted with age"):
         decrypted(tmp_path / "plain", identity_file=pair.identity_file)
-    assert not age_files.is_encrypted(tmp_path / "plain")
-    assert age_files.is_encrypted(encrypted(tmp_path, recipients=(pair.recipient,)))
+    assert not age_format.is_encrypted(tmp_path / "plain")
+    assert age_format.is_encrypted(encrypted(tmp_path, recipients=(pair.recipient,)))
 
 
 def test_a_full_disk_is_said_as_such(tmp_path: Path, pair: Pair) -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import datetime
 import typing as t
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from ansible_collections.consulops.failover.plugins.module_utils._snapshot.store
     StoreError,
     StoreFailed,
     StoreUnreachable,
+)
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot.stores.object_lock import (
+    Credentials,
+    signed_headers,
 )
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.stores.store import StoreOptions
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.stores.store_config import (
@@ -64,6 +69,34 @@ def test_encryption_by_the_store() -> None:
         settings("s3://b", server_side_encryption="yes")
     with pytest.raises(InvalidOption, match="kms_key_id needs"):
         settings("s3://b", server_side_encryption="AES256", kms_key_id="key")
+
+
+def test_a_retention_needs_a_mode_days_and_credentials() -> None:
+    environ = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_SESSION_TOKEN": "session"}
+    how: dict[str, t.Any] = {"object_lock_mode": "GOVERNANCE", "object_lock_days": 7}
+    found = store_config(StoreOptions("s3://b", region="eu-west-1", **how), environ).retention
+    assert found is not None and found.address == "https://s3.eu-west-1.amazonaws.com/b"
+    assert found.credentials == Credentials("key", "secret", "session")
+    for options, words in (
+        ({**how, "object_lock_days": 0}, "needs object_lock_days"),
+        ({**how, "object_lock_mode": "never"}, "not one of GOVERNANCE"),
+        ({"object_lock_days": 7}, "needs object_lock_mode"),
+    ):
+        with pytest.raises(InvalidOption, match=words):
+            settings("s3://b", environ, **options)
+    with pytest.raises(InvalidOption, match="set a default retention for the bucket"):
+        settings("s3://b", {}, **how)
+
+
+def test_a_signed_request_names_every_header_and_not_the_secret() -> None:
+    moment = datetime.datetime(2013, 5, 24, tzinfo=datetime.timezone.utc)
+    headers = signed_headers("PUT", "https://h/b/k?retention=", b"x", "us-east-1", Credentials("AK", "SK", "T"), moment)
+    assert headers["x-amz-date"] == "20130524T000000Z" and headers["x-amz-security-token"] == "T"
+    assert (
+        "SignedHeaders=content-md5;host;x-amz-content-sha256;x-amz-date;x-amz-security-token, "
+        in headers["authorization"]
+    )
+    assert "SK" not in str(headers)
 
 
 @pytest.mark.parametrize(

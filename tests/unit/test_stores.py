@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import subprocess
+import sys
 import typing as t
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +39,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._snapshot.store
 
 from tests.lab.snapshot_files import NOON, manifest_of, written
 
+PACKAGE = "ansible_collections.consulops.failover.plugins.module_utils"
 DATA = os.urandom(700_000)
 
 
@@ -208,6 +211,16 @@ def test_the_store_of_a_directory_is_a_store(place: Path) -> None:
     store: Store = LocalDirectory(place)
     assert store.shown == str(place)
     assert isinstance(StoredObject("a", 1, 2.0).size, int)
+
+
+def test_only_who_needs_the_optional_libraries_imports_them() -> None:
+    program = (
+        f"import sys, {PACKAGE}._tasks.snapshot, {PACKAGE}._tasks.snapshot_info, {PACKAGE}._tasks.store_test\n"
+        "print(sorted({'obstore', 'pyrage'} & set(sys.modules)))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, check=True, stdout=subprocess.PIPE)
+    assert done.stdout.strip() == b"[]"
 
 
 class _Copy:

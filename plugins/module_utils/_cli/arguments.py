@@ -65,6 +65,8 @@ HELP = {
     "store_server_side_encryption": "how S3 encrypts objects",
     "store_kms_key_id": "key with which S3 encrypts objects",
     "store_storage_class": "storage class of new objects",
+    "store_object_lock_mode": "set a retention with S3's Object Lock in this mode",
+    "store_object_lock_days": "days of that retention",
     "store_timeout": "seconds of silence after which a store is given up",
     "delete": "which keys to delete in the destination",
     "max_deletes": "maximum number of deletes per run",

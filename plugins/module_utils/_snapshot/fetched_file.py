@@ -16,8 +16,7 @@ from .._consul.errors import Error
 from .._consul.private_file import PrivateFile, sweep_abandoned
 from .._consul.units import timestamp
 from . import stored_snapshots
-from .encryption import age_files
-from .encryption.age_keys import DecryptionKeys
+from .encryption.age_format import DecryptionKeys, is_encrypted
 from .gunzip import CHUNK
 from .manifest import Manifest
 from .sources import SnapshotFile
@@ -79,10 +78,12 @@ def opened(
     file: Path, keys: DecryptionKeys, directory: Path, shown: str, manifest: Manifest | None
 ) -> t.Iterator[Path]:
     """Yield a file, or when it is encrypted a private one with what it holds, which is compared with the manifest."""
-    if not age_files.is_encrypted(file):
+    if not is_encrypted(file):
         with _called(file, shown):
             yield file
         return
+    from .encryption import age_files  # imports pyrage, which only encrypted snapshots need
+
     sweep_abandoned(directory)
     with PrivateFile(directory) as plain:
         age_files.decrypt(file, plain, keys, shown)

@@ -17,8 +17,7 @@ from .._consul.client import Client
 from .._consul.private_file import PrivateFile
 from . import save as saving
 from . import save_guards, stored_snapshots
-from .encryption import age_files
-from .encryption.age_keys import EncryptionKeys
+from .encryption.age_format import EncryptionKeys
 from .manifest import Manifest
 from .save import Saved, SavePlan, SaveRequest
 from .snapshot_directory import SnapshotEntry
@@ -51,7 +50,10 @@ def plan(client: Client, request: SaveRequest, store: Store, keys: EncryptionKey
 
     Raises InvalidOption (also for keys that cannot be used), a StoreError or a ConsulError.
     """
-    age_files.check_keys(keys)
+    if keys:
+        from .encryption import age_files  # imports pyrage, which only encrypted snapshots need
+
+        age_files.check_keys(keys)
     decided = saving.plan(client, request, now)
     entries = tuple(stored_snapshots.list_store(store))
     newest = stored_snapshots.newest(entries, decided.datacenter) if decided.datacenter else None
@@ -92,6 +94,8 @@ def save(
 
 def encrypted(file: Path, manifest: Manifest, keys: EncryptionKeys) -> tuple[Path, Manifest]:
     """Replace a snapshot file by its encrypted form beside it; return that and the manifest that describes both."""
+    from .encryption import age_files  # imports pyrage, which only encrypted snapshots need
+
     target = file.with_name(file.name + stored_snapshots.ENCRYPTED_SUFFIX)
     with PrivateFile(file.parent) as part:
         encryption = age_files.encrypt(file, part, keys)

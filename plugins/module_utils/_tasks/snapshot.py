@@ -24,7 +24,7 @@ from .._snapshot import (
 )
 from .._snapshot import restore as restoring
 from .._snapshot import save as saving
-from .._snapshot.encryption.age_keys import EncryptionKeys
+from .._snapshot.encryption.age_format import EncryptionKeys
 from .._snapshot.manifest import manifest_path
 from .._snapshot.prefix_plan import PrefixOptions
 from .._snapshot.save_guards import readable_path

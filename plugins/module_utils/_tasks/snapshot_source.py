@@ -16,8 +16,7 @@ from .._config.connection_spec import Spec
 from .._consul.errors import InvalidOption
 from .._consul.units import parse_timestamp
 from .._snapshot import fetched_file, manifest
-from .._snapshot.encryption.age_files import is_encrypted
-from .._snapshot.encryption.age_keys import DecryptionKeys
+from .._snapshot.encryption.age_format import DecryptionKeys, is_encrypted
 from .._snapshot.fetched_file import Wanted
 from .._snapshot.manifest import Manifest
 from .._snapshot.save_guards import readable_path

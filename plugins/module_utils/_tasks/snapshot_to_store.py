@@ -13,7 +13,7 @@ from pathlib import Path
 from .._consul.errors import InvalidOption, PermissionDenied
 from .._snapshot import fetched_file, live_snapshot, snapshot_result, store_save, stored_snapshots
 from .._snapshot import save as saving
-from .._snapshot.encryption.age_keys import EncryptionKeys
+from .._snapshot.encryption.age_format import EncryptionKeys
 from .._snapshot.save import SaveRequest
 from .._snapshot.stored_snapshots import StoredSnapshot
 from .._snapshot.stores.store import Store

@@ -9,6 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from .._config.connection_spec import Spec
+from .._snapshot.stores.object_lock import MODES
 from .._snapshot.stores.open_store import open_store
 from .._snapshot.stores.store import Store, StoreOptions
 from .._snapshot.stores.store_config import ENCRYPTIONS
@@ -24,6 +25,8 @@ STORE_OPTIONS: Spec = {
     "server_side_encryption": {"type": "str", "choices": list(ENCRYPTIONS)},
     "kms_key_id": {"type": "str", "no_log": False},
     "storage_class": {"type": "str"},
+    "object_lock_mode": {"type": "str", "choices": list(MODES)},
+    "object_lock_days": {"type": "int"},
     "timeout": {"type": "float", "default": 30.0},
 }
 STORE_SPEC: Spec = {"store": {"type": "dict", "options": STORE_OPTIONS}}

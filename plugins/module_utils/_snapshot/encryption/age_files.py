@@ -18,9 +18,8 @@ from ..gunzip import CHUNK
 from ..manifest import Encryption
 from ..sources import SnapshotFile, Writable
 from ._libraries import DecryptError, EncryptError, pyrage, require_pyrage
+from .age_format import ARMOR, FORMAT, INTRO, SCRYPT, DecryptionKeys, EncryptionKeys, beginning
 from .age_keys import (
-    DecryptionKeys,
-    EncryptionKeys,
     parse_recipients,
     read_identities,
     read_passphrase,
@@ -28,11 +27,7 @@ from .age_keys import (
 )
 from .errors import DamagedEncryption, NoIdentity, WrongIdentity
 
-FORMAT = "age"
 PASSPHRASE_MAX = 64 << 20  # bytes of a file; nine times as much memory is used
-_INTRO = b"age-encryption.org/v1\n"
-_ARMOR = b"-----BEGIN AGE ENCRYPTED FILE-----"
-_SCRYPT = _INTRO + b"-> scrypt "
 
 
 def check_keys(keys: EncryptionKeys) -> None:
@@ -71,10 +66,10 @@ def decrypt(source: Path, destination: Writable, keys: DecryptionKeys, shown: st
     LocalFailure, GuardRefused (too large for a passphrase) and MissingLibrary.
     """
     require_pyrage()
-    start = _beginning(source)
-    if not start.startswith((_INTRO, _ARMOR)):
+    start = beginning(source)
+    if not start.startswith((INTRO, ARMOR)):
         raise DamagedEncryption(f"{shown} is not encrypted with age: its beginning is another, or it is cut short.")
-    if start.startswith(_SCRYPT):
+    if start.startswith(SCRYPT):
         _decrypt_with_passphrase(source, destination, keys, shown)
         return
     if keys.identity_file is None:
@@ -94,11 +89,6 @@ def decrypt(source: Path, destination: Writable, keys: DecryptionKeys, shown: st
             ) from None
 
 
-def is_encrypted(path: Path) -> bool:
-    """Return whether a file is one of age's. Raises LocalFailure."""
-    return _beginning(path).startswith((_INTRO, _ARMOR))
-
-
 def _decrypt_with_passphrase(source: Path, destination: Writable, keys: DecryptionKeys, shown: str) -> None:
     if keys.passphrase_file is None:
         raise NoIdentity(f"{shown} is encrypted with a passphrase: set passphrase_file to a file with it.")
@@ -116,11 +106,6 @@ def _not_decrypted(error: Exception, shown: str, wrong_key: str) -> Error:
     if isinstance(error, DecryptError) and ("No matching keys" in text or text == "Decryption failed"):
         return WrongIdentity(f"{shown} cannot be decrypted: {wrong_key}.")
     return DamagedEncryption(f"{shown} cannot be decrypted: it is cut short or was changed after it was encrypted.")
-
-
-def _beginning(path: Path) -> bytes:
-    with SnapshotFile(path) as stream:
-        return stream.read(len(_ARMOR) + len(_SCRYPT))
 
 
 def _whole(path: Path) -> bytes:

@@ -10,7 +10,6 @@ The format of the files is that of age(1) and ssh-keygen(1): https://github.com/
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..._consul.errors import InvalidOption
@@ -19,25 +18,6 @@ from ._libraries import IdentityError, RecipientError, pyrage, require_pyrage
 
 MAX_KEY_FILE = 1 << 20  # bytes
 _SSH = ("ssh-ed25519 ", "ssh-rsa ")
-
-
-@dataclass(frozen=True)
-class EncryptionKeys:
-    """For whom a snapshot is encrypted: public keys, or the passphrase in a file. Neither: it is not encrypted."""
-
-    recipients: tuple[str, ...] = ()
-    passphrase_file: str | None = None
-
-    def __bool__(self) -> bool:
-        return bool(self.recipients or self.passphrase_file)
-
-
-@dataclass(frozen=True)
-class DecryptionKeys:
-    """What opens a snapshot: a file of identities (age's or an SSH key), or a file with the passphrase."""
-
-    identity_file: str | None = None
-    passphrase_file: str | None = None
 
 
 def parse_recipients(keys: t.Iterable[str]) -> list[t.Any]:

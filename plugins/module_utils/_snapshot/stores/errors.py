@@ -22,7 +22,7 @@ class NotStored(StoreError):
 
 
 class StoreDenied(StoreError):
-    """The store refuses the credentials, or they lack a right; ``right`` is write, list, read or delete ("": unknown)."""
+    """The store refuses the credentials, or they lack a right; ``right`` is write, list, read, delete or lock ("": unknown)."""
 
     def __init__(self, message: str, right: str = "") -> None:
         super().__init__(message)

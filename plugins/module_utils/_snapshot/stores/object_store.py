@@ -11,6 +11,7 @@ parts of a large object cannot be sent with it, so the name is looked up first a
 from __future__ import annotations
 
 import contextlib
+import datetime
 import hashlib
 import os
 import typing as t
@@ -31,6 +32,7 @@ from ._libraries import (
     require_obstore,
 )
 from .errors import AlreadyStored, NotStored, StoreDenied, StoreError
+from .object_lock import lock
 from .store import ByteSource, Store, StoredObject, StoreOptions, check_name
 from .store_config import StoreConfig, store_config
 from .store_failures import Attempt, failure
@@ -57,6 +59,8 @@ class ObjectStore:
     def __init__(self, config: StoreConfig, storage_class: str | None) -> None:
         self._scheme = config.scheme
         self.shown = f"{config.scheme}://{config.bucket}/{config.prefix}".rstrip("/")
+        self._prefix = config.prefix
+        self._retention = config.retention
         self._attributes = {"Storage-Class": storage_class} if storage_class else None
         kind: t.Any = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}[config.scheme]
         try:
@@ -81,6 +85,10 @@ class ObjectStore:
         except AlreadyExistsError:
             if not self._is_ours(name, source):
                 raise self._already(name) from None
+        if self._retention is not None:
+            key = f"{self._prefix}/{name}" if self._prefix else name
+            now = datetime.datetime.now(datetime.timezone.utc)
+            lock(self._retention, key, now, Attempt(self._scheme, self.shown, "lock", name))
 
     @contextlib.contextmanager
     def open(self, name: str) -> t.Iterator[ByteSource]:

@@ -45,6 +45,8 @@ class StoreOptions:
     server_side_encryption: str | None = None
     kms_key_id: str | None = None
     storage_class: str | None = None
+    object_lock_mode: str | None = None
+    object_lock_days: int | None = None
     timeout_s: float = 30.0
 
 

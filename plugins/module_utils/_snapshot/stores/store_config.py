@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from ..._consul.errors import InvalidOption
 from ..._consul.private_file import os_errors_as
 from ..._consul.units import positive_seconds
+from .object_lock import Retention, retention
 from .store import StoreOptions
 
 RETRIES = 3
@@ -30,6 +31,8 @@ _ONLY = {
     "path_style": "s3",
     "server_side_encryption": "s3",
     "kms_key_id": "s3",
+    "object_lock_mode": "s3",
+    "object_lock_days": "s3",
     "account": "az",
 }
 _S3_KEYS = {
@@ -57,6 +60,7 @@ class StoreConfig:
     settings: t.Mapping[str, t.Any]
     client: t.Mapping[str, t.Any]
     retry: t.Mapping[str, t.Any]
+    retention: Retention | None = None
 
 
 def store_config(options: StoreOptions, environ: t.Mapping[str, str]) -> StoreConfig:
@@ -74,6 +78,13 @@ def store_config(options: StoreOptions, environ: t.Mapping[str, str]) -> StoreCo
     if options.kms_key_id and not (options.server_side_encryption or "").startswith("aws:kms"):
         raise InvalidOption("kms_key_id needs server_side_encryption aws:kms or aws:kms:dsse.")
     settings = {"s3": _s3, "gs": _google, "az": _azure}[scheme](options, environ)
+    found = None
+    if options.object_lock_mode:
+        how = {"ca_file": options.ca_file, "timeout_s": options.timeout_s}
+        found = retention(options.object_lock_mode, options.object_lock_days, settings, environ, bucket, **how)
+        settings["checksum_algorithm"] = "SHA256"  # S3 requires one for objects with a retention
+    elif options.object_lock_days is not None:
+        raise InvalidOption("object_lock_days needs object_lock_mode: GOVERNANCE or COMPLIANCE.")
     return StoreConfig(
         scheme,
         bucket,
@@ -89,6 +100,7 @@ def store_config(options: StoreOptions, environ: t.Mapping[str, str]) -> StoreCo
                 "base": 2,
             },
         },
+        found,
     )
 
 

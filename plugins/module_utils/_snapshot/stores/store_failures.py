@@ -24,6 +24,7 @@ _RIGHTS: t.Mapping[str, t.Mapping[str, str]] = {
         "list": "s3:ListBucket",
         "read": "s3:GetObject",
         "delete": "s3:DeleteObject",
+        "lock": "s3:PutObjectRetention",
     },
     "gs": {
         "write": "storage.objects.create",
@@ -38,7 +39,13 @@ _RIGHTS: t.Mapping[str, t.Mapping[str, str]] = {
         "delete": "Microsoft.Storage/…/blobs/delete",
     },
 }
-_DOING = {"write": "storing", "list": "listing", "read": "reading", "delete": "deleting"}
+_DOING = {
+    "write": "storing",
+    "list": "listing",
+    "read": "reading",
+    "delete": "deleting",
+    "lock": "setting the retention of",
+}
 # The store does not know the credentials, so no right of theirs is missing.
 _WRONG_CREDENTIALS = (
     "InvalidAccessKeyId",
@@ -51,6 +58,7 @@ _WRONG_CREDENTIALS = (
     "RequestTimeTooSkewed",
     "NoAuthenticationInformation",
 )
+_NO_OBJECT_LOCK = ("InvalidRequest", "ObjectLockConfigurationNotFoundError", "NoSuchObjectLockConfiguration")
 _ADVICE = {
     "NoSuchBucket": "there is no such bucket: create it, or correct the URL, region or endpoint",
     "ContainerNotFound": "there is no such container: create it, or correct the URL or account",
@@ -77,7 +85,7 @@ _IDENTITY = re.compile(r"/latest/(api/token|meta-data)|/computeMetadata/|/metada
 
 @dataclass(frozen=True)
 class Attempt:
-    """What was tried: on which store, ``right`` (write, list, read or delete), and the object's name ("" for a list)."""
+    """What was tried: on which store, ``right`` (write, list, read, delete or lock), and the object's name ("" for a list)."""
 
     scheme: str
     shown: str
@@ -103,6 +111,8 @@ def failure(attempt: Attempt, text: str, *, denied: bool = False) -> StoreError:
             f"{start}no credentials were given, and this host has no identity of the platform: set credentials_file, or the "
             "provider's environment variables."
         )
+    if attempt.right == "lock" and status != 403 and code in _NO_OBJECT_LOCK:
+        return StoreError(f"{start}the store says {said}: has the bucket Object Lock? It gets it when it is made.")
     if code in _ADVICE:
         known: type[StoreError] = StoreDenied if code in _WRONG_CREDENTIALS else StoreError
         return known(f"{start}the store says {said}: {_ADVICE[code]}.")
