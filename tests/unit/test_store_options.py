@@ -212,7 +212,7 @@ CUT = "Generic S3 error: HTTP error: error sending request\n\nDebug source:\n{}"
 )
 def test_each_failure_is_one_sentence_of_a_type(text: str, kind: type[StoreError], words: str) -> None:
     error = failure(READING, text)
-    assert type(error) is kind and words in str(error) and "\n" not in str(error)
+    assert error.__class__ is kind and words in str(error) and "\n" not in str(error)
     assert str(error).startswith("reading a.snap in s3://b/p: ")
 
 

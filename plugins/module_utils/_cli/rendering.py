@@ -71,8 +71,9 @@ def snapshot_list(result: Result) -> list[str]:
 def store_tested(result: Result) -> list[str]:
     """Return which rights a store grants, and whether it refuses to overwrite."""
     refuses = {True: "refused by the store itself", False: "NOT refused by the store", None: "not tested"}
-    rows = [(right, state) for right, state in result["rights"].items()]
-    return columns([("store", result["path"]), *rows, ("overwrite", refuses[result["refuses_to_overwrite"]])])
+    return columns(
+        [("store", result["path"]), *result["rights"].items(), ("overwrite", refuses[result["refuses_to_overwrite"]])]
+    )
 
 
 def _state(entry: Result) -> str:

@@ -66,11 +66,11 @@ def fetched(store: Store, found: StoredSnapshot, keys: DecryptionKeys, directory
     """
     sweep_abandoned(directory)
     shown = f"{store.shown.rstrip('/')}/{found.object.name if found.object else found.name}"
-    with PrivateFile(directory) as part:
+    with contextlib.ExitStack() as stack:
+        part = stack.enter_context(PrivateFile(directory))
         stored_snapshots.fetch(store, found, part)
         part.flush()
-        with opened(part.path, keys, directory, shown, found.manifest) as path:
-            yield path
+        yield stack.enter_context(opened(part.path, keys, directory, shown, found.manifest))
 
 
 @contextlib.contextmanager
