@@ -13,9 +13,9 @@ import calendar
 import datetime
 import re
 import typing as t
-import zoneinfo
 from dataclasses import dataclass
 
+from ..._config.time_zones import time_zone
 from ..._config.validation import Spec, validated
 from ..._consul.errors import InvalidOption
 
@@ -123,28 +123,13 @@ def _interval(given: t.Mapping[str, t.Any], path: str) -> TimeInterval:
     if not any(given[name] for name in _INTERVAL if name != "location"):
         raise InvalidOption(f"{path}: the interval is empty, and so would contain every time.")
     return TimeInterval(
-        zone=_zone(given["location"] or "UTC", f"{path}.location"),
+        zone=time_zone(given["location"] or "UTC", f"{path}.location"),
         times=tuple(_times(one, f"{path}.times[{number}]") for number, one in enumerate(given["times"] or ())),
         weekdays=_ranges(given, "weekdays", path, WEEKDAYS.index, 0, 6),
         days_of_month=_ranges(given, "days_of_month", path, int, -31, 31),
         months=_ranges(given, "months", path, _month, 1, 12),
         years=_ranges(given, "years", path, int, 1, 9999),
     )
-
-
-def _zone(name: str, path: str) -> datetime.tzinfo:
-    if name == "UTC":
-        return datetime.timezone.utc
-    if name == "Local":
-        raise InvalidOption(f"{path}: name the time zone, for example Europe/Berlin: hosts may differ.")
-    try:
-        return zoneinfo.ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        if not zoneinfo.available_timezones():
-            raise InvalidOption(
-                f"{path}: the time zone {name!r} cannot be used because this host has no time zone data: install the package tzdata."
-            ) from None
-        raise InvalidOption(f"{path}: there is no time zone {name!r}; write for example Europe/Berlin.") from None
 
 
 def _times(given: t.Mapping[str, str], path: str) -> Range:

@@ -26,6 +26,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._agents.alertin
     make_silence,
 )
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.finding import Judgement
+from ansible_collections.consulops.failover.plugins.module_utils._config import time_zones
 from ansible_collections.consulops.failover.plugins.module_utils._consul.errors import InvalidOption
 
 from .scenario import T0, Inbox, check, config, core_of, finding, judgement
@@ -456,10 +457,10 @@ def test_invalid_time_intervals_are_refused(interval: t.Any, said: str) -> None:
 
 def test_a_host_without_time_zone_data_says_which_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_data(name: str) -> t.NoReturn:
-        raise mute_times.zoneinfo.ZoneInfoNotFoundError(name)
+        raise time_zones.zoneinfo.ZoneInfoNotFoundError(name)
 
-    monkeypatch.setattr(mute_times.zoneinfo, "ZoneInfo", no_data)
-    monkeypatch.setattr(mute_times.zoneinfo, "available_timezones", set)
+    monkeypatch.setattr(time_zones.zoneinfo, "ZoneInfo", no_data)
+    monkeypatch.setattr(time_zones.zoneinfo, "available_timezones", set)
     interval = {"months": ["1"], "location": "Europe/Berlin"}
     with pytest.raises(InvalidOption, match="install the package tzdata"):
         mute_times.make_mute_times([{"name": "x", "time_intervals": [interval]}])
