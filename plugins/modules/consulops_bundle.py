@@ -85,7 +85,7 @@ EXAMPLES = r"""
     cmd: >-
       pip download --no-deps --only-binary :all: --python-version 3.9 --implementation cp --abi cp39
       --platform manylinux2014_x86_64 --dest /srv/wheelhouse
-      bottle==0.13.4 cheroot==11.1.2 idna==3.10 jaraco.functools==4.4.0 Jinja2==3.1.6 MarkupSafe==3.0.4 more-itertools==10.8.0
+      bottle==0.13.4 cheroot==11.1.2 cronsim==2.6 idna==3.10 jaraco.functools==4.4.0 Jinja2==3.1.6 MarkupSafe==3.0.4 more-itertools==10.8.0
       msgpack==1.1.2 prometheus_client==0.26.0 python-consul2==0.1.5 requests==2.32.5 six==1.17.0 urllib3==2.6.3
     creates: /srv/wheelhouse/requests-2.32.5-py3-none-any.whl
   delegate_to: localhost

@@ -51,6 +51,14 @@ PINNED = (
         "0f6c0ba05c00fbc869fb46b1de4ec2384e1d85418ae963d3bc10ae83b688dbfa",
         ("cheroot/",),
     ),
+    # What reads the words of cron in a schedule.
+    Pinned(
+        "cronsim",
+        "2.6",
+        "cronsim-2.6-py3-none-any.whl",
+        "5e153ff8ed64da7ee8d5caac470dbeda8024ab052c3010b1be149772b4801835",
+        ("cronsim/__init__.py", "cronsim/cronsim.py", "cronsim/py.typed"),
+    ),
     Pinned(
         "idna",
         "3.10",

@@ -26,6 +26,7 @@ THIRD_PARTY = {
     *("requests", "urllib3", "consul", "msgpack"),
     *("hcl2", "lark"),  # on the controller only
     *("obstore", "pyrage"),  # for object stores and encryption only
+    "cronsim",  # in the snapshot agent only
     *("bottle", "cheroot", "jaraco", "jinja2", "markupsafe", "more_itertools", "prometheus_client"),  # in agents only
 }
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The guarded import of python-hcl2, which only the import of another program's configuration in HCL needs."""
+"""The guarded imports of python-hcl2, which reads another program's configuration in HCL, and of cronsim, which reads cron's words."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from .._consul.errors import MissingLibrary
 
 if t.TYPE_CHECKING:
     import hcl2
+    from cronsim import CronSim, CronSimError
     from lark.exceptions import LarkError
 
-    IMPORT_ERROR: str | None
+    HCL2_IMPORT_ERROR: str | None
+    CRONSIM_IMPORT_ERROR: str | None
 else:
     try:
         import hcl2
@@ -23,15 +25,30 @@ else:
     except ImportError:
         hcl2 = None
         LarkError = ValueError
-        IMPORT_ERROR = traceback.format_exc()
+        HCL2_IMPORT_ERROR = traceback.format_exc()
     else:
-        IMPORT_ERROR = None
+        HCL2_IMPORT_ERROR = None
+
+    try:
+        from cronsim import CronSim, CronSimError
+    except ImportError:
+        CronSim = None
+        CronSimError = ValueError
+        CRONSIM_IMPORT_ERROR = traceback.format_exc()
+    else:
+        CRONSIM_IMPORT_ERROR = None
 
 
 def require_hcl2() -> None:
     """Raise MissingLibrary if python-hcl2 cannot be imported."""
-    if IMPORT_ERROR:
-        raise MissingLibrary("python-hcl2", IMPORT_ERROR)
+    if HCL2_IMPORT_ERROR:
+        raise MissingLibrary("python-hcl2", HCL2_IMPORT_ERROR)
 
 
-__all__ = ["LarkError", "hcl2", "require_hcl2"]
+def require_cronsim() -> None:
+    """Raise MissingLibrary if cronsim cannot be imported."""
+    if CRONSIM_IMPORT_ERROR:
+        raise MissingLibrary("cronsim", CRONSIM_IMPORT_ERROR)
+
+
+__all__ = ["CronSim", "CronSimError", "LarkError", "hcl2", "require_cronsim", "require_hcl2"]
