@@ -68,6 +68,29 @@ HELP = {
     "store_object_lock_mode": "set a retention with S3's Object Lock in this mode",
     "store_object_lock_days": "days of that retention",
     "store_timeout": "seconds of silence after which a store is given up",
+    "keep_last": "keep so many of the newest snapshots; -1 keeps all, here and below",
+    **{
+        f"keep_{period}": f"keep the newest snapshot of so many {unit}"
+        for period, unit in (
+            ("hourly", "hours"),
+            ("daily", "days"),
+            ("weekly", "weeks"),
+            ("monthly", "months"),
+            ("yearly", "years"),
+        )
+    },
+    "keep_within": "keep all that are younger than this before the newest one, as restic writes it: 1y6m14d12h, m for months",
+    **{
+        f"keep_within_{period}": f"the same, but only one of each {unit}"
+        for period, unit in (
+            ("hourly", "hour"),
+            ("daily", "day"),
+            ("weekly", "week"),
+            ("monthly", "month"),
+            ("yearly", "year"),
+        )
+    },
+    "timezone": "time zone of days, weeks, months and years, for example Europe/Berlin",
     "delete": "which keys to delete in the destination",
     "max_deletes": "maximum number of deletes per run",
     "max_delete_percent": "maximum number of deletes in percent of the destination's keys",

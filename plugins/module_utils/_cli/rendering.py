@@ -76,6 +76,17 @@ def store_tested(result: Result) -> list[str]:
     )
 
 
+def pruned(result: Result, *, dry_run: bool) -> list[str]:
+    """Return what stays of a store, with the reasons, and what goes, newest first."""
+    rows = [(one, "keep", ", ".join(one["reasons"])) for one in result["kept"]]
+    rows += [(one, "would go" if dry_run else "deleted", "") for one in result["deleted"]]
+    rows.sort(key=lambda row: (row[0]["time"], row[0]["name"]), reverse=True)
+    header = ("TIME", "DATACENTER", "SNAPSHOT", "", "WHY")
+    lines = [(one["time"], one["datacenter"] or "-", one["name"], verdict, reasons) for one, verdict, reasons in rows]
+    going = f"{count_of(len(result['deleted']), 'snapshot')} {'would go' if dry_run else 'deleted'}"
+    return [*(columns([header, *lines]) if lines else []), f"{going}, {len(result['kept'])} kept"]
+
+
 def _state(entry: Result) -> str:
     if entry["problem"]:
         return f"BROKEN: {entry['problem']}"

@@ -50,6 +50,7 @@ class Manifest:
     ``safety``: taken before a restore, of the state that was replaced. ``cross_checked``: the counts were compared with
     the live API; ``missing`` and ``unchecked`` are the outcome (crosscheck.Verdict). ``size`` and ``sha256`` are those of
     the snapshot itself; ``encryption`` describes the encrypted file, None when the file is the snapshot.
+    ``policy`` and ``slot`` are those of the snapshot agent: which of its policies took it, and the planned time (RFC 3339).
     """
 
     datacenter: str
@@ -71,6 +72,8 @@ class Manifest:
     unchecked: tuple[str, ...] = ()
     collection_version: str = VERSION
     encryption: Encryption | None = None
+    policy: str = ""
+    slot: str = ""
 
     @property
     def stored_size(self) -> int:
@@ -89,6 +92,7 @@ class Manifest:
     def as_dict(self) -> dict[str, t.Any]:
         """Return the manifest as plain data: what is written to the file and returned by the modules."""
         encryption = {} if self.encryption is None else {"encryption": self.encryption.as_dict()}
+        planned = {"policy": self.policy, "slot": self.slot} if self.policy else {}
         return {
             "format": FORMAT if self.encryption is None else ENCRYPTED_FORMAT,
             "collection_version": self.collection_version,
@@ -110,6 +114,7 @@ class Manifest:
             "missing": list(self.missing),
             "unchecked": list(self.unchecked),
             **encryption,
+            **planned,
         }
 
     def as_bytes(self) -> bytes:
@@ -213,4 +218,6 @@ def _from_values(values: t.Mapping[str, t.Any]) -> Manifest:
         unchecked=tuple(map(str, values["unchecked"])),
         collection_version=str(values["collection_version"]),
         encryption=_encryption(values["encryption"]) if "encryption" in values else None,
+        policy=str(values.get("policy", "")),
+        slot=str(values.get("slot", "")),
     )

@@ -22,7 +22,7 @@ from .gunzip import CHUNK
 from .manifest import Manifest
 from .snapshot_directory import ENCRYPTED_SUFFIX, SNAPSHOT_SUFFIX
 from .sources import Writable
-from .stores.errors import NotStored, StoredWrong
+from .stores.errors import AlreadyStored, NotStored, StoredWrong
 from .stores.store import Store, StoredObject
 
 MANIFEST_SUFFIX = SNAPSHOT_SUFFIX + manifests.SUFFIX
@@ -63,11 +63,18 @@ def upload(store: Store, file: Path, name: str, manifest: Manifest) -> StoredSna
     """Store a file, as it is, with its manifest under the name ``….snap``, after reading it back and comparing its digest.
 
     The file must already be encrypted when the manifest says so. Raises AlreadyStored, StoredWrong or another StoreError;
-    an object that came back wrong is deleted again if possible, and without a manifest it does not count.
+    an object that came back wrong is deleted again if possible, and without a manifest it does not count. An earlier upload of the
+    very same file that was cut off before its manifest is completed.
     """
     stored = object_name(name, manifest)
-    store.create(stored, file)
+    there: AlreadyStored | None = None
+    try:
+        store.create(stored, file)
+    except AlreadyStored as error:
+        there = error
     size, sha256 = read_back(store, stored)
+    if there is not None and (size, sha256) != (manifest.stored_size, manifest.stored_sha256):
+        raise there
     if (size, sha256) != (manifest.stored_size, manifest.stored_sha256):
         raise StoredWrong(
             f"{store.shown} gave back {stored} with {size} bytes and SHA-256 {sha256[:16]}…, not the {manifest.stored_size} bytes "

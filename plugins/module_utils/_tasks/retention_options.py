@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import typing as t
 
+from .._config.connection_spec import Spec
 from .._config.time_zones import time_zone
-from .._config.validation import Spec
 from .._consul.errors import InvalidOption
 from .._snapshot.retention import DEFAULT_MAX_DELETES, PERIODS, UNLIMITED, RetentionPolicy, parse_span
 

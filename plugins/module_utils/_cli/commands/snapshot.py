@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""``consulops snapshot``: save, list, inspect, salvage, diff, restore, and test a store."""
+"""``consulops snapshot``: save, list, inspect, salvage, diff, restore, prune, and test a store."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ..._consul.errors import GuardRefused, InvalidOption
 from ..._tasks.salvage import SALVAGE
 from ..._tasks.snapshot import SNAPSHOT
 from ..._tasks.snapshot_info import SNAPSHOT_INFO
+from ..._tasks.snapshot_prune import PRUNE
 from ..._tasks.store_options import STORE_OPTIONS
 from ..._tasks.store_test import STORE_TEST
 from ..._tasks.task import Task
@@ -206,6 +207,18 @@ def _test_store(options: argparse.Namespace) -> Outcome:
     return Outcome(result, rendering.store_tested(result))
 
 
+def _prune_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", type=arguments.file_name, help="a directory, s3://BUCKET/PREFIX, gs://… or az://…")
+    parser.add_argument("--dry-run", action="store_true", help="say what would go, and why the others stay")
+    arguments.add_options(parser, PRUNE.spec, {"path", "store"})
+    arguments.add_store_options(parser, STORE_OPTIONS)
+
+
+def _prune(options: argparse.Namespace) -> Outcome:
+    result = PRUNE.run(make_invocation(PRUNE, _given(options, PRUNE), check=options.dry_run))
+    return Outcome(result, rendering.pruned(result, dry_run=options.dry_run))
+
+
 COMMANDS = (
     Command("save", "save a snapshot", _save, _save_arguments, rendering.saved),
     Command("list", "list the snapshots of a directory or store", _list, _list_arguments),
@@ -226,4 +239,5 @@ COMMANDS = (
         _test_store_arguments,
         rendering.store_tested,
     ),
+    Command("prune", "delete the snapshots that a retention does not keep", _prune, _prune_arguments),
 )

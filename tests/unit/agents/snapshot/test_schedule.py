@@ -163,7 +163,7 @@ def test_jitter_spreads_policies() -> None:
 def test_of_every_slot_that_somebody_was_there_for_one_snapshot_is_taken(pauses: list[int], with_jitter: bool) -> None:
     """Instances take over at any time; each knows only the slots that were taken."""
     found = schedule(interval="1h", jitter="20m" if with_jitter else "0s")
-    now, taken = at("2026-11-28T15:20"), []
+    now, taken = at("2026-11-28T15:20"), list[int]()
     for pause in pauses:
         due = decide(found, taken, now)
         if due.slot is not None:

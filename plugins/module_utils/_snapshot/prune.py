@@ -1,0 +1,48 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Deletes the snapshots of a store that a retention does not keep. Deciding is in ``retention.py``."""
+
+from __future__ import annotations
+
+import typing as t
+
+from . import retention
+from .retention import Candidate, RetentionPlan, RetentionPolicy
+from .stored_snapshots import StoredSnapshot
+from .stores.store import Store
+
+
+def plan(entries: t.Iterable[StoredSnapshot], policy: RetentionPolicy, now: float) -> RetentionPlan:
+    """Return what stays of a store's snapshots, and why, and what goes. Raises InvalidOption."""
+    return retention.plan(map(candidate, entries), policy, now)
+
+
+def candidate(found: StoredSnapshot) -> Candidate:
+    """Return what the retention has to know of a stored snapshot."""
+    manifest = found.manifest
+    if manifest is None:
+        return Candidate(found.name, found.time, is_ours=False)
+    return Candidate(
+        found.name,
+        found.time,
+        series=(manifest.datacenter, manifest.policy),
+        is_safety=manifest.safety,
+        is_complete=not manifest.missing,
+        problem=found.problem,
+    )
+
+
+def delete(store: Store, entries: t.Iterable[StoredSnapshot], to_delete: t.Iterable[Candidate]) -> t.Iterator[str]:
+    """Delete snapshots from a store, the oldest first; give the name of each that is gone. Raises StoreError.
+
+    The object goes before its manifest: what is left of a deletion that was cut off is still described.
+    """
+    by_name = {found.name: found for found in entries}
+    for one in sorted(to_delete, key=lambda one: one.time):
+        found = by_name[one.name]
+        if found.object is not None:
+            store.delete(found.object.name)
+        store.delete(found.manifest_name)
+        yield one.name
