@@ -21,6 +21,7 @@ from tests.lab.http_service import HttpService
 from tests.lab.object_stores import Rclone, SeaweedFS
 from tests.lab.probes import Probes
 from tests.lab.replicating import Replicators
+from tests.lab.snapshotting import Snapshotters
 from tests.lab.tls import Authority
 
 MakeClient = t.Callable[..., Client]
@@ -108,6 +109,13 @@ def west(own_lab: Lab) -> Datacenter:
 def replicators(own_lab: Lab, bundle: Path, tmp_path: Path) -> t.Iterator[Replicators]:
     """Starts instances of the replication agent, and stops them after the test."""
     with Replicators(own_lab, bundle, tmp_path / "agents") as made:
+        yield made
+
+
+@pytest.fixture
+def snapshotters(own_lab: Lab, bundle: Path, tmp_path: Path) -> t.Iterator[Snapshotters]:
+    """Starts instances of the snapshot agent, and stops them after the test."""
+    with Snapshotters(own_lab, bundle, tmp_path / "agents") as made:
         yield made
 
 

@@ -9,5 +9,6 @@ from __future__ import annotations
 from .._daemon.agent_type import AgentType
 from .alerting.agent import ALERTING
 from .replication.agent import REPLICATION
+from .snapshot.agent import SNAPSHOT
 
-AGENT_TYPES: dict[str, AgentType] = {"alerting": ALERTING, "replication": REPLICATION}
+AGENT_TYPES: dict[str, AgentType] = {"alerting": ALERTING, "replication": REPLICATION, "snapshot": SNAPSHOT}

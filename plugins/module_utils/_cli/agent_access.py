@@ -34,6 +34,15 @@ def add_alerting(parser: argparse.ArgumentParser) -> None:
 
 def add_access(parser: argparse.ArgumentParser, url: str) -> None:
     """Add the options that say where an agent and Consul are; ``url`` is the agent's by default."""
+    add_endpoint(parser, url)
+    parser.add_argument(
+        "--from-consul", action="store_true", help="do not ask the agent, use what its instances share in Consul"
+    )
+    add_connection(parser, "connection to Consul, for when the agent does not answer")
+
+
+def add_endpoint(parser: argparse.ArgumentParser, url: str) -> None:
+    """Add the options that say where an agent is; ``url`` is its endpoint by default."""
     parser.add_argument("--agent", metavar="URL", default=url, help=f"the agent's endpoint, by default {url}")
     parser.add_argument(
         "--agent-token-file",
@@ -44,10 +53,12 @@ def add_access(parser: argparse.ArgumentParser, url: str) -> None:
     parser.add_argument(
         "--agent-ca-path", metavar="PATH", help="PEM file with the authority of the endpoint's certificate"
     )
-    parser.add_argument(
-        "--from-consul", action="store_true", help="do not ask the agent, use what its instances share in Consul"
-    )
-    add_connection(parser, "connection to Consul, for when the agent does not answer")
+
+
+def endpoint_client(options: argparse.Namespace) -> EndpointClient:
+    """Return a client for the agent of the options. Raises InvalidOption."""
+    token_file = options.agent_token_file or os.environ.get(TOKEN_VARIABLE) or None
+    return EndpointClient(options.agent, token_file, options.agent_ca_path)
 
 
 def add_connection(parser: argparse.ArgumentParser, title: str) -> None:
@@ -76,9 +87,7 @@ def ask(
     if options.from_consul:
         return {**by_consul(options), "source": "consul"}
     try:
-        token_file = options.agent_token_file or os.environ.get(TOKEN_VARIABLE) or None
-        client = EndpointClient(options.agent, token_file, options.agent_ca_path)
-        return {**by_agent(client), "source": "agent"}
+        return {**by_agent(endpoint_client(options)), "source": "agent"}
     except Refused as error:
         raise Refused(f"{error} Give --agent-token-file, or --from-consul to go through Consul instead.") from None
     except NoAnswer as error:

@@ -151,7 +151,7 @@ def make_config(given: t.Mapping[str, t.Any], environ: t.Mapping[str, str], agen
         name=name,
         connection=connection,
         lease=lease,
-        service=_service(values["service"], name),
+        service=_service(values["service"], agent_type.default_service or f"consulops-{name}"),
         listen=listen,
         access=access,
         first_pause_s=_seconds(values["back_off"]["first"], "back_off.first", 0.01),
@@ -196,8 +196,8 @@ def _lease(values: dict[str, t.Any], agent: str, name: str, connection: endpoint
     )
 
 
-def _service(values: dict[str, t.Any], name: str) -> ServiceConfig:
-    service = f"consulops-{name}" if values["name"] is None else values["name"]
+def _service(values: dict[str, t.Any], default: str) -> ServiceConfig:
+    service = default if values["name"] is None else values["name"]
     if not SERVICE_NAME.fullmatch(service):
         raise InvalidOption(
             f"service.name: {service!r} must consist of letters, digits, dots, dashes and underscores, at most 63 characters."

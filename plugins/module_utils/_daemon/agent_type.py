@@ -54,7 +54,8 @@ class AgentType:
     ``close`` is called with it, and the seconds that it may take, when no job uses it any more. ``check`` raises InvalidOption for
     what check-config refuses although the agent would start with it: it can be corrected while the agent runs. ``metrics`` is
     called with the memory, and returns what the agent adds to the metrics (``metrics.gauge``). ``default_port`` is the port of its
-    endpoint if the configuration names none. ``late_secrets`` are paths of options below which a credential may be missing at the start.
+    endpoint if the configuration names none, and ``default_service`` the name of its service, if not ``consulops-NAME``.
+    ``late_secrets`` are paths of options below which a credential may be missing at the start.
     """
 
     spec: Spec
@@ -66,3 +67,4 @@ class AgentType:
     metrics: t.Callable[[t.Any], t.Iterable[t.Any]] = lambda _memory: ()
     default_port: int = DEFAULT_PORT
     late_secrets: tuple[str, ...] = ()
+    default_service: str | None = None

@@ -161,7 +161,9 @@ class Context:
                 continue
             return not self.stopping.is_set()
 
-    def report(self, summary: str, numbers: Numbers = (), *, took_s: float = 0.0, problem: str = "") -> None:
+    def report(
+        self, summary: str, numbers: Numbers = (), *, took_s: float = 0.0, problem: str = "", is_critical: bool = False
+    ) -> None:
         """Report a successful cycle: one sentence, numbers for the metrics, and the seconds that it took.
 
         It ends a problem, unless there is one with which the job goes on: after a failure a job counts as failing until its next
@@ -176,17 +178,21 @@ class Context:
             summary=summary,
             numbers=shown,
             problem=problem,
+            is_critical=is_critical,
             failures_in_row=0,
             last_success=board.clock(),
             last_cycle_s=took_s,
         )
         self._on_success()
 
-    def report_problem(self, problem: str) -> None:
-        """Report a problem with which the job goes on, "" when it is over. Without a report of success it stays."""
+    def report_problem(self, problem: str, *, is_critical: bool = False) -> None:
+        """Report a problem with which the job goes on, "" when it is over. Without a report of success it stays.
+
+        A critical one makes the agent's check in Consul critical.
+        """
         self.heartbeat()
         self._log_problem(problem)
-        self._status.report(problem=problem)
+        self._status.report(problem=problem, is_critical=is_critical)
 
     def show(self, section: t.Mapping[str, t.Any]) -> None:
         """Replace the agent's own section of the status: plain data for /status and the page."""

@@ -102,7 +102,7 @@ class JobRunner:
             self._on_end()
 
     def _wait_for_lease(self) -> None:
-        self._status.report(state=WAITING, problem="", failures_in_row=0, summary="", numbers=())
+        self._status.report(state=WAITING, problem="", is_critical=False, failures_in_row=0, summary="", numbers=())
         while not self._stopping.is_set():
             self._signs.give()
             if self._wake.wait(WAIT_S):

@@ -20,7 +20,7 @@ from .._consul import endpoint, errors
 from .._consul.client import Client
 from .._consul.version import VERSION
 from .agent_config import AgentConfig, ServiceConfig
-from .status import FAILING, AgentStatus
+from .status import AgentStatus
 from .status_board import StatusBoard
 
 log = logging.getLogger("consulops")
@@ -196,4 +196,4 @@ class Registration:
 
 def _work_health(status: AgentStatus) -> str:
     """Return the status of the check "does its work"."""
-    return "critical" if status.state == FAILING else "warning" if status.problem else "passing"
+    return "critical" if status.is_critical else "warning" if status.problem else "passing"

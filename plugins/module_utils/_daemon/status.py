@@ -69,7 +69,7 @@ class LeaseStatus:
 class JobStatus:
     """One job. ``lease`` is the name of the lease that it requires, "" if it runs on every instance.
 
-    ``problem`` is the last failure, "" after a success.
+    ``problem`` is the last failure, "" after a success. ``is_critical``: what the job is for is not achieved any more.
     """
 
     name: str
@@ -83,6 +83,7 @@ class JobStatus:
     last_cycle_s: float = 0.0
     summary: str = ""
     problem: str = ""
+    is_critical: bool = False
     numbers: tuple[Sample, ...] = ()
 
 
@@ -140,13 +141,19 @@ class AgentStatus:
 
     @property
     def problem(self) -> str:
-        """The first current problem of a lease, a job or the registration; of several jobs it names the one concerned."""
+        """The first current problem of a lease, a job or the registration, a critical one before others; of several jobs it names
+        the one concerned.
+        """
         problems = [lease.problem for lease in self.leases.values() if lease.problem]
         several = len(self.jobs) > 1
-        problems += [
-            f"{job.name}: {job.problem}" if several else job.problem for job in self.jobs.values() if job.problem
-        ]
+        failing = sorted((job for job in self.jobs.values() if job.problem), key=_critical_first)
+        problems += [f"{job.name}: {job.problem}" if several else job.problem for job in failing]
         return problems[0] if problems else self.registration_problem
+
+    @property
+    def is_critical(self) -> bool:
+        """Whether the agent fails as a whole, or a job does not achieve any more what it is for."""
+        return self.state == FAILING or any(job.is_critical for job in self.jobs.values())
 
     @property
     def summary(self) -> str:
@@ -211,6 +218,10 @@ class AgentStatus:
         """Duration of the last cycle of the job that finished last."""
         jobs = sorted(self.jobs.values(), key=lambda job: job.last_success)
         return jobs[-1].last_cycle_s if jobs else 0.0
+
+
+def _critical_first(job: JobStatus) -> bool:
+    return not job.is_critical
 
 
 def _state_of_leases(leases: t.Sequence[LeaseStatus]) -> str:

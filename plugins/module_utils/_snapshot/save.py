@@ -38,7 +38,8 @@ class SaveRequest:
 
     ``cross_check`` and ``on_shrink`` are fail, warn or ignore. ``stream_timeout_s`` is the longest silence while the
     server prepares the snapshot: it writes all of it to its own disk first. ``safety``: of a state that is about to be
-    replaced, so it never satisfies ``max_age`` and is never compared with.
+    replaced, so it never satisfies ``max_age`` and is never compared with. ``max_lag_s``: how long before it answers a server may
+    have heard from the leader last. ``policy`` and ``slot`` are noted in the manifest.
     """
 
     path: str
@@ -50,6 +51,9 @@ class SaveRequest:
     max_shrink_percent: float = 20.0
     stream_timeout_s: float = 300.0
     safety: bool = False
+    max_lag_s: float | None = None
+    policy: str = ""
+    slot: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,9 +132,10 @@ def save(client: Client, request: SaveRequest, decided: SavePlan, now: float) ->
         started = time.monotonic()
         with live_snapshot.open_stream(client, stale=request.stale, timeout_s=request.stream_timeout_s) as stream:
             seconds["prepare"] = time.monotonic() - started
+            last_contact = stream.headers.get("X-Consul-LastContact", "0")
+            _check_lag(client, request, last_contact)
             copy = HashingSource(stream, copy_to=data)
             found = summarize(copy, live_snapshot.name_of(client), as_of=now)
-            last_contact = stream.headers.get("X-Consul-LastContact", "0")
         data.flush()
         seconds["stream"] = time.monotonic() - started - seconds["prepare"]
         check_datacenter(client, found)
@@ -143,6 +148,7 @@ def save(client: Client, request: SaveRequest, decided: SavePlan, now: float) ->
             sha256=copy.sha256,
             safety=request.safety,
         )
+        manifest = replace(manifest, policy=request.policy, slot=request.slot)
         warnings = []
         if request.stale and last_contact.isdigit() and int(last_contact) > 0:
             warnings.append(f"the server that answered last heard from the leader {last_contact} ms ago")
@@ -192,6 +198,21 @@ def check_datacenter(client: Client, found: Summary) -> None:
         raise BadSnapshot(
             f"{live_snapshot.name_of(client)} is a snapshot of datacenter {found.datacenter!r}, not of "
             f"{client.endpoint.datacenter!r}. Nothing was kept."
+        )
+
+
+def _check_lag(client: Client, request: SaveRequest, last_contact: str) -> None:
+    """Raise GuardRefused when the server that answers is further behind the leader than is allowed."""
+    if request.max_lag_s is None:
+        return
+    if not last_contact.isdigit():
+        raise GuardRefused(
+            f"{client.endpoint} does not say when it last heard from the leader, so its lag is not known. Nothing was kept."
+        )
+    if int(last_contact) > 1000 * request.max_lag_s:
+        raise GuardRefused(
+            f"{client.endpoint} last heard from the leader {last_contact} ms ago, and max_lag is {request.max_lag_s:g} s: its state "
+            "may be old. See what keeps it from the leader. Nothing was kept."
         )
 
 

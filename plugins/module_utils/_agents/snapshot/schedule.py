@@ -172,7 +172,7 @@ def make_schedule(options: t.Mapping[str, t.Any], seed: str, path: str) -> Sched
         slots, closest_s = Interval(int(seconds)), seconds
     else:
         slots = _calendar(options["cron"], time_zone(options["timezone"], f"{path}.timezone"), f"{path}.cron")
-        closest_s = _closest_s(slots)
+        closest_s = min(_distances(slots))
     jitter_s = duration(options["jitter"], f"{path}.jitter", 0.0, MOST_INTERVAL_S)
     if jitter_s >= closest_s:
         raise InvalidOption(
@@ -196,10 +196,16 @@ def _calendar(words: str, zone: datetime.tzinfo, path: str) -> Calendar:
     return Calendar(fields, zone)
 
 
-def _closest_s(slots: Slots) -> float:
-    """Return the shortest time between two slots, as far as the next few show."""
-    found, closest_s = slots.after(_PROBE.timestamp()), MOST_INTERVAL_S
+def longest_s(slots: Slots) -> float:
+    """Return the longest time between two slots, as far as the next few show."""
+    return max(_distances(slots))
+
+
+def _distances(slots: Slots) -> list[float]:
+    """Return the seconds between slots, as far as the next few show."""
+    found, distances = slots.after(_PROBE.timestamp()), []
     for _number in range(2 * MINUTE_S):
         following = slots.after(found)
-        found, closest_s = following, min(closest_s, following - found)
-    return closest_s
+        distances.append(float(following - found))
+        found = following
+    return distances

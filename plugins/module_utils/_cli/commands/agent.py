@@ -97,7 +97,7 @@ def check_agent_config(path: str, wanted: str | None = None) -> Outcome:
     from ..._agents.registry import AGENT_TYPES
     from ..._daemon import agent_config
 
-    _check_type(path, wanted)
+    check_type(path, wanted)
     config = agent_config.read_config(path, credentials.with_credentials(os.environ), AGENT_TYPES)
     try:
         agent_config.check_secrets(config)
@@ -112,11 +112,12 @@ def run_agent(path: str, wanted: str | None = None) -> t.NoReturn:
     from ..._agents.registry import AGENT_TYPES
     from ..._daemon import process
 
-    _check_type(path, wanted)
+    check_type(path, wanted)
     process.run(path, AGENT_TYPES)
 
 
-def _check_type(path: str, wanted: str | None) -> None:
+def check_type(path: str, wanted: str | None) -> None:
+    """Raise InvalidOption when a file configures an agent of another type than the wanted one."""
     given = json_file.read_json(path).get("agent") if wanted is not None else None
     if isinstance(given, str) and given != wanted:
         raise InvalidOption(f"{path}: agent: this file configures the agent {given}, not {wanted}.")

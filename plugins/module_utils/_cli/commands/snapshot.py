@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""``consulops snapshot``: save, list, inspect, salvage, diff, restore, prune, and test a store."""
+"""``consulops snapshot``: save, list, inspect, salvage, diff, restore, prune, test a store; those of the agent are in another file."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from ..._tasks.store_options import STORE_OPTIONS
 from ..._tasks.store_test import STORE_TEST
 from ..._tasks.task import Task
 from .. import arguments, rendering
+from . import snapshot_agent
 from .base import Command, Outcome, Result, add_check, add_exit_code, make_invocation, print_message
 
 
@@ -240,4 +241,5 @@ COMMANDS = (
         rendering.store_tested,
     ),
     Command("prune", "delete the snapshots that a retention does not keep", _prune, _prune_arguments),
+    *snapshot_agent.COMMANDS,
 )

@@ -1,0 +1,41 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the jobs and the endpoint of the snapshot agent share: the status of each policy that this instance works for."""
+
+from __future__ import annotations
+
+import threading
+import time
+import typing as t
+
+from .policy_status import PolicyStatus
+
+
+class Memory:
+    """The status of each policy. All methods may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._policies: dict[str, PolicyStatus] = {}
+
+    def update(self, status: PolicyStatus) -> None:
+        """Note the status of a policy."""
+        with self._mutex:
+            self._policies[status.name] = status
+
+    def forget(self, name: str) -> None:
+        """Forget a policy: another instance may work for it."""
+        with self._mutex:
+            self._policies.pop(name, None)
+
+    def policies(self) -> list[PolicyStatus]:
+        """Return the status of every policy that this instance works for, by name."""
+        with self._mutex:
+            return [self._policies[name] for name in sorted(self._policies)]
+
+    def section(self) -> dict[str, t.Any]:
+        """Return the section of the frame's status."""
+        now = time.time()
+        return {"policies": {one.name: one.as_json(now) for one in self.policies()}}
