@@ -13,13 +13,15 @@ import pytest
 import requests
 
 from tests.lab.agents import run_command
-from tests.lab.consul import Datacenter
+from tests.lab.consul import Datacenter, eventually
 from tests.lab.keys import write
 from tests.lab.snapshotting import (
     Snapshotters,
     a_policy,
     litter,
     manifests,
+    policy_status,
+    wait_for_policy,
     wait_for_snapshot,
 )
 
@@ -57,3 +59,108 @@ def test_a_snapshot_is_kept_in_every_destination_and_shown(
     listed = run_command(bundle, "snapshot", "list", places[0], "--verify", "--json")
     assert json.loads(listed.stdout)["snapshots"][0]["problem"] == ""
     assert agent.stop() < 3 and agent.process.returncode == 0
+
+
+def test_slot_after_slot_is_taken_once_and_the_retention_keeps_what_it_says(
+    snapshotters: Snapshotters, datacenter: Datacenter, places: tuple[Path, Path]
+) -> None:
+    destinations = {"few": {"url": str(places[0]), "keep_last": 2}, "many": {"url": str(places[1])}}
+    agent = snapshotters.start(datacenter, {"fast": a_policy(interval="1s", destinations=destinations)})
+    eventually(lambda: len(manifests(places[1])) >= 5, what="five snapshots")
+    agent.stop()
+    slots = [one["slot"] for one in manifests(places[1])]
+    assert len(slots) == len(set(slots))
+    assert [one["slot"] for one in manifests(places[0])][-2:] == slots[-2:] and len(manifests(places[0])) <= 3
+    assert litter(places[0]) == litter(places[1]) == []
+
+
+def test_consuls_check_is_critical_when_the_newest_snapshot_is_older_than_the_objective(
+    snapshotters: Snapshotters, datacenter: Datacenter, places: tuple[Path, Path]
+) -> None:
+    place = places[0]
+    agent = snapshotters.start(
+        datacenter,
+        {"objective": a_policy(place, interval="1s", objective="3s")},
+        service={"check_ttl": "3s"},
+    )
+
+    def work() -> tuple[str, str]:
+        found = datacenter.get("/v1/health/checks/consul-snapshot")
+        return next(((one["Status"], one["Output"]) for one in found if one["CheckID"].endswith("work")), ("", ""))
+
+    eventually(lambda: manifests(place), what="there is a snapshot")
+    eventually(lambda: work()[0] == "passing", what="the check passes")
+    place.rename(place.with_name("away"))
+    status, output = eventually(lambda: work() if work()[0] == "critical" else None, what="the check is critical")
+    assert "the newest verified snapshot is" in output and "the objective is 3s: a: " in output
+    assert requests.get(f"{agent.url}/policies", timeout=5).json()["policies"]["objective"]["critical"] is True
+    place.with_name("away").rename(place)
+    eventually(lambda: work()[0] == "passing", what="the check passes again")
+    assert status == "critical"
+
+
+def test_every_host_takes_its_own_without_a_lease(
+    snapshotters: Snapshotters, datacenter: Datacenter, places: tuple[Path, Path]
+) -> None:
+    policy = {"interval": "1h", "destinations": {"local": {"url": str(places[0])}}}
+    agent = snapshotters.start(datacenter, {"own": policy})
+    status = wait_for_snapshot(agent, "own")
+    (manifest,) = manifests(places[0])
+    assert status["placement"] == "each" and manifest["stale"] is True and agent.status()["leases"] == {}
+
+
+def test_after_an_outage_the_missed_slots_are_counted_and_the_last_one_is_taken(
+    snapshotters: Snapshotters, datacenter: Datacenter, places: tuple[Path, Path]
+) -> None:
+    policies = {"outage": a_policy(places[0])}
+    agent = snapshotters.start(datacenter, policies, clock=True)
+    wait_for_snapshot(agent, "outage")
+    agent.set_clock(5 * HOUR_S)
+    status = wait_for_policy(agent, "outage", lambda one: one["missed_slots"], "the last slot is taken")
+    assert status["missed_slots"] == 4 and len(manifests(places[0])) == 2
+    agent.stop()
+    # Another instance, with the clock as it is: the slots of the first one lie ahead and do not stop it.
+    again = snapshotters.start(datacenter, policies)
+    assert wait_for_snapshot(again, "outage")["missed_slots"] == 0
+
+
+def test_the_commands(
+    snapshotters: Snapshotters, datacenter: Datacenter, places: tuple[Path, Path], tmp_path: Path, bundle: Path
+) -> None:
+    config = snapshotters.config(datacenter, {"hand": a_policy(*places), "other": a_policy(places[1])})
+    path = tmp_path / "snapshot.json"
+    path.write_text(json.dumps(config), encoding="utf-8")
+    assert run_command(bundle, "snapshot", "check-config", path).returncode == 0
+    once = run_command(bundle, "snapshot", "once", "hand", "--config", path)
+    assert once.returncode == 0 and "  a: stored" in once.stdout, once
+    (manifest,) = manifests(places[0])
+    assert manifest["policy"] == "hand" and manifest["slot"] == "", "it belongs to no slot"
+    seen = run_command(bundle, "snapshot", "status", "--config", path, "--json")
+    assert json.loads(seen.stdout)["policies"]["hand"]["destinations"]["b"]["snapshots"] == 1
+    assert run_command(bundle, "snapshot", "once", "none", "--config", path).returncode == 2
+    agent = snapshotters.start(datacenter, {"hand": a_policy(*places)})
+    wait_for_policy(agent, "hand", lambda one: one["destinations"]["a"]["snapshots"] == 2, "the slot is taken")
+    lines = run_command(bundle, "snapshot", "status", "--agent", agent.url).stdout.splitlines()
+    assert lines[0].split() == ["POLICY", "STATE", "NEWEST", "OBJECTIVE", "SIZE", "NEXT"]
+    assert lines[1].split()[:2] == ["hand", "ok"]
+    places[0].rename(tmp_path / "away")
+    failed = run_command(bundle, "snapshot", "once", "--config", path)
+    assert failed.returncode == 4 and "hand, a: The directory" in failed.stderr
+    assert run_command(bundle, "snapshot", "check-config", path).returncode == 2
+
+
+def test_a_reload_leaves_policies_alone_that_did_not_change(
+    snapshotters: Snapshotters, datacenter: Datacenter, places: tuple[Path, Path]
+) -> None:
+    policies = {"same": a_policy(places[0]), "changed": a_policy(places[1])}
+    agent = snapshotters.start(datacenter, policies)
+    for name in policies:
+        wait_for_snapshot(agent, name)
+    before = agent.status()["jobs"]
+    changed = a_policy(places[1], objective="9h")
+    agent.configure(snapshotters.config(datacenter, {"same": policies["same"], "changed": changed}))
+    agent.reload()
+    wait_for_policy(agent, "changed", lambda one: one["objective_s"] == 9 * HOUR_S, "it is reloaded")
+    after = agent.status()["jobs"]
+    assert after["policy same"]["since"] == before["policy same"]["since"]
+    assert len(manifests(places[1])) == 1 and policy_status(agent, "same")["newest"]

@@ -1,0 +1,204 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The snapshot agent when something breaks: Consul, the disk, the token, a destination, the process, and two agents at once."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from tests.lab.agents import AgentProcess
+from tests.lab.consul import Datacenter, Lab, eventually, freeze
+from tests.lab.faults import Proxy
+from tests.lab.snapshotting import (
+    Snapshotters,
+    a_policy,
+    litter,
+    manifests,
+    policy_status,
+    wait_for_policy,
+    wait_for_snapshot,
+)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A directory for snapshots."""
+    made = tmp_path / "place"
+    made.mkdir(mode=0o700)
+    return made
+
+
+@pytest.fixture
+def proxy(own_lab: Lab, datacenter: Datacenter) -> t.Iterator[Proxy]:
+    """A proxy that stops snapshots half-way while its ``fault`` is set."""
+    with Proxy(datacenter.url, own_lab.address(), fault="stall") as made:
+        yield made
+
+
+def end_session(datacenter: Datacenter, policy: str) -> None:
+    """End the session of a policy's lease, as its TTL would some seconds later."""
+    entry = datacenter.get(f"/v1/kv/consulops/agents/snapshot/lease/{policy}")[0]
+    if entry.get("Session"):
+        datacenter.put(f"/v1/session/destroy/{entry['Session']}")
+
+
+def part_files(agent: AgentProcess, policy: str) -> list[Path]:
+    return list((agent.state / "waiting" / policy).glob(".*.consulops-part"))
+
+
+def test_consul_that_is_killed_during_a_save_costs_no_slot(
+    snapshotters: Snapshotters, own_lab: Lab, place: Path
+) -> None:
+    killed = own_lab.datacenter("killed")
+    with Proxy(killed.url, own_lab.address(), fault="stall") as proxy:
+        agent = snapshotters.start(killed, {"killed": a_policy(place, connection={"url": proxy.url}, stream_timeout=2)})
+        eventually(proxy.half_sent.is_set, what="half of the snapshot is here")
+        server = killed.servers[0]
+        server.stop()
+        proxy.fault = ""
+        eventually(lambda: agent.status()["state"] == "failing" or agent.status()["problem"], what="it says so")
+        assert manifests(place) == [] and litter(place) == []
+        server.start()
+        killed.wait_ready()
+        wait_for_snapshot(agent, "killed")
+    assert len(manifests(place)) == 1 and litter(place) == []
+
+
+def test_killed_in_a_save_the_next_process_takes_the_slot(
+    snapshotters: Snapshotters, datacenter: Datacenter, proxy: Proxy, place: Path
+) -> None:
+    policies = {"kill": a_policy(place, connection={"url": proxy.url})}
+    agent = snapshotters.start(datacenter, policies)
+    eventually(proxy.half_sent.is_set, what="half of the snapshot is here")
+    assert part_files(agent, "kill")
+    agent.process.send_signal(signal.SIGKILL)
+    agent.process.wait(10)
+    proxy.fault = ""
+    again = snapshotters.start(datacenter, policies, state=agent.state)
+    wait_for_snapshot(again, "kill")
+    assert len(manifests(place)) == 1 and litter(place) == []
+
+
+def test_a_frozen_holder_stores_nothing_after_another_took_the_slot(
+    snapshotters: Snapshotters, datacenter: Datacenter, proxy: Proxy, place: Path
+) -> None:
+    first = snapshotters.start(datacenter, {"frozen": a_policy(place, connection={"url": proxy.url})})
+    eventually(proxy.half_sent.is_set, what="half of the snapshot is here")
+    second = snapshotters.start(datacenter, {"frozen": a_policy(place)})
+    second.wait("standby")
+    freeze(first.process)
+    end_session(datacenter, "frozen")
+    wait_for_snapshot(second, "frozen")
+    proxy.fault = ""
+    first.process.send_signal(signal.SIGCONT)
+    first.wait("standby")
+    assert policy_status(first, "frozen") == {} and len(manifests(place)) == 1 and litter(place) == []
+    second.stop()
+    wait_for_snapshot(first, "frozen")
+    assert len(manifests(place)) == 1, "the new holder knows that the slot is taken"
+
+
+def test_a_slot_that_two_agents_took_is_recognised(
+    snapshotters: Snapshotters, datacenter: Datacenter, place: Path
+) -> None:
+    """The second one cannot read the destination, so it cannot know that the slot is taken."""
+    snapshotters.start(datacenter, {"twice": a_policy(place)})
+    eventually(lambda: manifests(place), what="the first one has it")
+    (kept,) = manifests(place)
+    place.rename(place.with_name("away"))
+    other = snapshotters.start(datacenter, {"twice": a_policy(place)}, lease={"key": "another", "lock_delay": "0s"})
+    wait_for_policy(other, "twice", lambda one: one["destinations"]["a"]["waiting"], "the second one has it too")
+    place.with_name("away").rename(place)
+    status = wait_for_policy(other, "twice", lambda one: one["doubled_slots"], "it is recognised")
+    assert manifests(place) == [kept] and litter(place) == [] and status["destinations"]["a"]["waiting"] == 0
+    assert f"has a snapshot of {kept['slot']} already" in other.log()
+
+
+def test_what_a_destination_missed_is_delivered_when_it_is_back(
+    snapshotters: Snapshotters, datacenter: Datacenter, place: Path, tmp_path: Path
+) -> None:
+    """While it is away, the other one goes on."""
+    other = tmp_path / "other"
+    other.mkdir()
+    agent = snapshotters.start(datacenter, {"away": a_policy(place, other, interval="1s")})
+    eventually(lambda: manifests(place), what="both work")
+    place.rename(place.with_name("gone"))
+    before = len(manifests(other))
+    status = wait_for_policy(agent, "away", lambda one: one["destinations"]["a"]["waiting"] >= 3, "three wait")
+    assert "No such file or directory" in status["problem"] and status["destinations"]["b"]["waiting"] == 0
+    assert len(manifests(other)) >= before + 3
+    place.with_name("gone").rename(place)
+    wait_for_policy(agent, "away", lambda one: not one["problem"], "it is delivered", 60)
+    agent.stop()
+    here, there = ({one["slot"] for one in manifests(path)} for path in (place, other))
+    assert len(here ^ there) <= 1, "at most the last one was interrupted by the stop"
+    assert litter(place) == litter(other) == []
+
+
+def test_a_token_that_is_revoked_and_given_back(
+    snapshotters: Snapshotters, own_lab: Lab, place: Path, tmp_path: Path
+) -> None:
+    secured = own_lab.datacenter("revoked", acl=True)
+    secured.put("/v1/acl/policy", {"Name": "snapshots", "Rules": 'acl = "write"'})
+    token = {"SecretID": "6a1253d2-1785-24fd-91c2-f8e78c745511", "Policies": [{"Name": "snapshots"}]}
+    accessor = secured.put("/v1/acl/token", token)["AccessorID"]
+    (tmp_path / "token").write_text(str(token["SecretID"]), encoding="ascii")
+    connection = {"token_file": str(tmp_path / "token")}
+    agent = snapshotters.start(secured, {"revoked": a_policy(place, interval="1s", connection=connection)})
+    eventually(lambda: manifests(place), what="it works")
+    secured.servers[0].request("DELETE", f"/v1/acl/token/{accessor}").raise_for_status()
+    status = wait_for_policy(agent, "revoked", lambda one: one["failures_in_row"] > 3, "it is refused", 60)
+    assert "ACL not found" in status["problem"]
+    lease = agent.status()["leases"]["policy revoked"]
+    assert lease["standing"] == "holder", "another instance would be refused too"
+    count = len(manifests(place))
+    secured.put("/v1/acl/token", token)
+    wait_for_policy(agent, "revoked", lambda one: not one["problem"] and not one["failures_in_row"], "it works", 60)
+    assert len(manifests(place)) > count and litter(place) == []
+
+
+@pytest.mark.root
+def test_a_disk_that_is_full_and_freed(
+    snapshotters: Snapshotters, datacenter: Datacenter, place: Path, as_root: None
+) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=0700", "tmpfs", str(place)], check=True)
+    try:
+        filler = place / "filler"
+        filler.write_bytes(b"x" * (60 << 10))
+        agent = snapshotters.start(datacenter, {"full": a_policy(place)})
+        status = wait_for_policy(agent, "full", lambda one: one["problem"], "it says so")
+        assert "No space left on device" in status["problem"] and "Free some space" in status["problem"]
+        assert manifests(place) == [] and status["destinations"]["a"]["waiting"] == 1
+        filler.unlink()
+        wait_for_snapshot(agent, "full")
+        assert len(manifests(place)) == 1 and litter(place) == []
+        agent.stop()
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.root
+def test_a_host_whose_disk_is_full_gives_the_lease_away(
+    snapshotters: Snapshotters, datacenter: Datacenter, place: Path, tmp_path: Path, as_root: None
+) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32k,mode=0700", "tmpfs", str(state)], check=True)
+    try:
+        policies = {"give": a_policy(place)}
+        (state / "filler").write_bytes(b"x" * (24 << 10))
+        first = snapshotters.start(datacenter, policies, state=state)
+        first.wait("active")
+        (state / "more").write_bytes(b"")
+        second = snapshotters.start(datacenter, policies)
+        wait_for_snapshot(second, "give", 60)
+        assert "giving up the lease" in first.log() and len(manifests(place)) == 1
+        first.stop()
+    finally:
+        subprocess.run(["umount", str(state)], check=True)
