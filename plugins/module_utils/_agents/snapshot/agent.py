@@ -17,6 +17,7 @@ from ..._consul.errors import Error, InvalidOption
 from ..._daemon.agent_type import AgentType, Plan, Setup
 from ..._daemon.job import Job
 from ..._daemon.lease import LeaseSpec
+from ..._snapshot.encryption import age_files
 from ..._snapshot.stores.open_store import open_store
 from .config import ONE, PATH, SPEC, PolicyConfig, make_policies
 from .endpoint import routes
@@ -53,8 +54,15 @@ def plan(setup: Setup) -> Plan:
 
 
 def check(setup: Setup) -> None:
-    """Raise InvalidOption for a destination that cannot be opened: a directory that is not there, a library that is missing."""
+    """Raise InvalidOption for keys that cannot be used, and for a destination that cannot be opened: a directory that is not there,
+    a library that is missing.
+    """
     for policy in policies_of(setup):
+        if policy.keys:
+            try:
+                age_files.check_keys(policy.keys)
+            except Error as error:
+                raise InvalidOption(f"{PATH}.{policy.name}: {error}") from None
         for destination in policy.destinations:
             try:
                 open_store(destination.store)

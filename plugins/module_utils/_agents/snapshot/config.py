@@ -17,6 +17,7 @@ from ..._config.validation import Spec, validated
 from ..._consul import endpoint
 from ..._consul.endpoint import Endpoint
 from ..._consul.errors import InvalidOption
+from ..._snapshot.encryption.age_keys import EncryptionKeys
 from ..._snapshot.retention import DEFAULT_MAX_DELETES, RetentionPolicy
 from ..._snapshot.stores.open_store import is_store_url
 from ..._snapshot.stores.store import StoreOptions
@@ -44,12 +45,19 @@ POLICY_SPEC: Spec = {
     "stale": {"type": "bool"},
     "max_lag": {"type": "str"},
     **{name: SNAPSHOT.spec[name] for name in _SAVE_OPTIONS},
+    "recipients": SNAPSHOT.spec["recipients"],
+    "passphrase_file": SNAPSHOT.spec["passphrase_file"],
     "destinations": {"type": "dict", "required": True},
     "objective": {"type": "str"},
     "max_failures": {"type": "int", "default": DEFAULT_MAX_FAILURES},
     "max_waiting": {"type": "int", "default": 48},
 }
-DESTINATION_SPEC: Spec = {**STORE_SPEC, **RETENTION_SPEC, "timezone": {"type": "str"}}
+DESTINATION_SPEC: Spec = {
+    "url": {"type": "str", "required": True},
+    **STORE_SPEC,
+    **RETENTION_SPEC,
+    "timezone": {"type": "str"},
+}
 SPEC: Spec = {"policies": {"type": "dict"}}
 
 
@@ -74,7 +82,7 @@ class PolicyConfig:
 
     ``placement``: one instance takes its snapshots, or each one its own. ``objective_s`` is the age of the newest verified snapshot
     from which on it is critical. After ``max_failures`` in a row whose cause lies in this host the lease is given away.
-    ``max_waiting`` snapshots wait for destinations that do not work.
+    ``max_waiting`` snapshots wait for destinations that do not work. ``keys``: for whom snapshots are encrypted.
     """
 
     name: str
@@ -87,6 +95,7 @@ class PolicyConfig:
     on_shrink: str
     max_shrink_percent: float
     stream_timeout_s: float
+    keys: EncryptionKeys
     destinations: tuple[DestinationConfig, ...]
     objective_s: float
     max_failures: int = DEFAULT_MAX_FAILURES
@@ -142,6 +151,7 @@ def _policy(
         on_shrink=values["on_shrink"],
         max_shrink_percent=_percent(values["max_shrink_percent"], f"{path}.max_shrink_percent"),
         stream_timeout_s=_positive(values["stream_timeout"], f"{path}.stream_timeout"),
+        keys=_keys(values, path),
         destinations=destinations,
         objective_s=_objective(values["objective"], schedule, f"{path}.objective"),
         max_failures=_at_least_one(values["max_failures"], f"{path}.max_failures"),
@@ -182,7 +192,13 @@ def _destination(name: str, given: t.Any, timezone: str, path: str) -> Destinati
     if not any(value for option, value in keep.items() if option != "max_deletes"):
         keep["keep_last"] = DEFAULT_KEEP_LAST
     retention = make_retention(keep, values["timezone"] or timezone, path)
-    return DestinationConfig(name, store_options(values), retention, keep["max_deletes"])
+    return DestinationConfig(name, store_options(values["url"], values["store"]), retention, keep["max_deletes"])
+
+
+def _keys(values: t.Mapping[str, t.Any], path: str) -> EncryptionKeys:
+    if values["recipients"] and values["passphrase_file"]:
+        raise InvalidOption(f"{path}.passphrase_file: recipients are set too, and age encrypts for one or the other.")
+    return EncryptionKeys(tuple(values["recipients"]), values["passphrase_file"])
 
 
 def _max_lag(given: str | None, stale: bool, path: str) -> float | None:

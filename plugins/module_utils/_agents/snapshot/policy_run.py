@@ -11,15 +11,18 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 import typing as t
 from dataclasses import replace
 from pathlib import Path
 
 from ..._consul.client import Client
 from ..._consul.errors import LocalFailure
-from ..._consul.private_file import os_errors_as
+from ..._consul.private_file import PrivateFile, os_errors_as
 from ..._consul.units import count_of, parse_timestamp, timestamp
-from ..._snapshot import save
+from ..._snapshot import save, store_save
+from ..._snapshot.encryption import age_files
+from ..._snapshot.manifest import Manifest, manifest_path
 from ..._snapshot.snapshot_directory import SnapshotEntry
 from ..._snapshot.stored_snapshots import StoredSnapshot, list_store
 from ..._snapshot.stores.errors import StoreError
@@ -62,7 +65,7 @@ class PolicyRun:
         self.destinations = [
             Destination(one, config.name, names, catalogue.manifests.get(one.name, {})) for one in config.destinations
         ]
-        self.seconds: t.Mapping[str, float] = {}
+        self.seconds: dict[str, float] = {}
         self.warnings: tuple[str, ...] = ()
         self._client = client
         self._place = waiting_place
@@ -139,11 +142,24 @@ class PolicyRun:
             policy=config.name,
             slot=slot,
         )
+        if config.keys:
+            age_files.check_keys(config.keys)
         decided = save.plan(self._client, request, now)
         saved = save.save(self._client, request, replace(decided, entry=self._previous()), now)
-        self.seconds, self.warnings = saved.seconds, saved.warnings
+        self.seconds, self.warnings = dict(saved.seconds), saved.warnings
+        if config.keys:
+            started = time.monotonic()
+            self._encrypt(saved.path, saved.manifest)
+            self.seconds["encrypt"] = time.monotonic() - started
         self.waiting = self._list_waiting()
         log.info("%s: saved %s, index %d", config.name, saved.path.name, saved.manifest.index)
+
+    def _encrypt(self, file: Path, manifest: Manifest) -> None:
+        """Replace a snapshot that waits by its encrypted form; one that is killed meanwhile is taken again."""
+        _target, described = store_save.encrypted(file, manifest, self.config.keys)
+        with PrivateFile(self._place) as part:
+            part.write(described.as_bytes())
+            part.commit(manifest_path(file))
 
     def _previous(self) -> SnapshotEntry | None:
         """Return the snapshot with which a new one is compared, None if the tables of none are known."""
