@@ -10,10 +10,11 @@ import subprocess
 import typing as t
 from pathlib import Path
 
+import jinja2
 import pytest
 
 from tests.lab.agents import AgentProcess
-from tests.lab.consul import Datacenter, Lab, eventually, freeze
+from tests.lab.consul import ROOT, Datacenter, Lab, eventually, freeze
 from tests.lab.faults import Proxy
 from tests.lab.snapshotting import (
     Snapshotters,
@@ -202,3 +203,30 @@ def test_a_host_whose_disk_is_full_gives_the_lease_away(
         first.stop()
     finally:
         subprocess.run(["umount", str(state)], check=True)
+
+
+def test_the_policy_that_the_role_writes_is_enough(
+    snapshotters: Snapshotters, own_lab: Lab, place: Path, tmp_path: Path
+) -> None:
+    """With ACLs the agent holds its lease, takes a snapshot of which nothing is unchecked by its rights, and registers."""
+    secured = own_lab.datacenter("rights", acl=True)
+    template = (ROOT / "roles/consulops_runtime/templates/policy_snapshot.hcl.j2").read_text(encoding="utf-8")
+    environment = jinja2.Environment(trim_blocks=True)
+    environment.filters["comment"] = "# {}".format
+    rules = environment.from_string(template).render(
+        consulops_runtime_agent={"agent": "snapshot", "name": "snapshot"},
+        consulops_runtime_unit="consulops-snapshot",
+        consulops_runtime_home="/etc",
+    )
+    secured.put("/v1/acl/policy", {"Name": "snapshot-agent", "Rules": rules})
+    token = secured.put("/v1/acl/token", {"Policies": [{"Name": "snapshot-agent"}]})["SecretID"]
+    agent = snapshotters.start(
+        secured, {"rights": a_policy(place)}, token=token, service={"register": True, "check_ttl": "3s"}
+    )
+    wait_for_snapshot(agent, "rights")
+    (manifest,) = manifests(place)
+    assert manifest["cross_checked"] and not [one for one in manifest["unchecked"] if "token" in one], manifest[
+        "unchecked"
+    ]
+    eventually(lambda: secured.get("/v1/catalog/service/consul-snapshot"), what="it is in the catalog")
+    assert agent.status()["problem"] == ""

@@ -50,7 +50,7 @@ def test_an_agent_may_have_a_port_of_its_own_until_the_configuration_names_one()
     ("given", "sentence"),
     [
         ({}, "agent: this option is required."),
-        ({"agent": "alert"}, "agent: 'alert' is not one of alerting, replication."),
+        ({"agent": "alert"}, "agent: 'alert' is not one of alerting, replication, snapshot."),
         ({**AGENT, "leese": {}}, "leese: unknown option. Did you mean lease?"),
         ({**AGENT, "lease": {"tll": "20s"}}, "lease.tll: unknown option. Did you mean ttl?"),
         ({**AGENT, "lease": {"ttl": 20}}, "lease.ttl: expected a string, not 20."),

@@ -142,6 +142,14 @@ def test_an_agent_without_a_lease_fails_only_when_all_its_jobs_do() -> None:
     assert make_status([good], is_stopping=True).state == "stopping"
 
 
+def test_a_critical_problem_of_a_job_comes_first_and_makes_the_whole_critical() -> None:
+    warned = JobStatus("a", state="running", problem="slow")
+    critical = JobStatus("b", state="running", problem="no snapshot", is_critical=True)
+    status = make_status([warned, critical])
+    assert (status.state, status.is_critical, status.problem) == ("active", True, "b: no snapshot")
+    assert not make_status([warned]).is_critical and make_status([JobStatus("c", state="failing")]).is_critical
+
+
 def test_a_job_without_a_sign_of_life_fails_healthz() -> None:
     code, text = answer("/healthz", make_status(stalled=("work",)))
     assert (code, text) == (503, "no sign of life from work\n")

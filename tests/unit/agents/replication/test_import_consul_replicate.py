@@ -236,7 +236,7 @@ def test_a_file_that_cannot_be_read_is_named_with_the_place(tmp_path: Path, text
 def test_without_the_library_hcl_is_refused_by_its_name_and_json_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_libraries, "IMPORT_ERROR", "No module named hcl2")
+    monkeypatch.setattr(_libraries, "HCL2_IMPORT_ERROR", "No module named hcl2")
     assert read(tmp_path, '{"max_stale": "2s"}') == {"max_stale": "2s"}
     with pytest.raises(MissingLibrary, match="python-hcl2"):
         read(tmp_path, 'max_stale = "2s"\n')
