@@ -63,8 +63,7 @@ def look(setup: Setup, names: t.Sequence[str]) -> Data:
         with _run_of(config) as run:
             run.refresh()
             due = decide(config.schedule, run.slots(), now)
-            status = status_of(run, next_slot=due.next_slot, next_at=due.next_at)
-            found[config.name] = status.as_json(now)
+            found[config.name] = status_of(run, due, now).as_json(now)
     return {"as_of": timestamp(now), "policies": found}
 
 

@@ -21,7 +21,7 @@ from .policy_status import PolicyStatus
 _TEMPLATES = {
     "snapshot": """{% extends "frame" %}
 {% block style %}
-.scroll { overflow-x: auto } .scroll th { width: auto } thead th { font-weight: 600; white-space: nowrap }
+.scroll { overflow-x: auto } .scroll th, .scroll td { width: auto; min-width: 4rem } thead th { font-weight: 600; white-space: nowrap }
 {% endblock %}
 {% block content %}
 <p class="state {{ 'good' if status.healthy else 'bad' }}">{{ status.state }}</p>

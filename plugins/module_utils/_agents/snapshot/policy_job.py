@@ -122,13 +122,7 @@ class _PolicyJob:
 
     def _report(self, due: Due) -> None:
         now = time.time()
-        status = status_of(
-            self._run,
-            next_slot=due.next_slot if due.slot is None else due.slot,
-            next_at=due.next_at if due.slot is None else now,
-            failures_in_row=self._failures,
-            attempt_problem=self._problem,
-        )
+        status = status_of(self._run, due, now, failures_in_row=self._failures, attempt_problem=self._problem)
         self._memory.update(status)
         self._context.show(self._memory.section())
         problem, is_critical = status.problem(now), status.is_critical(now)

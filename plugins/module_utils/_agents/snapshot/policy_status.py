@@ -13,6 +13,7 @@ from ..._consul.units import human_age, human_bytes, timestamp
 from ..._snapshot.stored_snapshots import StoredSnapshot
 from .destination import Destination
 from .policy_run import PolicyRun
+from .schedule import Due
 
 Data = dict[str, t.Any]
 
@@ -79,16 +80,15 @@ class PolicyStatus:
         return None if self.newest is None else max(0.0, now - self.newest)
 
     def is_critical(self, now: float) -> bool:
-        """Return whether the newest verified snapshot is older than the objective, or there is none although it was tried."""
+        """Return whether the newest verified snapshot is older than the objective, or there is none."""
         age_s = self.age_s(now)
-        if age_s is None:
-            return bool(self.attempt_problem) or any(one.problem for one in self.destinations)
-        return age_s > self.objective_s
+        return age_s is None or age_s > self.objective_s
 
     def problem(self, now: float) -> str:
         """Return what somebody has to look at, "" for nothing."""
-        reasons = [self.attempt_problem, *(f"{one.name}: {one.problem}" for one in self.destinations if one.problem)]
-        why = "; ".join(reason.rstrip(".") for reason in reasons if reason)
+        reasons = [self.attempt_problem] if self.attempt_problem else []
+        reasons += [f"{one.name}: {one.problem}" for one in self.destinations if one.problem]
+        why = " ".join(reason if reason.endswith(("?", ".")) else f"{reason}." for reason in reasons).rstrip(".")
         age_s = self.age_s(now)
         if self.is_critical(now):
             what = (
@@ -135,9 +135,9 @@ class PolicyStatus:
 
 
 def status_of(
-    run: PolicyRun, *, next_slot: float, next_at: float, failures_in_row: int = 0, attempt_problem: str = ""
+    run: PolicyRun, due: Due, now: float, *, failures_in_row: int = 0, attempt_problem: str = ""
 ) -> PolicyStatus:
-    """Return the status of a policy's work."""
+    """Return the status of a policy's work; ``due`` is what its schedule asks for at ``now``."""
     newest = _newest([one.newest for one in run.destinations])
     described = next((one for one in (*run.waiting, *run.snapshots) if one.manifest and one.manifest.tables), None)
     tables = described.manifest.tables if described and described.manifest else ()
@@ -151,8 +151,8 @@ def status_of(
         newest_index=newest.manifest.index if newest and newest.manifest else 0,
         records={table.name: table.count for table in tables},
         seconds=dict(run.seconds),
-        next_slot=next_slot,
-        next_at=next_at,
+        next_slot=due.next_slot if due.slot is None else due.slot,
+        next_at=due.next_at if due.slot is None else now,
         missed=run.catalogue.missed,
         doubled=run.catalogue.doubled,
         given_up=run.catalogue.given_up,

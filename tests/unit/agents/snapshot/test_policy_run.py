@@ -17,6 +17,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._agents.snapsho
 from ansible_collections.consulops.failover.plugins.module_utils._agents.snapshot.catalogue import Catalogue
 from ansible_collections.consulops.failover.plugins.module_utils._agents.snapshot.policy_run import PolicyRun
 from ansible_collections.consulops.failover.plugins.module_utils._agents.snapshot.policy_status import status_of
+from ansible_collections.consulops.failover.plugins.module_utils._agents.snapshot.schedule import Due
 from ansible_collections.consulops.failover.plugins.module_utils._consul.units import timestamp
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.agent_config import make_config
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.tables import Table
@@ -24,6 +25,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._snapshot.table
 from tests.lab.snapshot_files import NOON, manifest_of
 
 HOUR_S = 3600.0
+NOT_DUE = Due(None, 0, int(NOON + HOUR_S), NOON + HOUR_S)
 TABLES = (Table("KVS", 3, 12, 900, True, "00"),)
 
 
@@ -99,7 +101,7 @@ def test_a_destination_that_fails_gets_everything_when_it_is_back_and_delays_no_
     run.refresh()
     run.deliver(NOON)
     assert len(names(place.a)) == 3 and len(run.waiting) == 3
-    status = status_of(run, next_slot=0, next_at=0)
+    status = status_of(run, NOT_DUE, NOON)
     assert [one.waiting for one in status.destinations] == [0, 3]
     assert "b: The directory" in status.problem(NOON + 2 * HOUR_S + 2) and not status.is_critical(NOON + 3 * HOUR_S)
     place.b.mkdir()
@@ -194,7 +196,7 @@ def test_each_destination_has_its_own_retention_and_a_guard(place: Place) -> Non
     run.deliver(NOON)
     assert len(list(place.a.glob("consul-*.snap"))) == 2 and (place.a / "foreign.snap").exists()
     assert len(list(place.b.glob("*.snap"))) == 8
-    status = status_of(run, next_slot=0, next_at=0)
+    status = status_of(run, NOT_DUE, NOON)
     assert [one.deleted for one in status.destinations] == [6, 0]
     assert "6 snapshots of" in status.destinations[1].problem and status.destinations[1].is_reachable
 
@@ -213,15 +215,14 @@ def test_hosts_that_each_take_their_own_do_not_count_or_delete_those_of_others(p
 
 def test_the_newest_verified_snapshot_is_compared_with_the_objective(place: Place) -> None:
     run = place.run()
-    never = status_of(run, next_slot=0, next_at=0, attempt_problem="no leader.")
+    never = status_of(run, NOT_DUE, NOON, attempt_problem="no leader.")
     assert never.is_critical(NOON) and never.problem(NOON) == "there is no verified snapshot: no leader"
-    assert not status_of(run, next_slot=0, next_at=0).is_critical(NOON), "the first one is being taken"
     place.waits(0)
     run = place.run(objective="2h")
-    waiting = status_of(run, next_slot=0, next_at=0)
+    waiting = status_of(run, NOT_DUE, NOON)
     assert waiting.newest is None, "what waits is in no store yet"
     run.deliver(NOON)
-    status = status_of(run, next_slot=0, next_at=0, attempt_problem="no leader.")
+    status = status_of(run, NOT_DUE, NOON, attempt_problem="no leader.")
     assert not status.is_critical(NOON + 2 * HOUR_S) and status.problem(NOON + HOUR_S) == "no leader"
     assert status.is_critical(NOON + 2 * HOUR_S + 60)
     assert status.problem(NOON + 3 * HOUR_S + 61) == (
