@@ -12,7 +12,7 @@ import typing as t
 from pathlib import Path
 
 from ..._consul.errors import LocalFailure
-from ..._consul.private_file import PrivateFile, os_errors_as, sweep_abandoned, sync_directory
+from ..._consul.private_file import PrivateFile, os_errors_as, sweep_abandoned
 from ..gunzip import CHUNK
 from ..sources import SnapshotFile
 from .errors import AlreadyStored, NotStored, StoreError
@@ -72,8 +72,8 @@ class LocalDirectory:
     def delete(self, name: str) -> None:
         path = self._path(name)
         with _as_store_errors(), os_errors_as(f"deleting {path}"):
+            # Not synchronised, which takes most of the time: what a power cut brings back goes with the next retention.
             path.unlink(missing_ok=True)
-            sync_directory(self._directory)
 
     def _path(self, name: str) -> Path:
         check_name(name)
