@@ -17,7 +17,7 @@ from ..._config.validation import Spec, validated
 from ..._consul import endpoint
 from ..._consul.endpoint import Endpoint
 from ..._consul.errors import InvalidOption
-from ..._snapshot.encryption.age_keys import EncryptionKeys
+from ..._snapshot.encryption.age_format import EncryptionKeys
 from ..._snapshot.retention import DEFAULT_MAX_DELETES, RetentionPolicy
 from ..._snapshot.stores.open_store import is_store_url
 from ..._snapshot.stores.store import StoreOptions
