@@ -17,7 +17,6 @@ from ..._consul.errors import Error, InvalidOption
 from ..._daemon.agent_type import AgentType, Plan, Setup
 from ..._daemon.job import Job
 from ..._daemon.lease import LeaseSpec
-from ..._snapshot.encryption import age_files
 from ..._snapshot.stores.open_store import open_store
 from .config import ONE, PATH, SPEC, PolicyConfig, make_policies
 from .endpoint import routes
@@ -59,6 +58,8 @@ def check(setup: Setup) -> None:
     """
     for policy in policies_of(setup):
         if policy.keys:
+            from ..._snapshot.encryption import age_files  # imports pyrage, which only encryption needs
+
             try:
                 age_files.check_keys(policy.keys)
             except Error as error:

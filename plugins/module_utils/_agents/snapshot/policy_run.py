@@ -21,7 +21,6 @@ from ..._consul.errors import LocalFailure
 from ..._consul.private_file import PrivateFile, os_errors_as
 from ..._consul.units import count_of, parse_timestamp, timestamp
 from ..._snapshot import save, store_save
-from ..._snapshot.encryption import age_files
 from ..._snapshot.manifest import Manifest, manifest_path
 from ..._snapshot.snapshot_directory import SnapshotEntry
 from ..._snapshot.stored_snapshots import StoredSnapshot, list_store
@@ -143,6 +142,8 @@ class PolicyRun:
             slot=slot,
         )
         if config.keys:
+            from ..._snapshot.encryption import age_files  # imports pyrage, which only encryption needs
+
             age_files.check_keys(config.keys)
         decided = save.plan(self._client, request, now)
         saved = save.save(self._client, request, replace(decided, entry=self._previous()), now)
