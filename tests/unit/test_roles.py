@@ -6,14 +6,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 import typing as t
 from pathlib import Path
 
-import jinja2
 import pytest
 import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting import config as alerting_config
 from ansible_collections.consulops.failover.plugins.module_utils._agents.registry import AGENT_TYPES
 from ansible_collections.consulops.failover.plugins.module_utils._agents.replication import config as replication_config
@@ -100,14 +100,13 @@ def rendered_policy(agent: dict[str, t.Any], end: str = "") -> list[str]:
     """Return the rules that the role writes for an agent."""
     kind = agent["agent"]
     template = (ROOT / f"roles/consulops_runtime/templates/policy_{kind}{end}.hcl.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True)
-    environment.filters["comment"] = lambda text: f"# {text}"
-    environment.filters["to_json"] = json.dumps
-    text = environment.from_string(template).render(
-        consulops_runtime_agent=agent,
-        consulops_runtime_unit=f"consulops-{agent['name']}",
-        consulops_runtime_home="/etc",
-    )
+    variables = {
+        "consulops_runtime_agent": agent,
+        "consulops_runtime_unit": f"consulops-{agent['name']}",
+        "consulops_runtime_home": "/etc",
+    }
+    # Ansible's own rendering: what is not defined is an error there, where plain Jinja2 goes on.
+    text = Templar(loader=DataLoader(), variables=variables).template(trust_as_template(template))
     return rules_of(text)
 
 
@@ -131,6 +130,16 @@ def test_what_replications_publish_is_readable_where_a_rule_about_them_is_on(
 ) -> None:
     agent = {"agent": "alerting", "name": "alerting", "options": {"rules": rules}}
     assert ('key_prefix "consulops/replication/" {' in rendered_policy(agent)) is is_granted
+
+
+def test_prefixes_of_any_form_get_rights_at_both_sides() -> None:
+    prefixes = ["x/", {"source": "y/"}, {"source": "z/", "destination": "w/"}, {"source": "v/", "destination": None}]
+    agent = {"agent": "replication", "name": "copy", "options": {"sets": {"there": {"prefixes": prefixes}}}}
+    for end, names in (("_source", "vxyz"), ("_destination", "vwxy")):
+        rules = rendered_policy(agent, end)
+        assert [rule for rule in rules if "consulops" not in rule and "key_prefix" in rule] == [
+            f'key_prefix "{name}/" {{' for name in names
+        ]
 
 
 def test_the_source_of_a_set_with_a_direction_takes_its_record() -> None:
