@@ -101,7 +101,9 @@ def test_what_finds_no_room_at_all_is_counted_and_the_rest_is_kept() -> None:
     assert widths(made) == {2} and max(map(len, made.contents.values())) <= note_parts.MAX_PART_BYTES
     found, _problems = gather(made.contents, "notes")
     assert made.left_out > 0 and len(found.notes) + made.left_out == len(told.notes)
-    assert found.notes.items() <= told.notes.items() and set(found.alerts) == {episode for _, episode in found.notes}
+    assert found.notes.items() <= told.notes.items() and set(found.alerts) == {
+        episode for _receiver, episode in found.notes
+    }
 
 
 @given(st.lists(st.integers(0, 300), max_size=60), st.lists(st.integers(0, 300), max_size=60), st.integers(500, 3000))
