@@ -61,6 +61,11 @@ def timestamp(seconds: float) -> str:
     return moment.strftime(TIME_FORMAT)
 
 
+def compact_timestamp(seconds: float) -> str:
+    """Return the same time without its punctuation, for the names of files: ``20261122T030000Z``."""
+    return re.sub("[-:]", "", timestamp(seconds))
+
+
 def parse_timestamp(text: str, option: str) -> float:
     """Return the Unix seconds of a time as RFC 3339: ``2026-11-22T03:00:00Z``, ``2026-11-22 04:00+01:00``. Raises InvalidOption."""
     word = re.sub("[zZ]$", "+00:00", text.strip())  # Python 3.9 does not know Z

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from . import retention
+from . import retention, stored_snapshots
 from .retention import Candidate, RetentionPlan, RetentionPolicy
 from .stored_snapshots import StoredSnapshot
 from .stores.store import Store
@@ -35,14 +35,8 @@ def candidate(found: StoredSnapshot) -> Candidate:
 
 
 def delete(store: Store, entries: t.Iterable[StoredSnapshot], to_delete: t.Iterable[Candidate]) -> t.Iterator[str]:
-    """Delete snapshots from a store, the oldest first; give the name of each that is gone. Raises StoreError.
-
-    The object goes before its manifest: what is left of a deletion that was cut off is still described.
-    """
+    """Delete snapshots from a store, the oldest first; give the name of each that is gone. Raises StoreError."""
     by_name = {found.name: found for found in entries}
     for one in sorted(to_delete, key=lambda one: one.time):
-        found = by_name[one.name]
-        if found.object is not None:
-            store.delete(found.object.name)
-        store.delete(found.manifest_name)
+        stored_snapshots.delete(store, by_name[one.name])
         yield one.name

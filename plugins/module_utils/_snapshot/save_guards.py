@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import datetime
 import re
 import string
 import typing as t
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from .._consul.errors import InvalidOption
 from .._consul.private_file import os_errors_as
+from .._consul.units import compact_timestamp
 from .manifest import Manifest, manifest_path
 from .snapshot_directory import SnapshotEntry
 from .tables import Table
@@ -43,10 +43,9 @@ def check_name(pattern: str) -> None:
 
 def file_name(pattern: str, manifest: Manifest) -> str:
     """Return the name of a snapshot file in a directory."""
-    moment = datetime.datetime.fromtimestamp(int(manifest.time), datetime.timezone.utc)
     values = {
         "datacenter": manifest.datacenter,
-        "time": moment.strftime("%Y%m%dT%H%M%SZ"),
+        "time": compact_timestamp(manifest.time),
         "index": str(manifest.index),
         "term": str(manifest.term),
         "version": manifest.consul_version,

@@ -50,10 +50,7 @@ def plan(client: Client, request: SaveRequest, store: Store, keys: EncryptionKey
 
     Raises InvalidOption (also for keys that cannot be used), a StoreError or a ConsulError.
     """
-    if keys:
-        from .encryption import age_files  # imports pyrage, which only encrypted snapshots need
-
-        age_files.check_keys(keys)
+    check_keys(keys)
     decided = saving.plan(client, request, now)
     entries = tuple(stored_snapshots.list_store(store))
     newest = stored_snapshots.newest(entries, decided.datacenter) if decided.datacenter else None
@@ -90,6 +87,14 @@ def save(
     stored = stored_snapshots.upload(store, file, _free_name(saved.path.name, decided.entries), manifest)
     seconds["upload"] = time.monotonic() - started
     return replace(saved, manifest=manifest, seconds=seconds), stored
+
+
+def check_keys(keys: EncryptionKeys) -> None:
+    """Raise InvalidOption, LocalFailure or MissingLibrary if nothing can be encrypted for these keys. None at all are fine."""
+    if keys:
+        from .encryption import age_files  # imports pyrage, which only encrypted snapshots need
+
+        age_files.check_keys(keys)
 
 
 def encrypted(file: Path, manifest: Manifest, keys: EncryptionKeys) -> tuple[Path, Manifest]:

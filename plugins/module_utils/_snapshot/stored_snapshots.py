@@ -73,9 +73,9 @@ def upload(store: Store, file: Path, name: str, manifest: Manifest) -> StoredSna
     except AlreadyStored as error:
         there = error
     size, sha256 = read_back(store, stored)
-    if there is not None and (size, sha256) != (manifest.stored_size, manifest.stored_sha256):
-        raise there
     if (size, sha256) != (manifest.stored_size, manifest.stored_sha256):
+        if there is not None:
+            raise there
         raise StoredWrong(
             f"{store.shown} gave back {stored} with {size} bytes and SHA-256 {sha256[:16]}…, not the {manifest.stored_size} bytes "
             f"({manifest.stored_sha256[:16]}…) that were written: the snapshot has no manifest and does not count. Delete the "
@@ -90,14 +90,16 @@ def upload(store: Store, file: Path, name: str, manifest: Manifest) -> StoredSna
     return StoredSnapshot(name, manifest.time, StoredObject(stored, size, manifest.time), manifest, "")
 
 
-def read_back(store: Store, name: str) -> tuple[int, str]:
-    """Read an object completely and return its size and SHA-256. Raises StoreError."""
+def read_back(store: Store, name: str, copy_to: Writable | None = None) -> tuple[int, str]:
+    """Read an object completely, copy it if asked to, and return its size and SHA-256. Raises StoreError, and what writing raises."""
     digest, size = hashlib.sha256(), 0
     with store.open(name) as source:
         while True:
             data = source.read(CHUNK)
             if not data:
                 return size, digest.hexdigest()
+            if copy_to is not None:
+                copy_to.write(data)
             digest.update(data)
             size += len(data)
 
@@ -166,6 +168,16 @@ def newest(
     )
 
 
+def delete(store: Store, found: StoredSnapshot) -> None:
+    """Delete a snapshot from a store. Raises StoreError.
+
+    The object goes before its manifest: what is left of a deletion that was cut off is still described.
+    """
+    if found.object is not None:
+        store.delete(found.object.name)
+    store.delete(found.manifest_name)
+
+
 def fetch(store: Store, found: StoredSnapshot, destination: Writable) -> None:
     """Copy the stored file of a snapshot, encrypted or not, and compare it with its manifest.
 
@@ -173,16 +185,8 @@ def fetch(store: Store, found: StoredSnapshot, destination: Writable) -> None:
     """
     if found.object is None or found.manifest is None:
         raise NotStored(f"{store.shown} has no usable snapshot {found.name}: {found.problem}.")
-    digest, size = hashlib.sha256(), 0
-    with store.open(found.object.name) as source:
-        while True:
-            data = source.read(CHUNK)
-            if not data:
-                break
-            destination.write(data)
-            digest.update(data)
-            size += len(data)
-    if (size, digest.hexdigest()) != (found.manifest.stored_size, found.manifest.stored_sha256):
+    size, sha256 = read_back(store, found.object.name, destination)
+    if (size, sha256) != (found.manifest.stored_size, found.manifest.stored_sha256):
         raise StoredWrong(
             f"{found.object.name} of {store.shown} is not the file that its manifest describes ({size} bytes instead of "
             f"{found.manifest.stored_size}, or another SHA-256): it is damaged. Use another snapshot."

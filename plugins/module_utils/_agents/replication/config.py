@@ -26,8 +26,6 @@ from ..._tasks.replication_request import REQUEST_SPEC, make_request
 PATH = "options"
 MOST_WATCHES = 100  # Consul serves 200 connections for each address of a client (http_max_conns_per_client)
 
-# The set's name is that of the replication: part of keys, and the same for the module and the agent.
-
 SET_SPEC: Spec = {
     "source": side_spec(),
     "destination": side_spec(),

@@ -10,9 +10,8 @@ import time
 
 from ..._daemon.job import Context
 from ..._replication.direction_taker import DirectionTaker, SetDirection
+from .direction_term import LOOK_EVERY_S
 from .set_job import source_connection
-
-CHECK_EVERY_S = 30.0  # a restore of the source can take the record away
 
 
 def run_direction(context: Context, config: SetDirection) -> None:
@@ -27,4 +26,4 @@ def run_direction(context: Context, config: SetDirection) -> None:
                 f"{config.name} is not active",
                 problem=f"{config.name} is frozen by {config.lost_text(outcome.lost_to)}",
             )
-        context.pause(CHECK_EVERY_S)
+        context.pause(LOOK_EVERY_S)

@@ -17,6 +17,7 @@ from ..._consul.errors import Error, InvalidOption
 from ..._daemon.agent_type import AgentType, Plan, Setup
 from ..._daemon.job import Job
 from ..._daemon.lease import LeaseSpec
+from ..._snapshot.store_save import check_keys
 from ..._snapshot.stores.open_store import open_store
 from .config import ONE, PATH, SPEC, PolicyConfig, make_policies
 from .endpoint import routes
@@ -57,13 +58,10 @@ def check(setup: Setup) -> None:
     a library that is missing.
     """
     for policy in policies_of(setup):
-        if policy.keys:
-            from ..._snapshot.encryption import age_files  # imports pyrage, which only encryption needs
-
-            try:
-                age_files.check_keys(policy.keys)
-            except Error as error:
-                raise InvalidOption(f"{PATH}.{policy.name}: {error}") from None
+        try:
+            check_keys(policy.keys)
+        except Error as error:
+            raise InvalidOption(f"{PATH}.{policy.name}: {error}") from None
         for destination in policy.destinations:
             try:
                 open_store(destination.store)

@@ -35,6 +35,14 @@ class Catalogue:
     doubled: int = 0
     given_up: int = 0
 
+    def copy(self) -> Catalogue:
+        """Return what is remembered now, which does not change with this one."""
+        return replace(
+            self,
+            manifests={destination: dict(found) for destination, found in self.manifests.items()},
+            delivered={name: list(places) for name, places in self.delivered.items()},
+        )
+
     def as_bytes(self) -> bytes:
         """Return the contents of the index file."""
         content = {

@@ -33,7 +33,6 @@ ONE, EACH = "one", "each"
 DEFAULT_INTERVAL = "1h"
 DEFAULT_KEEP_LAST = 30
 DEFAULT_MAX_FAILURES = 3
-
 DEFAULT_MAX_LAG = "10s"
 OBJECTIVE_SLACK_S = 600.0  # for the snapshot itself and its upload
 _SAVE_OPTIONS = ("cross_check", "on_shrink", "max_shrink_percent", "stream_timeout")
@@ -124,10 +123,7 @@ def _policy(
     node: str,
     path: str,
 ) -> PolicyConfig:
-    if not NAME.fullmatch(name):
-        raise InvalidOption(
-            f"{path}: {name!r} must consist of lower-case letters, digits, dashes and underscores, at most 32 characters."
-        )
+    _check_name(name, path)
     values = validated(POLICY_SPEC, given, path)
     try:
         where = endpoint.resolve(endpoint.with_defaults(values["connection"], connection), environ)
@@ -177,10 +173,7 @@ def _destinations(values: t.Mapping[str, t.Any], path: str) -> tuple[Destination
 
 
 def _destination(name: str, given: t.Any, timezone: str, path: str) -> DestinationConfig:
-    if not NAME.fullmatch(name):
-        raise InvalidOption(
-            f"{path}: {name!r} must consist of lower-case letters, digits, dashes and underscores, at most 32 characters."
-        )
+    _check_name(name, path)
     values = validated(DESTINATION_SPEC, given, path)
     try:
         is_url = is_store_url(values["url"])
@@ -193,6 +186,13 @@ def _destination(name: str, given: t.Any, timezone: str, path: str) -> Destinati
         keep["keep_last"] = DEFAULT_KEEP_LAST
     retention = make_retention(keep, values["timezone"] or timezone, path)
     return DestinationConfig(name, store_options(values["url"], values["store"]), retention, keep["max_deletes"])
+
+
+def _check_name(name: str, path: str) -> None:
+    if not NAME.fullmatch(name):
+        raise InvalidOption(
+            f"{path}: {name!r} must consist of lower-case letters, digits, dashes and underscores, at most 32 characters."
+        )
 
 
 def _keys(values: t.Mapping[str, t.Any], path: str) -> EncryptionKeys:

@@ -53,12 +53,14 @@ class _PolicyJob:
         self._config = config
         self._memory: Memory = context.memory
         self._index = index_file(config.name)
-        self._saved_index: bytes | None = context.state.read(self._index)
+        content = context.state.read(self._index)
+        found = catalogue.parse(content)
+        self._saved = None if content is None else found.copy()
         self._run = PolicyRun(
             config,
             context.client(connection_of(config.name)),
             waiting_place(context.state.path, config.name),
-            catalogue.parse(self._saved_index),
+            found,
             context.node,
             functools.partial(_confirm, context) if config.placement == ONE else _no_lease,
         )
@@ -140,10 +142,10 @@ class _PolicyJob:
         return max(0.05, min(waits))
 
     def _save_index(self) -> None:
-        content = self._run.catalogue.as_bytes()
-        if content != self._saved_index:
-            self._context.state.write(self._index, content)
-            self._saved_index = content
+        found = self._run.catalogue
+        if found != self._saved:  # not by their bytes, which are many and take time to make in every round
+            self._context.state.write(self._index, found.as_bytes())
+            self._saved = found.copy()
 
 
 def _no_lease() -> None:

@@ -19,8 +19,8 @@ from pathlib import Path
 from ..._consul.client import Client
 from ..._consul.errors import LocalFailure
 from ..._consul.private_file import PrivateFile, os_errors_as
-from ..._consul.units import count_of, parse_timestamp, timestamp
-from ..._snapshot import save, store_save
+from ..._consul.units import compact_timestamp, count_of, parse_timestamp, timestamp
+from ..._snapshot import save, store_save, stored_snapshots
 from ..._snapshot.manifest import Manifest, manifest_path
 from ..._snapshot.snapshot_directory import SnapshotEntry
 from ..._snapshot.stored_snapshots import StoredSnapshot, list_store
@@ -94,14 +94,14 @@ class PolicyRun:
         """Take the snapshot of a slot that is due. Raises an Error; nothing is kept then."""
         if due.slot is None:
             raise ValueError("no slot is due")
-        self._save(timestamp(due.slot), re.sub("[-:]", "", timestamp(due.slot)), now)
+        self._save(timestamp(due.slot), compact_timestamp(due.slot), now)
         if due.missed:
             self.catalogue.missed += due.missed
             log.warning("%s: %s passed without a snapshot", self.config.name, count_of(due.missed, "planned time"))
 
     def take_unplanned(self, now: float) -> None:
         """Take a snapshot that belongs to no slot. Raises as ``take`` does."""
-        self._save("", re.sub("[-:]", "", timestamp(now)), now)
+        self._save("", compact_timestamp(now), now)
 
     def deliver(self, now: float) -> None:
         """Upload what waits to the destinations that do not have it yet, oldest first, and prune those that got something.
@@ -141,10 +141,7 @@ class PolicyRun:
             policy=config.name,
             slot=slot,
         )
-        if config.keys:
-            from ..._snapshot.encryption import age_files  # imports pyrage, which only encryption needs
-
-            age_files.check_keys(config.keys)
+        store_save.check_keys(config.keys)
         decided = save.plan(self._client, request, now)
         saved = save.save(self._client, request, replace(decided, entry=self._previous()), now)
         self.seconds, self.warnings = dict(saved.seconds), saved.warnings
@@ -187,9 +184,7 @@ class PolicyRun:
         """Remove a snapshot from those that wait."""
         place = LocalDirectory(self._place)
         try:
-            if snapshot.object is not None:
-                place.delete(snapshot.object.name)
-            place.delete(snapshot.manifest_name)
+            stored_snapshots.delete(place, snapshot)
         except StoreError as error:
             raise LocalFailure(str(error)) from None
         self.catalogue.delivered.pop(snapshot.name, None)
@@ -203,9 +198,7 @@ class PolicyRun:
             for one in found:
                 if one.problem:
                     log.info("%s: removing what is left of %s: %s", self.config.name, one.name, one.problem)
-                    if one.object is not None:
-                        place.delete(one.object.name)
-                    place.delete(one.manifest_name)
+                    stored_snapshots.delete(place, one)
         except StoreError as error:
             raise LocalFailure(str(error)) from None
         return [one for one in found if not one.problem]
