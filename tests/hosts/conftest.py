@@ -325,3 +325,26 @@ def let_restart(host: Host, unit: str) -> None:
     host.run("systemctl", "daemon-reload")
     host.run("systemctl", "reset-failed", unit, check=False)
     host.run("systemctl", "start", unit)
+
+
+class Fault(t.NamedTuple):
+    """A fault of a host: how it is injected and how it is healed."""
+
+    inject: t.Callable[[Host], object]
+    heal: t.Callable[[Host], object]
+
+
+def faults_of(unit: str) -> dict[str, Fault]:
+    """Return faults of a host on which the unit of an agent runs, by name."""
+    return {
+        "killed": Fault(lambda host: kill_for_good(host, unit), lambda host: let_restart(host, unit)),
+        "frozen": Fault(
+            lambda host: host.run("systemctl", "kill", "-s", "STOP", unit),
+            lambda host: host.run("systemctl", "kill", "-s", "CONT", unit),
+        ),
+        "cut off": Fault(Host.cut, Host.heal),
+        "without its Consul agent": Fault(
+            lambda host: host.run("systemctl", "stop", "consul"),
+            lambda host: host.run("systemctl", "start", "consul"),
+        ),
+    }

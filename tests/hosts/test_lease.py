@@ -13,20 +13,9 @@ import pytest
 from tests.lab.consul import eventually
 from tests.lab.hosts import Host
 
-from .conftest import POLL_S, TAKEOVER_S, Estate, kill_for_good, let_restart
+from .conftest import POLL_S, TAKEOVER_S, Estate, Fault, faults_of
 
 UNIT = "consulops-alerting"
-
-
-class Fault(t.NamedTuple):
-    """A fault of a host: how it is injected and how it is healed."""
-
-    inject: t.Callable[[Host], object]
-    heal: t.Callable[[Host], object]
-
-
-def _kill_for_good(host: Host) -> None:
-    kill_for_good(host, UNIT)
 
 
 def _power_on(host: Host) -> None:
@@ -34,23 +23,7 @@ def _power_on(host: Host) -> None:
     host.wait_boot()
 
 
-def _allow_restart(host: Host) -> None:
-    let_restart(host, UNIT)
-
-
-FAULTS = {
-    "killed": Fault(_kill_for_good, _allow_restart),
-    "frozen": Fault(
-        lambda host: host.run("systemctl", "kill", "-s", "STOP", UNIT),
-        lambda host: host.run("systemctl", "kill", "-s", "CONT", UNIT),
-    ),
-    "cut off": Fault(Host.cut, Host.heal),
-    "without its Consul agent": Fault(
-        lambda host: host.run("systemctl", "stop", "consul"),
-        lambda host: host.run("systemctl", "start", "consul"),
-    ),
-    "without power": Fault(Host.kill, _power_on),
-}
+FAULTS = {**faults_of(UNIT), "without power": Fault(Host.kill, _power_on)}
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -16,6 +16,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._consul.client 
 from tests.lab.agents import make_bundle
 from tests.lab.alerting import Instances
 from tests.lab.consul import Datacenter, Lab
+from tests.lab.faults import Proxy
 from tests.lab.fill import fill
 from tests.lab.http_service import HttpService
 from tests.lab.object_stores import Rclone, SeaweedFS
@@ -45,6 +46,20 @@ def own_lab(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Lab]:
     """A lab for the tests of one file, which leave its servers running."""
     with Lab(tmp_path_factory.mktemp("own")) as created:
         yield created
+
+
+@pytest.fixture
+def proxy(shared_lab: Lab) -> t.Iterator[t.Callable[..., Proxy]]:
+    """Return a maker of proxies in front of a server; they are closed after the test."""
+    made: list[Proxy] = []
+
+    def make(target: str, **options: t.Any) -> Proxy:
+        made.append(Proxy(target, f"{shared_lab.network}.250", **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
 
 
 @pytest.fixture

@@ -31,20 +31,6 @@ def task(federation: tuple[Datacenter, Datacenter]) -> Task:
     return Task(*federation)
 
 
-@pytest.fixture
-def proxy(shared_lab: Lab) -> t.Iterator[t.Callable[[str], Proxy]]:
-    """Return a maker of proxies in front of a server; they are closed after the test."""
-    made: list[Proxy] = []
-
-    def make(target: str, **options: t.Any) -> Proxy:
-        made.append(Proxy(target, f"{shared_lab.network}.250", **options))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
-
-
 def at_request(proxy: Proxy, number: int, path: str, action: Hook) -> None:
     """Call ``action`` just before the n-th (from 0) request of a path is forwarded."""
     numbers = iter(range(1_000_000))

@@ -23,7 +23,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._tasks.replicat
 from ansible_collections.consulops.failover.plugins.module_utils._tasks.task import Invocation
 
 from tests.lab.ansible import ModuleFailed
-from tests.lab.consul import Datacenter, Lab
+from tests.lab.consul import Datacenter
 from tests.lab.faults import Proxy
 
 from .test_replicate import Task, counts, numbered
@@ -49,20 +49,6 @@ def task(federation: tuple[Datacenter, Datacenter], monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(key_writer, "GROUP_KEYS", 20)
     monkeypatch.setattr(run_context, "MOST_BUCKETS", 5)
     return TaskHere(*federation)
-
-
-@pytest.fixture
-def proxy(shared_lab: Lab) -> t.Iterator[t.Callable[..., Proxy]]:
-    """Return a maker of proxies in front of a server; they are closed after the test."""
-    made: list[Proxy] = []
-
-    def make(target: str, **options: t.Any) -> Proxy:
-        made.append(Proxy(target, f"{shared_lab.network}.250", **options))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
 
 
 def parts_of_ledger(task: Task) -> list[str]:

@@ -24,6 +24,7 @@ from .consul import ROOT, eventually
 
 WHEELS = ROOT / ".cache" / "wheels"
 PORT = 9180
+Status = dict[str, t.Any]
 
 
 def make_bundle(directory: Path, byte_code: bool = False) -> Path:
@@ -196,3 +197,25 @@ class AgentProcess:
             self.process.wait()
             self._socket.close()
         return time.monotonic() - started
+
+
+def status_of_part(agent: AgentProcess, kind: str, name: str) -> Status:
+    """Return the status of one of an agent's ``sets`` or ``policies``, {} while the instance does not work for it."""
+    found: Status = agent.status()["section"].get(kind, {}).get(name, {})
+    return found
+
+
+def wait_for_part(
+    agent: AgentProcess, kind: str, name: str, condition: t.Callable[[Status], t.Any], what: str, within_s: float
+) -> Status:
+    """Wait until the status of one of an agent's ``sets`` or ``policies`` fulfils a condition, and return it."""
+
+    def fulfilled() -> Status | None:
+        assert agent.process.poll() is None, f"the agent ended: {agent.log()}"
+        status = status_of_part(agent, kind, name)
+        return status if status and condition(status) else None
+
+    try:
+        return t.cast("Status", eventually(fulfilled, within_s, what))
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{json.dumps(agent.status())}\n{agent.log()[-4000:]}") from None

@@ -13,13 +13,13 @@ import typing as t
 
 import requests
 
-from .http_server import QuietHandler, QuietServer, RunningServer
+from .http_server import ForwardingHandler, QuietServer, RunningProxy
 
 HALF = 0.5
 Recorded = tuple[int, t.Mapping[str, str], bytes]  # status, headers, body
 
 
-class Proxy(RunningServer):
+class Proxy(RunningProxy):
     """Forwards to ``target``, except requests of ``method`` whose path begins with ``path``: they get the fault.
 
     Faults: ``page`` (200 and an HTML page), ``error`` (503 and an HTML page), ``cut`` (half of a chunked body, then
@@ -55,30 +55,13 @@ class Proxy(RunningServer):
         self._server.proxy = self
         self._start(poll_s=0.05)
 
-    @property
-    def url(self) -> str:
-        host, port = self._server.server_address[:2]
-        return f"http://{host!s}:{port}"
-
 
 class _Server(QuietServer):
     proxy: Proxy
 
 
-class _Handler(QuietHandler):
+class _Handler(ForwardingHandler):
     server: _Server
-
-    def do_GET(self) -> None:
-        self._serve()
-
-    def do_PUT(self) -> None:
-        self._serve()
-
-    def do_POST(self) -> None:
-        self._serve()
-
-    def do_DELETE(self) -> None:
-        self._serve()
 
     def _serve(self) -> None:
         proxy = self.server.proxy

@@ -34,6 +34,28 @@ class QuietHandler(http.server.BaseHTTPRequestHandler):
         """Print nothing."""
 
 
+class ForwardingHandler(QuietHandler):
+    """Gives the requests of every method to ``_serve``."""
+
+    def _serve(self) -> None:
+        raise NotImplementedError
+
+    def do_GET(self) -> None:
+        self._serve()
+
+    def do_HEAD(self) -> None:
+        self._serve()
+
+    def do_PUT(self) -> None:
+        self._serve()
+
+    def do_POST(self) -> None:
+        self._serve()
+
+    def do_DELETE(self) -> None:
+        self._serve()
+
+
 class RunningServer:
     """Has a server in a thread from ``_start`` to ``close``. ``released`` ends every request that hangs."""
 
@@ -58,3 +80,13 @@ class RunningServer:
 
     def __exit__(self, *_args: object) -> None:
         self.close()
+
+
+class RunningProxy(RunningServer):
+    """A server in front of another one."""
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        host, port = self._server.server_address[:2]
+        return f"http://{host!s}:{port}"

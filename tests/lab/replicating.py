@@ -13,10 +13,8 @@ from ansible_collections.consulops.failover.plugins.module_utils._consul import 
 from ansible_collections.consulops.failover.plugins.module_utils._consul.client import Client
 
 from . import keys
-from .agents import AgentProcess
+from .agents import AgentProcess, Status, status_of_part, wait_for_part
 from .consul import Datacenter, Lab, eventually
-
-Status = dict[str, t.Any]
 
 
 def client_of(datacenter: Datacenter) -> Client:
@@ -77,24 +75,14 @@ def a_set(here: Datacenter, there: Datacenter, *prefixes: t.Any, **more: t.Any) 
 
 def set_status(agent: AgentProcess, name: str) -> Status:
     """Return the status of a set, {} while the instance does not replicate it."""
-    found: Status = agent.status()["section"].get("sets", {}).get(name, {})
-    return found
+    return status_of_part(agent, "sets", name)
 
 
 def wait_for_status(
     agent: AgentProcess, name: str, condition: t.Callable[[Status], t.Any], what: str, within_s: float = 30.0
 ) -> Status:
     """Wait until the status of a set fulfils a condition, and return it."""
-
-    def fulfilled() -> Status | None:
-        assert agent.process.poll() is None, f"the agent ended: {agent.log()}"
-        status = set_status(agent, name)
-        return status if status and condition(status) else None
-
-    try:
-        return t.cast("Status", eventually(fulfilled, within_s, what))
-    except AssertionError as error:
-        raise AssertionError(f"{error}\n{agent.status()}\n{agent.log()[-4000:]}") from None
+    return wait_for_part(agent, "sets", name, condition, what, within_s)
 
 
 def wait_for_following(agent: AgentProcess, name: str, within_s: float = 30.0) -> Status:

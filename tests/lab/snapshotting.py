@@ -9,10 +9,8 @@ import json
 import typing as t
 from pathlib import Path
 
-from .agents import AgentProcess
-from .consul import Datacenter, Lab, eventually
-
-Status = dict[str, t.Any]
+from .agents import AgentProcess, Status, status_of_part, wait_for_part
+from .consul import Datacenter, Lab
 
 
 class Snapshotters:
@@ -69,24 +67,14 @@ def a_policy(*places: Path, **more: t.Any) -> dict[str, t.Any]:
 
 def policy_status(agent: AgentProcess, name: str) -> Status:
     """Return the status of a policy, {} while the instance does not work for it."""
-    found: Status = agent.status()["section"].get("policies", {}).get(name, {})
-    return found
+    return status_of_part(agent, "policies", name)
 
 
 def wait_for_policy(
     agent: AgentProcess, name: str, condition: t.Callable[[Status], t.Any], what: str, within_s: float = 30.0
 ) -> Status:
     """Wait until the status of a policy fulfils a condition, and return it."""
-
-    def fulfilled() -> Status | None:
-        assert agent.process.poll() is None, f"the agent ended: {agent.log()}"
-        status = policy_status(agent, name)
-        return status if status and condition(status) else None
-
-    try:
-        return t.cast("Status", eventually(fulfilled, within_s, what))
-    except AssertionError as error:
-        raise AssertionError(f"{error}\n{json.dumps(agent.status()['section'])}\n{agent.log()[-4000:]}") from None
+    return wait_for_part(agent, "policies", name, condition, what, within_s)
 
 
 def wait_for_snapshot(agent: AgentProcess, name: str, within_s: float = 30.0) -> Status:

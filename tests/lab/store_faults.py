@@ -11,7 +11,7 @@ import typing as t
 
 import requests
 
-from .http_server import QuietHandler, QuietServer, RunningServer
+from .http_server import ForwardingHandler, QuietServer, RunningProxy
 
 _PER_HOP = ("connection", "transfer-encoding", "content-length", "keep-alive")
 _ERROR = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>'
@@ -22,7 +22,7 @@ _ANSWERS = {
 }
 
 
-class StoreProxy(RunningServer):
+class StoreProxy(RunningProxy):
     """Forwards to ``target``, except the requests for which ``choose`` (method, path) names a fault.
 
     Faults: ``500``, ``503``, ``403``; ``cut-upload`` (half of the body is read, then the connection is cut); ``cut`` (half of
@@ -39,11 +39,6 @@ class StoreProxy(RunningServer):
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.proxy = self
         self._start(poll_s=0.05)
-
-    @property
-    def url(self) -> str:
-        host, port = self._server.server_address[:2]
-        return f"http://{host!s}:{port}"
 
     def fail(self, method: str, fault: str, part: str = "", times: int = 1_000_000) -> None:
         """Inject a fault into the next ``times`` requests of a method whose path has ``part``."""
@@ -62,23 +57,8 @@ class _Server(QuietServer):
     proxy: StoreProxy
 
 
-class _Handler(QuietHandler):
+class _Handler(ForwardingHandler):
     server: _Server
-
-    def do_GET(self) -> None:
-        self._serve()
-
-    def do_HEAD(self) -> None:
-        self._serve()
-
-    def do_PUT(self) -> None:
-        self._serve()
-
-    def do_POST(self) -> None:
-        self._serve()
-
-    def do_DELETE(self) -> None:
-        self._serve()
 
     def _serve(self) -> None:
         proxy = self.server.proxy
