@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import typing as t
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,8 @@ from .._consul.private_file import PrivateFile, sweep_abandoned
 from .._consul.units import timestamp
 from . import stored_snapshots
 from .encryption.age_format import DecryptionKeys, is_encrypted
-from .gunzip import CHUNK
 from .manifest import Manifest
-from .sources import SnapshotFile
+from .sources import SnapshotFile, size_and_sha256
 from .stored_snapshots import ENCRYPTED_SUFFIX, SNAPSHOT_SUFFIX, StoredSnapshot
 from .stores.errors import NotStored, StoredWrong
 from .stores.store import Store, StoredObject
@@ -88,7 +86,9 @@ def opened(
     with PrivateFile(directory) as plain:
         age_files.decrypt(file, plain, keys, shown)
         plain.flush()
-        if manifest is not None and _size_and_digest(plain.path) != (manifest.size, manifest.sha256):
+        with SnapshotFile(plain.path) as stream:
+            found = size_and_sha256(stream)
+        if manifest is not None and found != (manifest.size, manifest.sha256):
             raise StoredWrong(
                 f"{shown} holds another snapshot than its manifest describes: someone exchanged it. Use another one."
             )
@@ -104,15 +104,6 @@ def _called(path: Path, shown: str) -> t.Iterator[None]:
     except Error as error:
         error.args = (str(error).replace(str(path), shown), *error.args[1:])
         raise
-
-
-def _size_and_digest(path: Path) -> tuple[int, str]:
-    digest, size = hashlib.sha256(), 0
-    with SnapshotFile(path) as stream:
-        for data in iter(lambda: stream.read(CHUNK), b""):
-            digest.update(data)
-            size += len(data)
-    return size, digest.hexdigest()
 
 
 def _none_found(store: Store, wanted: Wanted, entries: t.Sequence[StoredSnapshot]) -> str:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import typing as t
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,8 @@ from pathlib import Path
 from .._consul.errors import LocalFailure
 from .._consul.private_file import os_errors_as
 from . import manifest as manifests
-from .gunzip import CHUNK
 from .manifest import Manifest
+from .sources import SnapshotFile, size_and_sha256
 
 SNAPSHOT_SUFFIX = ".snap"
 ENCRYPTED_SUFFIX = ".age"
@@ -118,10 +117,5 @@ def newest(entries: t.Iterable[SnapshotEntry], datacenter: str) -> SnapshotEntry
 
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file. Raises LocalFailure."""
-    digest = hashlib.sha256()
-    with os_errors_as(f"reading {path}"), path.open("rb") as stream:
-        while True:
-            data = stream.read(CHUNK)
-            if not data:
-                return digest.hexdigest()
-            digest.update(data)
+    with SnapshotFile(path) as stream:
+        return size_and_sha256(stream)[1]

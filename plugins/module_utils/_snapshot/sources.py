@@ -11,7 +11,7 @@ import typing as t
 from pathlib import Path
 
 from .._consul.private_file import os_errors_as
-from .gunzip import Source
+from .gunzip import CHUNK, Source
 
 
 class Writable(t.Protocol):
@@ -41,6 +41,14 @@ class HashingSource:
         self._hash.update(data)
         self.size += len(data)
         return data
+
+
+def size_and_sha256(source: Source, copy_to: Writable | None = None) -> tuple[int, str]:
+    """Read a source to its end, copy it if asked to, and return its size and SHA-256. Raises what reading and writing raise."""
+    hashing = HashingSource(source, copy_to)
+    while hashing.read(CHUNK):
+        pass
+    return hashing.size, hashing.sha256
 
 
 class SnapshotFile:

@@ -9,7 +9,6 @@ The manifest is written last and only after the object was read back: a snapshot
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 import typing as t
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from . import manifest as manifests
 from .gunzip import CHUNK
 from .manifest import Manifest
 from .snapshot_directory import ENCRYPTED_SUFFIX, SNAPSHOT_SUFFIX
-from .sources import Writable
+from .sources import Writable, size_and_sha256
 from .stores.errors import AlreadyStored, NotStored, StoredWrong
 from .stores.store import Store, StoredObject
 
@@ -92,16 +91,8 @@ def upload(store: Store, file: Path, name: str, manifest: Manifest) -> StoredSna
 
 def read_back(store: Store, name: str, copy_to: Writable | None = None) -> tuple[int, str]:
     """Read an object completely, copy it if asked to, and return its size and SHA-256. Raises StoreError, and what writing raises."""
-    digest, size = hashlib.sha256(), 0
     with store.open(name) as source:
-        while True:
-            data = source.read(CHUNK)
-            if not data:
-                return size, digest.hexdigest()
-            if copy_to is not None:
-                copy_to.write(data)
-            digest.update(data)
-            size += len(data)
+        return size_and_sha256(source, copy_to)
 
 
 def is_intact(store: Store, found: StoredSnapshot) -> bool:

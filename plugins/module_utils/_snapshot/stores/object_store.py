@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import hashlib
 import os
 import typing as t
 from pathlib import Path
 
 from ..._consul.errors import InvalidOption, LocalFailure
 from ..._consul.private_file import os_errors_as
-from ..gunzip import CHUNK
+from ..snapshot_directory import file_sha256
+from ..sources import size_and_sha256
 from ._libraries import (
     AlreadyExistsError,
     AzureStore,
@@ -138,14 +138,12 @@ class ObjectStore:
 
     def _is_ours(self, name: str, source: Path) -> bool:
         """Return whether an object is the file: an attempt whose answer was lost, made again, finds what it stored itself."""
-        digest = hashlib.sha256()
         try:
             with self.open(name) as stored:
-                for data in iter(lambda: stored.read(CHUNK), b""):
-                    digest.update(data)
+                _size, sha256 = size_and_sha256(stored)
         except StoreDenied:
             return False
-        return digest.hexdigest() == _file_digest(source)
+        return sha256 == _file_digest(source)
 
     def _already(self, name: str) -> AlreadyStored:
         return AlreadyStored(f"{self.shown}/{name} exists already, and a store never overwrites: nothing was written.")
@@ -197,11 +195,8 @@ def _how(size: int) -> dict[str, t.Any]:
 
 
 def _file_digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with _file_errors(path), path.open("rb") as stream:
-        for data in iter(lambda: stream.read(CHUNK), b""):
-            digest.update(data)
-    return digest.hexdigest()
+    with _file_errors(path):
+        return file_sha256(path)
 
 
 @contextlib.contextmanager
