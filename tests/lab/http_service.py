@@ -94,7 +94,11 @@ class _Handler(QuietHandler):
 
     def _serve(self) -> None:
         service = self.server.service
-        body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        length = int(self.headers.get("Content-Length", "0"))
+        body = self.rfile.read(length)
+        if len(body) < length:  # the client left meanwhile: a service has received nothing then
+            self.close_connection = True
+            return
         service.received.append(Received(self.command, self.path, dict(self.headers.items()), body))
         reply = service.replies.pop(0) if service.replies else Reply()
         service.arrived.set()

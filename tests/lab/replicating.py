@@ -50,7 +50,7 @@ class Replicators:
 
     def reload(self, agent: AgentProcess, sets: dict[str, t.Any], **more: t.Any) -> None:
         """Give an instance other sets, and wait until it uses them."""
-        reloads = agent.status()["reloads"]
+        reloads = eventually(agent.status, what="the agent answers")["reloads"]
         agent.configure(self.config(sets, **more))
         agent.reload()
         eventually(lambda: agent.status()["reloads"] > reloads, what="the agent reloads")
