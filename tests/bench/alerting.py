@@ -137,13 +137,17 @@ def compare(datacenter: Datacenter, size: int, bundle: Path, lab: Lab, scratch: 
     for number in range(ROUNDS):
         hook = Hook()
         process = start_floor(datacenter, hook)
-        measure(floor, datacenter, hook, process.pid, is_last=number == ROUNDS - 1)
-        process.kill()
-        process.wait()
+        try:
+            measure(floor, datacenter, hook, process.pid, number)
+        finally:
+            process.kill()
+            process.wait()
         hook = Hook()
         running = start_agent(datacenter, hook, {"group_by": ["..."], "group_wait": "0s"}, bundle, lab, scratch)
-        measure(agent, datacenter, hook, running.process.pid, is_last=number == ROUNDS - 1)
-        running.stop()
+        try:
+            measure(agent, datacenter, hook, running.process.pid, number)
+        finally:
+            running.stop()
     show(f"{size:,} checks", found)
 
 
@@ -214,23 +218,26 @@ def peak_megabytes(pid: int) -> float:
     return int(peak[1]) / 1024 if peak else float("nan")
 
 
-def measure(measured: Measured, datacenter: Datacenter, hook: Hook, pid: int, *, is_last: bool) -> None:
-    """Let one check after the other fail, each on another node, and let all recover afterwards."""
+def measure(measured: Measured, datacenter: Datacenter, hook: Hook, pid: int, round_number: int) -> None:
+    """Let one check after the other fail, each on another node, and let all recover afterwards.
+
+    Each round has nodes of its own: what was told of an alert less than group_interval ago is not told at once when it fires again.
+    """
     server = datacenter.servers[0].process
     assert server is not None
     time.sleep(1.0)
     own_s, server_s = cpu_s(pid), cpu_s(server.pid)
-    for number in range(CHANGES):
-        node = f"node-{number:05d}"
+    nodes = [f"node-{number:05d}" for number in range(round_number * CHANGES, (round_number + 1) * CHANGES)]
+    for node in nodes:
         started = time.monotonic()
         set_status(datacenter, node, "check-0", "critical")
         measured.latencies.append(hook.wait(node) - started)
         time.sleep(PAUSE_S)
     measured.own_s.append((cpu_s(pid) - own_s) / CHANGES)
     measured.server_s.append((cpu_s(server.pid) - server_s) / CHANGES)
-    for number in range(CHANGES):
-        set_status(datacenter, f"node-{number:05d}", "check-0", "passing")
-    if is_last:
+    for node in nodes:
+        set_status(datacenter, node, "check-0", "passing")
+    if round_number == ROUNDS - 1:
         time.sleep(3.0)
         own_s, server_s = cpu_s(pid), cpu_s(server.pid)
         time.sleep(IDLE_S)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ansible_collections.consulops.failover.plugins.module_utils._replication import control
 
-from tests.lab.agents import AgentProcess
+from tests.lab.agents import AgentProcess, run_command
 from tests.lab.consul import Datacenter, Lab, eventually, freeze
 from tests.lab.keys import delete, read, write
 from tests.lab.replicating import (
@@ -157,6 +157,26 @@ def test_a_source_that_was_restored_deletes_nothing_until_that_is_acknowledged(
     wait_for_equal(source, west, "epoch/")
     delete(source, "epoch/010")
     wait_for_equal(source, west, "epoch/")
+
+
+def test_a_token_of_a_source_that_comes_late_delays_its_set_alone(
+    replicators: Replicators, west: Datacenter, own_lab: Lab, tmp_path: Path
+) -> None:
+    source = own_lab.datacenter("late", acl=True)
+    token_file = tmp_path / "late-token"
+    write(source, {"late/a": "1", "open/a": "1"})
+    side = {"datacenter": "late", "token_file": str(token_file)}
+    known = {"datacenter": "late", "token": source.token}
+    agent = replicators.start(
+        {"late": a_set(source, west, "late/", source=side), "open": a_set(source, west, "open/", source=known)}
+    )
+    wait_for_following(agent, "open")
+    job = eventually(lambda: agent.status()["jobs"]["set late"]["problem"], what="the job says what it lacks")
+    assert f"token_file {token_file}: No such file or directory, so the token cannot be read." in job
+    assert run_command(agent.bundle, "check-config", agent.path).returncode == 2
+    token_file.write_text(source.token, encoding="ascii")
+    wait_for_equal(source, west, "late/")
+    wait_for_following(agent, "late")
 
 
 def test_what_a_narrowed_token_does_not_show_is_not_deleted(

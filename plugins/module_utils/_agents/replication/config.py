@@ -125,7 +125,7 @@ def _set(
 def _side(
     given: t.Mapping[str, t.Any], connection: t.Mapping[str, t.Any], environ: t.Mapping[str, str], path: str
 ) -> Endpoint:
-    return _at(path, lambda: endpoint.resolve(endpoint.with_defaults(given, connection), environ))
+    return _at(path, lambda: endpoint.resolve(endpoint.with_defaults(given, connection), environ, late_token=True))
 
 
 def _wait(text: str | None, path: str) -> tuple[float, float]:

@@ -126,7 +126,7 @@ def _policy(
     _check_name(name, path)
     values = validated(POLICY_SPEC, given, path)
     try:
-        where = endpoint.resolve(endpoint.with_defaults(values["connection"], connection), environ)
+        where = endpoint.resolve(endpoint.with_defaults(values["connection"], connection), environ, late_token=True)
     except InvalidOption as error:
         raise InvalidOption(f"{path}.connection: {error}") from None
     destinations = _destinations(values, path)
