@@ -163,18 +163,20 @@ def test_a_token_of_a_source_that_comes_late_delays_its_set_alone(
     replicators: Replicators, west: Datacenter, own_lab: Lab, tmp_path: Path
 ) -> None:
     source = own_lab.datacenter("late", acl=True)
-    token_file = tmp_path / "late-token"
+    token_file, known = tmp_path / "late-token", tmp_path / "known-token"
+    token = source.token or ""
+    known.write_text(token, encoding="ascii")
     write(source, {"late/a": "1", "open/a": "1"})
-    side = {"datacenter": "late", "token_file": str(token_file)}
-    known = {"datacenter": "late", "token": source.token}
-    agent = replicators.start(
-        {"late": a_set(source, west, "late/", source=side), "open": a_set(source, west, "open/", source=known)}
-    )
+    sets = {
+        name: a_set(source, west, f"{name}/", source={"datacenter": "late", "token_file": str(path)})
+        for name, path in (("late", token_file), ("open", known))
+    }
+    agent = replicators.start(sets)
     wait_for_following(agent, "open")
     job = eventually(lambda: agent.status()["jobs"]["set late"]["problem"], what="the job says what it lacks")
     assert f"token_file {token_file}: No such file or directory, so the token cannot be read." in job
     assert run_command(agent.bundle, "check-config", agent.path).returncode == 2
-    token_file.write_text(source.token, encoding="ascii")
+    token_file.write_text(token, encoding="ascii")
     wait_for_equal(source, west, "late/")
     wait_for_following(agent, "late")
 
