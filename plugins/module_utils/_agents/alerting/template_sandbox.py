@@ -10,7 +10,9 @@ make a long text in one step is counted or not offered.
 
 from __future__ import annotations
 
+import functools
 import re
+import types
 import typing as t
 
 from ._libraries import ImmutableSandboxedEnvironment, jinja2, require_jinja2
@@ -18,6 +20,7 @@ from ._libraries import ImmutableSandboxedEnvironment, jinja2, require_jinja2
 MAX_SOURCE = 16_384  # characters of a template
 MAX_OUTPUT = 65_536  # characters that a template may write
 MAX_STEPS = 10_000
+MOST_KEPT = 64  # compiled templates
 MAX_SHOWN_CHARACTERS = 200  # of an error
 
 FILTERS = (
@@ -87,9 +90,7 @@ def render_template(source: str, values: t.Mapping[str, t.Any], *, is_html: bool
     parts: list[str] = []
     length = 0
     try:
-        tree = environment.parse(source)
-        _refuse_forbidden(tree)
-        code = environment.compile(_limited(tree))
+        code = _compiled(source, is_html)
         template = jinja2.Template.from_code(environment, code, environment.make_globals(None))
         for part in template.generate(**values):
             parts.append(part)
@@ -107,6 +108,15 @@ def render_template(source: str, values: t.Mapping[str, t.Any], *, is_html: bool
     except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise TemplateProblem(_shown(str(error))) from None
     return "".join(parts)
+
+
+@functools.lru_cache(maxsize=MOST_KEPT)
+def _compiled(source: str, is_html: bool) -> types.CodeType:
+    """Return the code of a template, which any environment can run. To compile takes far longer than to render."""
+    environment = _Environment(is_html)
+    tree = environment.parse(source)
+    _refuse_forbidden(tree)
+    return t.cast("types.CodeType", environment.compile(_limited(tree)))
 
 
 def _shown(message: str | None) -> str:
