@@ -6,9 +6,49 @@
 
 from __future__ import annotations
 
-from .._daemon.agent_type import AgentType
-from .alerting.agent import ALERTING
-from .replication.agent import REPLICATION
-from .snapshot.agent import SNAPSHOT
+import typing as t
+from collections.abc import Mapping
 
-AGENT_TYPES: dict[str, AgentType] = {"alerting": ALERTING, "replication": REPLICATION, "snapshot": SNAPSHOT}
+from .._daemon.agent_type import AgentType
+
+
+def _alerting() -> AgentType:
+    from .alerting.agent import ALERTING
+
+    return ALERTING
+
+
+def _replication() -> AgentType:
+    from .replication.agent import REPLICATION
+
+    return REPLICATION
+
+
+def _snapshot() -> AgentType:
+    from .snapshot.agent import SNAPSHOT
+
+    return SNAPSHOT
+
+
+class _LoadedWhenNamed(Mapping[str, AgentType]):
+    """Agent types by name. One is imported when it is looked up: an agent needs neither the time nor the memory of the others."""
+
+    def __init__(self, load: t.Mapping[str, t.Callable[[], AgentType]]) -> None:
+        self._load = load
+
+    def __getitem__(self, name: str) -> AgentType:
+        return self._load[name]()
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._load
+
+    def __iter__(self) -> t.Iterator[str]:
+        return iter(self._load)
+
+    def __len__(self) -> int:
+        return len(self._load)
+
+
+AGENT_TYPES: t.Mapping[str, AgentType] = _LoadedWhenNamed(
+    {"alerting": _alerting, "replication": _replication, "snapshot": _snapshot}
+)

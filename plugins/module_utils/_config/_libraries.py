@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The guarded imports of python-hcl2, which reads another program's configuration in HCL, and of cronsim, which reads cron's words."""
+"""The guarded import of python-hcl2, which reads another program's configuration in HCL."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from .._consul.errors import MissingLibrary
 
 if t.TYPE_CHECKING:
     import hcl2
-    from cronsim import CronSim, CronSimError
     from lark.exceptions import LarkError
 
     HCL2_IMPORT_ERROR: str | None
-    CRONSIM_IMPORT_ERROR: str | None
 else:
     try:
         import hcl2
@@ -29,15 +27,6 @@ else:
     else:
         HCL2_IMPORT_ERROR = None
 
-    try:
-        from cronsim import CronSim, CronSimError
-    except ImportError:
-        CronSim = None
-        CronSimError = ValueError
-        CRONSIM_IMPORT_ERROR = traceback.format_exc()
-    else:
-        CRONSIM_IMPORT_ERROR = None
-
 
 def require_hcl2() -> None:
     """Raise MissingLibrary if python-hcl2 cannot be imported."""
@@ -45,10 +34,4 @@ def require_hcl2() -> None:
         raise MissingLibrary("python-hcl2", HCL2_IMPORT_ERROR)
 
 
-def require_cronsim() -> None:
-    """Raise MissingLibrary if cronsim cannot be imported."""
-    if CRONSIM_IMPORT_ERROR:
-        raise MissingLibrary("cronsim", CRONSIM_IMPORT_ERROR)
-
-
-__all__ = ["CronSim", "CronSimError", "LarkError", "hcl2", "require_cronsim", "require_hcl2"]
+__all__ = ["LarkError", "hcl2", "require_hcl2"]

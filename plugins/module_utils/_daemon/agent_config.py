@@ -131,7 +131,10 @@ def make_config(given: t.Mapping[str, t.Any], environ: t.Mapping[str, str], agen
     ``agent_types`` are those that the key ``agent`` can name.
     """
     spec = {**SPEC, "agent": {**SPEC["agent"], "choices": sorted(agent_types)}}
-    late = {path for one in agent_types.values() for path in one.late_secrets}
+    named = given.get("agent")
+    # Only the one that is named is imported, and all to judge a name that is wrong.
+    possible = [agent_types[named]] if isinstance(named, str) and named in agent_types else agent_types.values()
+    late = {path for one in possible for path in one.late_secrets}
     values = validated(spec, credentials.resolve_credentials(dict(given), environ, late=late))
     agent_type = agent_types[values["agent"]]
     options = validated(agent_type.spec, values["options"], "options", agent_type.mutually_exclusive)

@@ -15,11 +15,11 @@ import hashlib
 import typing as t
 from dataclasses import dataclass
 
-from ..._config._libraries import CronSim, CronSimError, require_cronsim
 from ..._config.durations import duration
 from ..._config.time_zones import time_zone
 from ..._config.validation import Spec
 from ..._consul.errors import InvalidOption
+from ._libraries import CronSim, CronSimError, require_cronsim
 
 UTC = datetime.timezone.utc
 LEAST_INTERVAL_S, MOST_INTERVAL_S = 1.0, 366 * 86400.0
