@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import shlex
 import tempfile
 import typing as t
 from pathlib import Path, PurePosixPath
@@ -90,7 +91,11 @@ class ActionModule(ActionBase):
             task.diff = False  # copy would show the content of the zip file
             task.args = {name: options[name] for name in COPY_OPTIONS if options[name] is not None}
             # The host must run the new bundle successfully before the old one is replaced.
-            task.args.update(src=source.name, validate=f"{options['interpreter']} -I %s version")
+            # It leaves byte code beside the place that it will have.
+            installed = shlex.quote(options["dest"]).replace("%", "%%")
+            task.args.update(
+                src=source.name, validate=f"{options['interpreter']} -I %s compile --installed-as {installed}"
+            )
             action = self._shared_loader_obj.action_loader.get(
                 "ansible.builtin.copy",
                 task=task,

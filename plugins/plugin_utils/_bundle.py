@@ -16,6 +16,7 @@ import typing as t
 import zipfile
 from pathlib import Path
 
+from ansible_collections.consulops.failover.plugins.module_utils._cli import compiled_bundle
 from ansible_collections.consulops.failover.plugins.module_utils._consul.version import COLLECTION, VERSION
 
 from ._wheels import PINNED, Pinned
@@ -26,9 +27,33 @@ MANIFEST = "manifest.json"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time in a zip file
 OLDEST_PYTHON = (3, 9)
 
-MAIN = f"""import sys
+# The copy with byte code is used only if nobody but the owner of the bundle, or root, could have put it there.
+MAIN = f"""import hashlib
+import os
+import sys
+
+
+def compiled(bundle):
+    folder, owner = os.stat(os.path.dirname(bundle)), os.stat(bundle).st_uid
+    if folder.st_mode & 0o022 or folder.st_uid not in (0, owner):
+        return False
+    with open(bundle + "{compiled_bundle.SUFFIX}", "rb") as copy, open(bundle, "rb") as original:
+        digest = hashlib.sha256()
+        for block in iter(lambda: original.read(1 << 20), b""):
+            digest.update(block)
+        mark = ("%s %s" % (sys.implementation.cache_tag, digest.hexdigest())).encode()
+        copy.seek(-len(mark), 2)
+        return copy.read() == mark
+
+
 if sys.version_info < {OLDEST_PYTHON}:
     sys.exit("consulops needs Python {".".join(map(str, OLDEST_PYTHON))} or newer; this is %d.%d" % sys.version_info[:2])
+bundle = os.path.realpath(sys.path[0])
+try:
+    if compiled(bundle):
+        sys.path[0] = bundle + "{compiled_bundle.SUFFIX}"
+except OSError:
+    pass  # there is none
 from {PACKAGE.replace("/", ".")}_cli.main import main
 sys.exit(main())
 """

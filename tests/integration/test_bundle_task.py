@@ -41,6 +41,7 @@ def test_the_second_run_is_ok_and_the_file_runs(task: t.Callable[..., dict[str, 
     assert first["bundle"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     version = subprocess.run([path, "--version"], env=bare(), stdout=subprocess.PIPE, text=True, check=True)
     assert version.stdout == f"consulops {first['bundle']['version']}\n"
+    assert (tmp_path / "consulops.pyz.compiled").exists()  # for the next start
     inode = path.stat().st_ino
     assert not task()["changed"] and path.stat().st_ino == inode
     assert not task("--check")["changed"]

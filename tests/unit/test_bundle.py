@@ -16,14 +16,18 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from ansible_collections.consulops.failover.plugins.module_utils._cli import compiled_bundle
+from ansible_collections.consulops.failover.plugins.module_utils._cli.main import main
 from ansible_collections.consulops.failover.plugins.plugin_utils import _bundle, _wheels
 
-from tests.lab.agents import WHEELS, bare
+from tests.lab.agents import WHEELS, bare, run_command
 from tests.lab.consul import ROOT
 
 BUILD = """
 import sys
 from pathlib import Path
+from ansible_collections.consulops.failover.plugins.module_utils._cli import compiled_bundle
+from ansible_collections.consulops.failover.plugins.module_utils._cli.main import main
 from ansible_collections.consulops.failover.plugins.plugin_utils import _bundle, _wheels
 sys.stdout.buffer.write(_bundle.build(_wheels.collect(Path(sys.argv[1]), Path("/nonexistent")), "/usr/bin/python3"))
 """
@@ -79,6 +83,78 @@ def test_the_bundle_has_only_uncompressed_python_files_and_licences(bundle: byte
     assert not [name for name in names if "ansible/" in name or name.endswith("_ansible.py")]
     licensed = {name.split("/")[1] for name in names if name.startswith("licenses/")}
     assert licensed == {one.name for one in _wheels.PINNED}
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """The link to a bundle that has the usual start and prints where its code was imported from, with byte code beside it."""
+    (tmp_path / "lib").mkdir(mode=0o755)
+    path = tmp_path / "lib/consulops.pyz"
+    files = {"__main__.py": _bundle.MAIN, f"{_bundle.PACKAGE}_cli/main.py": "def main():\n    print(__file__)\n"}
+    folders = f"{_bundle.PACKAGE}_cli".split("/")
+    packages = {"/".join([*folders[: depth + 1], "__init__.py"]): "" for depth in range(len(folders))}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in {**files, **packages}.items():
+            archive.writestr(name, text)
+    path.with_name("consulops.pyz.compiled").write_bytes(compiled_bundle.compiled(path.read_bytes(), str(path)))
+    (tmp_path / "consulops").symlink_to(path)
+    return tmp_path / "consulops"
+
+
+def uses_byte_code(command: Path) -> bool:
+    """Return whether a bundle imports its code from the copy beside it."""
+    done = run_command(command)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.startswith(f"{command.resolve()}.compiled/") and done.stdout.endswith(".pyc\n")
+
+
+def test_byte_code_beside_the_bundle_is_used_as_long_as_it_is_that_of_the_bundle(installed: Path) -> None:
+    copy = installed.resolve().with_name("consulops.pyz.compiled")
+    assert uses_byte_code(installed) and uses_byte_code(installed.resolve())
+    content = copy.read_bytes()
+    for wrong in (content[:-1], content.replace(b" ", b"-"), b"", None):
+        copy.unlink()
+        if wrong is not None:
+            copy.write_bytes(wrong)
+        assert not uses_byte_code(installed)
+        copy.write_bytes(content)
+    with installed.resolve().open("ab") as bundle:
+        bundle.write(b"#")
+    assert not uses_byte_code(installed)
+
+
+def test_byte_code_that_somebody_else_could_have_written_is_not_used(installed: Path) -> None:
+    folder = installed.resolve().parent
+    for mode in (0o775, 0o757, 0o1777):
+        folder.chmod(mode)
+        assert not uses_byte_code(installed)
+    folder.chmod(0o755)
+    assert uses_byte_code(installed)
+
+
+def test_the_command_writes_the_byte_code_of_its_bundle(bundle: bytes, tmp_path: Path) -> None:
+    """One that cannot be written is a failure only for a user who asks for it."""
+    path, copy = tmp_path / "consulops.pyz", tmp_path / "consulops.pyz.compiled"
+    path.write_bytes(bundle)
+    made = run_command(path, "compile")
+    assert made.returncode == 0 and made.stdout.startswith(f"{copy}: the byte code for Python ")
+    assert copy.stat().st_mode & 0o777 == 0o644 and copy.read_bytes().endswith(compiled_bundle.mark_of(bundle))
+    assert run_command(path, "version").stdout.startswith("collection")
+    nowhere = tmp_path / "nowhere/consulops.pyz"
+    installing = run_command(path, "compile", "--installed-as", nowhere)
+    assert (
+        installing.returncode == 0 and f"warning: writing byte code to {nowhere}.compiled: No such" in installing.stderr
+    )
+    copy.unlink()
+    copy.mkdir()
+    asked = run_command(path, "compile")
+    assert asked.returncode == 1 and "consulops.pyz.compiled: Is a directory" in asked.stderr
+    assert {one.name for one in tmp_path.iterdir()} == {path.name, copy.name}
+
+
+def test_without_the_bundle_there_is_nothing_to_compile(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compile"]) == 2
+    assert "this is not the bundle" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"#!/bin/sh\n", b"\x00\xff" * 32])

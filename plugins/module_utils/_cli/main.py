@@ -242,5 +242,6 @@ _GROUPS = {
     ),
     "agent": _Group("run an agent in the foreground", _agent),
     "check-config": _Group("check a configuration file", _agent),
+    "compile": _Group("write byte code beside the bundle, so that it starts faster", _agent),
     "version": _Group("show the versions of the collection and its libraries", _agent),
 }

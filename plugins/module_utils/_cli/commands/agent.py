@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""``consulops agent``, ``check-config`` and ``version``. Each imports only what it needs, so that it starts fast."""
+"""``consulops agent``, ``check-config``, ``compile`` and ``version``. Each imports only what it needs, so that it starts fast."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ import zipimport
 
 from ..._config import credentials, json_file
 from ..._consul._libraries import msgpack
-from ..._consul.errors import InvalidOption
+from ..._consul.errors import InvalidOption, LocalFailure
+from ..._consul.private_file import os_errors_as
 from ..._consul.version import COLLECTION, VERSION
 from ..._tasks.task import Task
 from .. import arguments, rendering
-from .base import Command, Outcome, Result, make_invocation
+from .base import Command, Outcome, Result, make_invocation, warn
 
 
 def _no_arguments(_parser: argparse.ArgumentParser) -> None:
@@ -49,13 +50,42 @@ def _msgpack() -> str:
     return f"{'.'.join(map(str, msgpack.version[:3]))} ({variant})"
 
 
+def _bundle() -> zipimport.zipimporter | None:
+    """Return the bundle that this process runs from, None outside a bundle."""
+    loader = getattr(sys.modules.get("__main__"), "__loader__", None)
+    return loader if isinstance(loader, zipimport.zipimporter) else None
+
+
 def _manifest() -> dict[str, t.Any] | None:
     """Return the manifest of the bundle that this process runs from, None outside a bundle."""
-    loader = getattr(sys.modules.get("__main__"), "__loader__", None)
-    if not isinstance(loader, zipimport.zipimporter):
+    loader = _bundle()
+    if loader is None:
         return None
     manifest: dict[str, t.Any] = json.loads(loader.get_data(os.path.join(loader.archive, "manifest.json")))  # noqa: PTH118
     return manifest
+
+
+def _compile_arguments(parser: argparse.ArgumentParser) -> None:
+    text = "the path that the bundle will have; a copy that cannot be written there is a warning, not a failure"
+    parser.add_argument("--installed-as", metavar="FILE", type=arguments.file_name, help=text)
+
+
+def _compile(options: argparse.Namespace) -> Outcome:
+    from .. import compiled_bundle
+
+    loader = _bundle()
+    if loader is None:
+        raise InvalidOption("compile: this is not the bundle. Python keeps the byte code of installed files itself.")
+    installed = options.installed_as or os.path.realpath(loader.archive)
+    try:
+        with os_errors_as(f"writing byte code to {installed}{compiled_bundle.SUFFIX}"):
+            path = compiled_bundle.write(loader.archive, installed)
+    except LocalFailure as error:
+        if options.installed_as is None:
+            raise
+        warn(f"{error} The command works without, and takes longer to start.")
+        return Outcome({"path": None})
+    return Outcome({"path": path}, [f"{path}: the byte code for Python {platform.python_version()}"])
 
 
 def _task(file_type: str) -> Task:
@@ -154,5 +184,6 @@ def _agent(options: argparse.Namespace) -> Outcome:
 COMMANDS = (
     Command("agent", "run an agent in the foreground", _agent, agent_arguments),
     Command("check-config", "check a configuration file", _check_config, _check_config_arguments),
+    Command("compile", "write byte code beside the bundle, so that it starts faster", _compile, _compile_arguments),
     Command("version", "show the versions of the collection and its libraries", _version, _no_arguments),
 )
