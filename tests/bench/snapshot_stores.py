@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""``make bench``: a snapshot into an object store, encrypted and read back, beside the shell script that people have.
+"""``make bench``: a snapshot into an object store, encrypted and read back, beside the shell script that people have; and a store of many.
 
 The script is ``consul snapshot save | age | rclone copy``, with a download to compare as second contender, because ours reads back
-what it stored. The store is a SeaweedFS on this machine, which takes part of its processors.
+what it stored. The store is a SeaweedFS on this machine, which takes part of its processors. ``BENCH_OBJECTS`` is how many snapshots the
+store and the directory have that are listed and pruned, 0 for none; ``BENCH_KEYS`` may be empty.
 """
 
 from __future__ import annotations
@@ -13,19 +14,32 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import obstore
 import pyrage
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot import prune
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot.retention import RetentionPolicy
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot.stored_snapshots import list_store
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot.stores.in_flight import InFlight
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot.stores.object_store import ObjectStore
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot.stores.open_store import open_store
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot.stores.store import Store, StoreOptions
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot.tables import Table
 
 from tests.bench.measure import Contender, python, show, side_by_side
 from tests.lab.consul import Datacenter, Lab
 from tests.lab.fill import fill, fill_kv
 from tests.lab.object_stores import SeaweedFS
+from tests.lab.snapshot_files import NOON, manifest_of
 from tests.lab.tls import Authority
 from tests.workshop import debian, store_servers
 
 RUNS = int(os.environ.get("BENCH_RUNS", "5"))
+OBJECTS = int(os.environ.get("BENCH_OBJECTS", "10000"))
 SIZES = [int(size) for size in os.environ.get("BENCH_KEYS", "20000").split()]
 PACKAGE = "ansible_collections.consulops.failover.plugins.module_utils"
 
@@ -81,6 +95,8 @@ def main() -> int:
                 fill_kv(datacenter, size, prefix="bench/")
                 compare(datacenter, size, server, scratch)
                 datacenter.servers[0].stop()
+            if OBJECTS:
+                many(server, scratch)
         finally:
             server.stop()
     return 0
@@ -122,6 +138,51 @@ def compare(datacenter: Datacenter, size: int, server: SeaweedFS, scratch: Path)
         RUNS,
     )
     show(f"into a store, {size:,} keys of 256 bytes", results, "script, and read back")
+
+
+def many(server: SeaweedFS, scratch: Path) -> None:
+    """List and prune a directory and a bucket with many snapshots, each once: what is pruned is gone."""
+    directory = scratch / "many"
+    directory.mkdir()
+    url = f"s3://{server.bucket('bench-many')}/many"
+    bucket = StoreOptions(url, endpoint=server.url, ca_file=server.ca_file, credentials_file=server.credentials())
+    stores = {
+        "a directory": open_store(StoreOptions(str(directory))),
+        "a bucket": open_store(bucket),
+    }
+    print(f"\n{OBJECTS:,} snapshots, seconds")
+    for name, store in stores.items():
+        fill_store(store, directory if name == "a directory" else None)
+        started = time.monotonic()
+        entries = list_store(store)
+        listed = time.monotonic()
+        assert len(entries) == OBJECTS
+        decided = prune.plan(entries, RetentionPolicy(last=1), time.time())
+        planned = time.monotonic()
+        gone = sum(1 for _name in prune.delete(store, entries, decided.to_delete))
+        pruned = time.monotonic()
+        assert gone == OBJECTS - 1 and len(list_store(store)) == 1
+        print(
+            f"  {name}: listed {listed - started:.1f}, planned {planned - listed:.1f}, {gone:,} deleted {pruned - planned:.1f}"
+        )
+
+
+def fill_store(store: Store, directory: Path | None) -> None:
+    """Store small files with manifests as large as those of snapshots, an hour apart; past the guards, which would take minutes."""
+    tables = tuple(Table(f"Table{number}", number, 1000, 1000, True, "0" * 64) for number in range(20))
+    contents = {}
+    for number in range(OBJECTS):
+        data = b"%d" % number
+        name = f"consul-dc1-hourly-{number:06}.snap"
+        manifest = manifest_of(data, time=NOON - 3600 * number, policy="hourly", tables=tables)
+        contents[name], contents[f"{name}.json"] = data, manifest.as_bytes()
+    if directory is not None:
+        for name, data in contents.items():
+            (directory / name).write_bytes(data)
+        return
+    assert isinstance(store, ObjectStore)
+    puts = [partial(obstore.put_async, store._store, name, data) for name, data in contents.items()]
+    InFlight().gather(puts)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,10 @@ import pyrage
 import pytest
 from ansible_collections.consulops.failover.plugins.module_utils._cli.main import main
 
-from tests.lab.consul import Datacenter
+from tests.lab.consul import Datacenter, eventually
 from tests.lab.object_stores import SeaweedFS
-from tests.lab.snapshotting import manifests
+from tests.lab.snapshotting import Snapshotters, manifests
+from tests.lab.store_faults import StoreProxy
 
 
 class Place(t.NamedTuple):
@@ -28,6 +29,7 @@ class Place(t.NamedTuple):
     directory: Path
     config: Path
     recipient: str
+    identity_file: Path
 
     def flags(self) -> list[str]:
         """Return the options of the store as the command takes them."""
@@ -36,15 +38,22 @@ class Place(t.NamedTuple):
         ]
 
 
+@pytest.fixture(scope="module")
+def bucket(seaweedfs: SeaweedFS) -> str:
+    """The bucket of the file; each test has a prefix of its own."""
+    return seaweedfs.bucket("agent-stores")
+
+
 @pytest.fixture
-def place(seaweedfs: SeaweedFS, datacenter: Datacenter, tmp_path: Path) -> Place:
-    bucket = seaweedfs.bucket("agent-stores")
+def place(seaweedfs: SeaweedFS, bucket: str, datacenter: Datacenter, tmp_path: Path) -> Place:
     url = f"s3://{bucket}/{uuid.uuid4().hex}/"
     store = {"endpoint": seaweedfs.url, "ca_file": seaweedfs.ca_file, "credentials_file": seaweedfs.credentials()}
     store = {name: str(value) for name, value in store.items()}
     directory = tmp_path / "disk"
     directory.mkdir()
-    recipient = str(pyrage.x25519.Identity.generate().to_public())
+    identity = pyrage.x25519.Identity.generate()
+    recipient, identity_file = str(identity.to_public()), tmp_path / "identity"
+    identity_file.write_text(f"{identity}\n", encoding="ascii")
     policy = {
         "recipients": [recipient],
         "destinations": {"disk": {"url": str(directory)}, "offsite": {"url": url, "store": store, "keep_last": 2}},
@@ -57,7 +66,7 @@ def place(seaweedfs: SeaweedFS, datacenter: Datacenter, tmp_path: Path) -> Place
     }
     path = tmp_path / "agent.json"
     path.write_text(json.dumps(config), encoding="utf-8")
-    return Place(url, store, directory, path, recipient)
+    return Place(url, store, directory, path, recipient, identity_file)
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, dict[str, t.Any]]:
@@ -87,3 +96,51 @@ def test_snapshots_by_hand_are_encrypted_kept_in_both_places_and_pruned_in_one(
     assert not run(capsys, "prune", place.url, *place.flags(), "--keep-last", 1)[1]["changed"]
     listed = run(capsys, "list", place.url, *place.flags(), "--verify")[1]["snapshots"]
     assert len(listed) == 1 and listed[0]["problem"] == ""
+
+
+def test_snapshots_are_verified_without_consul(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a store with and without an identity, and in a directory where one was damaged and another one exchanged."""
+    now = 1_780_315_200.0
+    for hour in range(3):
+        monkeypatch.setattr("time.time", lambda moment=now + 3600 * hour: moment)
+        assert run(capsys, "once", "--config", place.config)[0] == 0
+    with_identity = ("--identity-file", place.identity_file)
+
+    def states(*words: object) -> tuple[int, list[str]]:
+        code, result = run(capsys, "verify", *words)
+        return code, [one["state"] for one in result["snapshots"]]
+
+    assert states(place.url, *place.flags(), *with_identity) == (0, ["verified"])
+    assert states(place.url, *place.flags(), "--all") == (0, ["intact"] * 2)
+    assert states(place.directory, "--all", *with_identity) == (0, ["verified"] * 3)
+    oldest, middle, newest = sorted(place.directory.glob("*.snap.age"))
+    oldest.write_bytes(oldest.read_bytes()[:-1] + b"x")
+    manifest = json.loads(Path(f"{middle}"[:-4] + ".json").read_bytes())
+    manifest["tables"][0]["count"] += 1
+    Path(f"{middle}"[:-4] + ".json").write_text(json.dumps(manifest), encoding="utf-8")
+    assert states(place.directory, "--all", *with_identity) == (5, ["verified", "broken", "broken"])
+    assert states(place.directory, "--at", "2026-06-01T13:30:00Z", *with_identity) == (5, ["broken"])
+    assert states(newest, *with_identity) == (0, ["verified"])
+    capsys.readouterr()
+    assert main(["snapshot", "verify", str(place.directory), "--all", *map(str, with_identity)]) == 5
+    lines = capsys.readouterr().out.splitlines()
+    assert "its number of records of " in lines[2] and len(lines) == 4
+    assert "is damaged" in lines[3]
+
+
+@pytest.mark.parametrize("method", ["PUT", "GET"])
+def test_a_transfer_that_hangs_does_not_keep_the_agent_from_stopping(
+    snapshotters: Snapshotters, datacenter: Datacenter, seaweedfs: SeaweedFS, place: Place, method: str
+) -> None:
+    """The upload, and the read-back after it."""
+    with StoreProxy(seaweedfs.url, seaweedfs.ca_file) as proxy:
+        proxy.fail(method, "hang", ".snap")
+        store = {**place.store, "endpoint": proxy.url, "timeout": 60}
+        policy = {"interval": "1h", "destinations": {"offsite": {"url": place.url, "store": store}}}
+        agent = snapshotters.start(datacenter, {"hangs": policy})
+        eventually(lambda: any(one[0] == method and ".snap" in one[1] for one in proxy.requests), what="it hangs")
+        assert agent.stop() < 3
+        assert agent.process.returncode == 0 and "did not end in time" not in agent.log()
+        assert not any(path.endswith(".snap.json") for _method, path in proxy.requests), "it has no manifest"

@@ -234,7 +234,9 @@ class _Group(t.NamedTuple):
 
 
 _GROUPS = {
-    "snapshot": _Group("save, list, inspect, compare, restore and prune snapshots; run the snapshot agent", _snapshot),
+    "snapshot": _Group(
+        "save, list, inspect, verify, compare, restore and prune snapshots; run the snapshot agent", _snapshot
+    ),
     "replicate": _Group("replicate keys from one datacenter to another", _replicate),
     "alert": _Group(
         "check datacenters; run the alerting agent, see what it reports, silence it, try its receivers, move from consul-alerts",

@@ -68,6 +68,18 @@ def snapshot_list(result: Result) -> list[str]:
     return columns([header, *rows]) if rows else ["no snapshots"]
 
 
+def verified(result: Result) -> list[str]:
+    """Return one line for each snapshot: whether it is what its manifest says, and what is wrong."""
+    rows = []
+    for one in result["snapshots"]:
+        text = {"verified": "decoded, as its manifest says", "intact": "encrypted, and nothing to open it is given"}
+        why = "; ".join([one["problem"] or text[one["state"]], *one["remarks"]])
+        took = f"{one['seconds']:.1f} s"
+        size = human_bytes(one["size"])
+        rows.append((one["time"], one["datacenter"] or "-", size, took, one["state"], one["path"], why))
+    return columns([("TIME", "DATACENTER", "SIZE", "TOOK", "STATE", "FILE", "WHY"), *rows])
+
+
 def store_tested(result: Result) -> list[str]:
     """Return which rights a store grants, and whether it refuses to overwrite."""
     refuses = {True: "refused by the store itself", False: "NOT refused by the store", None: "not tested"}

@@ -122,6 +122,7 @@ class Context:
         self._on_success = on_success
         self._mutex = threading.Lock()
         self._clients: list[Client] = []
+        self._on_cut: list[t.Callable[[], None]] = []
         self._is_cut = False
         self._problem = ""
 
@@ -210,6 +211,14 @@ class Context:
                 client.abort()
         return client
 
+    def on_cut(self, cut: t.Callable[[], None]) -> None:
+        """Call ``cut``, from another thread, when the job must stop at once: for transfers that are none of a client."""
+        with self._mutex:
+            self._on_cut.append(cut)
+            is_cut = self._is_cut
+        if is_cut:
+            cut()
+
     # For the runner.
 
     def cut(self) -> None:
@@ -218,6 +227,9 @@ class Context:
             self._is_cut = True
             for client in self._clients:
                 client.abort()
+            registered = tuple(self._on_cut)
+        for cut in registered:
+            cut()
 
     def close(self) -> None:
         """Close the clients."""

@@ -16,8 +16,9 @@ from .._consul.errors import LocalFailure
 from .._consul.private_file import os_errors_as
 from .._consul.units import TIME_FORMAT, timestamp
 from .._consul.version import VERSION
+from .kv_growth import largest
 from .summary import Summary
-from .tables import Table
+from .tables import Prefix, Table
 
 FORMAT = 1
 ENCRYPTED_FORMAT = 2  # an older version of the collection must not take the encrypted file for a damaged one
@@ -50,6 +51,7 @@ class Manifest:
     ``safety``: taken before a restore, of the state that was replaced. ``cross_checked``: the counts were compared with
     the live API; ``missing`` and ``unchecked`` are the outcome (crosscheck.Verdict). ``size`` and ``sha256`` are those of
     the snapshot itself; ``encryption`` describes the encrypted file, None when the file is the snapshot.
+    ``folders``: the largest folders of the key-value store; not stored beside an encrypted snapshot, because names may tell something.
     ``policy`` and ``slot`` are those of the snapshot agent: which of its policies took it, and the planned time (RFC 3339).
     """
 
@@ -74,6 +76,7 @@ class Manifest:
     encryption: Encryption | None = None
     policy: str = ""
     slot: str = ""
+    folders: tuple[Prefix, ...] = ()
 
     @property
     def stored_size(self) -> int:
@@ -115,6 +118,7 @@ class Manifest:
             "unchecked": list(self.unchecked),
             **encryption,
             **planned,
+            **({"folders": [asdict(one) for one in self.folders]} if self.folders else {}),
         }
 
     def as_bytes(self) -> bytes:
@@ -148,6 +152,7 @@ def of_summary(
         size=size,
         sha256=sha256,
         safety=safety,
+        folders=largest(summary.kv),
     )
 
 
@@ -220,4 +225,7 @@ def _from_values(values: t.Mapping[str, t.Any]) -> Manifest:
         encryption=_encryption(values["encryption"]) if "encryption" in values else None,
         policy=str(values.get("policy", "")),
         slot=str(values.get("slot", "")),
+        folders=tuple(
+            Prefix(str(row["prefix"]), int(row["keys"]), int(row["bytes"])) for row in values.get("folders", ())
+        ),
     )

@@ -13,6 +13,8 @@ from .retention import Candidate, RetentionPlan, RetentionPolicy
 from .stored_snapshots import StoredSnapshot
 from .stores.store import Store
 
+BATCH = 1000  # snapshots that are deleted together; S3 takes so many objects in one request
+
 
 def plan(entries: t.Iterable[StoredSnapshot], policy: RetentionPolicy, now: float) -> RetentionPlan:
     """Return what stays of a store's snapshots, and why, and what goes. Raises InvalidOption."""
@@ -37,6 +39,8 @@ def candidate(found: StoredSnapshot) -> Candidate:
 def delete(store: Store, entries: t.Iterable[StoredSnapshot], to_delete: t.Iterable[Candidate]) -> t.Iterator[str]:
     """Delete snapshots from a store, the oldest first; give the name of each that is gone. Raises StoreError."""
     by_name = {found.name: found for found in entries}
-    for one in sorted(to_delete, key=lambda one: one.time):
-        stored_snapshots.delete(store, by_name[one.name])
-        yield one.name
+    oldest_first = sorted(to_delete, key=lambda one: one.time)
+    for start in range(0, len(oldest_first), BATCH):
+        batch = [by_name[one.name] for one in oldest_first[start : start + BATCH]]
+        stored_snapshots.delete(store, batch)
+        yield from (one.name for one in batch)

@@ -24,6 +24,7 @@ from .._consul.private_file import PrivateFile, locked, sweep_abandoned
 from .._consul.units import positive_seconds
 from . import crosscheck, live_snapshot, load_check, save_guards, snapshot_directory
 from .errors import BadSnapshot
+from .kv_growth import DEPTH
 from .manifest import Manifest, manifest_path, of_summary
 from .snapshot_directory import SnapshotEntry
 from .sources import HashingSource, SnapshotFile
@@ -135,7 +136,7 @@ def save(client: Client, request: SaveRequest, decided: SavePlan, now: float) ->
             last_contact = stream.headers.get("X-Consul-LastContact", "0")
             _check_lag(client, request, last_contact)
             copy = HashingSource(stream, copy_to=data)
-            found = summarize(copy, live_snapshot.name_of(client), as_of=now)
+            found = summarize(copy, live_snapshot.name_of(client), as_of=now, kv_depth=DEPTH)
         data.flush()
         seconds["stream"] = time.monotonic() - started - seconds["prepare"]
         check_datacenter(client, found)

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import tempfile
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .._consul.errors import LocalFailure
 from .._consul.private_file import PrivateFile
 from . import manifest as manifests
-from .gunzip import CHUNK
 from .manifest import Manifest
 from .snapshot_directory import ENCRYPTED_SUFFIX, SNAPSHOT_SUFFIX
 from .sources import Writable, size_and_sha256
@@ -83,7 +82,7 @@ def upload(store: Store, file: Path, name: str, manifest: Manifest) -> StoredSna
     with tempfile.TemporaryDirectory(prefix="consulops-") as scratch:  # mode 0700
         description = Path(scratch) / "manifest"
         with PrivateFile(Path(scratch)) as part:
-            part.write(manifest.as_bytes())
+            part.write((replace(manifest, folders=()) if manifest.encryption else manifest).as_bytes())
             part.commit(description)
         store.create(name + manifests.SUFFIX, description)
     return StoredSnapshot(name, manifest.time, StoredObject(stored, size, manifest.time), manifest, "")
@@ -109,15 +108,19 @@ def list_store(store: Store, known: t.Mapping[str, Manifest] | None = None) -> l
     Raises StoreError when the store cannot be listed or a manifest cannot be read.
     """
     objects = {found.name: found for found in store.objects()}
+    names = sorted(_snapshot_names(objects))
+    known = known or {}
+    described = [name + manifests.SUFFIX for name in names if name not in known and name + manifests.SUFFIX in objects]
+    texts = store.read_many(described, MAX_MANIFEST)
     entries = []
-    for name in sorted(_snapshot_names(objects)):
-        manifest = (known or {}).get(name)
-        problem = ""
-        if manifest is None and name + manifests.SUFFIX in objects:
-            try:
-                manifest = read_manifest(store, name)
-            except NotStored:
+    for name in names:
+        manifest = known.get(name)
+        problem, held_by = "", name + manifests.SUFFIX
+        if manifest is None and held_by in objects:
+            if held_by not in texts:
                 continue  # deleted since the store was listed
+            try:
+                manifest = manifests.parse(texts[held_by], _shown_manifest(store, name))
             except LocalFailure as error:
                 problem = str(error)
         entries.append(_entry(name, objects, manifest, problem))
@@ -126,16 +129,11 @@ def list_store(store: Store, known: t.Mapping[str, Manifest] | None = None) -> l
 
 def read_manifest(store: Store, name: str) -> Manifest:
     """Return the manifest of the snapshot ``name``. Raises NotStored, LocalFailure when it is none, or another StoreError."""
-    shown = f"{store.shown.rstrip('/')}/{name}{manifests.SUFFIX}"
-    text = b""
-    with store.open(name + manifests.SUFFIX) as source:
-        while True:
-            data = source.read(CHUNK)
-            if not data:
-                return manifests.parse(text, shown)
-            text += data
-            if len(text) > MAX_MANIFEST:
-                raise LocalFailure(f"{shown} is not a snapshot manifest.")
+    held_by = name + manifests.SUFFIX
+    texts = store.read_many([held_by], MAX_MANIFEST)
+    if held_by not in texts:
+        raise NotStored(f"{store.shown} has no object {held_by}.")
+    return manifests.parse(texts[held_by], _shown_manifest(store, name))
 
 
 def newest(
@@ -159,14 +157,13 @@ def newest(
     )
 
 
-def delete(store: Store, found: StoredSnapshot) -> None:
-    """Delete a snapshot from a store. Raises StoreError.
+def delete(store: Store, found: t.Sequence[StoredSnapshot]) -> None:
+    """Delete snapshots from a store. Raises StoreError.
 
-    The object goes before its manifest: what is left of a deletion that was cut off is still described.
+    The objects go before the manifests: what is left of a deletion that was cut off is still described.
     """
-    if found.object is not None:
-        store.delete(found.object.name)
-    store.delete(found.manifest_name)
+    store.delete_many([one.object.name for one in found if one.object is not None])
+    store.delete_many([one.manifest_name for one in found])
 
 
 def fetch(store: Store, found: StoredSnapshot, destination: Writable) -> None:
@@ -182,6 +179,10 @@ def fetch(store: Store, found: StoredSnapshot, destination: Writable) -> None:
             f"{found.object.name} of {store.shown} is not the file that its manifest describes ({size} bytes instead of "
             f"{found.manifest.stored_size}, or another SHA-256): it is damaged. Use another snapshot."
         )
+
+
+def _shown_manifest(store: Store, name: str) -> str:
+    return f"{store.shown.rstrip('/')}/{name}{manifests.SUFFIX}"
 
 
 def _snapshot_names(objects: t.Iterable[str]) -> set[str]:

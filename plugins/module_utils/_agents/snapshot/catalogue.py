@@ -24,7 +24,7 @@ FORMAT = 1
 class Catalogue:
     """What is remembered of a policy.
 
-    ``manifests``: those of each destination, by the name of the snapshot; of the newest with all of its tables. ``delivered``: of each
+    ``manifests``: those of each destination, by the name of the snapshot; only the newest with tables and folders. ``delivered``: of each
     snapshot that waits here, the destinations that have it. ``missed`` slots were never taken, ``doubled`` ones twice, and ``given_up``
     snapshots did not reach every destination.
     """
@@ -83,6 +83,12 @@ def parse(content: bytes | None) -> Catalogue:
 
 
 def _slim(found: t.Mapping[str, Manifest]) -> dict[str, t.Any]:
-    """Return manifests as plain data. Only that of the newest snapshot keeps its tables, with which the next one is compared."""
-    newest = max(found.values(), key=lambda one: one.time, default=None)
-    return {name: (one if one is newest else replace(one, tables=())).as_dict() for name, one in found.items()}
+    """Return manifests as plain data. That of the newest snapshot keeps its tables, with which the next one is compared, and
+    those of the two newest the folders, of which the growth is shown."""
+    newest = sorted(found, key=lambda name: -found[name].time)[:2]
+    return {
+        name: replace(
+            one, tables=one.tables if name in newest[:1] else (), folders=one.folders if name in newest else ()
+        ).as_dict()
+        for name, one in found.items()
+    }

@@ -17,7 +17,7 @@ from ..._consul.retry import BackOff
 from ..._snapshot import prune, retention, stored_snapshots
 from ..._snapshot.manifest import Manifest
 from ..._snapshot.stored_snapshots import StoredSnapshot, list_store, object_name, read_manifest, upload
-from ..._snapshot.stores.errors import AlreadyStored, NotStored, StoreError
+from ..._snapshot.stores.errors import AlreadyStored, NotStored, StoreCut, StoreError
 from ..._snapshot.stores.open_store import open_store
 from ..._snapshot.stores.store import Store, StoredObject
 from .config import DestinationConfig
@@ -63,6 +63,7 @@ class Destination:
         self._back_off = BackOff(FIRST_RETRY_S, LONGEST_RETRY_S)
         self._retry_at = 0.0  # monotonic, as the next
         self._list_at = 0.0
+        self._is_cut = False
 
     @property
     def name(self) -> str:
@@ -129,10 +130,19 @@ class Destination:
             retention.check_deletes(found, self.config.max_deletes, self._opened().shown)
             for name in prune.delete(self._opened(), self._entries, found.to_delete):
                 gone.add(name)
+        except StoreCut:
+            self._is_changed = True
         except (StoreError, GuardRefused) as error:
             self.prune_problem = str(error)
         self.deleted += len(gone)
         self._entries = [one for one in self._entries if one.name not in gone]
+
+    def abort(self) -> None:
+        """End what is being transferred, and everything later. For any thread."""
+        self._is_cut = True
+        store = self._store
+        if store is not None:
+            store.abort()
 
     # -----------------------------------------------------------------------------------------------------------
 
@@ -171,12 +181,16 @@ class Destination:
     def _opened(self) -> Store:
         if self._store is None:
             self._store = open_store(self.config.store)
+        if self._is_cut:
+            self._store.abort()
         return self._store
 
     def _try(self, do: t.Callable[[], t.Any]) -> t.Any:
         """Return what ``do`` returns, None after a failure, which is remembered."""
         try:
             result = do()
+        except StoreCut:
+            return None  # by the agent itself
         except Error as error:
             if str(error) != self.problem:
                 log.warning("%s, destination %s: %s", self._policy, self.name, error)

@@ -64,6 +64,7 @@ class _PolicyJob:
             context.node,
             functools.partial(_confirm, context) if config.placement == ONE else _no_lease,
         )
+        context.on_cut(self._run.abort)
         self._back_off = BackOff(FIRST_RETRY_S, LONGEST_RETRY_S)
         self._retry_at = 0.0  # monotonic
         self._failures = 0

@@ -125,6 +125,11 @@ class PolicyRun:
             destination.prune(now)
         self.catalogue.manifests = {one.name: one.manifests for one in self.destinations}
 
+    def abort(self) -> None:
+        """End what is being transferred, and everything later. For any thread."""
+        for destination in self.destinations:
+            destination.abort()
+
     # -----------------------------------------------------------------------------------------------------------
 
     def _save(self, slot: str, shown_slot: str, now: float) -> None:
@@ -184,7 +189,7 @@ class PolicyRun:
         """Remove a snapshot from those that wait."""
         place = LocalDirectory(self._place)
         try:
-            stored_snapshots.delete(place, snapshot)
+            stored_snapshots.delete(place, [snapshot])
         except StoreError as error:
             raise LocalFailure(str(error)) from None
         self.catalogue.delivered.pop(snapshot.name, None)
@@ -198,7 +203,7 @@ class PolicyRun:
             for one in found:
                 if one.problem:
                     log.info("%s: removing what is left of %s: %s", self.config.name, one.name, one.problem)
-                    stored_snapshots.delete(place, one)
+                    stored_snapshots.delete(place, [one])
         except StoreError as error:
             raise LocalFailure(str(error)) from None
         return [one for one in found if not one.problem]

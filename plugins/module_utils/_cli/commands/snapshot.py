@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""``consulops snapshot``: save, list, inspect, salvage, diff, restore, prune, test a store; those of the agent are in another file."""
+"""``consulops snapshot``: save, list, inspect, salvage, diff, restore, verify, prune, test a store. Those of the agent are elsewhere."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from ..._tasks.salvage import SALVAGE
 from ..._tasks.snapshot import SNAPSHOT
 from ..._tasks.snapshot_info import SNAPSHOT_INFO
 from ..._tasks.snapshot_prune import PRUNE
+from ..._tasks.snapshot_verify import VERIFY
 from ..._tasks.store_options import STORE_OPTIONS
 from ..._tasks.store_test import STORE_TEST
 from ..._tasks.task import Task
 from .. import arguments, rendering
 from . import snapshot_agent
 from .base import Command, Outcome, Result, add_check, add_exit_code, make_invocation, print_message
+
+EXIT_BROKEN = 5  # as of --exit-code, main.EXIT_DIFFERENT
 
 
 class Declined(GuardRefused):
@@ -220,6 +223,21 @@ def _prune(options: argparse.Namespace) -> Outcome:
     return Outcome(result, rendering.pruned(result, dry_run=options.dry_run))
 
 
+def _verify_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "path", type=arguments.file_name, help="a snapshot, a directory of them, or a store: s3://, gs:// or az://"
+    )
+    parser.add_argument("--all", action="store_true", default=None, help="verify every snapshot, not only the newest")
+    arguments.add_options(parser, VERIFY.spec, {"path", "all", "store"})
+    arguments.add_store_options(parser, STORE_OPTIONS)
+
+
+def _verify(options: argparse.Namespace) -> Outcome:
+    result = VERIFY.run(make_invocation(VERIFY, _given(options, VERIFY)))
+    is_broken = any(one["state"] == "broken" for one in result["snapshots"])
+    return Outcome(result, rendering.verified(result), code=EXIT_BROKEN if is_broken else 0)
+
+
 COMMANDS = (
     Command("save", "save a snapshot", _save, _save_arguments, rendering.saved),
     Command("list", "list the snapshots of a directory or store", _list, _list_arguments),
@@ -239,6 +257,12 @@ COMMANDS = (
         _test_store,
         _test_store_arguments,
         rendering.store_tested,
+    ),
+    Command(
+        "verify",
+        "fetch, decrypt and decode snapshots, and compare them with their manifests; exit with 5 if one is broken",
+        _verify,
+        _verify_arguments,
     ),
     Command("prune", "delete the snapshots that a retention does not keep", _prune, _prune_arguments),
     *snapshot_agent.COMMANDS,

@@ -39,3 +39,7 @@ class StoreFailed(StoreError):
 
 class StoredWrong(StoreError):
     """What the store gives back is not what was written: cut short, changed, or replaced by someone else."""
+
+
+class StoreCut(StoreError):
+    """A request was ended because its caller must stop."""

@@ -15,7 +15,7 @@ from ..._consul.errors import LocalFailure
 from ..._consul.private_file import PrivateFile, os_errors_as, sweep_abandoned
 from ..gunzip import CHUNK
 from ..sources import SnapshotFile
-from .errors import AlreadyStored, NotStored, StoreError
+from .errors import AlreadyStored, NotStored, StoreCut, StoreError
 from .store import ByteSource, StoredObject, check_name
 
 
@@ -25,6 +25,7 @@ class LocalDirectory:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self.shown = str(directory)
+        self._is_cut = False
 
     def create(self, name: str, source: Path) -> None:
         path = self._path(name)
@@ -32,6 +33,7 @@ class LocalDirectory:
             sweep_abandoned(self._directory)
             with SnapshotFile(source) as stream, PrivateFile(self._directory) as part:
                 while True:
+                    self._check_cut()
                     data = stream.read(CHUNK)
                     if not data:
                         break
@@ -51,7 +53,7 @@ class LocalDirectory:
                 raise NotStored(f"{self.shown} has no file {name}.")
             stream = SnapshotFile(path)
         with stream:
-            yield _Source(stream)
+            yield _Source(stream, self._check_cut)
 
     def objects(self) -> t.Iterator[StoredObject]:
         with _as_store_errors(), os_errors_as(f"reading the directory {self.shown}"):
@@ -66,6 +68,23 @@ class LocalDirectory:
             if stat.S_ISREG(status.st_mode):
                 yield StoredObject(path.name, status.st_size, status.st_mtime)
 
+    def read_many(self, names: t.Sequence[str], limit: int) -> dict[str, bytes]:
+        found = {}
+        for name in names:
+            self._check_cut()
+            path = self._path(name)
+            try:
+                with path.open("rb", buffering=0) as stream:
+                    content = stream.read(limit + 1) or b""
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise StoreError(f"reading {path}: {error.strerror or error}.") from None
+            if len(content) > limit:
+                raise StoreError(f"{path} has more than {limit} bytes.")
+            found[name] = content
+        return found
+
     def refuses_to_overwrite(self, name: str, source: Path) -> bool:
         return True  # link(2) does
 
@@ -75,6 +94,17 @@ class LocalDirectory:
             # Not synchronised, which takes most of the time: what a power cut brings back goes with the next retention.
             path.unlink(missing_ok=True)
 
+    def delete_many(self, names: t.Sequence[str]) -> None:
+        for name in names:
+            self.delete(name)
+
+    def abort(self) -> None:
+        self._is_cut = True
+
+    def _check_cut(self) -> None:
+        if self._is_cut:
+            raise StoreCut(f"{self.shown}: the transfer was ended.")
+
     def _path(self, name: str) -> Path:
         check_name(name)
         return self._directory / name
@@ -83,10 +113,12 @@ class LocalDirectory:
 class _Source:
     """A file of the store; an error of the disk is one of the store."""
 
-    def __init__(self, stream: SnapshotFile) -> None:
+    def __init__(self, stream: SnapshotFile, check_cut: t.Callable[[], None]) -> None:
         self._stream = stream
+        self._check_cut = check_cut
 
     def read(self, size: int) -> bytes:
+        self._check_cut()
         with _as_store_errors():
             return self._stream.read(size)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import os
 import typing as t
 from pathlib import Path
@@ -31,7 +32,8 @@ from ._libraries import (
     obstore,
     require_obstore,
 )
-from .errors import AlreadyStored, NotStored, StoreDenied, StoreError
+from .errors import AlreadyStored, NotStored, StoreCut, StoreDenied, StoreError
+from .in_flight import InFlight, RequestCut
 from .object_lock import lock
 from .store import ByteSource, Store, StoredObject, StoreOptions, check_name
 from .store_config import StoreConfig, store_config
@@ -42,6 +44,7 @@ PART = 5 << 20  # the least that S3 takes
 MAX_PARTS = 9000  # S3 takes 10,000
 PARTS_AT_ONCE = 1  # with two a save needs 6 MB more, and was not faster
 READ_CHUNK = 1 << 20
+BULK_FROM = 20  # objects; fewer are deleted one by one, so that a refusal names its object
 
 
 def open_object_store(options: StoreOptions, environ: t.Mapping[str, str] | None = None) -> Store:
@@ -57,6 +60,7 @@ class ObjectStore:
     """A prefix of a bucket or container. Names below a further ``/`` are not part of the store."""
 
     def __init__(self, config: StoreConfig, storage_class: str | None) -> None:
+        self._in_flight = InFlight()
         self._scheme = config.scheme
         self.shown = f"{config.scheme}://{config.bucket}/{config.prefix}".rstrip("/")
         self._prefix = config.prefix
@@ -94,15 +98,31 @@ class ObjectStore:
     def open(self, name: str) -> t.Iterator[ByteSource]:
         check_name(name)
         with self._errors("read", name):
-            stream = obstore.get(self._store, name).stream(min_chunk_size=READ_CHUNK)
-        yield _Source(iter(stream), self, name)
+            answer = self._in_flight.run(lambda: obstore.get_async(self._store, name))
+        yield _Source(answer.stream(min_chunk_size=READ_CHUNK), self, name)
 
     def objects(self) -> t.Iterator[StoredObject]:
         with self._errors("list"):
-            found = obstore.list_with_delimiter(self._store)["objects"]
+            found = self._in_flight.run(lambda: obstore.list_with_delimiter_async(self._store))["objects"]
         for row in found:
             if row["path"]:  # some stores list the prefix itself
                 yield StoredObject(row["path"], row["size"], row["last_modified"].timestamp())
+
+    def read_many(self, names: t.Sequence[str], limit: int) -> dict[str, bytes]:
+        async def read(name: str) -> bytes | None:
+            check_name(name)
+            try:
+                with self._errors("read", name):
+                    answer = await obstore.get_async(self._store, name)
+                    if answer.meta["size"] > limit:
+                        raise StoreError(f"{self.shown}/{name} has more than {limit} bytes.")
+                    return bytes(await answer.bytes_async())
+            except NotStored:
+                return None
+
+        with self._errors("read"):
+            found = self._in_flight.gather([functools.partial(read, name) for name in names])
+        return {name: content for name, content in zip(names, found) if content is not None}
 
     def refuses_to_overwrite(self, name: str, source: Path) -> bool:
         check_name(name)
@@ -115,18 +135,34 @@ class ObjectStore:
     def delete(self, name: str) -> None:
         check_name(name)
         with contextlib.suppress(NotStored), self._errors("delete", name):
-            obstore.delete(self._store, name)
+            self._in_flight.run(lambda: obstore.delete_async(self._store, name))
+
+    def delete_many(self, names: t.Sequence[str]) -> None:
+        for name in names:
+            check_name(name)
+        if self._scheme == "s3" and len(names) >= BULK_FROM:
+            with self._errors("delete"):
+                # One request for 1,000 objects. S3 does not mind those that do not exist.
+                self._in_flight.run(lambda: obstore.delete_async(self._store, list(names)))
+            return
+        for name in names:
+            self.delete(name)
+
+    def abort(self) -> None:
+        self._in_flight.cut()
 
     def _put(self, name: str, source: Path, size: int) -> None:
         """Send a file. Raises AlreadyExistsError or a StoreError."""
         with self._errors("write", name):
-            obstore.put(self._store, name, source, attributes=self._attributes, **_how(size))
+            self._in_flight.run(
+                lambda: obstore.put_async(self._store, name, source, attributes=self._attributes, **_how(size))
+            )
 
     def _exists(self, name: str, *, must_know: bool) -> bool:
         """Return whether an object is there. Without ``must_know`` a refusal counts as no: the store itself refuses then."""
         try:
             with self._errors("read", name):
-                obstore.head(self._store, name)
+                self._in_flight.run(lambda: obstore.head_async(self._store, name))
         except NotStored:
             return False
         except StoreDenied:
@@ -156,6 +192,8 @@ class ObjectStore:
             yield
         except AlreadyExistsError:
             raise
+        except RequestCut:
+            raise StoreCut(f"{self.shown}: the request was ended.") from None
         except FileNotFoundError as error:
             if "NoSuchBucket" in str(error) or "ContainerNotFound" in str(error):
                 raise failure(attempt, str(error)) from None
@@ -169,7 +207,7 @@ class ObjectStore:
 class _Source:
     """The stream of an object, read in the sizes that the reader wants."""
 
-    def __init__(self, pieces: t.Iterator[t.Any], store: ObjectStore, name: str) -> None:
+    def __init__(self, pieces: t.Any, store: ObjectStore, name: str) -> None:
         self._pieces = pieces
         self._store = store
         self._name = name
@@ -178,13 +216,19 @@ class _Source:
     def read(self, size: int) -> bytes:
         while not self._rest:
             with self._store._errors("read", self._name):
-                piece = next(self._pieces, None)
+                piece = self._store._in_flight.run(self._next)
             if piece is None:
                 return b""
             self._rest = memoryview(bytes(piece))
         data = bytes(self._rest[:size])
         self._rest = self._rest[size:]
         return data
+
+    async def _next(self) -> t.Any:
+        """Return the next piece, None at the end."""
+        async for piece in self._pieces:
+            return piece
+        return None
 
 
 def _how(size: int) -> dict[str, t.Any]:

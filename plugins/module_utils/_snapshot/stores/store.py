@@ -66,6 +66,12 @@ class Store(t.Protocol):
     def objects(self) -> t.Iterator[StoredObject]:
         """Return every object of the store, in no particular order."""
 
+    def read_many(self, names: t.Sequence[str], limit: int) -> dict[str, bytes]:
+        """Return the contents of small objects by name, without those that do not exist.
+
+        Raises StoreError for one of more than ``limit`` bytes too.
+        """
+
     def refuses_to_overwrite(self, name: str, source: Path) -> bool:
         """Return whether the store itself refuses to store a file under a name that exists.
 
@@ -74,6 +80,12 @@ class Store(t.Protocol):
 
     def delete(self, name: str) -> None:
         """Delete an object; one that does not exist is no error."""
+
+    def delete_many(self, names: t.Sequence[str]) -> None:
+        """Delete objects; those that do not exist are no error. After a failure some may be gone."""
+
+    def abort(self) -> None:
+        """End what is being transferred, and everything later, with StoreCut. For any thread."""
 
 
 def check_name(name: str) -> None:

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+import tempfile
 import typing as t
 from pathlib import Path
 
@@ -20,7 +22,12 @@ from ansible_collections.consulops.failover.plugins.module_utils._agents.snapsho
 from ansible_collections.consulops.failover.plugins.module_utils._agents.snapshot.schedule import Due
 from ansible_collections.consulops.failover.plugins.module_utils._consul.units import timestamp
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.agent_config import make_config
-from ansible_collections.consulops.failover.plugins.module_utils._snapshot.tables import Table
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot.manifest import Encryption
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot.stored_snapshots import list_store, upload
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot.stores.local_directory import LocalDirectory
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot.tables import Prefix, Table
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.lab.snapshot_files import NOON, manifest_of
 
@@ -228,3 +235,65 @@ def test_the_newest_verified_snapshot_is_compared_with_the_objective(place: Plac
     assert status.problem(NOON + 3 * HOUR_S + 61) == (
         "the newest verified snapshot is 3h 1m old, and the objective is 2h: no leader"
     )
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans(), st.booleans()), min_size=1, max_size=12))
+def test_through_any_outages_and_restarts_every_place_gets_every_slot_once(
+    events: list[tuple[bool, bool, bool]],
+) -> None:
+    """An hour in slots of five minutes: in each, each of two stores is there or away, and the process goes on or is another one."""
+    with tempfile.TemporaryDirectory() as directory:
+        place = Place(Path(directory))
+        stores = [place.a, place.b]
+        run = place.run()
+        for number, (*are_there, is_restarted) in enumerate(events):
+            if is_restarted:
+                run = place.run(catalogue.parse(run.catalogue.as_bytes()))
+            for store, is_there in zip(stores, are_there):
+                away = store.with_name(f"{store.name}-away")
+                if not is_there and store.exists():
+                    store.rename(away)
+                elif is_there and away.exists():
+                    away.rename(store)
+            place.waits(number)
+            run.waiting = run._list_waiting()
+            run.refresh()
+            run.deliver(NOON)
+        for store in stores:
+            if not store.exists():
+                store.with_name(f"{store.name}-away").rename(store)
+        run.refresh()
+        run.deliver(NOON)
+        assert len(names(place.a)) == len(names(place.b)) == len(events)
+        assert run.waiting == [] and run.catalogue.doubled == run.catalogue.given_up == 0
+
+
+def test_a_transfer_that_was_ended_is_no_problem_of_the_destination_and_is_made_up_for(place: Place) -> None:
+    place.waits(0)
+    run = place.run()
+    run.abort()
+    run.refresh()
+    run.deliver(NOON)
+    assert [one.problem for one in run.destinations] == ["", ""] and len(run.waiting) == 1 and names(place.a) == []
+    again = place.run()
+    again.deliver(NOON)
+    assert len(names(place.a)) == len(names(place.b)) == 1
+
+
+def test_the_index_keeps_the_folders_of_the_two_newest_snapshots(place: Place) -> None:
+    manifests = {
+        f"{hour}.snap": manifest_of(b"", time=NOON + hour, folders=(Prefix("app/", 1, hour),)) for hour in range(4)
+    }
+    found = catalogue.parse(Catalogue(manifests={"a": manifests}).as_bytes()).manifests["a"]
+    assert [len(found[f"{hour}.snap"].folders) for hour in range(4)] == [0, 0, 1, 1]
+
+
+def test_the_names_of_folders_are_not_stored_beside_an_encrypted_snapshot(place: Place) -> None:
+    encryption = Encryption("age", ("age1",), 3, hashlib.sha256(b"abc").hexdigest())
+    (place.directory / "file").write_bytes(b"abc")
+    for name, how in (("plain", None), ("secret", encryption)):
+        manifest = manifest_of(b"abc", folders=(Prefix("app/", 1, 1),), encryption=how)
+        stored = upload(LocalDirectory(place.a), place.directory / "file", f"{name}.snap", manifest)
+        assert stored.manifest is not None and stored.manifest.folders, "the agent's own index keeps them"
+    listed = {one.name: one.manifest.folders for one in list_store(LocalDirectory(place.a)) if one.manifest}
+    assert listed == {"plain.snap": (Prefix("app/", 1, 1),), "secret.snap": ()}
