@@ -285,12 +285,13 @@ class Lab:
         extra: dict[str, t.Any] | None = None,
         certificate_days: int = 30,
         replicates: Datacenter | None = None,
+        token: str | None = None,
     ) -> Datacenter:
-        """Start a datacenter and wait until it is ready; with ``acl`` the default policy is deny.
+        """Start a datacenter and wait until it is ready; with ``acl`` the default policy is deny, and ``token`` the management token.
 
         ``replicates`` names the primary whose ACLs a secondary copies, tokens included.
         """
-        token = str(uuid.uuid4()) if acl else None
+        token = (token or str(uuid.uuid4())) if acl else None
         addresses = [self.address() for _number in range(servers)]
         made = []
         for number, address in enumerate(addresses, 1):
