@@ -40,10 +40,13 @@ options:
       - The rules are C(consul_unreachable), C(no_leader), C(acl_token_blind), C(quorum_margin), C(server_missing),
         C(server_unexpected), C(autopilot_unhealthy), C(raft_last_contact), C(raft_trailing_logs), C(version_skew), C(node_down),
         C(check_status), C(node_left), C(service_min_healthy), C(service_missing), C(wan_member_failed), C(wan_dc_missing), C(tls_cert_expiry),
-        C(connect_ca_expiry), C(acl_replication_lag), C(kv_replication_diverged), C(kv_replication_lag), C(snapshot_age) and
-        C(snapshot_unverified).
+        C(connect_ca_expiry), C(acl_replication_lag), C(kv_replication_diverged), C(kv_replication_lag), C(snapshot_age),
+        C(snapshot_unverified) and C(snapshot_rehearsal_overdue).
       - C(kv_replication_diverged) and C(kv_replication_lag) are off until an entry names them, because they read keys below
         C(consulops/replication/). The token then needs C(key_prefix "consulops/replication/" read).
+      - For an entry that names C(snapshot_age), C(snapshot_unverified) or C(snapshot_rehearsal_overdue) what snapshot agents publish below
+        C(consulops/snapshots/) is judged too. The token then needs C(key_prefix "consulops/snapshots/" read). The last one is off until
+        an entry names it.
     type: list
     elements: dict
     default: []
@@ -63,7 +66,7 @@ options:
   snapshots:
     description:
       - Directory with the snapshots of M(consulops.failover.consul_snapshot), on the host where the module runs. Without it the rules
-        C(snapshot_age) and C(snapshot_unverified) are not judged.
+        C(snapshot_age) and C(snapshot_unverified) judge only what snapshot agents publish, where an entry of O(rules) names them.
     type: path
   fail_on:
     description:

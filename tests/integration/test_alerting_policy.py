@@ -24,6 +24,7 @@ RULES = {found["name"]: found for found in RULE.finditer(POLICY)}
 ORDER = (
     *('node_prefix ""', "operator", 'service_prefix ""', 'key_prefix "consulops/agents/alerting/"'),
     *('session_prefix ""', 'service "consulops-alerting"', 'key_prefix "consulops/replication/"', 'event_prefix ""'),
+    'key_prefix "consulops/snapshots/"',
 )
 
 
@@ -46,7 +47,7 @@ class Restricted:
             options={
                 "reconcile_every": "1s",
                 "events": [{"name": "deploy", "command": [str(program)]}],
-                "rules": [{"rule": "kv_replication_lag"}],
+                "rules": [{"rule": "kv_replication_lag"}, {"rule": "snapshot_unverified"}],
             },
         )
 

@@ -13,8 +13,9 @@ import pytest
 import requests
 
 from tests.lab.agents import run_command
+from tests.lab.ansible import run_module
 from tests.lab.consul import Datacenter, eventually
-from tests.lab.keys import write
+from tests.lab.keys import delete, write
 from tests.lab.snapshotting import (
     Snapshotters,
     a_policy,
@@ -164,3 +165,43 @@ def test_a_reload_leaves_policies_alone_that_did_not_change(
     after = agent.status()["jobs"]
     assert after["policy same"]["since"] == before["policy same"]["since"]
     assert len(manifests(places[1])) == 1 and policy_status(agent, "same")["newest"]
+
+
+def test_what_the_agent_publishes_is_judged_and_shown_without_it(
+    snapshotters: Snapshotters, datacenter: Datacenter, places: tuple[Path, Path], bundle: Path
+) -> None:
+    """From a policy in order to one whose destination is gone, whose agent is gone, and whose status was edited."""
+
+    def check(*names: str) -> tuple[list[str], list[str]]:
+        result = run_module(
+            "consul_alert_check",
+            url=datacenter.url,
+            token=datacenter.token,
+            fail_on="never",
+            rules=[{"rule": f"snapshot_{name}"} for name in names],
+        )
+        findings = [one["check"] or one["summary"] for one in result["findings"] if one["rule"].startswith("snapshot_")]
+        return findings, [one["reason"] for one in result["unknown"] if one["what"] == "snapshot policies"]
+
+    def show(*more: str) -> tuple[list[str], str]:
+        environment = {"CONSUL_HTTP_TOKEN": datacenter.token or "", "CONSUL_HTTP_ADDR": datacenter.url}
+        done = run_command(bundle, "snapshot", "status", *more, environment=environment)
+        return done.stdout.splitlines()[1].split()[:2], done.stderr
+
+    assert check() == ([], []), "without an entry nothing is read"
+    agent = snapshotters.start(datacenter, {"daily": a_policy(*places)}, name="good")
+    folder = "/v1/kv/consulops/snapshots"
+    eventually(lambda: datacenter.get(f"{folder}/good/daily/status?raw")["newest"], what="its snapshot is published")
+    assert check("age", "unverified", "rehearsal_overdue") == ([], [])
+    assert show("--from-consul", "--name", "good") == (["daily", "ok"], "")
+    broken = {"daily": a_policy(places[0], places[0].with_name("nowhere"))}
+    snapshotters.start(datacenter, broken, name="broken")
+    eventually(lambda: datacenter.get(f"{folder}/broken/daily/status?raw"), what="its status is published")
+    assert check("unverified") == (["snapshot/broken/daily/b/problem"], [])
+    agent.stop()
+    columns, message = show("--agent", agent.url, "--name", "broken")
+    assert columns == ["daily", "warning"] and "Shown is what its instances published" in message
+    write(datacenter, {"consulops/snapshots/good/daily/status": "edited"})
+    findings, (reason,) = check("age")
+    assert findings == [] and "does not hold what the snapshot agent writes" in reason
+    delete(datacenter, *(f"consulops/snapshots/{name}/daily/status" for name in ("good", "broken")))

@@ -57,7 +57,11 @@ def test_requests_carry_the_token_and_json(service: HttpService, client: Endpoin
 @pytest.mark.parametrize(
     ("reply", "error", "words"),
     [
-        (Reply(200, b"<html>"), NoAnswer, "no alerting agent of this version (GET /alerts is not answered with JSON)"),
+        (
+            Reply(200, b"<html>"),
+            NoAnswer,
+            "an agent of another type or version (GET /alerts is not answered with JSON)",
+        ),
         (Reply(200, b"[]"), NoAnswer, "is not answered with JSON"),
         (Reply(302, b"", (("Location", "http://127.0.0.1:1/"),)), NoAnswer, "GET /alerts: 302"),
         (Reply(404, b"Not found. Available paths: /."), NoAnswer, "GET /alerts: 404"),

@@ -48,7 +48,8 @@ LAYERS: dict[str, set[str]] = {
 # people and rules, or give it to a pure function.
 WALL_CLOCK_PACKAGES = ("_consul", "_daemon", "_replication", "_agents/replication")
 WALL_CLOCK = {
-    *("_consul/private_file.py", "_daemon/pages.py", "_replication/source_heartbeat.py"),
+    *("_consul/private_file.py", "_daemon/pages.py", "_daemon/status_publisher.py"),
+    "_replication/source_heartbeat.py",
     *(
         f"_agents/replication/{name}.py"
         for name in ("direction_job", "direction_term", "endpoint", "set_job", "status_publisher")

@@ -37,11 +37,11 @@ def judge(observation: Observation, rules: RuleSet, expected: t.Mapping[str, Exp
     for group in RULE_GROUPS:
         if observation.leader_problem is None or not group.needs_leader:
             group.judge(judging)
-    judging.judgement.not_judged |= {(judging.datacenter, rule) for rule in _not_judged(observation)}
+    judging.judgement.not_judged |= {(judging.datacenter, rule) for rule in _not_judged(observation, rules)}
     return judging.judgement
 
 
-def _not_judged(observation: Observation) -> set[str]:
+def _not_judged(observation: Observation, rules: RuleSet) -> set[str]:
     """Return the rules of which the absence of a finding says nothing: what they read is unknown."""
     everything = {rule.name for rule in BUILT_IN_RULES}
     visible = observation.get(VisibleServers)
@@ -56,5 +56,9 @@ def _not_judged(observation: Observation) -> set[str]:
     for path in filtered.paths if filtered else ():
         found |= next((rules for start, rules in _RULES_OF_LISTS.items() if path.startswith(start)), everything)
     if observation.leader_problem is not None:
-        found |= {rule.name for group in RULE_GROUPS if group.needs_leader for rule in group.rules}
+        groups = [group for group in RULE_GROUPS if group.needs_leader]
+        found |= {rule.name for group in groups for rule in group.rules}
+        # Some judge for rules of other groups too.
+        for reading in (reading for group in groups for reading in group.readings):
+            found |= {name for name in reading.rules if rules.has_enabled([name], only_named=reading.only_named)}
     return found

@@ -89,7 +89,7 @@ class Reader:
 
     def read(self, reading: Reading) -> None:
         """Do one reading if a rule needs it; record what could not be read."""
-        if reading.rules and not self.rules.has_enabled(reading.rules):
+        if reading.rules and not self.rules.has_enabled(reading.rules, only_named=reading.only_named):
             return
         started = time.monotonic()
         outcome = "read"

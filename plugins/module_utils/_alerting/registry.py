@@ -17,6 +17,7 @@ from .rules import (
     expected_nodes,
     replications,
     services,
+    snapshot_policies,
     snapshots,
     token,
     wan,
@@ -34,6 +35,7 @@ RULE_GROUPS: tuple[RuleGroup, ...] = (
     acl_replication.GROUP,
     replications.GROUP,
     snapshots.GROUP,
+    snapshot_policies.GROUP,
     token.GROUP,
 )
 BUILT_IN_RULES: tuple[Rule, ...] = tuple(rule for group in RULE_GROUPS for rule in group.rules)

@@ -18,7 +18,7 @@ class Rule:
 
     ``unit`` is what the thresholds are: ``seconds``, ``count``, ``share`` (a count or a percentage), or "" for a rule that has
     only a ``severity``. ``severities`` gives the severity of each status of a check. ``takes_match`` says that ``match`` and
-    ``ignore`` can narrow it to some nodes, services and checks.
+    ``ignore`` can narrow it to some nodes, services and checks. ``is_named``: an entry of the options is about it.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Rule:
     can_be_negative: bool = False
     takes_match: bool = False
     enabled: bool = True
+    is_named: bool = False
     match: tuple[Matcher, ...] = ()
     ignore: tuple[Matcher, ...] = ()
     severities: t.Mapping[str, str] = field(default_factory=dict)
@@ -71,9 +72,15 @@ class RuleSet:
         """Return a rule, None when it is off."""
         return next((rule for rule in self.rules if rule.name == name and rule.enabled), None)
 
-    def has_enabled(self, names: t.Iterable[str]) -> bool:
-        """Return whether one of these rules is on."""
-        return any(self.get(name) is not None for name in names)
+    def get_named(self, name: str) -> Rule | None:
+        """Return a rule that an entry of the options names, None when there is no such entry or it is off."""
+        rule = self.get(name)
+        return rule if rule is not None and rule.is_named else None
+
+    def has_enabled(self, names: t.Iterable[str], *, only_named: bool = False) -> bool:
+        """Return whether one of these rules is on; with ``only_named`` because an entry of the options names it."""
+        get = self.get_named if only_named else self.get
+        return any(get(name) is not None for name in names)
 
     def entries(self, name: str) -> list[Rule]:
         """Return all entries of a rule in order, also those that are off: they take what they match from later ones."""

@@ -17,12 +17,13 @@ class Reading(t.NamedTuple):
     """One part of what is read. ``what`` names it in sentences about what could not be read.
 
     ``collect`` sends the requests and adds parts to the reader's observation. It raises a ConsulError. It is called when one of
-    ``rules`` is on, always if there are none.
+    ``rules`` is on, always if there are none. ``only_named``: one of them must be on because an entry names it.
     """
 
     what: str
     collect: t.Callable[[Reader], None]
     rules: tuple[str, ...] = ()
+    only_named: bool = False
 
 
 class RuleGroup(t.NamedTuple):

@@ -55,6 +55,7 @@ def _changed(rule: Rule, given: t.Mapping[str, t.Any], option: str) -> Rule:
         raise InvalidOption(f"{option}: {rule.name} applies to a whole datacenter; only {with_match} take match.")
     changed = replace(
         rule,
+        is_named=True,
         enabled=_flag(given.get("enabled"), option),
         match=tuple(matchers(given.get("match"), f"{option}.match")),
         ignore=(*rule.ignore, *matchers(given.get("ignore"), f"{option}.ignore")),

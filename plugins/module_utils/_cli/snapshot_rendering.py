@@ -11,6 +11,8 @@ from .._consul.units import columns, human_age, human_bytes
 
 Data = t.Mapping[str, t.Any]
 
+SILENT_AFTER_S = 180  # an agent publishes at least every minute
+
 
 def taken(result: Data) -> list[str]:
     """Return what was taken by hand, and where it is."""
@@ -24,7 +26,12 @@ def taken(result: Data) -> list[str]:
 def policies(document: Data) -> list[str]:
     """Return the policies as a table, their destinations as another, and what somebody has to look at."""
     if not document["policies"]:
-        return ["this instance works for no policy: another may hold the leases"]
+        is_published = document.get("source") == "consul"
+        return [
+            "no instance has published a policy"
+            if is_published
+            else "this instance works for no policy: another may hold the leases"
+        ]
     rows, places, problems = [], [], []
     for name, one in sorted(document["policies"].items()):
         newest = one["newest"]
@@ -33,8 +40,11 @@ def policies(document: Data) -> list[str]:
         state = "critical" if one["critical"] else "warning" if one["problem"] else "ok"
         rows.append((name, state, age, human_age(one["objective_s"]), size, one["next_at"]))
         problems += [f"{name}: {one['problem']}"] if one["problem"] else []
+        if one.get("published_age_s", 0) >= SILENT_AFTER_S:
+            problems.append(f"{name}: published {human_age(one['published_age_s'])} ago, nothing since")
         for place, found in sorted(one["destinations"].items()):
             held = f"{found['snapshots']:,}, {human_bytes(found['bytes'])}"
+            problems += [f"{name}, {place}: {found['damage']}"] if found.get("damage") else []
             places.append((name, place, held, found["newest"] or "-", str(found["waiting"]), found["place"]))
     return [
         *columns([("POLICY", "STATE", "NEWEST", "OBJECTIVE", "SIZE", "NEXT"), *rows]),

@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 import json
-import typing as t
 from dataclasses import dataclass, field
 
+from . import status_fields as fields
 from .errors import InvalidOption
 from .reserved_keys import REPLICATION_ROOT
 from .txn import Operation
-from .units import parse_timestamp, timestamp
+from .units import timestamp
 
 
 @dataclass(frozen=True)
@@ -75,53 +75,27 @@ def status_key(name: str) -> str:
 def parse_status(value: bytes) -> ReplicationStatus:
     """Return the status that a key holds. Raises ValueError for anything else; fields of newer versions are ignored."""
     try:
-        document = _typed(json.loads(value), dict)
-        paused, keys, lag = (_typed(document[name], dict) for name in ("paused_deletes", "keys", "lag"))
+        document = fields.typed(json.loads(value), dict)
+        paused, keys, lag = (fields.typed(document[name], dict) for name in ("paused_deletes", "keys", "lag"))
         is_equal, since = document["equal"], lag["behind_since"]
-        behind_since = None if since is None else _time(since)
+        behind_since = fields.time_or_none(since)
         return ReplicationStatus(
-            conflicts=_count(document["conflicts"]),
-            unwritable=_count(document["unwritable"]),
-            unreadable=_count(document["unreadable"]),
-            paused_deletes=_count(paused["count"]),
-            plan=_typed(paused["digest"], str),
-            verified_at=_time(document["verified_at"]),
-            is_equal=None if is_equal is None else _typed(is_equal, bool),
-            source_keys=_count(keys["source"]),
-            destination_keys=_count(keys["destination"]),
-            problem=_typed(document["problem"], str),
+            conflicts=fields.count(document["conflicts"]),
+            unwritable=fields.count(document["unwritable"]),
+            unreadable=fields.count(document["unreadable"]),
+            paused_deletes=fields.count(paused["count"]),
+            plan=fields.typed(paused["digest"], str),
+            verified_at=fields.time(document["verified_at"]),
+            is_equal=None if is_equal is None else fields.typed(is_equal, bool),
+            source_keys=fields.count(keys["source"]),
+            destination_keys=fields.count(keys["destination"]),
+            problem=fields.typed(document["problem"], str),
             is_behind=behind_since is not None,
             behind_since=behind_since,
-            lag_s=_seconds(lag["seconds"]),
-            lag_source=_typed(lag["source"], str),
-            pending=_count(lag["pending"]),
-            at=_time(document["at"]),
+            lag_s=fields.seconds(lag["seconds"]),
+            lag_source=fields.typed(lag["source"], str),
+            pending=fields.count(lag["pending"]),
+            at=fields.time(document["at"]),
         )
     except (LookupError, TypeError, ValueError, RecursionError, InvalidOption):
         raise ValueError from None
-
-
-Kind = t.TypeVar("Kind")
-
-
-def _typed(value: t.Any, kind: type[Kind]) -> Kind:
-    if not isinstance(value, kind):
-        raise TypeError
-    return value
-
-
-def _count(value: t.Any) -> int:
-    if isinstance(value, bool) or _typed(value, int) < 0:
-        raise ValueError
-    return int(value)
-
-
-def _seconds(value: t.Any) -> float:
-    number = float(value if isinstance(value, float) else _count(value))
-    if not 0 <= number < float("inf"):  # false for nan too
-        raise ValueError
-    return number
-
-
-def _time(value: t.Any) -> float:
-    return parse_timestamp(_typed(value, str), "time")

@@ -112,7 +112,7 @@ class EndpointClient:
         return self._is_another(f"{line}: {status}")
 
     def _is_another(self, why: str) -> NoAnswer:
-        return NoAnswer(f"What listens at {self} is no alerting agent of this version ({why}).")
+        return NoAnswer(f"What listens at {self} is another program, or an agent of another type or version ({why}).")
 
 
 def _is_text(content: bytes) -> bool:

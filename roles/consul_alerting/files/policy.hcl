@@ -36,3 +36,8 @@ event_prefix "" {
 key_prefix "consulops/replication/" {
   policy = "read"
 }
+
+# what snapshot agents publish, for the rules snapshot_age, snapshot_unverified and snapshot_rehearsal_overdue
+key_prefix "consulops/snapshots/" {
+  policy = "read"
+}

@@ -30,7 +30,7 @@ from .config import SetConfig
 from .direction_term import DirectionTerm
 from .memory import Memory
 from .set_status import BEHIND, COMPARING, FOLLOWING, FROZEN, SetStatus, status_of
-from .status_publisher import StatusPublisher
+from .status_publisher import SetPublisher
 
 log = logging.getLogger("consulops")
 
@@ -68,7 +68,7 @@ class _SetRun:
         self._at_source = ChangeWatch(self._source, self._event, config.request.consistency)
         self._at_destination = ChangeWatch(self._destination, self._event)
         self._follower = Follower(self._source, self._destination, config.request, config.follow, context.lease.guard)
-        self._publisher = StatusPublisher(self._destination, config.name, context.lease.guard)
+        self._publisher = SetPublisher(self._destination, config.name, context.lease.guard)
         self._control = control.Control()
         self._direction = config.direction and DirectionTerm(
             config.direction, self._source, self._destination, context.lease.guard

@@ -2,24 +2,19 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Publishes the status of one set at its destination: when it changed, at most every ten seconds, and every minute in any case."""
+"""Publishes the status of one set at its destination, for rules and commands that cannot ask the agent."""
 
 from __future__ import annotations
 
-import logging
 import time
 import typing as t
 
-from ..._consul import errors
 from ..._consul.client import Client
 from ..._consul.replication_status import ReplicationStatus
-from ..._consul.txn import Operation, Writer
+from ..._consul.txn import Operation
+from ..._daemon.status_publisher import REFRESH_S, StatusPublisher
 from .set_status import SetStatus
 
-log = logging.getLogger("consulops")
-
-EVERY_S = 10.0
-REFRESH_S = 60.0  # so that rules can tell a replication with nothing to say from one that is stuck
 BEHIND_S = 10.0  # a change that waits for less is no news: there is always one where a lot is written
 
 
@@ -50,40 +45,23 @@ def published_status(status: SetStatus) -> ReplicationStatus | None:
     )
 
 
-class StatusPublisher:
-    """Knows what one lease term has published of a set. ``guard`` is the operation that checks the lease."""
+class SetPublisher:
+    """Publishes the status of a set for one lease term. ``guard`` is the operation that checks the lease."""
 
     def __init__(self, destination: Client, name: str, guard: Operation) -> None:
-        self._destination, self._name = destination, name
-        self._writer = Writer(destination, fence=guard)
-        self._written: ReplicationStatus | None = None
-        self._next_at: float | None = None  # monotonic, None before the first attempt
-        self._refresh_at = 0.0  # monotonic
+        self._publisher: StatusPublisher[ReplicationStatus] = StatusPublisher(
+            destination, name, lambda found, now: found.operation(name, now), guard
+        )
 
     def due_in_s(self, status: SetStatus, now: float) -> float | None:
         """Return in how many seconds a status is to be published, None before there is one; ``now`` is monotonic."""
         found = published_status(status)
         if found is None:
             return None
-        allowed_in_s = 0.0 if self._next_at is None else max(0.0, self._next_at - now)
-        if found != self._written:
-            return allowed_in_s
-        due_in_s = self._refresh_at - now
-        if status.behind_s and not found.is_behind:
-            due_in_s = min(due_in_s, BEHIND_S - status.behind_s)
-        return max(allowed_in_s, due_in_s)
+        is_soon_behind = status.behind_s and not found.is_behind
+        return self._publisher.due_in_s(found, now, BEHIND_S - status.behind_s if is_soon_behind else REFRESH_S)
 
     def publish(self, status: SetStatus) -> None:
         """Publish a status that is due. What fails is tried again: replication does not depend on it."""
-        now = time.monotonic()
-        if self.due_in_s(status, now) != 0.0:
-            return
-        found = t.cast("ReplicationStatus", published_status(status))
-        self._next_at = now + EVERY_S
-        try:
-            self._writer.commit([found.operation(self._name, time.time())])
-        except errors.ConsulError as error:
-            log.debug("%s: the status could not be published: %s", self._name, error)
-            return
-        self._written = found
-        self._refresh_at = now + REFRESH_S
+        if self.due_in_s(status, time.monotonic()) == 0.0:
+            self._publisher.publish(t.cast("ReplicationStatus", published_status(status)))

@@ -5,6 +5,7 @@
 """The snapshot agent: takes snapshots by policies, and keeps them in several destinations.
 
 Each policy is a job: under a required lease of its own if one instance takes its snapshots, without one if every instance does.
+A second job publishes its status.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from .endpoint import routes
 from .memory import Memory
 from .metrics import metrics
 from .policy_job import connection_of, run_policy
+from .publish_job import run_publisher
 
 DEFAULT_PORT = 9002
 DEFAULT_SERVICE = "consul-snapshot"  # as of the snapshot agent of Consul Enterprise
@@ -46,6 +48,17 @@ def plan(setup: Setup) -> Plan:
             connections=(connection_of(one.name),),
             lease=_title(one) if one.placement == ONE else None,
             heartbeat_limit_s=TRANSFER_LIMIT_S,
+        )
+        for one in policies
+    )
+    # Beside the policy's own job, which an upload can keep busy for hours.
+    jobs += tuple(
+        Job(
+            f"status of {one.name}",
+            functools.partial(run_publisher, config=one),
+            one,
+            connections=(connection_of(one.name),),
+            lease=_title(one) if one.placement == ONE else None,
         )
         for one in policies
     )

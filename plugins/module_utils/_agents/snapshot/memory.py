@@ -19,16 +19,28 @@ class Memory:
     def __init__(self) -> None:
         self._mutex = threading.Lock()
         self._policies: dict[str, PolicyStatus] = {}
+        self._changes: dict[str, threading.Event] = {}
 
     def update(self, status: PolicyStatus) -> None:
         """Note the status of a policy."""
         with self._mutex:
             self._policies[status.name] = status
+            self._change(status.name).set()
 
     def forget(self, name: str) -> None:
         """Forget a policy: another instance may work for it."""
         with self._mutex:
             self._policies.pop(name, None)
+
+    def policy(self, name: str) -> PolicyStatus | None:
+        """Return the status of a policy, None while this instance does not work for it."""
+        with self._mutex:
+            return self._policies.get(name)
+
+    def changes(self, name: str) -> threading.Event:
+        """Return the event that is set when the status of a policy was noted. Whoever waits for it clears it."""
+        with self._mutex:
+            return self._change(name)
 
     def policies(self) -> list[PolicyStatus]:
         """Return the status of every policy that this instance works for, by name."""
@@ -39,3 +51,6 @@ class Memory:
         """Return the section of the frame's status."""
         now = time.time()
         return {"policies": {one.name: one.as_json(now) for one in self.policies()}}
+
+    def _change(self, name: str) -> threading.Event:
+        return self._changes.setdefault(name, threading.Event())

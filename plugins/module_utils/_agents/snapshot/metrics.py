@@ -66,6 +66,13 @@ def metrics(memory: Memory) -> list[t.Any]:
     found.append(gauge("snapshot_records", "Records of the newest snapshot by table.", records))
     parts = [({**labels, "part": name}, took_s) for labels, one in policies for name, took_s in one.seconds.items()]
     found.append(gauge("snapshot_seconds", "Duration of each part of the last snapshot.", parts))
+    folders = [({**labels, "prefix": row.prefix}, row) for labels, one in policies for row in one.folders]
+    for name, text, number in (
+        ("bytes", "Bytes of the keys below each of the largest folders in the newest snapshot.", lambda row: row.bytes),
+        ("keys", "Keys below each of the largest folders in the newest snapshot.", lambda row: row.keys),
+        ("growth_bytes", "Bytes that each folder grew by since the snapshot before.", lambda row: row.growth),
+    ):
+        found.append(gauge(f"snapshot_folder_{name}", text, _known((labels, number(row)) for labels, row in folders)))
     return found
 
 

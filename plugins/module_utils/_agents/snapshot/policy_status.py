@@ -7,20 +7,26 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
+from ..._consul.snapshot_status import age_problem, joined
 from ..._consul.units import human_age, human_bytes, timestamp
+from ..._snapshot.kv_growth import FolderGrowth, growth
 from ..._snapshot.stored_snapshots import StoredSnapshot
 from .destination import Destination
 from .policy_run import PolicyRun
 from .schedule import Due
+from .timeline import SnapshotPoint
 
 Data = dict[str, t.Any]
 
 
 @dataclass(frozen=True)
 class DestinationStatus:
-    """What is known of one destination. ``waiting`` snapshots are not in it yet."""
+    """What is known of one destination. ``waiting`` snapshots are not in it yet; ``damage`` is what is wrong with its newest one.
+
+    ``points`` are its snapshots for the page, newest first.
+    """
 
     name: str
     place: str
@@ -33,6 +39,8 @@ class DestinationStatus:
     upload_s: float
     problem: str
     is_reachable: bool
+    damage: str = ""
+    points: tuple[SnapshotPoint, ...] = field(default=(), repr=False)
 
     def as_json(self) -> Data:
         """Return everything as plain data."""
@@ -46,6 +54,7 @@ class DestinationStatus:
             "deleted": self.deleted,
             "upload_s": round(self.upload_s, 3),
             "problem": self.problem,
+            "damage": self.damage,
         }
 
 
@@ -74,6 +83,7 @@ class PolicyStatus:
     attempt_problem: str
     warnings: tuple[str, ...]
     destinations: tuple[DestinationStatus, ...] = field(default_factory=tuple)
+    folders: tuple[FolderGrowth, ...] = ()
 
     def age_s(self, now: float) -> float | None:
         """Return how old the newest verified snapshot is, None without one."""
@@ -88,14 +98,8 @@ class PolicyStatus:
         """Return what somebody has to look at, "" for nothing."""
         reasons = [self.attempt_problem] if self.attempt_problem else []
         reasons += [f"{one.name}: {one.problem}" for one in self.destinations if one.problem]
-        why = " ".join(reason if reason.endswith(("?", ".")) else f"{reason}." for reason in reasons).rstrip(".")
-        age_s = self.age_s(now)
-        if self.is_critical(now):
-            what = (
-                "there is no verified snapshot"
-                if age_s is None
-                else f"the newest verified snapshot is {human_age(age_s)} old, and the objective is {human_age(self.objective_s)}"
-            )
+        why, what = joined(reasons), age_problem(self.age_s(now), self.objective_s)
+        if what:
             return f"{what}: {why}" if why else what
         return why or "; ".join(self.warnings)
 
@@ -130,6 +134,7 @@ class PolicyStatus:
             "doubled_slots": self.doubled,
             "given_up": self.given_up,
             "failures_in_row": self.failures_in_row,
+            "folders": [asdict(one) for one in self.folders],
             "destinations": {one.name: one.as_json() for one in self.destinations},
         }
 
@@ -159,8 +164,17 @@ def status_of(
         failures_in_row=failures_in_row,
         attempt_problem=attempt_problem,
         warnings=run.warnings,
+        folders=_folders(run),
         destinations=tuple(_destination(run, one) for one in run.destinations),
     )
+
+
+def _folders(run: PolicyRun) -> tuple[FolderGrowth, ...]:
+    """Return the folders of the newest snapshot that has any, and their growth since the one before."""
+    every = sorted((*run.waiting, *run.snapshots), key=lambda one: -one.time)
+    by_time = {one.time: one.manifest.folders for one in every if one.manifest and one.manifest.folders}
+    newest = list(by_time.values())[:2]
+    return growth(newest[0], newest[1] if len(newest) > 1 else ()) if newest else ()
 
 
 def _destination(run: PolicyRun, one: Destination) -> DestinationStatus:
@@ -177,7 +191,17 @@ def _destination(run: PolicyRun, one: Destination) -> DestinationStatus:
         upload_s=one.upload_s,
         problem=one.problem or one.prune_problem,
         is_reachable=not one.problem,
+        damage=_damage(one.snapshots),
+        points=tuple(
+            SnapshotPoint(held.time, held.manifest.stored_size if held.manifest else 0, not held.problem)
+            for held in one.snapshots
+        ),
     )
+
+
+def _damage(snapshots: t.Sequence[StoredSnapshot]) -> str:
+    """Return why the newest snapshot cannot be used, "" if it can or there is none."""
+    return f"{snapshots[0].name}: {snapshots[0].problem}" if snapshots and snapshots[0].problem else ""
 
 
 def _newest(found: t.Iterable[StoredSnapshot | None]) -> StoredSnapshot | None:

@@ -10,7 +10,6 @@ import os
 
 from ..._config import credentials
 from ..._daemon.agent_type import Setup
-from ..._daemon.endpoint_client import EndpointClient
 from .. import agent_access, arguments, snapshot_rendering
 from . import agent
 from .base import Command, Outcome, warn
@@ -46,7 +45,8 @@ def _once(options: argparse.Namespace) -> Outcome:
 
 def _status_arguments(parser: argparse.ArgumentParser) -> None:
     _names(parser)
-    agent_access.add_endpoint(parser, AGENT_URL)
+    agent_access.add_access(parser, AGENT_URL)
+    parser.add_argument("--name", default=AGENT, help=f"with Consul: the name of the agent, by default {AGENT}")
     parser.add_argument(
         "--config",
         metavar="FILE",
@@ -62,13 +62,28 @@ def _status(options: argparse.Namespace) -> Outcome:
 
         document = by_hand.look(_setup(options.config), options.policies)
     else:
-        client: EndpointClient = agent_access.endpoint_client(options)
-        document = client.get("/policies")
+        document = agent_access.ask(
+            options,
+            lambda client: client.get("/policies"),
+            _published,
+            "Shown is what its instances published in Consul, at most a minute apart while they run.",
+        )
+        for key in document.get("unreadable", ()):
+            warn(f"{key} does not hold what the snapshot agent writes.")
         if options.policies:
-            found = {name: one for name, one in document["policies"].items() if name in options.policies}
+            found = {
+                name: one for name, one in document["policies"].items() if name.partition(" ")[0] in options.policies
+            }
             document = {**document, "policies": found}
     is_critical = any(one["critical"] for one in document["policies"].values())
     return Outcome(document, snapshot_rendering.policies(document), different=is_critical)
+
+
+def _published(options: argparse.Namespace) -> agent_access.Document:
+    from ..._agents.snapshot.from_consul import policies_document
+
+    with agent_access.consul_client(options) as client:
+        return policies_document(client, options.name)
 
 
 COMMANDS = (
