@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from ansible.plugins.action import ActionBase
 from ansible_collections.consulops.failover.plugins.plugin_utils import _bundle, _wheels
 
-INTERPRETER = re.compile(r"/[^\s]+")
+PATH = re.compile(r"/[^\s]+")
 VALIDATION_FAILED = ("failed to validate", "Error executing command")
 COPY_OPTIONS = ("dest", "owner", "group", "mode", "backup")
 
@@ -35,6 +35,7 @@ class ActionModule(ActionBase):
             {
                 "dest": {"type": "path", "required": True},
                 "interpreter": {"type": "str", "default": "/usr/bin/python3"},
+                "libraries": {"type": "str"},
                 "wheelhouse": {"type": "path"},
                 "cache": {"type": "path"},
                 "owner": {"type": "str"},
@@ -50,7 +51,7 @@ class ActionModule(ActionBase):
             wheels = _wheels.collect(_path(options["wheelhouse"]), _path(options["cache"]) or _wheels.default_cache())
         except _wheels.CannotCollect as error:
             return {"failed": True, "changed": False, "msg": f"consulops_bundle: {error}"}
-        bundle = _bundle.build(wheels, options["interpreter"])
+        bundle = _bundle.build(wheels, options["interpreter"], options["libraries"] or "")
         built = {
             **t.cast("dict[str, t.Any]", _bundle.manifest_of(bundle)),
             "sha256": hashlib.sha256(bundle).hexdigest(),
@@ -73,11 +74,13 @@ class ActionModule(ActionBase):
 
     def _problem(self, options: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> str:
         """Return what is wrong with the options, "" if they are valid."""
-        if not INTERPRETER.fullmatch(options["interpreter"]):
+        if not PATH.fullmatch(options["interpreter"]):
             return (
                 f"interpreter {options['interpreter']!r} must be one absolute path, for example /usr/bin/python3, because "
                 "it becomes the first line of the file."
             )
+        if options["libraries"] and not PATH.fullmatch(options["libraries"]):
+            return f"libraries {options['libraries']!r} must be one absolute path, for example /usr/local/lib/consulops/libraries."
         stat = self._execute_remote_stat(options["dest"], all_vars=task_vars or {}, follow=True, checksum=False)
         if stat.get("isdir") or options["dest"].endswith("/"):
             return f"dest {options['dest']} is a directory. Name a file, for example {options['dest'].rstrip('/')}/consulops.pyz."

@@ -29,6 +29,12 @@ options:
       - Absolute path of the Python interpreter on the host. It becomes the first line of the file.
     type: str
     default: /usr/bin/python3
+  libraries:
+    description:
+      - Directory on the host in which the command finds further libraries, which M(consulops.failover.consulops_libraries) installs. It need not
+        exist.
+    type: str
+    version_added: 1.3.0
   wheelhouse:
     description:
       - Directory on the controller with the wheels of the libraries, for controllers on which pip cannot download them.
@@ -72,6 +78,7 @@ notes:
   - The C version of msgpack is used if the host has it (python3-msgpack on Debian). The pure Python version in the bundle reads snapshots
     about ten times slower.
 seealso:
+  - module: consulops.failover.consulops_libraries
   - module: consulops.failover.consul_snapshot
 """
 

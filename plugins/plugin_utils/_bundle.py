@@ -54,7 +54,10 @@ try:
         sys.path[0] = bundle + "{compiled_bundle.SUFFIX}"
 except OSError:
     pass  # there is none
-from {PACKAGE.replace("/", ".")}_cli.main import main
+"""
+# After the bundle itself and before the libraries of the host: what is pinned counts.
+LIBRARIES = "sys.path.insert(1, {!r})\n"
+START = f"""from {PACKAGE.replace("/", ".")}_cli.main import main
 sys.exit(main())
 """
 
@@ -74,9 +77,13 @@ REPLACEMENTS = {
 }
 
 
-def build(wheels: t.Mapping[str, bytes], interpreter: str) -> bytes:
-    """Return the zip application. The same sources, wheels (by library name) and interpreter give the same bytes."""
-    files = {"__main__.py": MAIN.encode(), **{name: text.encode() for name, text in REPLACEMENTS.items()}}
+def build(wheels: t.Mapping[str, bytes], interpreter: str, libraries: str = "") -> bytes:
+    """Return the zip application. The same sources, wheels (by library name), interpreter and libraries give the same bytes.
+
+    ``libraries`` is a directory on the host in which it finds further libraries, whether or not there is one; "" for none.
+    """
+    start = MAIN + (LIBRARIES.format(libraries) if libraries else "") + START
+    files = {"__main__.py": start.encode(), **{name: text.encode() for name, text in REPLACEMENTS.items()}}
     sources = _sources()
     files.update(sources)
     for pinned in PINNED:

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The libraries of the bundle: wheels pinned by hash, from a wheelhouse, a cache or pip, never from site-packages.
+"""Wheels pinned by hash, from a wheelhouse, a cache or pip, never from site-packages; and the pins of the bundle.
 
-Each version is the newest one that still runs on the oldest target, Python 3.9.
+Each version in the bundle is the newest one that still runs on the oldest target, Python 3.9.
 """
 
 from __future__ import annotations
@@ -33,6 +33,17 @@ class Pinned:
     sha256: str
     packages: tuple[str, ...]
     prefix: str = ""
+
+
+@dataclass(frozen=True)
+class WheelSet:
+    """Wheels that are collected together. ``target`` are pip's options for the platform whose wheels it selects, independent of the
+    controller; ``module`` is the one whose documentation has the command that fills a wheelhouse.
+    """
+
+    pinned: tuple[Pinned, ...]
+    target: tuple[str, ...]
+    module: str
 
 
 PINNED = (
@@ -142,10 +153,13 @@ PINNED = (
     ),
 )
 
-# The platform whose wheels pip selects, independent of the controller.
-TARGET = (
-    *("--only-binary", ":all:", "--no-deps", "--python-version", "3.9", "--implementation", "cp", "--abi", "cp39"),
-    *("--platform", "manylinux2014_x86_64"),
+BUNDLED = WheelSet(
+    PINNED,
+    (
+        *("--python-version", "3.9", "--implementation", "cp", "--abi", "cp39"),
+        *("--platform", "manylinux2014_x86_64"),
+    ),
+    "consulops_bundle",
 )
 PIP_TIMEOUT_S = 300
 
@@ -160,24 +174,24 @@ def requirements(pinned: t.Sequence[Pinned] = PINNED) -> str:
     return "".join(f"{pin.name}=={pin.version} --hash=sha256:{pin.sha256}\n" for pin in pinned)
 
 
-def collect(wheelhouse: Path | None, cache: Path) -> dict[str, bytes]:
-    """Return the bytes of every pinned wheel by library name; pip downloads only what is missing in the cache.
+def collect(wheelhouse: Path | None, cache: Path, wanted: WheelSet = BUNDLED) -> dict[str, bytes]:
+    """Return the bytes of every wanted wheel by library name; pip downloads only what is missing in the cache.
 
     With a wheelhouse neither the cache nor pip is used. Raises CannotCollect.
     """
     if wheelhouse is not None:
-        wheels = {pin.name: _intact(wheelhouse / pin.filename, pin) for pin in PINNED}
-        missing = [pin for pin in PINNED if wheels[pin.name] is None]
+        wheels = {pin.name: _intact(wheelhouse / pin.filename, pin) for pin in wanted.pinned}
+        missing = [pin for pin in wanted.pinned if wheels[pin.name] is None]
         if missing:
             raise CannotCollect(
                 f"wheelhouse {wheelhouse} lacks {', '.join(pin.filename for pin in missing)} (or has another file with "
-                "that name). The documentation of consulops_bundle has the command to fill it."
+                f"that name). The documentation of {wanted.module} has the command to fill it."
             )
     else:
-        missing = [pin for pin in PINNED if _intact(cache / pin.filename, pin) is None]
+        missing = [pin for pin in wanted.pinned if _intact(cache / pin.filename, pin) is None]
         if missing:
-            _download(missing, cache)
-        wheels = {pin.name: _intact(cache / pin.filename, pin) for pin in PINNED}
+            _download(missing, wanted, cache)
+        wheels = {pin.name: _intact(cache / pin.filename, pin) for pin in wanted.pinned}
     return {name: content for name, content in wheels.items() if content is not None}
 
 
@@ -190,12 +204,12 @@ def _intact(path: Path, pinned: Pinned) -> bytes | None:
     return content if hashlib.sha256(content).hexdigest() == pinned.sha256 else None
 
 
-def _download(wanted: t.Sequence[Pinned], cache: Path) -> None:
+def _download(missing: t.Sequence[Pinned], wanted: WheelSet, cache: Path) -> None:
     try:
         cache.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache, prefix=".") as scratch:
-            _pip(wanted, Path(scratch))
-            for pin in wanted:
+            _pip(missing, wanted, Path(scratch))
+            for pin in missing:
                 path = Path(scratch) / pin.filename
                 if _intact(path, pin) is None:
                     raise CannotCollect(f"pip did not download {pin.filename}.")
@@ -204,13 +218,18 @@ def _download(wanted: t.Sequence[Pinned], cache: Path) -> None:
         raise CannotCollect(f"wheels cannot be stored in {cache}: {error.strerror or error}.") from None
 
 
-def _pip(wanted: t.Sequence[Pinned], scratch: Path) -> None:
+def _pip(missing: t.Sequence[Pinned], wanted: WheelSet, scratch: Path) -> None:
     pins = scratch / "requirements.txt"
-    pins.write_text(requirements(wanted), encoding="ascii")
+    pins.write_text(requirements(missing), encoding="ascii")
     command = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-input"]
+    command += ["--only-binary", ":all:", "--no-deps", *wanted.target]
+    advice = (
+        "If the controller has no pip or no package index, fill a directory on another machine with the command in the "
+        f"documentation of {wanted.module}, and name it as wheelhouse."
+    )
     try:
         done = subprocess.run(
-            [*command, *TARGET, "--require-hashes", "-d", str(scratch), "-r", str(pins)],
+            [*command, "--require-hashes", "-d", str(scratch), "-r", str(pins)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -219,13 +238,7 @@ def _pip(wanted: t.Sequence[Pinned], scratch: Path) -> None:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise CannotCollect(f"pip did not finish within {PIP_TIMEOUT_S} s. {_ADVICE}") from None
+        raise CannotCollect(f"pip did not finish within {PIP_TIMEOUT_S} s. {advice}") from None
     if done.returncode != 0:
         output = [line for line in done.stdout.splitlines() if line.startswith("ERROR")] or done.stdout.splitlines()
-        raise CannotCollect(f"pip could not download {wanted[0].name}: {' '.join(output[:2])[:400]}. {_ADVICE}")
-
-
-_ADVICE = (
-    "If the controller has no pip or no package index, fill a directory on another machine with the command in the "
-    "documentation of consulops_bundle, and name it as wheelhouse."
-)
+        raise CannotCollect(f"pip could not download {missing[0].name}: {' '.join(output[:2])[:400]}. {advice}")

@@ -17,6 +17,7 @@ from ansible.template import Templar, trust_as_template
 from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting import config as alerting_config
 from ansible_collections.consulops.failover.plugins.module_utils._agents.registry import AGENT_TYPES
 from ansible_collections.consulops.failover.plugins.module_utils._agents.replication import config as replication_config
+from ansible_collections.consulops.failover.plugins.module_utils._agents.snapshot import config as snapshot_config
 from ansible_collections.consulops.failover.plugins.module_utils._daemon import agent_config
 from ansible_collections.consulops.failover.plugins.module_utils._tasks.replication_request import REQUEST_SPEC
 
@@ -25,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ROLES = {
     "consul_alerting": (alerting_config.SPEC, ("check",)),
     "consul_replication": ({"sets": {}}, ("check", "sync")),  # the agent knows its other options only to refuse them
+    "consul_snapshots": (snapshot_config.SPEC, ("check", "save", "restore")),
 }
 
 
@@ -40,7 +42,7 @@ def test_the_role_has_every_option_of_an_agent_except_secrets() -> None:
             if not rules.get("no_log")
         }
 
-    of_unit = ("agent", "state", "writable_directories")
+    of_unit = ("agent", "state", "writable_directories", "data_directories")
     of_agent = plain({name: rules for name, rules in agent_config.SPEC.items() if name != "agent"})
     assert plain({name: rules for name, rules in of_role.items() if name not in of_unit}) == of_agent
     keys = yaml.safe_load((ROOT / "roles/consulops_runtime/vars/main.yml").read_text(encoding="utf-8"))
@@ -78,6 +80,81 @@ def test_the_replication_role_knows_every_option_of_a_set() -> None:
     tasks = yaml.safe_load((role / "tasks/sync.yml").read_text(encoding="utf-8"))
     (given,) = (task["consulops.failover.consul_kv_replicate"] for task in tasks if "module_defaults" in task)
     assert set(given) == {"name", "source", "destination", *REQUEST_SPEC}
+
+
+def test_the_snapshot_role_knows_every_option_of_a_policy_and_destination() -> None:
+    """Its variable is free, so the guide names what the agent takes."""
+    readme = (ROOT / "roles/consul_snapshots/README.md").read_text(encoding="utf-8")
+    options = (*snapshot_config.POLICY_SPEC, *snapshot_config.DESTINATION_SPEC)
+    assert [option for option in options if f"`{option}`" not in readme] == []
+
+
+@pytest.mark.parametrize(
+    ("policy", "libraries"),
+    [
+        ({"destinations": {"disk": {"url": "/srv/snapshots"}}, "recipients": []}, []),
+        ({"destinations": {"bucket": {"url": "s3://bucket/dc1/"}}}, ["obstore"]),
+        ({"destinations": {"disk": {"url": "/srv/snapshots"}}, "recipients": ["age1abc"]}, ["pyrage"]),
+        (
+            {"destinations": {"blob": {"url": "az://store/"}}, "passphrase_file": "credential:words"},
+            ["obstore", "pyrage"],
+        ),
+        ("not a policy", []),
+        (None, []),
+    ],
+)
+def test_libraries_with_compiled_parts_are_for_policies_that_need_them(
+    policy: dict[str, t.Any] | None, libraries: list[str]
+) -> None:
+    agent = {"name": "snapshot", "agent": "snapshot", "options": {"policies": {"hourly": policy}}}
+    others = [
+        {"name": "gone", "state": "absent"},
+        {"name": "alerting", "agent": "alerting", "options": {"url": "s3://x"}},
+    ]
+    role = {"consulops_runtime_agents": [agent, *others], "consulops_runtime_libraries": []}
+    assert role_variable("consulops_runtime", "consulops_runtime_needed_libraries", role) == libraries
+
+
+@pytest.mark.parametrize(
+    ("policies", "directories"),
+    [
+        ({}, []),
+        (
+            {
+                "a": None,
+                "b": "text",
+                "c": {"destinations": ["text"]},
+                "d": {"destinations": {"e": None, "f": {"url": 5}}},
+            },
+            [],
+        ),
+        (
+            {
+                "a": {
+                    "destinations": {"disk": {"url": "/srv/a/"}, "bucket": {"url": "s3://a/b"}, "root": {"url": "/"}}
+                },
+                "b": {"destinations": {"disk": {"url": "/srv/a"}, "more": {"url": "/srv/b"}}},
+            },
+            ["/srv/a", "/srv/b"],
+        ),
+    ],
+)
+def test_directories_of_the_snapshot_role_are_those_among_the_destinations(
+    policies: dict[str, t.Any], directories: list[str]
+) -> None:
+    given = {"consul_snapshots_policies": policies}
+    assert role_variable("consul_snapshots", "consul_snapshots_directories", given) == directories
+
+
+def role_variable(role: str, name: str, given: dict[str, t.Any]) -> t.Any:
+    """Return a variable of ``vars/main.yml`` of a role as Ansible computes it from the defaults and the given variables."""
+    loader = DataLoader()
+    parts = [
+        loader.load_from_file(str(ROOT / "roles" / role / part / "main.yml"), trusted_as_template=True)
+        for part in ("defaults", "vars")
+    ]
+    variables = {**parts[0], **given, **parts[1]}
+    return Templar(loader=loader, variables=variables).template(variables[name])
 
 
 def test_the_runtime_role_knows_the_ports_and_policies_of_every_agent() -> None:
@@ -183,6 +260,11 @@ def test_the_policies_of_the_replication_role_are_those_of_one_prefix_of_named_d
     agent = {"agent": "replication", "name": "replication", "options": {"sets": {"app": app}}}
     path = ROOT / f"roles/consul_replication/files/policy{end}.hcl"
     assert rendered_policy(agent, end) == rules_of(path.read_text(encoding="utf-8"))
+
+
+def test_the_policy_of_the_snapshot_role_is_that_of_the_default_name() -> None:
+    path = ROOT / "roles/consul_snapshots/files/policy.hcl"
+    assert rendered_policy({"agent": "snapshot", "name": "snapshot"}) == rules_of(path.read_text(encoding="utf-8"))
 
 
 def test_the_policies_of_a_replication_name_each_prefix_once_and_datacenters_without_a_name() -> None:
