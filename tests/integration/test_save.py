@@ -17,10 +17,12 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.consulops.failover.plugins.module_utils._consul import version
+from ansible_collections.consulops.failover.plugins.module_utils._consul import endpoint, version
+from ansible_collections.consulops.failover.plugins.module_utils._consul.client import Client
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot import save as saving
 
 from tests.lab.ansible import ModuleFailed, run_module
-from tests.lab.consul import Datacenter, Lab
+from tests.lab.consul import Datacenter, Lab, Server, eventually
 from tests.lab.faults import Proxy, Recorded
 from tests.lab.fill import auth_method, fill, fill_kv, new_token
 
@@ -483,6 +485,9 @@ def test_a_follower_gives_a_stale_snapshot_also_without_a_leader(lab: Lab, targe
     datacenter.wait_level()  # a stale answer may lag by what the leader has not yet told its followers
     stale = save(follower.url, target / "stale.snap", stale=True)["snapshot"]
     assert stale["stale"] is True and stale["digest"] == fresh["digest"]
+    # It lags by some milliseconds now and then, which is worth a warning only where no limit says what is too much.
+    eventually(lambda: warns_of_lag(follower, target, None), 30, "a warning of the lag")
+    assert not any(warns_of_lag(follower, target, 30.0) for _turn in range(5))
     leader.stop()
     other.stop()
     message = refused(follower.url, target / "no.snap", timeout=15)
@@ -492,6 +497,15 @@ def test_a_follower_gives_a_stale_snapshot_also_without_a_leader(lab: Lab, targe
     assert alone["digest"] == fresh["digest"]
     assert len(alone["unchecked"]) == 1 and alone["unchecked"][0].startswith("everything else: ")
     assert time.monotonic() - started < 20  # one wait for a leader, not one for each list
+
+
+def warns_of_lag(server: Server, target: Path, max_lag_s: float | None) -> bool:
+    """Take a stale snapshot and return whether it comes with a warning about how far the server was behind."""
+    request = saving.SaveRequest(path=str(target / "lag.snap"), stale=True, max_lag_s=max_lag_s, cross_check="ignore")
+    now = time.time()
+    with Client(endpoint.resolve({"url": server.url, "timeout": 5}, {})) as client:
+        warnings = saving.save(client, request, saving.plan(client, request, now), now).warnings
+    return any("last heard from the leader" in warning for warning in warnings)
 
 
 def test_a_leader_killed_during_the_save_gives_an_error_or_a_complete_snapshot(lab: Lab, target: Path) -> None:

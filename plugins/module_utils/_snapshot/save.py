@@ -151,7 +151,8 @@ def save(client: Client, request: SaveRequest, decided: SavePlan, now: float) ->
         )
         manifest = replace(manifest, policy=request.policy, slot=request.slot)
         warnings = []
-        if request.stale and last_contact.isdigit() and int(last_contact) > 0:
+        # A limit judges the lag, and below it nothing is wrong: a follower never hears from the leader at this very moment.
+        if request.stale and request.max_lag_s is None and last_contact.isdigit() and int(last_contact) > 0:
             warnings.append(f"the server that answered last heard from the leader {last_contact} ms ago")
         warnings += _compare_with_the_one_before(request, decided, manifest)
         if request.cross_check != "ignore":
