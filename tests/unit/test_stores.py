@@ -11,6 +11,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 import typing as t
 from dataclasses import replace
 from pathlib import Path
@@ -116,6 +117,17 @@ def test_a_directory_that_does_not_exist_is_said_at_once(tmp_path: Path) -> None
         open_store(StoreOptions(str(tmp_path / "absent")))
 
 
+def test_a_directory_that_cannot_be_looked_at_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one below a directory that may not be entered, or on a file system that is gone."""
+
+    def refuse(*_args: t.Any, **_options: t.Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(LocalFailure, match="opening the directory .*: Permission denied"):
+        open_store(StoreOptions(str(tmp_path)))
+
+
 def test_what_a_url_is() -> None:
     assert is_store_url("s3://bucket/prefix/") and is_store_url("gs://b") and is_store_url("az://c/p")
     assert not is_store_url("/var/backups/a:b") and not is_store_url("relative/s3")
@@ -145,12 +157,34 @@ def test_an_encrypted_snapshot_has_its_own_name_size_and_digest(store: Store, tm
     assert found.manifest is not None and found.manifest.as_dict()["format"] == 2
 
 
-def test_what_came_back_wrong_gets_no_manifest(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(StoredWrong, match="gave back a.snap with 700000 bytes"):
+def test_what_came_back_wrong_gets_no_manifest(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LocalDirectory, "delete", _denied)
+    with pytest.raises(StoredWrong, match="gave back a.snap with 700000 bytes .* Delete the object"):
         stored_snapshots.upload(store, written(tmp_path, DATA), "a.snap", manifest_of(DATA[1:]))
     [found] = stored_snapshots.list_store(store)
     assert found.manifest is None and "no manifest" in found.problem
     assert stored_snapshots.newest([found]) is None
+
+
+def test_what_came_back_wrong_is_deleted_again(store: Store, place: Path, tmp_path: Path) -> None:
+    """Otherwise every further attempt leaves an object."""
+    for _attempt in range(2):
+        with pytest.raises(StoredWrong, match="It was deleted again"):
+            stored_snapshots.upload(store, written(tmp_path, DATA), "a.snap", manifest_of(DATA[1:]))
+        assert list(place.iterdir()) == []
+
+
+def test_an_upload_needs_no_room_for_temporary_files(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits on a full disk must be able to leave it."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    stored_snapshots.upload(store, written(tmp_path, DATA), "a.snap", manifest_of(DATA))
+    assert [one.problem for one in stored_snapshots.list_store(store)] == [""]
+
+
+def _denied(_store: LocalDirectory, name: str) -> None:
+    raise StoreError(f"deleting {name}: Permission denied.")
 
 
 def test_a_changed_object_is_noticed(store: Store, place: Path, tmp_path: Path) -> None:

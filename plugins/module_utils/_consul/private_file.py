@@ -98,9 +98,11 @@ class PrivateFile:
 
     def __exit__(self, *_args: object) -> None:
         if self._open:
-            with contextlib.suppress(FileNotFoundError):
+            # A file system that was made read-only, or that is gone, refuses; why the write failed is known by then.
+            with contextlib.suppress(OSError):
                 self.path.unlink()
-            self._close()
+            with contextlib.suppress(OSError):
+                self._close()
 
 
 @contextlib.contextmanager
@@ -162,10 +164,12 @@ def sync_directory(directory: Path) -> None:
 
 
 def sweep_abandoned(directory: Path, now: float | None = None) -> list[str]:
-    """Remove part files whose writer died; return their names. One that is being written is left alone."""
+    """Remove part files whose writer died; return their names. One that is being written is left alone. Raises LocalFailure."""
     removed = []
     moment = time.time() if now is None else now
-    for path in sorted(directory.glob(f".*{PART_SUFFIX}")):
+    with os_errors_as(f"reading the directory {directory}"):
+        parts = sorted(directory.glob(f".*{PART_SUFFIX}"))
+    for path in parts:
         with contextlib.suppress(OSError):
             if moment - path.stat().st_mtime < ABANDONED_AFTER_S:
                 continue

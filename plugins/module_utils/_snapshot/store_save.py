@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .._consul.client import Client
-from .._consul.private_file import PrivateFile
+from .._consul.private_file import PrivateFile, os_errors_as
 from . import save as saving
 from . import save_guards, stored_snapshots
 from .encryption.age_format import EncryptionKeys
@@ -40,8 +40,13 @@ class StorePlan:
 
 @contextlib.contextmanager
 def scratch_directory(path: Path | None) -> t.Iterator[Path]:
-    """Yield a private directory for the copy of a snapshot, in ``path`` or where temporary files are; removed afterwards."""
-    with tempfile.TemporaryDirectory(prefix=".consulops-", dir=path) as directory:  # mode 0700
+    """Yield a private directory for the copy of a snapshot, in ``path`` or where temporary files are; removed afterwards.
+
+    Raises LocalFailure when none can be made.
+    """
+    with os_errors_as(f"making a directory for temporary files{f' in {path}' if path else ''}"):
+        made = tempfile.TemporaryDirectory(prefix=".consulops-", dir=path)  # mode 0700
+    with made as directory:
         yield Path(directory)
 
 
@@ -105,7 +110,8 @@ def encrypted(file: Path, manifest: Manifest, keys: EncryptionKeys) -> tuple[Pat
     with PrivateFile(file.parent) as part:
         encryption = age_files.encrypt(file, part, keys)
         part.commit(target)
-    file.unlink()
+    with os_errors_as(f"deleting {file}"):
+        file.unlink()
     return target, replace(manifest, encryption=encryption)
 
 

@@ -9,18 +9,17 @@ The manifest is written last and only after the object was read back: a snapshot
 
 from __future__ import annotations
 
-import tempfile
+import contextlib
 import typing as t
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .._consul.errors import LocalFailure
-from .._consul.private_file import PrivateFile
 from . import manifest as manifests
 from .manifest import Manifest
 from .snapshot_directory import ENCRYPTED_SUFFIX, SNAPSHOT_SUFFIX
 from .sources import Writable, size_and_sha256
-from .stores.errors import AlreadyStored, NotStored, StoredWrong
+from .stores.errors import AlreadyStored, NotStored, StoredWrong, StoreError
 from .stores.store import Store, StoredObject
 
 MANIFEST_SUFFIX = SNAPSHOT_SUFFIX + manifests.SUFFIX
@@ -74,18 +73,24 @@ def upload(store: Store, file: Path, name: str, manifest: Manifest) -> StoredSna
     if (size, sha256) != (manifest.stored_size, manifest.stored_sha256):
         if there is not None:
             raise there
+        # Otherwise each further attempt would leave an object.
+        what_to_do = "It was deleted again: find" if _try_to_delete(store, stored) else "Delete the object, and find"
         raise StoredWrong(
             f"{store.shown} gave back {stored} with {size} bytes and SHA-256 {sha256[:16]}…, not the {manifest.stored_size} bytes "
-            f"({manifest.stored_sha256[:16]}…) that were written: the snapshot has no manifest and does not count. Delete the "
-            "object, and find out what is between this host and the store."
+            f"({manifest.stored_sha256[:16]}…) that were written, so it does not count as a snapshot. {what_to_do} out what is "
+            "between this host and the store."
         )
-    with tempfile.TemporaryDirectory(prefix="consulops-") as scratch:  # mode 0700
-        description = Path(scratch) / "manifest"
-        with PrivateFile(Path(scratch)) as part:
-            part.write((replace(manifest, folders=()) if manifest.encryption else manifest).as_bytes())
-            part.commit(description)
-        store.create(name + manifests.SUFFIX, description)
+    described = replace(manifest, folders=()) if manifest.encryption else manifest
+    # Not by way of a file: what waits on a full disk must be able to leave it.
+    store.create(name + manifests.SUFFIX, described.as_bytes())
     return StoredSnapshot(name, manifest.time, StoredObject(stored, size, manifest.time), manifest, "")
+
+
+def _try_to_delete(store: Store, name: str) -> bool:
+    with contextlib.suppress(StoreError):
+        store.delete(name)
+        return True
+    return False
 
 
 def read_back(store: Store, name: str, copy_to: Writable | None = None) -> tuple[int, str]:

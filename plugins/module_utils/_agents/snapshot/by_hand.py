@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import tempfile
 import time
 import typing as t
-from pathlib import Path
 
 from ..._consul.client import Client
 from ..._consul.errors import InvalidOption, NotConverged
 from ..._consul.units import timestamp
 from ..._daemon.agent_type import Setup
+from ..._snapshot.store_save import scratch_directory
 from .agent import policies_of
 from .catalogue import Catalogue
 from .config import PATH, PolicyConfig
@@ -78,5 +77,5 @@ def _named(setup: Setup, names: t.Sequence[str]) -> tuple[PolicyConfig, ...]:
 
 @contextlib.contextmanager
 def _run_of(config: PolicyConfig) -> t.Iterator[PolicyRun]:
-    with tempfile.TemporaryDirectory(prefix="consulops-") as scratch, Client(config.endpoint) as client:  # mode 0700
-        yield PolicyRun(config, client, Path(scratch) / "waiting", Catalogue(), socket.gethostname())
+    with scratch_directory(None) as scratch, Client(config.endpoint) as client:
+        yield PolicyRun(config, client, scratch / "waiting", Catalogue(), socket.gethostname())

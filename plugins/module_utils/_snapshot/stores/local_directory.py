@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import stat
 import typing as t
 from pathlib import Path
@@ -16,7 +17,7 @@ from ..._consul.private_file import PrivateFile, os_errors_as, sweep_abandoned
 from ..gunzip import CHUNK
 from ..sources import SnapshotFile
 from .errors import AlreadyStored, NotStored, StoreCut, StoreError
-from .store import ByteSource, StoredObject, check_name
+from .store import ByteSource, Content, StoredObject, check_name
 
 
 class LocalDirectory:
@@ -27,11 +28,11 @@ class LocalDirectory:
         self.shown = str(directory)
         self._is_cut = False
 
-    def create(self, name: str, source: Path) -> None:
+    def create(self, name: str, source: Content) -> None:
         path = self._path(name)
         with _as_store_errors():
             sweep_abandoned(self._directory)
-            with SnapshotFile(source) as stream, PrivateFile(self._directory) as part:
+            with _opened(source) as stream, PrivateFile(self._directory) as part:
                 while True:
                     self._check_cut()
                     data = stream.read(CHUNK)
@@ -108,6 +109,10 @@ class LocalDirectory:
     def _path(self, name: str) -> Path:
         check_name(name)
         return self._directory / name
+
+
+def _opened(source: Content) -> t.ContextManager[ByteSource]:
+    return io.BytesIO(source) if isinstance(source, bytes) else SnapshotFile(source)
 
 
 class _Source:

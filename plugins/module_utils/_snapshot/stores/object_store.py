@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import functools
+import hashlib
 import os
 import typing as t
 from pathlib import Path
@@ -35,7 +36,7 @@ from ._libraries import (
 from .errors import AlreadyStored, NotStored, StoreCut, StoreDenied, StoreError
 from .in_flight import InFlight, RequestCut
 from .object_lock import lock
-from .store import ByteSource, Store, StoredObject, StoreOptions, check_name
+from .store import ByteSource, Content, Store, StoredObject, StoreOptions, check_name
 from .store_config import StoreConfig, store_config
 from .store_failures import Attempt, failure
 
@@ -78,10 +79,9 @@ class ObjectStore:
         except (BaseError, ValueError, FileNotFoundError) as error:
             raise InvalidOption(f"{self.shown} cannot be opened: {_first_line(error)}.") from None
 
-    def create(self, name: str, source: Path) -> None:
+    def create(self, name: str, source: Content) -> None:
         check_name(name)
-        with _file_errors(source):
-            size = source.stat().st_size
+        size = _size(source)
         if self._exists(name, must_know=size > WHOLE_MAX):
             raise self._already(name)
         try:
@@ -151,8 +151,8 @@ class ObjectStore:
     def abort(self) -> None:
         self._in_flight.cut()
 
-    def _put(self, name: str, source: Path, size: int) -> None:
-        """Send a file. Raises AlreadyExistsError or a StoreError."""
+    def _put(self, name: str, source: Content, size: int) -> None:
+        """Send a file or some bytes. Raises AlreadyExistsError or a StoreError."""
         with self._errors("write", name):
             self._in_flight.run(
                 lambda: obstore.put_async(self._store, name, source, attributes=self._attributes, **_how(size))
@@ -172,14 +172,14 @@ class ObjectStore:
             return False
         return True
 
-    def _is_ours(self, name: str, source: Path) -> bool:
-        """Return whether an object is the file: an attempt whose answer was lost, made again, finds what it stored itself."""
+    def _is_ours(self, name: str, source: Content) -> bool:
+        """Return whether an object is what was sent: an attempt whose answer was lost, made again, finds what it stored itself."""
         try:
             with self.open(name) as stored:
                 _size, sha256 = size_and_sha256(stored)
         except StoreDenied:
             return False
-        return sha256 == _file_digest(source)
+        return sha256 == _digest(source)
 
     def _already(self, name: str) -> AlreadyStored:
         return AlreadyStored(f"{self.shown}/{name} exists already, and a store never overwrites: nothing was written.")
@@ -238,9 +238,18 @@ def _how(size: int) -> dict[str, t.Any]:
     return {"use_multipart": True, "chunk_size": max(PART, size // MAX_PARTS + 1), "max_concurrency": PARTS_AT_ONCE}
 
 
-def _file_digest(path: Path) -> str:
-    with _file_errors(path):
-        return file_sha256(path)
+def _size(source: Content) -> int:
+    if isinstance(source, bytes):
+        return len(source)
+    with _file_errors(source):
+        return source.stat().st_size
+
+
+def _digest(source: Content) -> str:
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
+    with _file_errors(source):
+        return file_sha256(source)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from ..._consul.errors import InvalidOption
+from ..._consul.private_file import os_errors_as
 from .local_directory import LocalDirectory
 from .store import Store, StoreOptions
 
@@ -31,11 +32,16 @@ def is_store_url(text: str) -> bool:
 def open_store(options: StoreOptions) -> Store:
     """Return the store of a URL, or of a directory that exists. No request is sent yet.
 
-    Raises InvalidOption, and MissingLibrary when an object store needs a library that is not installed.
+    Raises InvalidOption, LocalFailure for a directory that cannot be looked at, and MissingLibrary when an object store needs a
+    library that is not installed.
     """
     if not is_store_url(options.url):
         directory = Path(options.url)
-        if not directory.is_dir():
+        with os_errors_as(
+            f"opening the directory {directory}"
+        ):  # its parent may not be entered, or its file system is gone
+            is_there = directory.is_dir()
+        if not is_there:
             raise InvalidOption(f"The directory {directory} does not exist: create it (mode 0700) or correct the path.")
         return LocalDirectory(directory)
     from .object_store import open_object_store  # imports obstore, which only object stores need

@@ -13,7 +13,9 @@ from pathlib import Path
 from ..gunzip import Source as ByteSource
 from .errors import StoreError
 
-__all__ = ["ByteSource", "Store", "StoreOptions", "StoredObject", "check_name"]
+__all__ = ["ByteSource", "Content", "Store", "StoreOptions", "StoredObject", "check_name"]
+
+Content = t.Union[Path, bytes]  # of an object: a file, or what is too small to be one
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,8 @@ class Store(t.Protocol):
     def shown(self) -> str:
         """The path or URL for messages, without any credential."""
 
-    def create(self, name: str, source: Path) -> None:
-        """Store a file under a new name, whole or not at all. Raises AlreadyStored instead of overwriting anything."""
+    def create(self, name: str, source: Content) -> None:
+        """Store a file or some bytes under a new name, whole or not at all. Raises AlreadyStored instead of overwriting anything."""
 
     def open(self, name: str) -> t.ContextManager[ByteSource]:
         """Open an object for reading from its beginning. Raises NotStored, when opened or when first read."""
