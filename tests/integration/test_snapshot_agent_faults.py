@@ -19,6 +19,7 @@ from tests.lab.faults import Proxy
 from tests.lab.snapshotting import (
     Snapshotters,
     a_policy,
+    end_session,
     litter,
     manifests,
     policy_status,
@@ -40,13 +41,6 @@ def proxy(own_lab: Lab, datacenter: Datacenter) -> t.Iterator[Proxy]:
     """A proxy that stops snapshots half-way while its ``fault`` is set."""
     with Proxy(datacenter.url, own_lab.address(), fault="stall") as made:
         yield made
-
-
-def end_session(datacenter: Datacenter, policy: str) -> None:
-    """End the session of a policy's lease, as its TTL would some seconds later."""
-    entry = datacenter.get(f"/v1/kv/consulops/agents/snapshot/lease/{policy}")[0]
-    if entry.get("Session"):
-        datacenter.put(f"/v1/session/destroy/{entry['Session']}")
 
 
 def part_files(agent: AgentProcess, policy: str) -> list[Path]:
@@ -163,6 +157,21 @@ def test_a_token_that_is_revoked_and_given_back(
     secured.put("/v1/acl/token", token)
     wait_for_policy(agent, "revoked", lambda one: not one["problem"] and not one["failures_in_row"], "it works", 60)
     assert len(manifests(place)) > count and litter(place) == []
+
+
+def test_an_index_that_cannot_be_written_stops_no_snapshot(
+    snapshotters: Snapshotters, datacenter: Datacenter, place: Path
+) -> None:
+    agent = snapshotters.start(datacenter, {"index": a_policy(place, interval="1s")})
+    wait_for_snapshot(agent, "index")
+    index = agent.state / "catalogue-index.json"
+    index.unlink()
+    index.mkdir()
+    wait_for_policy(agent, "index", lambda one: f"putting {index} in place" in one["problem"], "it says so")
+    count = len(manifests(place))
+    eventually(lambda: len(manifests(place)) > count + 1, what="snapshots are taken")
+    index.rmdir()
+    wait_for_snapshot(agent, "index")
 
 
 @pytest.mark.root

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import typing as t
 import uuid
 from pathlib import Path
@@ -14,11 +15,14 @@ from pathlib import Path
 import pyrage
 import pytest
 from ansible_collections.consulops.failover.plugins.module_utils._cli.main import main
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot.stored_snapshots import list_store
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot.stores.open_store import open_store
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot.stores.store import StoreOptions
 
 from tests.lab.consul import Datacenter, eventually
 from tests.lab.object_stores import SeaweedFS
-from tests.lab.snapshotting import Snapshotters, manifests
-from tests.lab.store_faults import StoreProxy
+from tests.lab.snapshotting import Snapshotters, end_session, manifests, wait_for_policy, wait_for_snapshot
+from tests.lab.store_faults import HeldManifest, StoreProxy
 
 
 class Place(t.NamedTuple):
@@ -144,3 +148,31 @@ def test_a_transfer_that_hangs_does_not_keep_the_agent_from_stopping(
         assert agent.stop() < 3
         assert agent.process.returncode == 0 and "did not end in time" not in agent.log()
         assert not any(path.endswith(".snap.json") for _method, path in proxy.requests), "it has no manifest"
+
+
+def test_a_slot_that_is_stored_twice_after_an_upload_was_interrupted_is_recognised(
+    place: Place, seaweedfs: SeaweedFS, snapshotters: Snapshotters, datacenter: Datacenter
+) -> None:
+    """To the second instance the upload of the first is unfinished, and the first finishes it when it holds the lease again."""
+    with StoreProxy(seaweedfs.url, seaweedfs.ca_file) as proxy:
+        store = {**place.store, "endpoint": proxy.url}
+        policies = {"twice": {"interval": "1h", "destinations": {"offsite": {"url": place.url, "store": store}}}}
+        held = HeldManifest(proxy)
+        first = snapshotters.start(datacenter, policies)
+        held.wait()
+        second = snapshotters.start(datacenter, policies)
+        second.wait("standby")
+        first.process.send_signal(signal.SIGKILL)
+        first.process.wait(10)
+        held.release("cut-upload")
+        end_session(datacenter, "twice")
+        wait_for_snapshot(second, "twice")
+        again = snapshotters.start(datacenter, policies, state=first.state)
+        again.wait("standby")
+        second.stop()
+        status = wait_for_policy(again, "twice", lambda one: one["doubled_slots"], "it is recognised")
+        wait_for_snapshot(again, "twice")
+    assert status["doubled_slots"] == 1 and "offsite has two snapshots of" in again.log()
+    stored = list_store(open_store(StoreOptions(place.url, **place.store)))
+    assert len(stored) == 2 and not any(one.problem for one in stored)
+    assert len({one.manifest.slot for one in stored if one.manifest}) == 1

@@ -163,9 +163,7 @@ class Host:
         """Return a connection that was made in the host's network namespace, and stays in it."""
 
         def connect() -> socket.socket:
-            with Path("/run/netns", self.namespace).open("rb") as namespace:
-                if _libc.setns(namespace.fileno(), CLONE_NEWNET) != 0:
-                    raise OSError(ctypes.get_errno(), "setns failed")
+            _enter_namespace(self.namespace)
             return socket.create_connection(("127.0.0.1", port), timeout_s)
 
         # A namespace belongs to a thread, and this one ends with the connection made.
@@ -186,8 +184,15 @@ class Host:
 
     def cut_from(self, *names: str) -> None:
         """Drop everything from and to some hosts by a packet filter on this one; itself is never among them."""
-        addresses = ", ".join(self._lab[name].address for name in names if name != self.name)
-        rules = (("input", f"ip saddr {{ {addresses} }} drop"), ("output", f"ip daddr {{ {addresses} }} drop"))
+        self._cut_from_addresses(self._lab[name].address for name in names if name != self.name)
+
+    def cut_from_bridge(self) -> None:
+        """Drop everything from and to the address of the lab's bridge, where ``Hosts.listen`` serves, by a packet filter."""
+        self._cut_from_addresses([self._lab.address])
+
+    def _cut_from_addresses(self, addresses: t.Iterable[str]) -> None:
+        found = ", ".join(addresses)
+        rules = (("input", f"ip saddr {{ {found} }} drop"), ("output", f"ip daddr {{ {found} }} drop"))
         self._filter("policy accept", rules)
 
     def _filter(self, policy: str, rules: t.Iterable[tuple[str, str]]) -> None:
@@ -296,6 +301,7 @@ class Hosts:
         self._names = list(names)
         self._consul = consul
         self.name = ""
+        self.address = ""  # of the bridge
         self.rootfs = Path()
         self.hosts: dict[str, Host] = {}
 
@@ -325,6 +331,17 @@ class Hosts:
     def exec_prefix(self) -> list[str]:
         """The words in front of a command that is to run in the controller's network namespace."""
         return ["ip", "netns", "exec", self.name]
+
+    def listen(self, port: int = 0) -> socket.socket:
+        """Return a socket that listens on the address of the lab's bridge: what this process serves there, all hosts reach."""
+
+        def make() -> socket.socket:
+            _enter_namespace(self.name)
+            return socket.create_server((self.address, port))
+
+        # A namespace belongs to a thread, and this one ends with the socket made.
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(make).result()
 
     @property
     def hosts_file(self) -> str:
@@ -395,7 +412,8 @@ class Hosts:
                 network = f"{NETWORK}.{number}"
                 _do("ip", "-n", name, "link", "set", "lo", "up")
                 _do("ip", "-n", name, "link", "add", "br0", "type", "bridge")
-                _do("ip", "-n", name, "addr", "add", f"{network}.1/24", "dev", "br0")
+                self.address = f"{network}.1"
+                _do("ip", "-n", name, "addr", "add", f"{self.address}/24", "dev", "br0")
                 _do("ip", "-n", name, "link", "set", "br0", "up")
                 return network
         raise CannotMake(
@@ -461,6 +479,13 @@ class Hosts:
         (self.directory / "state.json").write_text(json.dumps(state), encoding="utf-8")
         inventory = {"all": {"hosts": self.inventory()}}
         (self.directory / "inventory.json").write_text(json.dumps(inventory, indent=1), encoding="utf-8")
+
+
+def _enter_namespace(name: str) -> None:
+    """Move this thread into a network namespace. Raises OSError."""
+    with Path("/run/netns", name).open("rb") as namespace:
+        if _libc.setns(namespace.fileno(), CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "setns failed")
 
 
 def _cgroups_are_gone(pattern: str) -> bool:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import http.server
+import socket
 import threading
 import typing as t
 
@@ -18,6 +19,12 @@ class QuietServer(http.server.ThreadingHTTPServer):
 
     daemon_threads = True
     block_on_close = False
+
+    def take(self, listener: socket.socket) -> None:
+        """Serve on a socket that listens already, instead of the own one."""
+        self.socket.close()
+        self.socket = listener
+        self.server_address = listener.getsockname()
 
     def handle_error(self, request: t.Any, client_address: t.Any) -> None:
         """Print nothing."""
@@ -71,6 +78,9 @@ class RunningServer:
     def close(self) -> None:
         """End every hanging request and stop."""
         self.released.set()
+        self._end()
+
+    def _end(self) -> None:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import typing as t
 
 import requests
@@ -22,21 +23,50 @@ _ANSWERS = {
 }
 
 
+def _listen_on_loopback(port: int) -> socket.socket:
+    return socket.create_server(("127.0.0.1", port))
+
+
 class StoreProxy(RunningProxy):
     """Forwards to ``target``, except the requests for which ``choose`` (method, path) names a fault.
+
+    ``listen`` returns the listening socket for a port, 0 for any; without it, it listens on loopback. While it is down it refuses
+    connections.
 
     Faults: ``500``, ``503``, ``403``; ``cut-upload`` (half of the body is read, then the connection is cut); ``cut`` (half of
     the answer's body); ``flip`` (one bit of the answer's body is another); ``lose`` (forwarded, and the answer is dropped);
     ``hang`` (no answer).
     """
 
-    def __init__(self, target: str, verify: str | bool) -> None:
+    def __init__(
+        self, target: str, verify: str | bool, listen: t.Callable[[int], socket.socket] = _listen_on_loopback
+    ) -> None:
         super().__init__()
         self.target = target
         self.verify = verify
-        self.choose: t.Callable[[str, str], str] = lambda method, path: ""
+        self.choose: t.Callable[[str, str], str] = _well
         self.requests: list[tuple[str, str]] = []
+        self.is_down = False
+        self._listen = listen
+        self._serve(0)
+
+    def go_down(self) -> None:
+        """Refuse connections from now on; those that exist are cut at their next request."""
+        self.is_down = True
+        self._end()
+
+    def come_back(self) -> None:
+        """Accept connections again, on the same port."""
+        self.is_down = False
+        self._serve(self._server.server_address[1])
+
+    def heal(self) -> None:
+        """Inject no more faults."""
+        self.choose = _well
+
+    def _serve(self, port: int) -> None:
         self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.take(self._listen(port))
         self._server.proxy = self
         self._start(poll_s=0.05)
 
@@ -53,6 +83,36 @@ class StoreProxy(RunningProxy):
         self.choose = choose
 
 
+class HeldManifest:
+    """Holds the next manifest that is uploaded through a proxy until it is released: then the snapshot itself is stored already."""
+
+    def __init__(self, proxy: StoreProxy) -> None:
+        self._is_held = threading.Event()
+        self._released = threading.Event()
+        self._fault = ""
+        proxy.choose = self._choose
+
+    def wait(self) -> None:
+        """Wait until one is held."""
+        assert self._is_held.wait(30), "no manifest is uploaded"
+
+    def release(self, fault: str = "") -> None:
+        """Forward it, or inject a fault."""
+        self._fault = fault
+        self._released.set()
+
+    def _choose(self, method: str, path: str) -> str:
+        if method != "PUT" or not path.endswith(".snap.json") or self._is_held.is_set():
+            return ""
+        self._is_held.set()
+        self._released.wait()
+        return self._fault
+
+
+def _well(_method: str, _path: str) -> str:
+    return ""
+
+
 class _Server(QuietServer):
     proxy: StoreProxy
 
@@ -62,6 +122,9 @@ class _Handler(ForwardingHandler):
 
     def _serve(self) -> None:
         proxy = self.server.proxy
+        if proxy.is_down:
+            self._cut()
+            return
         proxy.requests.append((self.command, self.path))
         fault = proxy.choose(self.command, self.path)
         length = int(self.headers.get("Content-Length") or 0)

@@ -35,6 +35,13 @@ class Doubled(t.NamedTuple):
     manifest: Manifest
 
 
+class Twice(t.NamedTuple):
+    """Two snapshots of one slot are stored: an upload was interrupted, and it was finished after another instance had stored its own."""
+
+    slot: str
+    names: tuple[str, ...]
+
+
 class Destination:
     """The state of one destination, as far as it concerns the snapshots of a policy whose names match ``names``.
 
@@ -51,6 +58,7 @@ class Destination:
         self.uploaded = 0
         self.deleted = 0
         self.is_listed = False
+        self._twice: list[Twice] = []
         self._policy = policy
         self._names = names
         self._is_changed = False
@@ -116,7 +124,13 @@ class Destination:
             self._is_changed = True
             self._entries = [stored, *(one for one in self._entries if one.name != stored.name)]
             self._entries.sort(key=lambda one: -one.time)
+            self._note_twice({stored.name})
         return stored
+
+    def take_twice(self) -> list[Twice]:
+        """Return the slots that were found to be stored twice since the last call."""
+        found, self._twice = self._twice, []
+        return found
 
     def prune(self, now: float) -> None:
         """Delete what the retention does not keep, if something changed. A failure is remembered and costs no snapshot."""
@@ -147,11 +161,22 @@ class Destination:
     # -----------------------------------------------------------------------------------------------------------
 
     def _list(self) -> bool:
-        found = list_store(self._opened(), self.manifests)
-        self._entries = [one for one in found if self._is_own(one)]
+        known = self.manifests
+        self._entries = [one for one in list_store(self._opened(), known) if self._is_own(one)]
         self.is_listed = self._is_changed = True
+        self._note_twice({one.name for one in self._entries} - known.keys())
         self._list_at = time.monotonic() + LIST_EVERY_S
         return True
+
+    def _note_twice(self, new: t.AbstractSet[str]) -> None:
+        """Note the slots of new snapshots of which there is another one, whichever instance stored it."""
+        names: dict[str, list[str]] = {}
+        for one in self._entries:
+            if one.manifest is not None and one.manifest.slot:
+                names.setdefault(one.manifest.slot, []).append(one.name)
+        for slot, stored in names.items():
+            if len(stored) > 1 and not new.isdisjoint(stored):
+                self._twice.append(Twice(slot, tuple(sorted(stored))))
 
     def _is_own(self, one: StoredSnapshot) -> bool:
         return (

@@ -70,6 +70,7 @@ class _PolicyJob:
         self._failures = 0
         self._local_failures = 0
         self._problem = ""
+        self._index_problem = ""
 
     def run(self) -> None:
         """Work until ``context.stopping``."""
@@ -125,7 +126,8 @@ class _PolicyJob:
 
     def _report(self, due: Due) -> None:
         now = time.time()
-        status = status_of(self._run, due, now, failures_in_row=self._failures, attempt_problem=self._problem)
+        attempt_problem = self._problem or self._index_problem
+        status = status_of(self._run, due, now, failures_in_row=self._failures, attempt_problem=attempt_problem)
         self._memory.update(status)
         self._context.show(self._memory.section())
         problem, is_critical = status.problem(now), status.is_critical(now)
@@ -143,9 +145,19 @@ class _PolicyJob:
         return max(0.05, min(waits))
 
     def _save_index(self) -> None:
+        """Write the index if it changed. A disk that is full ends no run: the stores have everything that is in it."""
         found = self._run.catalogue
-        if found != self._saved:  # not by their bytes, which are many and take time to make in every round
+        if found == self._saved:  # not by their bytes, which are many and take time to make in every round
+            self._index_problem = ""
+            return
+        try:
             self._context.state.write(self._index, found.as_bytes())
+        except errors.LocalFailure as error:
+            if str(error) != self._index_problem:
+                log.warning("%s: the index of the snapshots is not written: %s", self._config.name, error)
+            self._index_problem = str(error)
+        else:
+            self._index_problem = ""
             self._saved = found.copy()
 
 

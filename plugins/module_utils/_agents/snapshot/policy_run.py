@@ -89,6 +89,7 @@ class PolicyRun:
         for destination in self.destinations:
             if destination.is_list_due:
                 destination.refresh()
+        self._count_twice()
 
     def take(self, due: Due, now: float) -> None:
         """Take the snapshot of a slot that is due. Raises an Error; nothing is kept then."""
@@ -121,6 +122,7 @@ class PolicyRun:
             self.catalogue.given_up += 1
             log.error("%s: %s is given up: too many wait for destinations", self.config.name, snapshot.name)
             self._discard(snapshot)
+        self._count_twice()
         for destination in self.destinations:
             destination.prune(now)
         self.catalogue.manifests = {one.name: one.manifests for one in self.destinations}
@@ -184,6 +186,16 @@ class PolicyRun:
             )
             destination.refresh()
         return stored is not None
+
+    def _count_twice(self) -> None:
+        for destination in self.destinations:
+            for slot, names in destination.take_twice():
+                self.catalogue.doubled += 1
+                log.warning(
+                    "%s: %s has two snapshots of %s, %s: an upload that was interrupted was finished after another instance had "
+                    "taken that slot, and both are kept",
+                    *(self.config.name, destination.name, slot, " and ".join(names)),
+                )
 
     def _discard(self, snapshot: StoredSnapshot) -> None:
         """Remove a snapshot from those that wait."""
