@@ -22,6 +22,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._tasks import (
     replicate,
     snapshot,
     snapshot_info,
+    snapshot_rehearse,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,6 +30,7 @@ GUIDES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("roles/
 TASKS = {
     "consul_snapshot": snapshot.SNAPSHOT,
     "consul_snapshot_info": snapshot_info.SNAPSHOT_INFO,
+    "consul_snapshot_rehearse": snapshot_rehearse.REHEARSE,
     "consul_kv_replicate": replicate.REPLICATE,
     "consul_alert_check": alert_check.ALERT_CHECK,
 }

@@ -179,6 +179,27 @@ def restored(result: Result) -> list[str]:
     return lines
 
 
+def rehearsed(result: Result) -> list[str]:
+    """Return the tables of a rehearsal and its verdict, or what would be rehearsed."""
+    if result["would_rehearse"]:
+        return [f"would rehearse: {result['path']} in {result['consul']['binary']}"]
+    consul, seconds = result["consul"], result["seconds"]
+    rows = [
+        (row["table"], *(f"{row[name]:,}" for name in ("expected", "restored", "differing")))
+        for row in result["tables"]
+        if row["durable"]
+    ]
+    lines = columns([("TABLE", "EXPECTED", "RESTORED", "DIFFERING"), *rows])
+    lines += [f"  {row['change']}: {row['table']} {row['name']}" for row in result["wrong"]]
+    lines += [f"  and {result['omitted']:,} more"] if result["omitted"] else []
+    verdict = "restores" if result["verified"] else "DOES NOT RESTORE"
+    lines.append(
+        f"{verdict}: {result['path']}, in {seconds['restore']:.1f} s by Consul {consul['version']} "
+        f"with {human_bytes(consul['peak_bytes'])} of memory; the rehearsal took {sum(seconds.values()):.1f} s"
+    )
+    return lines
+
+
 def _loss(loss: Result | None) -> list[str]:
     if not loss or not loss["tables"]:
         return []

@@ -14,6 +14,7 @@ from .errors import InvalidOption
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_BYTES = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
 
 
@@ -32,6 +33,14 @@ def positive_seconds(value: float, option: str) -> float:
     if not 0 < value < 1e7:  # false for nan too
         raise InvalidOption(f"{option} is {value:g}: it must be a number of seconds above 0.")
     return value
+
+
+def parse_bytes(text: str, option: str) -> int:
+    """Return the bytes of ``1073741824``, ``512M`` or ``1.5G``; K, M and G are powers of 1024. Raises InvalidOption."""
+    match = re.fullmatch(r"(\d{1,18}(?:\.\d+)?)([kmg]?)i?b?", str(text).strip().lower())
+    if match is None:
+        raise InvalidOption(f"{option} {text!r} is not a size: write bytes, or for example 512M or 2G.")
+    return int(float(match[1]) * _BYTES[match[2]])
 
 
 def human_bytes(count: int) -> str:

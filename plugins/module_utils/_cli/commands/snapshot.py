@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""``consulops snapshot``: save, list, inspect, salvage, diff, restore, verify, prune, test a store. Those of the agent are elsewhere."""
+"""``consulops snapshot``: what can be done with snapshots; the commands of the agent and its service are in other files."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from ..._tasks.salvage import SALVAGE
 from ..._tasks.snapshot import SNAPSHOT
 from ..._tasks.snapshot_info import SNAPSHOT_INFO
 from ..._tasks.snapshot_prune import PRUNE
+from ..._tasks.snapshot_rehearse import REHEARSE, rehearse_with_steps
 from ..._tasks.snapshot_verify import VERIFY
 from ..._tasks.store_options import STORE_OPTIONS
 from ..._tasks.store_test import STORE_TEST
 from ..._tasks.task import Task
 from .. import arguments, rendering
-from . import snapshot_agent
+from . import rehearsal_service, snapshot_agent
 from .base import Command, Outcome, Result, add_check, add_exit_code, make_invocation, print_message
 
 EXIT_BROKEN = 5  # as of --exit-code, main.EXIT_DIFFERENT
@@ -238,6 +239,23 @@ def _verify(options: argparse.Namespace) -> Outcome:
     return Outcome(result, rendering.verified(result), code=EXIT_BROKEN if is_broken else 0)
 
 
+def _rehearse_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", type=arguments.file_name, help="the snapshot to rehearse, or a store with --at")
+    add_check(parser)
+    arguments.add_options(parser, REHEARSE.spec, {"path", "store"})
+    arguments.add_store_options(parser, STORE_OPTIONS)
+
+
+def _rehearse(options: argparse.Namespace) -> Outcome:
+    invocation = make_invocation(REHEARSE, _given(options, REHEARSE), check=options.check)
+    result = rehearse_with_steps(invocation, _print_step)
+    return Outcome(result, rendering.rehearsed(result))
+
+
+def _print_step(doing: str) -> None:
+    print_message(f"consulops: {doing}")
+
+
 COMMANDS = (
     Command("save", "save a snapshot", _save, _save_arguments, rendering.saved),
     Command("list", "list the snapshots of a directory or store", _list, _list_arguments),
@@ -264,6 +282,14 @@ COMMANDS = (
         _verify,
         _verify_arguments,
     ),
+    Command(
+        "rehearse",
+        "restore a snapshot into a throw-away Consul that can reach nothing, and compare",
+        _rehearse,
+        _rehearse_arguments,
+        rendering.rehearsed,
+    ),
     Command("prune", "delete the snapshots that a retention does not keep", _prune, _prune_arguments),
+    rehearsal_service.COMMAND,
     *snapshot_agent.COMMANDS,
 )
