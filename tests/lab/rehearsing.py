@@ -9,19 +9,25 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import threading
 import typing as t
 from pathlib import Path
 
 from .agents import bare
 from .consul import ROOT, consul_binary
 
-# Runs a command where a unit of systemd would: in a network of its own, as a user without rights.
+# Runs a command where a unit of systemd would: in a network of its own, as a user without rights. It is this user by another number,
+# who can still read what this user can.
 _IN_A_UNIT = """
 import os, sys
+from pathlib import Path
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.rehearsal import keeper
-is_root = os.geteuid() == 0
-keeper.enter_namespaces(as_root=is_root)
-keeper.become_harmless(65534 if is_root else None, os.getppid())
+user, group = os.getuid(), os.getgid()
+assert keeper.libc.unshare(keeper.CLONE_NEWUSER | keeper.CLONE_NEWNET) == 0
+for name, text in (("setgroups", "deny"), ("uid_map", f"65534 {user} 1"), ("gid_map", f"65534 {group} 1")):
+    Path(f"/proc/self/{name}").write_text(text)
+keeper.set_loopback_up()
+keeper.libc.prctl(keeper.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 os.execv(sys.argv[1], sys.argv[1:])
 """
 
@@ -65,14 +71,43 @@ def left(scratch: Path) -> list[str]:
     return found
 
 
-def connect_to_service(*words: str) -> tuple[socket.socket, subprocess.Popen[bytes]]:
-    """Start the rehearsal service in an isolation like that of its unit; return the other end of its connection, and its process."""
-    ours, theirs = socket.socketpair()
-    with theirs:
-        process = subprocess.Popen(
-            [sys.executable, "-c", _IN_A_UNIT, sys.executable, "-I", *words, "--consul-binary", consul_binary()],
-            env={**bare(), "PYTHONPATH": str(ROOT / ".cache" / "collections")},
-            stdin=theirs.fileno(),
-            stdout=subprocess.DEVNULL,
-        )
-    return ours, process
+class RehearsalService:
+    """The rehearsal service behind a socket, as systemd runs it for each connection: in an isolation like that of its unit."""
+
+    def __init__(self, bundle: Path, path: Path, *, isolated: bool = True) -> None:
+        self.path = path
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self._command = [sys.executable, "-c", _IN_A_UNIT] if isolated else []
+        words = ("snapshot", "rehearsal-service", "--consul-binary", consul_binary())
+        self._command += [sys.executable, "-I", str(bundle), *words]
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen()
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _peer = self._listener.accept()
+            except OSError:
+                return
+            with connection:
+                self.processes.append(
+                    subprocess.Popen(
+                        self._command,
+                        env={**bare(), "PYTHONPATH": str(ROOT / ".cache" / "collections")},
+                        stdin=connection.fileno(),
+                        stdout=subprocess.DEVNULL,
+                    )
+                )
+
+    def __enter__(self) -> RehearsalService:
+        return self
+
+    def __exit__(self, *_args: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+        for process in self.processes:
+            process.wait(30)

@@ -26,6 +26,7 @@ from .memory import Memory
 from .metrics import metrics
 from .policy_job import connection_of, run_policy
 from .publish_job import run_publisher
+from .rehearsal_job import run_rehearsals
 
 DEFAULT_PORT = 9002
 DEFAULT_SERVICE = "consul-snapshot"  # as of the snapshot agent of Consul Enterprise
@@ -61,6 +62,18 @@ def plan(setup: Setup) -> Plan:
             lease=_title(one) if one.placement == ONE else None,
         )
         for one in policies
+    )
+    jobs += tuple(
+        Job(
+            f"rehearsal of {one.name}",
+            functools.partial(run_rehearsals, policy=one, config=one.rehearse),
+            one,
+            connections=(),
+            lease=_title(one) if one.placement == ONE else None,
+            heartbeat_limit_s=TRANSFER_LIMIT_S,
+        )
+        for one in policies
+        if one.rehearse is not None
     )
     leases = tuple(_lease(setup, one) for one in policies if one.placement == ONE)
     return Plan({connection_of(one.name): one.endpoint for one in policies}, jobs, leases, routes())

@@ -24,6 +24,7 @@ from ..._snapshot.stores.store import StoreOptions
 from ..._tasks.retention_options import RETENTION_SPEC, make_retention
 from ..._tasks.snapshot import SNAPSHOT
 from ..._tasks.store_options import STORE_SPEC, store_options
+from .rehearse_config import RehearseConfig, make_rehearse
 from .schedule import SCHEDULE_SPEC, Schedule, longest_s, make_schedule
 
 PATH = "options.policies"
@@ -50,6 +51,7 @@ POLICY_SPEC: Spec = {
     "objective": {"type": "str"},
     "max_failures": {"type": "int", "default": DEFAULT_MAX_FAILURES},
     "max_waiting": {"type": "int", "default": 48},
+    "rehearse": {"type": "dict"},
 }
 DESTINATION_SPEC: Spec = {
     "url": {"type": "str", "required": True},
@@ -99,6 +101,7 @@ class PolicyConfig:
     objective_s: float
     max_failures: int = DEFAULT_MAX_FAILURES
     max_waiting: int = 48
+    rehearse: RehearseConfig | None = None
 
 
 def make_policies(
@@ -152,6 +155,9 @@ def _policy(
         objective_s=_objective(values["objective"], schedule, f"{path}.objective"),
         max_failures=_at_least_one(values["max_failures"], f"{path}.max_failures"),
         max_waiting=_at_least_one(values["max_waiting"], f"{path}.max_waiting"),
+        rehearse=make_rehearse(
+            values["rehearse"], [one.name for one in destinations], f"rehearse {name} {node}", f"{path}.rehearse"
+        ),
     )
 
 

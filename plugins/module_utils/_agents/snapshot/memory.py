@@ -11,6 +11,7 @@ import time
 import typing as t
 
 from .policy_status import PolicyStatus
+from .rehearsal_status import RehearsalStatus
 
 
 class Memory:
@@ -20,6 +21,7 @@ class Memory:
         self._mutex = threading.Lock()
         self._policies: dict[str, PolicyStatus] = {}
         self._changes: dict[str, threading.Event] = {}
+        self._rehearsals: dict[str, RehearsalStatus] = {}
 
     def update(self, status: PolicyStatus) -> None:
         """Note the status of a policy."""
@@ -41,6 +43,19 @@ class Memory:
         """Return the event that is set when the status of a policy was noted. Whoever waits for it clears it."""
         with self._mutex:
             return self._change(name)
+
+    def set_rehearsal(self, name: str, status: RehearsalStatus | None) -> None:
+        """Note what is known of a policy's rehearsals, None when this instance does not rehearse it."""
+        with self._mutex:
+            if status is None:
+                self._rehearsals.pop(name, None)
+            else:
+                self._rehearsals[name] = status
+
+    def rehearsal(self, name: str) -> RehearsalStatus | None:
+        """Return what is known of a policy's rehearsals, None if this instance does not rehearse it."""
+        with self._mutex:
+            return self._rehearsals.get(name)
 
     def policies(self) -> list[PolicyStatus]:
         """Return the status of every policy that this instance works for, by name."""

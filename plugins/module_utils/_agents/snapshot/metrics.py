@@ -24,6 +24,26 @@ _OF_POLICIES: tuple[tuple[str, str, t.Callable[[PolicyStatus, float], Number]], 
     ("snapshot_critical", "1 if no verified snapshot is young enough.", lambda one, now: float(one.is_critical(now))),
     ("snapshot_size_bytes", "Size of the newest verified snapshot.", lambda one, now: one.newest and one.newest_size),
     ("snapshot_next_timestamp_seconds", "When the next snapshot is due, Unix.", lambda one, now: one.next_at),
+    (
+        "snapshot_last_rehearsal_timestamp_seconds",
+        "Time of the last rehearsal that came to a verdict, Unix.",
+        lambda one, _now: one.rehearsal.at if one.rehearsal else None,
+    ),
+    (
+        "snapshot_rehearsal_seconds",
+        "Duration of the last rehearsal.",
+        lambda one, _now: one.rehearsal.took_s if one.rehearsal and one.rehearsal.at is not None else None,
+    ),
+    (
+        "snapshot_rehearsal_ok",
+        "1 if the snapshot of the last rehearsal restored.",
+        lambda one, _now: None if one.rehearsal is None else one.rehearsal.is_ok,
+    ),
+    (
+        "snapshot_rehearsal_overdue",
+        "1 if the last good rehearsal is too long ago.",
+        lambda one, now: None if one.rehearsal is None else float(one.rehearsal.is_overdue(now)),
+    ),
 )
 _COUNTERS: tuple[tuple[str, str, t.Callable[[PolicyStatus], float]], ...] = (
     ("snapshot_missed_slots", "Planned snapshots that were not taken.", lambda one: one.missed),

@@ -126,8 +126,14 @@ class _PolicyJob:
 
     def _report(self, due: Due) -> None:
         now = time.time()
-        attempt_problem = self._problem or self._index_problem
-        status = status_of(self._run, due, now, failures_in_row=self._failures, attempt_problem=attempt_problem)
+        status = status_of(
+            self._run,
+            due,
+            now,
+            failures_in_row=self._failures,
+            attempt_problem=self._problem or self._index_problem,
+            rehearsal=self._memory.rehearsal(self._config.name),
+        )
         self._memory.update(status)
         self._context.show(self._memory.section())
         problem, is_critical = status.problem(now), status.is_critical(now)

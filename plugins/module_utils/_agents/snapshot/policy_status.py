@@ -15,6 +15,7 @@ from ..._snapshot.kv_growth import FolderGrowth, growth
 from ..._snapshot.stored_snapshots import StoredSnapshot
 from .destination import Destination
 from .policy_run import PolicyRun
+from .rehearsal_status import RehearsalStatus
 from .schedule import Due
 from .timeline import SnapshotPoint
 
@@ -84,6 +85,7 @@ class PolicyStatus:
     warnings: tuple[str, ...]
     destinations: tuple[DestinationStatus, ...] = field(default_factory=tuple)
     folders: tuple[FolderGrowth, ...] = ()
+    rehearsal: RehearsalStatus | None = None
 
     def age_s(self, now: float) -> float | None:
         """Return how old the newest verified snapshot is, None without one."""
@@ -136,11 +138,18 @@ class PolicyStatus:
             "failures_in_row": self.failures_in_row,
             "folders": [asdict(one) for one in self.folders],
             "destinations": {one.name: one.as_json() for one in self.destinations},
+            "rehearsal": None if self.rehearsal is None else self.rehearsal.as_json(now),
         }
 
 
 def status_of(
-    run: PolicyRun, due: Due, now: float, *, failures_in_row: int = 0, attempt_problem: str = ""
+    run: PolicyRun,
+    due: Due,
+    now: float,
+    *,
+    failures_in_row: int = 0,
+    attempt_problem: str = "",
+    rehearsal: RehearsalStatus | None = None,
 ) -> PolicyStatus:
     """Return the status of a policy's work; ``due`` is what its schedule asks for at ``now``."""
     newest = _newest([one.newest for one in run.destinations])
@@ -166,6 +175,7 @@ def status_of(
         warnings=run.warnings,
         folders=_folders(run),
         destinations=tuple(_destination(run, one) for one in run.destinations),
+        rehearsal=rehearsal,
     )
 
 

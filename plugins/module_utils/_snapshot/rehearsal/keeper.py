@@ -83,6 +83,11 @@ def enter_namespaces(as_root: bool) -> None:
         Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
         Path("/proc/self/uid_map").write_text(f"{user} {user} 1", encoding="ascii")
         Path("/proc/self/gid_map").write_text(f"{group} {group} 1", encoding="ascii")
+    set_loopback_up()
+
+
+def set_loopback_up() -> None:
+    """Set the loopback interface up: in a new namespace it is down."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         wanted = struct.pack("16sH14x", b"lo", 0)
         (flags_now,) = struct.unpack("16xH14x", fcntl.ioctl(control, SIOCGIFFLAGS, wanted))

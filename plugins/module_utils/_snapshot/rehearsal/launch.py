@@ -104,7 +104,8 @@ class Launch:
 def launch(request: Launch) -> IsolatedConsul:
     """Start the keeper of a Consul; nothing of Consul runs before ``start``. Raises RehearsalRefused and LocalFailure."""
     if request.is_isolated:
-        problem = isolation_check.problem_of_network(os.getpid()) or isolation_check.problem_of_process(os.getpid())
+        own = os.getpid()
+        problem = isolation_check.problem_of_network(own, is_ours=True) or isolation_check.problem_of_process(own)
         if problem:
             raise RehearsalRefused(
                 f"The rehearsal is refused: it must run isolated, and {problem}: run it in the unit of docs/rehearsals.md."
@@ -137,11 +138,13 @@ def unit_command(request: Launch, name: str) -> list[str]:
         # It may be in a place that the unit would not have, as /tmp or a home.
         f"BindReadOnlyPaths={request.binary}",
     ]
+    program = ("/bin/sh", "-c", SHELL_KEEPER, "keeper", request.config, *_agent(request.binary))
     return [
         *("systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--service-type=exec", f"--unit={name}"),
         f"--description=consulops: rehearsal of a snapshot, process {os.getpid()}",
         *(word for one in properties for word in ("-p", one)),
-        *("/bin/sh", "-c", SHELL_KEEPER, "keeper", request.config, *_agent(request.binary)),
+        # systemd replaces variables in the words of a command, and a doubled $ by one.
+        *(word.replace("$", "$$") for word in program),
     ]
 
 
@@ -166,7 +169,7 @@ def _with_own_keeper(request: Launch, method: str, *, enter: bool, user: int | N
         }
         process = _piped([sys.executable, "-I", "-S", "-c", inspect.getsource(keeper), json.dumps(words)])
         stack.pop_all()  # the keeper removes it
-    return IsolatedConsul(process, method, lambda _keeper_pid: directory)
+    return IsolatedConsul(process, method, lambda _keeper_pid: directory, shares_network=not enter)
 
 
 def _agent(binary: Path) -> list[str]:

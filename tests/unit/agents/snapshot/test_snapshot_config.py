@@ -140,3 +140,28 @@ def test_check_config_sees_the_directories(tmp_path: Path) -> None:
     ):
         check(configured({"a": {"destinations": {"x": {"url": str(tmp_path / "gone")}}}}).setup)
     check(configured({"a": {"destinations": {"x": {"url": str(tmp_path)}}}}).setup)
+
+
+def test_rehearsals_have_a_schedule_and_a_destination_of_the_policy() -> None:
+    assert policy().rehearse is None
+    one = policy(rehearse={"cron": "30 4 * * *", "memory_limit": "4G", "time_limit": "30m"}).rehearse
+    assert one is not None and one.destination == "local" and one.memory_bytes == 4 << 30 and one.time_s == 1800
+    assert one.objective_s == 3 * 86400 + 1800, "two may be missing"
+    config = configured({"a": {"destinations": {**LOCAL, **OFFSITE}, "rehearse": {"destination": "offsite"}}})
+    job = next(job for job in config.plan.jobs if job.name == "rehearsal of a")
+    assert job.lease == "policy a", "the instance that takes the snapshots rehearses them"
+    assert not any(job.name.startswith("rehearsal") for job in configured({"a": {"destinations": LOCAL}}).plan.jobs)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"destination": "nowhere"}, "rehearse.destination: the policy has no destination nowhere; it has local."),
+        ({"memory_limit": "1M"}, "rehearse.memory_limit '1M' is less than the 64M"),
+        ({"time_limit": "0s"}, "rehearse.time_limit: "),
+        ({"interval": "1h", "cron": "@daily"}, "rehearse: write either interval"),
+        ({"unknown": 1}, "rehearse.unknown: unknown option."),
+    ],
+)
+def test_rehearsals_that_cannot_be_done_are_refused(given: dict[str, t.Any], words: str) -> None:
+    assert f"options.policies.a.{words}" in refused({"a": {"destinations": LOCAL, "rehearse": given}})
