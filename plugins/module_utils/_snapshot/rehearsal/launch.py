@@ -37,7 +37,9 @@ from .server_config import CONFIG_NAME, LOG_NAME
 UNIT, NAMESPACES, INSIDE = "a unit of systemd", "namespaces", "the unit that this runs in"
 SYSTEMD = Path("/run/systemd/system")  # sd_booted(3)
 DIRECTORY_PREFIX = ".consulops-rehearsal-"
-UNIT_PLACE = "/tmp/consul"  # in the unit, whose /tmp is its own and on the disk; systemd removes it with the unit
+UNIT_PLACE = (
+    "/tmp/consulops-rehearsal"  # in the unit, whose /tmp is its own and on the disk; systemd removes it with the unit
+)
 # systemd gives these user IDs to units with DynamicUser; nobody else may use them (systemd's docs/UIDS-GIDS.md).
 DYNAMIC_USERS = range(61184, 65520)
 
@@ -135,7 +137,7 @@ def unit_command(request: Launch, name: str) -> list[str]:
         f"MemoryMax={request.memory_bytes}",
         "MemorySwapMax=0",
         f"RuntimeMaxSec={request.time_s + 60:g}",  # the rehearsal itself ends before
-        # It may be in a place that the unit would not have, as /tmp or a home.
+        # It may be in a place that the unit would not have, as /tmp.
         f"BindReadOnlyPaths={request.binary}",
     ]
     program = ("/bin/sh", "-c", SHELL_KEEPER, "keeper", request.config, *_agent(request.binary))

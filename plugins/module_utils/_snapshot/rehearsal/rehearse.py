@@ -95,8 +95,9 @@ class _Run:
     @contextlib.contextmanager
     def step(self, doing: str, part: str) -> t.Iterator[None]:
         """Name what is being done, and measure it."""
-        self.doing = doing
-        self.on_step(doing)
+        if doing != self.doing:
+            self.doing = doing
+            self.on_step(doing)
         started = time.monotonic()
         yield
         self.seconds[part] = time.monotonic() - started
