@@ -90,7 +90,10 @@ def installed(tmp_path: Path) -> Path:
     """The link to a bundle that has the usual start and prints where its code was imported from, with byte code beside it."""
     (tmp_path / "lib").mkdir(mode=0o755)
     path = tmp_path / "lib/consulops.pyz"
-    files = {"__main__.py": _bundle.MAIN, f"{_bundle.PACKAGE}_cli/main.py": "def main():\n    print(__file__)\n"}
+    files = {
+        "__main__.py": _bundle.MAIN + _bundle.START,
+        f"{_bundle.PACKAGE}_cli/main.py": "def main():\n    print(__file__)\n",
+    }
     folders = f"{_bundle.PACKAGE}_cli".split("/")
     packages = {"/".join([*folders[: depth + 1], "__init__.py"]): "" for depth in range(len(folders))}
     with zipfile.ZipFile(path, "w") as archive:

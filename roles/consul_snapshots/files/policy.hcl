@@ -26,6 +26,11 @@ key_prefix "consulops/agents/snapshot/lease/" {
   policy = "write"
 }
 
+# what it publishes of its policies, for rules and commands
+key_prefix "consulops/snapshots/snapshot/" {
+  policy = "write"
+}
+
 # the sessions of the leases, on the node of any host
 session_prefix "" {
   policy = "write"
