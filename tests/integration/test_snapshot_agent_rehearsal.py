@@ -57,7 +57,7 @@ def test_the_newest_snapshot_is_rehearsed_by_the_service_and_one_that_does_not_r
     with RehearsalService(bundle, tmp_path / "s") as service:
         # Far enough apart for the second to find what was changed after the first.
         rehearse = {"interval": "15s", "service": str(service.path), "consul_binary": "/nonexistent/consul"}
-        agent = snapshotters.start(datacenter, {"kept": a_policy(place, rehearse=rehearse)})
+        agent = snapshotters.start(datacenter, {"kept": a_policy(place, interval="365d", rehearse=rehearse)})
         found = rehearsed(agent, lambda one: one["at"], "the snapshot is rehearsed")
         assert found["ok"] is True and found["error"] == "" and 0 < found["restore_seconds"] < found["seconds"], found
         assert found["snapshot"] == next(place.glob("*.snap")).name and service.processes
@@ -78,7 +78,7 @@ def test_an_agent_without_the_service_says_why_it_cannot_rehearse_and_takes_snap
     snapshotters: Snapshotters, datacenter: Datacenter, place: Path, tmp_path: Path
 ) -> None:
     rehearse = {"service": str(tmp_path / "nothing"), "consul_binary": str(tmp_path / "no-consul")}
-    agent = snapshotters.start(datacenter, {"kept": a_policy(place, rehearse=rehearse)})
+    agent = snapshotters.start(datacenter, {"kept": a_policy(place, interval="365d", rehearse=rehearse)})
     found = rehearsed(agent, lambda one: one["error"], "it says why")
     assert found["at"] is None and found["ok"] is None and "there is no program" in found["error"]
     assert list(place.glob("*.snap"))
@@ -89,12 +89,12 @@ def test_a_service_that_is_not_isolated_refuses_and_one_whose_agent_is_gone_ends
 ) -> None:
     with RehearsalService(bundle, tmp_path / "s", isolated=False) as service:
         rehearse = {"service": str(service.path), "consul_binary": consul_binary()}
-        agent = snapshotters.start(datacenter, {"kept": a_policy(place, rehearse=rehearse)})
+        agent = snapshotters.start(datacenter, {"kept": a_policy(place, interval="365d", rehearse=rehearse)})
         found = rehearsed(agent, lambda one: one["error"], "it is refused")
         assert "it must run isolated, and it has the network interface" in found["error"]
     with RehearsalService(bundle, tmp_path / "t") as service:
         rehearse["service"] = str(service.path)
-        other = snapshotters.start(datacenter, {"kept": a_policy(place, rehearse=rehearse)}, name="other")
+        other = snapshotters.start(datacenter, {"kept": a_policy(place, interval="365d", rehearse=rehearse)}, name="other")
         eventually(lambda: service.processes, what="a rehearsal begins")
         assert other.stop() < 3
         eventually(lambda: service.processes[0].poll() is not None, what="the service ends")
