@@ -205,7 +205,8 @@ CUT = "Generic S3 error: HTTP error: error sending request\n\nDebug source:\n{}"
             StoreUnreachable,
             "(NotValidForName): name the authority",
         ),
-        (CUT.format("source: TimedOut"), StoreUnreachable, "did not answer in time"),
+        (CUT.format("source: TimedOut"), StoreUnreachable, "did not answer in time."),
+        (CUT.format("source: ConnectionRefused"), StoreUnreachable, "is it running, and is endpoint right?"),
         ("something new\nof two lines", StoreUnreachable, "something new of two lines."),
         ("", StoreUnreachable, "reading a.snap in s3://b/p: ."),
     ],
@@ -213,6 +214,7 @@ CUT = "Generic S3 error: HTTP error: error sending request\n\nDebug source:\n{}"
 def test_each_failure_is_one_sentence_of_a_type(text: str, kind: type[StoreError], words: str) -> None:
     error = failure(READING, text)
     assert error.__class__ is kind and words in str(error) and "\n" not in str(error)
+    assert not str(error).endswith("?.")
     assert str(error).startswith("reading a.snap in s3://b/p: ")
 
 

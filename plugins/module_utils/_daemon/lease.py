@@ -156,12 +156,13 @@ class Lease:
         """How many failures in a row a holder may have whose cause lies in this host."""
         return self._pace.step_down_after_failures
 
-    def give_up(self, problem: str, away_s: float | None = None) -> None:
+    def give_up(self, problem: str, away_s: float | None = None, after_failures: int | None = None) -> None:
         """Let another instance take the lease: release it, and stay away. The cause lies in this host.
 
-        ``away_s`` is how long, by default one TTL; less when nobody holds the lease for one TTL.
+        ``away_s`` is how long, by default one TTL; less when nobody holds the lease for one TTL. ``after_failures`` is how many there
+        were in a row, by default the limit of all jobs.
         """
-        failures = self.step_down_after_failures
+        failures = self.step_down_after_failures if after_failures is None else after_failures
         log.warning("giving up the lease after %d failures in a row: %s", failures, self.spec.key)
         self._away_s = away_s if away_s is not None else float(self.spec.session_ttl_s)
         self._status.failed(problem, standing="unknown", fence=0, session="")

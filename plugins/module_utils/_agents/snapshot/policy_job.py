@@ -122,7 +122,7 @@ class _PolicyJob:
         self._local_failures = self._local_failures + 1 if self._context.is_local(error) else 0
         if self._local_failures >= self._config.max_failures:
             self._local_failures = 0
-            self._context.lease.give_up(str(error))
+            self._context.lease.give_up(str(error), after_failures=self._config.max_failures)
 
     def _report(self, due: Due) -> None:
         now = time.time()

@@ -129,7 +129,8 @@ def failure(attempt: Attempt, text: str, *, denied: bool = False) -> StoreError:
     for part, meaning in _CONNECTION:
         if part in text:
             found = _match(r"InvalidCertificate\(\s*(\w+)", text) or ""
-            return StoreUnreachable(f"{start}{meaning.format(found=found)}.")
+            sentence = f"{start}{meaning.format(found=found)}"
+            return StoreUnreachable(sentence if sentence.endswith("?") else f"{sentence}.")
     return StoreUnreachable(f"{start}{' '.join(head.split())[:MAX_SHOWN_CHARACTERS].rstrip('.')}.")
 
 
