@@ -13,6 +13,7 @@ while it forks, and it ends with its standard input.
 from __future__ import annotations
 
 import functools
+import gc
 import importlib
 import json
 import os
@@ -122,6 +123,7 @@ def serve(kind: str, address: str) -> None:
         importlib.import_module(name)
     if kind == "playbooks":
         packing.install()
+    gc.freeze()  # or each child copies all of this memory when it collects its own
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listener, selectors.DefaultSelector() as selector:
         listener.bind(address)

@@ -15,7 +15,7 @@ import pytest
 
 from tests.workshop import machine
 from tests.workshop.run import Run, Scheduler, select, table
-from tests.workshop.stages import STAGES, Stage
+from tests.workshop.stages import ROOT, STAGES, Stage
 
 # Fails until a file of the test's name is there, and makes it: the second attempt passes.
 FLAKY = """
@@ -157,6 +157,18 @@ def test_every_stage_depends_on_stages_that_exist_and_needs_what_is_checked() ->
     assert len(set(names)) == len(names)
     assert all(set(stage.after) <= set(names) for stage in STAGES)
     assert set(machine.NEEDS) <= set(names)
+
+
+def test_other_client_libraries_are_tested_by_every_file_that_has_their_mark() -> None:
+    with_the_word = {
+        str(path.relative_to(ROOT))
+        for folder in ("unit", "integration")
+        for path in (ROOT / "tests" / folder).rglob("*.py")
+        if "client_library" in path.read_text(encoding="utf-8") and path != Path(__file__)
+    }
+    stages = [stage for stage in STAGES if "client_library" in stage.selection]
+    assert len(stages) == 2
+    assert all(set(stage.selection) - {"-m", "client_library"} == with_the_word for stage in stages)
 
 
 def test_stages_that_cannot_run_are_named_with_the_command_that_runs_them(monkeypatch: pytest.MonkeyPatch) -> None:
