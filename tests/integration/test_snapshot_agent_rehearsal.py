@@ -94,7 +94,9 @@ def test_a_service_that_is_not_isolated_refuses_and_one_whose_agent_is_gone_ends
         assert "it must run isolated, and it has the network interface" in found["error"]
     with RehearsalService(bundle, tmp_path / "t") as service:
         rehearse["service"] = str(service.path)
-        other = snapshotters.start(datacenter, {"kept": a_policy(place, interval="365d", rehearse=rehearse)}, name="other")
+        other = snapshotters.start(
+            datacenter, {"kept": a_policy(place, interval="365d", rehearse=rehearse)}, name="other"
+        )
         eventually(lambda: service.processes, what="a rehearsal begins")
         assert other.stop() < 3
         eventually(lambda: service.processes[0].poll() is not None, what="the service ends")
