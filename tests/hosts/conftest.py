@@ -29,6 +29,7 @@ SHARING_FILES = {
     "test_rehearsal.py": "rehearsal",
     "test_replication.py": "datacenters",
     "test_role_refusals.py": "installed",
+    "test_snapshots.py": "snapshots",
 }
 LEASE = {"ttl": "20s", "lock_delay": "2s"}
 PORT, SECOND_PORT = 9000, 9181  # of the agents' endpoints
@@ -87,6 +88,24 @@ class Estate:
         data = None if body is None else json.dumps(body).encode()
         answer = host.http(method, 8500, path, headers={"X-Consul-Token": TOKEN}, body=data)
         return json.loads(answer or b"null")
+
+    def ask(self, hosts: t.Iterable[Host], method: str, path: str, body: bytes | None = None) -> bytes | None:
+        """Send a request to Consul on one host after the other; return the answer of the first that has one."""
+        for host in hosts:
+            answer = host.http(method, 8500, path, headers={"X-Consul-Token": TOKEN}, body=body, timeout_s=3.0)
+            if answer is not None:
+                return answer
+        return None
+
+    def leader(self, hosts: t.Collection[Host] | None = None) -> Host:
+        """Wait until Consul has a leader, and return its host; ``hosts`` are those of one datacenter, by default all."""
+        members = list(self.hosts) if hosts is None else hosts
+
+        def find() -> Host | None:
+            address = (self.ask(members, "GET", "/v1/status/leader") or b"").decode().strip('"\n').partition(":")[0]
+            return next((host for host in members if host.address == address), None)
+
+        return t.cast(Host, eventually(find, 60, f"a leader of {', '.join(host.name for host in members)}", POLL_S))
 
     def status(self, host: Host, port: int = PORT) -> dict[str, t.Any]:
         """Return the status that the agent of a host reports, {} if it does not answer."""
@@ -154,7 +173,7 @@ class Estate:
         """Return the last log lines of agents and Consul on every host."""
         parts = []
         for host in self.hosts:
-            for unit in ("consulops-alerting", "consul"):
+            for unit in ("consulops-*", "consul"):
                 lines = host.run("journalctl", "-q", "-b", "-o", "short-precise", "-n", "60", "-u", unit, check=False)
                 parts.append(f"== {unit} on {host.name}\n{lines.stdout}")
         return "\n".join(parts)
@@ -223,9 +242,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> t.Generator[None, t.Any, Non
     """Add the logs of the hosts to the report of a failure."""
     outcome = yield
     report = outcome.get_result()
-    estate = getattr(item, "funcargs", {}).get("estate")
-    if report.failed and estate:
-        report.sections.append(("logs of the hosts", estate.logs()))
+    estates = [getattr(value, "estate", value) for value in getattr(item, "funcargs", {}).values()]
+    for estate in estates if report.failed else ():
+        if isinstance(estate, Estate):
+            report.sections.append(("logs of the hosts", estate.logs()))
 
 
 @contextlib.contextmanager

@@ -61,11 +61,7 @@ class Datacenters:
 
     def ask(self, datacenter: str, method: str, path: str, body: bytes | None = None) -> bytes | None:
         """Send a request to one server of a datacenter after the other; return the answer of the first that has one."""
-        for host in self.servers(datacenter):
-            answer = host.http(method, 8500, path, headers={"X-Consul-Token": TOKEN}, body=body, timeout_s=3.0)
-            if answer is not None:
-                return answer
-        return None
+        return self.estate.ask(self.servers(datacenter), method, path, body)
 
     def put(self, datacenter: str, key: str, value: bytes) -> bool:
         return self.ask(datacenter, "PUT", f"/v1/kv/{urllib.parse.quote(key)}", value) == b"true"
@@ -83,12 +79,7 @@ class Datacenters:
 
     def leader(self, datacenter: str) -> Host:
         """Wait for a leader, and return its host."""
-
-        def find() -> Host | None:
-            address = (self.ask(datacenter, "GET", "/v1/status/leader") or b"").decode().strip('"\n').partition(":")[0]
-            return next((host for host in self.servers(datacenter) if host.address == address), None)
-
-        return t.cast(Host, eventually(find, 60, f"a leader of {datacenter}", POLL_S))
+        return self.estate.leader(self.servers(datacenter))
 
     def healthy(self) -> None:
         """Wait until every server of both datacenters is a healthy voter."""
