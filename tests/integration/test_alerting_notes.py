@@ -10,13 +10,18 @@ import base64
 import os
 import typing as t
 
+from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting import shared_state
 from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.note_parts import gather, pack
+from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.shared_state import Keys
+from ansible_collections.consulops.failover.plugins.module_utils._consul.client import Client
+from ansible_collections.consulops.failover.plugins.module_utils._consul.errors import ConsulError
 
 from tests.lab.agents import AgentProcess
 from tests.lab.alerting import Instances, messages
-from tests.lab.consul import Datacenter, eventually
+from tests.lab.consul import Datacenter, Lab, eventually
 from tests.lab.fill import register_checks, set_status
 from tests.lab.http_service import HttpService
+from tests.lab.replicating import client_of
 
 CHECKS = int(os.environ.get("CONSULOPS_NOTED_CHECKS", "8000"))
 PER_NODE = 50
@@ -108,3 +113,32 @@ def test_more_notes_than_a_value_holds_are_kept_in_parts_that_a_new_holder_knows
     wait_for(lambda: told(hook, "resolved") >= CHECKS, "all ends are told")
     wait_for(lambda: Stored(datacenter).heard() == 0, "all ends are noted")
     assert told(hook, "resolved") == CHECKS and third.process.poll() is None
+
+
+def test_a_server_that_replays_its_log_gives_no_older_notes(own_lab: Lab) -> None:
+    """Without consistency it gives each state of its past, and none at first: what was told would be told again."""
+    datacenter = own_lab.datacenter("replays")
+    names, last = Keys("replays"), 400
+    for number in range(last + 1):
+        operations = [(f"consulops/agents/replays/other/{place}", f"{number}") for place in range(60)]
+        operations.append((names.notes, f"{number}"))
+        body = [{"KV": {"Verb": "set", "Key": key, "Value": _base64(text)}} for key, text in operations]
+        datacenter.put("/v1/txn", body)
+    (server,) = datacenter.servers
+    for _restart in range(2):
+        server.stop()
+        server.start()
+        with client_of(datacenter) as client:
+            shared = eventually(lambda client=client: _read(client, names), what="it answers")
+        assert shared.note_contents == {"": str(last).encode()}
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def _read(client: Client, names: Keys) -> shared_state.SharedState | None:
+    try:
+        return shared_state.read(client, names)
+    except ConsulError:
+        return None  # it does not answer yet

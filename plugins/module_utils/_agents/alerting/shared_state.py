@@ -68,9 +68,14 @@ class Keys:
 
 
 def read(client: Client, keys: Keys, *, index: int | None = None, wait_s: float | None = None) -> SharedState:
-    """Read what is shared; with ``index`` a blocking query of at most ``wait_s`` seconds. Raises a ConsulError."""
+    """Read what is shared; with ``index`` a blocking query of at most ``wait_s`` seconds. Raises a ConsulError.
+
+    A server that was just started gives, without ``consistent``, each state of its past while it replays its log, and nothing at
+    first: an instance that believed it would tell again what was told in the last hour. Seen with Consul 1.8.7.
+    """
+    path, params = key_path(keys.prefix), {"recurse": ""}
     try:
-        response = client.get(key_path(keys.prefix), {"recurse": ""}, index=index, wait_s=wait_s, absent_ok=True)
+        response = client.get(path, params, consistency="consistent", index=index, wait_s=wait_s, absent_ok=True)
     except errors.PermissionDenied as error:
         raise with_right(error, keys) from None
     entries = {} if response.status == 404 else {entry.key: entry for entry in kv.entries_of(response)}
