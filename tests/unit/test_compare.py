@@ -10,6 +10,7 @@ import io
 import tracemalloc
 import typing as t
 
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot import records
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.compare import (
     Comparison,
     compare,
@@ -122,3 +123,11 @@ def test_an_index_of_many_keys_is_small() -> None:
     assert found.equal and found.tables[0].unchanged == 20_000
     assert kept < 20_000 * 50, f"{kept} bytes"
     assert peak < 8 << 20, f"{peak} bytes"
+
+
+def test_a_check_with_a_field_that_cannot_be_a_name_is_a_record_like_others() -> None:
+    """A damaged one, whose field is a map: what is wrong with it is said elsewhere."""
+    odd, more = ([(b"a", 1)], b"x"), (b"Name", b"web")
+    record = {b"Node": b"n1", b"Check": [odd, more, (b"Output", b"1")]}
+    same = {b"Node": b"n1", b"Check": [more, odd, (b"Output", b"2")]}
+    assert records.canonical(records.REGISTER, record) == records.canonical(records.REGISTER, same)

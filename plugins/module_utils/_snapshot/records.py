@@ -292,7 +292,8 @@ def _without_check_state(record: dict[bytes, t.Any]) -> dict[bytes, t.Any]:
     check = record.get(b"Check")
     if not isinstance(check, list):
         return record
-    return {**record, b"Check": [pair for pair in check if pair[0] not in _CHECK_STATE]}
+    kept = [(field, value) for field, value in check if not (isinstance(field, bytes) and field in _CHECK_STATE)]
+    return {**record, b"Check": kept}
 
 
 def _sorted(value: t.Any, index_levels: int = 0) -> t.Any:
