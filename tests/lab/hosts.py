@@ -6,7 +6,7 @@
 ``with Hosts(directory, ["s1", "s2", "s3"]) as hosts: hosts["s1"].run("systemctl", "is-system-running")``
 
 All hosts of a lab are on one bridge in one network namespace, from which Ansible reaches them by SSH as a user with sudo.
-``python -m tests.lab.hosts up|down --directory D`` does the same from a command line. Needs root.
+``python -m tests.lab.hosts up|down|replace --directory D`` does the same from a command line. Needs root.
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ class Host:
         (etc / "machine-id").write_text(uuid.uuid4().hex + "\n", encoding="ascii")
         (etc / "hosts").write_text(lab.hosts_file, encoding="ascii")
         _do("ip", "netns", "add", self.namespace)
-        peer = ("peer", "name", "host0", "netns", self.namespace)
+        # The same after a replacement, which the others would otherwise not find before they ask for it again.
+        hardware = "02:00:" + ":".join(f"{int(part):02x}" for part in self.address.split("."))
+        peer = ("peer", "name", "host0", "address", hardware, "netns", self.namespace)
         _do("ip", "-n", lab.name, "link", "add", self._port, "type", "veth", *peer)
         _do("ip", "-n", lab.name, "link", "set", self._port, "master", "br0", "up")
         _do("ip", "-n", self.namespace, "link", "set", "lo", "up")
@@ -390,6 +392,16 @@ class Hosts:
             else:
                 path.unlink(missing_ok=True)
 
+    def replace(self, name: str) -> None:
+        """Put a new machine in the place of a host, with its name and address and none of its files. Raises CannotMake."""
+        self.rootfs = rootfs()
+        host = self[name]
+        host.destroy()
+        host.create()
+        host.start()
+        self._note()
+        host.wait_boot()
+
     def inventory(self) -> dict[str, t.Any]:
         """Return the variables with which Ansible reaches the hosts."""
         wrapper = str(self.directory / "ssh")
@@ -509,15 +521,18 @@ def _do(*command: str) -> None:
 
 
 def main() -> int:
-    """Bring a lab up or down from a command line."""
+    """Bring a lab up or down, or replace hosts of it, from a command line."""
     parser = argparse.ArgumentParser(description="Real systemd hosts for tests.")
-    parser.add_argument("action", choices=["up", "down"])
+    parser.add_argument("action", choices=["up", "down", "replace"])
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--hosts", nargs="+", default=["s1", "s2", "s3"])
     options = parser.parse_args()
     try:
         if options.action == "up":
             Hosts(options.directory, options.hosts).up()
+        elif options.action == "replace":
+            for name in options.hosts:
+                Hosts.known(options.directory).replace(name)
         elif (options.directory / "state.json").exists():
             Hosts.known(options.directory).down()
     except (CannotMake, debian.CannotFetch, AssertionError) as error:
