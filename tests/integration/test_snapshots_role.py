@@ -15,7 +15,7 @@ import pyrage
 import pytest
 
 from tests.lab.ansible import run_playbook
-from tests.lab.consul import Datacenter
+from tests.lab.consul import Datacenter, consul_binary
 from tests.lab.keys import read, write
 
 ROLE = "consulops.failover.consul_snapshots"
@@ -93,6 +93,20 @@ def test_a_restore_needs_the_confirmation_and_the_identity_and_leaves_neither_id
     assert done.returncode == 0 and read(dc1, PREFIX)[f"{PREFIX}kept"][0] == b"1", done.stdout
     assert str(identity) not in planned.stdout + done.stdout
     assert all(path.name.startswith("before-restore-") for path in (tmp_path / "safety").iterdir())
+
+
+def test_a_rehearsal_restores_what_a_destination_has_and_changes_nothing(
+    variables: dict[str, t.Any], dc1: Datacenter, tmp_path: Path
+) -> None:
+    identity = pyrage.x25519.Identity.generate()
+    variables["consul_snapshots_policies"]["secret"]["recipients"] = [str(identity.to_public())]
+    variables.update(consul_snapshots_policy="secret", consulops_runtime_rehearsal_consul=consul_binary())
+    opened = {**variables, "consul_snapshots_identity": str(identity)}
+    shown = {"ansible.builtin.debug": {"msg": "verified: {{ consul_snapshots_result.verified }}"}}
+    play = play_of(included(variables, tasks_from="save"), included(opened, tasks_from="rehearse"), shown)
+    done = run_playbook(tmp_path / "run", play)
+    assert done.returncode == 0 and "verified: True" in done.stdout and "changed=1 " in done.stdout, done.stdout
+    assert str(identity) not in done.stdout
 
 
 def test_what_cannot_work_is_refused_before_any_change(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ROLES = {
     "consul_alerting": (alerting_config.SPEC, ("check",)),
     "consul_replication": ({"sets": {}}, ("check", "sync")),  # the agent knows its other options only to refuse them
-    "consul_snapshots": (snapshot_config.SPEC, ("check", "save", "restore")),
+    "consul_snapshots": (snapshot_config.SPEC, ("check", "save", "restore", "rehearse")),
 }
 
 
