@@ -137,8 +137,8 @@ def joined(reasons: t.Iterable[str]) -> str:
 
 def place_of(key: str) -> StatusPlace | None:
     """Return whose status a key below SNAPSHOT_ROOT holds, None for another key."""
-    agent, _, rest = key[len(SNAPSHOT_ROOT) :].partition("/")
-    policy, _, name = rest.partition("/")
+    agent, _slash, rest = key[len(SNAPSHOT_ROOT) :].partition("/")
+    policy, _slash, name = rest.partition("/")
     node = name[len(_NODES) :] if name.startswith(_NODES) else ""
     place = StatusPlace(agent, policy, node)
     return place if agent and policy and place.key == key else None

@@ -76,7 +76,7 @@ class InFlight:
                 for number, request in waiting:
                     answers[number] = await request()
 
-            senders = [asyncio.ensure_future(send_some()) for _ in range(min(AT_ONCE, len(requests)))]
+            senders = [asyncio.ensure_future(send_some()) for number in range(min(AT_ONCE, len(requests)))]
             try:
                 await asyncio.gather(*senders)
             finally:
