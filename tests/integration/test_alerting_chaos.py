@@ -103,10 +103,11 @@ def test_every_failure_that_lasted_was_told_under_one_key_and_ended(
 ) -> None:
     rng = random.Random(SEED)
     datacenter = lab.datacenter()
-    for service in SERVICES:
-        register_check(datacenter, service)
     instances = Instances(lab, bundle, tmp_path / "agents", hook)
     chaos, ledger = Chaos(datacenter, instances, hook, rng), Ledger(datacenter)
+    for service in SERVICES:
+        register_check(datacenter, service)
+        ledger.set(service, fails=False)  # a check that was never updated is critical after its Consul was killed
     try:
         chaos.running += [chaos.start(number) for number in range(2)]
         faults = [chaos.kill_agent, chaos.stop_agent, chaos.refuse, chaos.pause_consul, chaos.kill_consul]
