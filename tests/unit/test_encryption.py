@@ -137,6 +137,24 @@ def test_a_passphrase_opens_it_and_no_other_does(tmp_path: Path) -> None:
         decrypted(path)
 
 
+def test_a_passphrase_that_needs_too_much_work_is_not_called_damage(tmp_path: Path) -> None:
+    """Its work factor is 2 ** 40 here; on a host that is busy, age finds the usual one too large."""
+    (tmp_path / "right").write_text("correct horse")
+    path = tmp_path / "a.snap.age"
+    path.write_bytes(
+        b"age-encryption.org/v1\n-> scrypt "
+        + b"A" * 22
+        + b" 40\n"
+        + b"A" * 43
+        + b"\n--- "
+        + b"A" * 43
+        + b"\n"
+        + b"x" * 99
+    )
+    with pytest.raises(LocalFailure, match="cannot be decrypted now: the work for its passphrase"):
+        decrypted(path, passphrase_file=str(tmp_path / "right"))
+
+
 def test_a_file_too_large_for_a_passphrase_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(age_files, "PASSPHRASE_MAX", len(DATA) - 1)
     (tmp_path / "right").write_text("correct horse")

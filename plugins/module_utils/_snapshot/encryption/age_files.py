@@ -28,6 +28,7 @@ from .age_keys import (
 from .errors import DamagedEncryption, NoIdentity, WrongIdentity
 
 PASSPHRASE_MAX = 64 << 20  # bytes of a file; nine times as much memory is used
+ATTEMPTS = 3  # with a passphrase: age measures how fast this host is each time
 
 
 def check_keys(keys: EncryptionKeys) -> None:
@@ -92,17 +93,31 @@ def decrypt(source: Path, destination: Writable, keys: DecryptionKeys, shown: st
 def _decrypt_with_passphrase(source: Path, destination: Writable, keys: DecryptionKeys, shown: str) -> None:
     if keys.passphrase_file is None:
         raise NoIdentity(f"{shown} is encrypted with a passphrase: set passphrase_file to a file with it.")
-    passphrase = read_passphrase(keys.passphrase_file)
-    try:
-        data = pyrage.passphrase.decrypt(_whole(source), passphrase)
-    except (DecryptError, OSError) as error:
-        raise _not_decrypted(error, shown, f"{keys.passphrase_file} holds another passphrase") from None
-    destination.write(data)
+    passphrase, content = read_passphrase(keys.passphrase_file), _whole(source)
+    for attempts_left in reversed(range(ATTEMPTS)):
+        try:
+            data = pyrage.passphrase.decrypt(content, passphrase)
+        except (DecryptError, OSError) as error:
+            if attempts_left and _is_too_much_work(error):
+                continue
+            raise _not_decrypted(error, shown, f"{keys.passphrase_file} holds another passphrase") from None
+        destination.write(data)
+        return
+
+
+def _is_too_much_work(error: Exception) -> bool:
+    """Return whether age refuses a passphrase because this host is too slow for it, as it measures: a busy one may not be later."""
+    return isinstance(error, DecryptError) and "Excessive work" in str(error)
 
 
 def _not_decrypted(error: Exception, shown: str, wrong_key: str) -> Error:
     """Return the error for what pyrage said, which has only texts."""
     text = str(error)
+    if _is_too_much_work(error):
+        return LocalFailure(
+            f"{shown} cannot be decrypted now: the work for its passphrase would take age too long on this host, which is busy or far "
+            "slower than the one that encrypted it. Try again, or use another host."
+        )
     if isinstance(error, DecryptError) and ("No matching keys" in text or text == "Decryption failed"):
         return WrongIdentity(f"{shown} cannot be decrypted: {wrong_key}.")
     return DamagedEncryption(f"{shown} cannot be decrypted: it is cut short or was changed after it was encrypted.")
