@@ -157,6 +157,22 @@ def role_variable(role: str, name: str, given: dict[str, t.Any]) -> t.Any:
     return Templar(loader=loader, variables=variables).template(variables[name])
 
 
+def test_the_service_for_rehearsals_is_that_of_the_guide() -> None:
+    guide = (ROOT / "docs/rehearsals.md").read_text(encoding="utf-8").replace("MemoryMax=5G", f"MemoryMax={5 << 30}")
+    variables = {
+        "consulops_runtime_user": "consulops",
+        "consulops_runtime_interpreter": "/usr/bin/python3",
+        "consulops_runtime_bundle": "/usr/local/lib/consulops/consulops.pyz",
+        "consulops_runtime_rehearsal_consul": "/usr/bin/consul",
+        "consulops_runtime_rehearsal_memory": "4G",
+    }
+    for name in ("consulops-rehearsal.socket", "consulops-rehearsal@.service"):
+        template = (ROOT / f"roles/consulops_runtime/templates/{name}.j2").read_text(encoding="utf-8")
+        unit = Templar(loader=DataLoader(), variables=variables).template(trust_as_template(template))
+        (documented,) = re.findall(rf"^```ini\n# /etc/systemd/system/{re.escape(name)}\n(.*?)^```", guide, re.M | re.S)
+        assert rules_of(unit) == rules_of(documented)
+
+
 def test_the_runtime_role_knows_the_ports_and_policies_of_every_agent() -> None:
     role = ROOT / "roles/consulops_runtime"
     variables = yaml.safe_load((role / "vars/main.yml").read_text(encoding="utf-8"))
