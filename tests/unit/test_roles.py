@@ -72,6 +72,22 @@ def test_the_role_of_an_agent_has_every_option_of_that_agent(name: str) -> None:
     ] == []
 
 
+def variables_of_tasks(tasks: list[dict[str, t.Any]]) -> t.Iterator[str]:
+    """Yield the names of the variables of tasks and blocks."""
+    for task in tasks:
+        yield from task.get("vars", {})
+        for part in ("block", "rescue", "always"):
+            yield from variables_of_tasks(task.get(part, []))
+
+
+@pytest.mark.parametrize("role", sorted(path.name for path in (ROOT / "roles").iterdir()))
+def test_a_fact_of_a_user_changes_no_variable_of_a_task(role: str) -> None:
+    """Facts and registered results are stronger than variables of tasks, so each has the name of its role in front."""
+    for path in (ROOT / "roles" / role / "tasks").glob("*.yml"):
+        found = variables_of_tasks(yaml.safe_load(path.read_text(encoding="utf-8")))
+        assert [name for name in found if not name.startswith(("consul_", "consulops_"))] == [], path.name
+
+
 def test_the_replication_role_knows_every_option_of_a_set() -> None:
     """Its variable is free, so the guide names what the agent takes, and sync gives the module what both have."""
     role = ROOT / "roles/consul_replication"
