@@ -8,10 +8,10 @@ from __future__ import annotations
 
 STYLE = """
 body { max-width: 64rem }
-.ok { --tone: #15803d } .warning { --tone: #a16207 } .critical { --tone: #b91c1c }
+.ok { --tone: #15803d } .warning, .ok .wrong { --tone: #a16207 } .critical { --tone: #b91c1c }
 :root { --mark: #1d4ed8 }
 @media (prefers-color-scheme: dark) {
-  .ok { --tone: #4ade80 } .warning { --tone: #facc15 } .critical { --tone: #f87171 }
+  .ok { --tone: #4ade80 } .warning, .ok .wrong { --tone: #facc15 } .critical { --tone: #f87171 }
   :root { --mark: #93c5fd }
 }
 h2 { font-size: 1.2rem; margin: 0; overflow-wrap: anywhere }
