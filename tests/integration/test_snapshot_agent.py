@@ -14,7 +14,7 @@ import requests
 
 from tests.lab.agents import run_command
 from tests.lab.ansible import run_module
-from tests.lab.consul import Datacenter, eventually
+from tests.lab.consul import Datacenter, Lab, eventually
 from tests.lab.keys import delete, write
 from tests.lab.snapshotting import (
     Snapshotters,
@@ -168,9 +168,10 @@ def test_a_reload_leaves_policies_alone_that_did_not_change(
 
 
 def test_what_the_agent_publishes_is_judged_and_shown_without_it(
-    snapshotters: Snapshotters, datacenter: Datacenter, places: tuple[Path, Path], bundle: Path
+    snapshotters: Snapshotters, own_lab: Lab, places: tuple[Path, Path], bundle: Path
 ) -> None:
     """From a policy in order to one whose destination is gone, whose agent is gone, and whose status was edited."""
+    datacenter = own_lab.datacenter("published")  # in a shared one agents of other tests have published too
 
     def check(*names: str) -> tuple[list[str], list[str]]:
         result = run_module(

@@ -68,7 +68,8 @@ def test_the_newest_snapshot_is_rehearsed_by_the_service_and_one_that_does_not_r
         assert "does not restore: Consul" in found["error"] and f"msg type {UNKNOWN_TYPE}" in found["error"]
         job = agent.status()["jobs"]["rehearsal of kept"]
         assert job["problem"].startswith("the last rehearsal failed: ")
-        assert list((agent.state / "rehearsal").iterdir()) == []
+        # On a busy machine the next one may have begun.
+        eventually(lambda: not list((agent.state / "rehearsal").iterdir()), what="no copy is left between two of them")
         agent.stop()
     kept = json.loads((agent.state / "rehearsal-kept.json").read_bytes())
     assert kept["is_ok"] is False and kept["good_at"] is not None, "a restart knows it"
