@@ -13,7 +13,7 @@ import typing as t
 Answer = t.TypeVar("Answer")
 Request = t.Callable[[], "t.Awaitable[Answer]"]
 
-AT_ONCE = 16  # requests of one gather; more were not faster on a loopback interface
+AT_ONCE = 16  # requests of one gather
 
 
 class RequestCut(Exception):
