@@ -52,6 +52,7 @@ class ProgramRunner:
         }
         self._lock = threading.Lock()
         self._processes: set[subprocess.Popen[bytes]] = set()
+        self._aborts = 0
 
     def run(self, document: bytes) -> None:
         """Run the program once. Raises ProgramFailed unless it ends with status 0."""
@@ -70,11 +71,13 @@ class ProgramRunner:
     def abort(self) -> None:
         """Kill the programs that run, and what they started."""
         with self._lock:
+            self._aborts += 1
             for process in self._processes:
                 _kill_group(process)
 
     def _run(self, file: t.IO[bytes]) -> tuple[int | None, bytes]:
         """Return the exit status, None after a timeout, and what the program wrote to standard error."""
+        aborts_before = self._aborts
         try:
             process = subprocess.Popen(
                 self._command,
@@ -90,6 +93,8 @@ class ProgramRunner:
             raise ProgramFailed(f"{self._command[0]} cannot be run: {reason}.") from None
         with self._lock:
             self._processes.add(process)
+            if self._aborts != aborts_before:  # it runs before Popen returns
+                _kill_group(process)
         said = bytearray()
         reader = threading.Thread(target=_keep_start, args=(t.cast("t.IO[bytes]", process.stderr), said), daemon=True)
         reader.start()
