@@ -60,8 +60,32 @@ class RehearsalRecord:
     error: str
 
 
+class NewestAge:
+    """How old the newest verified snapshot of a policy is, for classes that have these two."""
+
+    newest: float | None
+    objective_s: float
+
+    def age_s(self, now: float) -> float | None:
+        """Return how old the newest verified snapshot is, None without one."""
+        return None if self.newest is None else max(0.0, now - self.newest)
+
+    def age_problem(self, now: float) -> str:
+        """Return what is wrong with its age, "" if it is young enough."""
+        age_s = self.age_s(now)
+        if age_s is None:
+            return "there is no verified snapshot"
+        if age_s > self.objective_s:
+            return f"the newest verified snapshot is {human_age(age_s)} old, and the objective is {human_age(self.objective_s)}"
+        return ""
+
+    def is_critical(self, now: float) -> bool:
+        """Return whether the newest verified snapshot is older than the objective, or there is none."""
+        return bool(self.age_problem(now))
+
+
 @dataclass(frozen=True)
-class SnapshotStatus:
+class SnapshotStatus(NewestAge):
     """What a snapshot agent says of one policy. Times in Unix seconds, to the second; sizes in bytes.
 
     ``newest`` is the newest verified snapshot of any destination. ``problem`` is why the last attempt failed, or what Consul left
@@ -82,15 +106,6 @@ class SnapshotStatus:
     destinations: t.Mapping[str, DestinationRecord]
     rehearsal: RehearsalRecord | None = None
     at: float = field(default=0.0, compare=False)
-
-    def age_s(self, now: float) -> float | None:
-        """Return how old the newest verified snapshot is, None without one."""
-        return None if self.newest is None else max(0.0, now - self.newest)
-
-    def is_critical(self, now: float) -> bool:
-        """Return whether the newest verified snapshot is older than the objective, or there is none."""
-        age_s = self.age_s(now)
-        return age_s is None or age_s > self.objective_s
 
     def reasons(self) -> list[str]:
         """Return what somebody has to look at, besides the age of the newest snapshot."""
@@ -119,15 +134,6 @@ class SnapshotStatus:
             "destinations": {name: _of_destination(one) for name, one in self.destinations.items()},
             "rehearsal": None if self.rehearsal is None else _of_rehearsal(self.rehearsal),
         }
-
-
-def age_problem(age_s: float | None, objective_s: float) -> str:
-    """Return what is wrong with the age of the newest verified snapshot (None: there is none), "" if it is young enough."""
-    if age_s is None:
-        return "there is no verified snapshot"
-    if age_s > objective_s:
-        return f"the newest verified snapshot is {human_age(age_s)} old, and the objective is {human_age(objective_s)}"
-    return ""
 
 
 def joined(reasons: t.Iterable[str]) -> str:

@@ -12,7 +12,7 @@ import typing as t
 from ..._consul import kv
 from ..._consul.client import Client
 from ..._consul.reserved_keys import SNAPSHOT_ROOT
-from ..._consul.snapshot_status import StatusPlace, age_problem, joined, parse_status, place_of
+from ..._consul.snapshot_status import StatusPlace, joined, parse_status, place_of
 from ..._consul.units import timestamp
 
 
@@ -44,7 +44,7 @@ def _title(place: StatusPlace) -> str:
 def _document(value: bytes, now: float) -> dict[str, t.Any]:
     """Return the status that a value holds. Raises ValueError."""
     status = parse_status(value)
-    what = [age_problem(status.age_s(now), status.objective_s), joined(status.reasons())]
+    what = [status.age_problem(now), joined(status.reasons())]
     return {
         **status.as_json(now),
         "problem": ": ".join(one for one in what if one),

@@ -9,12 +9,13 @@ from __future__ import annotations
 import functools
 import typing as t
 
-from ..._consul.units import count_of, human_age, human_bytes, parse_timestamp
+from ..._consul.units import count_of, human_age, human_bytes
 from ..._daemon._libraries import jinja2
 from ..._daemon.pages import with_templates
 from ..._daemon.status import AgentStatus
 from .page_templates import TEMPLATES
 from .policy_status import DestinationStatus, PolicyStatus
+from .rehearsal_status import RehearsalStatus
 from .timeline import PLOT_HEIGHT, ROW_HEIGHT, WIDTH, Timeline, timeline
 
 Data = dict[str, t.Any]
@@ -62,21 +63,20 @@ def _facts(one: PolicyStatus, now: float) -> list[tuple[str, str]]:
         ("Size", "-" if age_s is None else human_bytes(one.newest_size)),
         ("Records", f"{sum(one.records.values()):,}"),
     ]
-    rehearsal = one.as_json(now).get("rehearsal")
-    if rehearsal is not None:
-        facts.append(("Last rehearsal", _rehearsal(rehearsal, now)))
+    if one.rehearsal is not None:
+        facts.append(("Last rehearsal", _rehearsal(one.rehearsal, now)))
     if one.seconds:
         facts.append(("Last one took", f"{sum(one.seconds.values()):.1f} s"))
     counted = (("Missed", one.missed), ("Doubled", one.doubled), ("Given up", one.given_up))
     return facts + [(name, f"{count:,}") for name, count in counted if count]
 
 
-def _rehearsal(one: t.Mapping[str, t.Any], now: float) -> str:
-    if one["at"] is None:
-        return "never, overdue" if one["overdue"] else "none yet"
-    age = human_age(now - parse_timestamp(one["at"], "rehearsal"))
-    outcome = "restored" if one["ok"] else "FAILED"
-    return f"{outcome} {age} ago{', overdue' if one['overdue'] else ''}"
+def _rehearsal(one: RehearsalStatus, now: float) -> str:
+    is_overdue = one.is_overdue(now)
+    if one.at is None:
+        return "never, overdue" if is_overdue else "none yet"
+    outcome = "restored" if one.is_ok else "FAILED"
+    return f"{outcome} {human_age(now - one.at)} ago{', overdue' if is_overdue else ''}"
 
 
 def _place(place: DestinationStatus, drawn: Timeline) -> Data:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import asdict, dataclass, field
 
-from ..._consul.snapshot_status import age_problem, joined
+from ..._consul.snapshot_status import NewestAge, joined
 from ..._consul.units import human_age, human_bytes, timestamp
 from ..._snapshot.kv_growth import FolderGrowth, growth
 from ..._snapshot.stored_snapshots import StoredSnapshot
@@ -60,7 +60,7 @@ class DestinationStatus:
 
 
 @dataclass(frozen=True)
-class PolicyStatus:
+class PolicyStatus(NewestAge):
     """What is known of one policy. Times in Unix seconds; ``newest`` is the newest verified snapshot of any destination.
 
     ``attempt_problem`` is why the last attempt to take one failed, "" after a success.
@@ -87,20 +87,11 @@ class PolicyStatus:
     folders: tuple[FolderGrowth, ...] = ()
     rehearsal: RehearsalStatus | None = None
 
-    def age_s(self, now: float) -> float | None:
-        """Return how old the newest verified snapshot is, None without one."""
-        return None if self.newest is None else max(0.0, now - self.newest)
-
-    def is_critical(self, now: float) -> bool:
-        """Return whether the newest verified snapshot is older than the objective, or there is none."""
-        age_s = self.age_s(now)
-        return age_s is None or age_s > self.objective_s
-
     def problem(self, now: float) -> str:
         """Return what somebody has to look at, "" for nothing."""
         reasons = [self.attempt_problem] if self.attempt_problem else []
         reasons += [f"{one.name}: {one.problem}" for one in self.destinations if one.problem]
-        why, what = joined(reasons), age_problem(self.age_s(now), self.objective_s)
+        why, what = joined(reasons), self.age_problem(now)
         if what:
             return f"{what}: {why}" if why else what
         return why or "; ".join(self.warnings)

@@ -11,7 +11,7 @@ import typing as t
 
 from ..._consul.errors import PermissionDenied
 from ..._consul.reserved_keys import SNAPSHOT_ROOT
-from ..._consul.snapshot_status import DestinationRecord, SnapshotStatus, StatusPlace, parse_rehearsal
+from ..._consul.snapshot_status import DestinationRecord, RehearsalRecord, SnapshotStatus, StatusPlace
 from ..._consul.txn import Operation
 from ..._daemon.job import Context
 from ..._daemon.status_publisher import REFRESH_S, StatusPublisher
@@ -19,13 +19,13 @@ from .config import ONE, PolicyConfig
 from .memory import Memory
 from .policy_job import connection_of
 from .policy_status import DestinationStatus, PolicyStatus
+from .rehearsal_status import RehearsalStatus
 
 LONGEST_PROBLEM = 1000  # characters; a value of Consul's holds 512 KB
 
 
 def published_status(status: PolicyStatus, now: float) -> SnapshotStatus:
     """Return what is published of a policy's status at ``now`` (Unix seconds)."""
-    rehearsal = status.as_json(now).get("rehearsal")
     return SnapshotStatus(
         datacenter=status.datacenter,
         placement=status.placement,
@@ -39,7 +39,7 @@ def published_status(status: PolicyStatus, now: float) -> SnapshotStatus:
         given_up=status.given_up,
         problem=(status.attempt_problem or "; ".join(status.warnings))[:LONGEST_PROBLEM],
         destinations={one.name: _record(one) for one in status.destinations},
-        rehearsal=parse_rehearsal(rehearsal) if rehearsal else None,
+        rehearsal=None if status.rehearsal is None else _rehearsal(status.rehearsal, now),
     )
 
 
@@ -94,4 +94,14 @@ def _record(one: DestinationStatus) -> DestinationRecord:
         waiting=one.waiting,
         damage=one.damage[:LONGEST_PROBLEM],
         problem=one.problem[:LONGEST_PROBLEM],
+    )
+
+
+def _rehearsal(one: RehearsalStatus, now: float) -> RehearsalRecord:
+    return RehearsalRecord(
+        at=None if one.at is None else float(int(one.at)),
+        is_ok=one.is_ok,
+        took_s=round(one.took_s, 3),
+        is_overdue=one.is_overdue(now),
+        error=one.error,
     )

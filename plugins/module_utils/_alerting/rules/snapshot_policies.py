@@ -18,7 +18,6 @@ from ..._consul.snapshot_status import (
     RehearsalRecord,
     SnapshotStatus,
     StatusPlace,
-    age_problem,
     joined,
     parse_status,
     place_of,
@@ -116,8 +115,8 @@ def _judge_silence(judging: Judging, one: Policy) -> None:
 
 def _judge_age(judging: Judging, rule: Rule, one: Policy) -> None:
     """Judge the age by the policy's objective, which knows its schedule; the thresholds are those of directories."""
-    status, now = one.status, judging.observation.time
-    what = age_problem(status.age_s(now), status.objective_s)
+    status = one.status
+    what = status.age_problem(judging.observation.time)
     if not what:
         return
     judging.add(

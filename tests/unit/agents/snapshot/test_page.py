@@ -16,6 +16,9 @@ from ansible_collections.consulops.failover.plugins.module_utils._agents.snapsho
     DestinationStatus,
     PolicyStatus,
 )
+from ansible_collections.consulops.failover.plugins.module_utils._agents.snapshot.rehearsal_status import (
+    RehearsalStatus,
+)
 from ansible_collections.consulops.failover.plugins.module_utils._agents.snapshot.timeline import (
     PLOT_HEIGHT,
     WIDTH,
@@ -118,16 +121,13 @@ def test_an_instance_without_a_policy_says_so() -> None:
     assert "this instance works for no policy" in shown()
 
 
-def test_the_last_rehearsal_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    rehearsal = {"at": "2027-01-15T07:00:00Z", "ok": True, "seconds": 3.0, "overdue": True, "error": ""}
-    plain = PolicyStatus.as_json
-    for changes, sentence in (
-        ({}, "restored 1h ago, overdue"),
-        ({"ok": False, "overdue": False}, "FAILED 1h ago"),
-        ({"at": None, "ok": None, "overdue": False}, "none yet"),
+def test_the_last_rehearsal_is_shown() -> None:
+    fresh = RehearsalStatus(NOW - 2 * HOUR_S, objective_s=HOUR_S / 2)
+    restored = fresh.succeeded("a.snap", None, NOW - HOUR_S, 3.0, 1.0)
+    for rehearsal, sentence in (
+        (restored, "restored 1h ago, overdue"),
+        (replace(restored, is_ok=False, objective_s=2 * HOUR_S), "FAILED 1h ago"),
+        (fresh, "never, overdue"),
+        (replace(fresh, since=NOW), "none yet"),
     ):
-        found = {**rehearsal, **changes}
-        monkeypatch.setattr(
-            PolicyStatus, "as_json", lambda self, now, one=found: {**plain(self, now), "rehearsal": one}
-        )
-        assert f"<dt>Last rehearsal<dd>{sentence}" in shown(replace(a_policy(1)))
+        assert f"<dt>Last rehearsal<dd>{sentence}<" in shown(replace(a_policy(1), rehearsal=rehearsal))
