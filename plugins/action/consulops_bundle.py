@@ -10,12 +10,11 @@ import base64
 import hashlib
 import re
 import shlex
-import tempfile
 import typing as t
 from pathlib import Path, PurePosixPath
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.consulops.failover.plugins.plugin_utils import _bundle, _wheels
+from ansible_collections.consulops.failover.plugins.plugin_utils import _bundle, _copying, _wheels
 
 PATH = re.compile(r"/[^\s]+")
 VALIDATION_FAILED = ("failed to validate", "Error executing command")
@@ -87,28 +86,12 @@ class ActionModule(ActionBase):
         return ""
 
     def _copy(self, bundle: bytes, options: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> dict[str, t.Any]:
-        with tempfile.NamedTemporaryFile(suffix=".pyz") as source:
-            source.write(bundle)
-            source.flush()
-            task = self._task.copy()
-            task.diff = False  # copy would show the content of the zip file
-            task.args = {name: options[name] for name in COPY_OPTIONS if options[name] is not None}
-            # The host must run the new bundle successfully before the old one is replaced.
-            # It leaves byte code beside the place that it will have.
-            installed = shlex.quote(options["dest"]).replace("%", "%%")
-            task.args.update(
-                src=source.name, validate=f"{options['interpreter']} -I %s compile --installed-as {installed}"
-            )
-            action = self._shared_loader_obj.action_loader.get(
-                "ansible.builtin.copy",
-                task=task,
-                connection=self._connection,
-                play_context=self._play_context,
-                loader=self._loader,
-                templar=self._templar,
-                shared_loader_obj=self._shared_loader_obj,
-            )
-            result: dict[str, t.Any] = action.run(task_vars=task_vars)
+        # The host must run the new bundle successfully before the old one is replaced.
+        # It leaves byte code beside the place that it will have.
+        installed = shlex.quote(options["dest"]).replace("%", "%%")
+        given = {name: options[name] for name in COPY_OPTIONS if options[name] is not None}
+        given["validate"] = f"{options['interpreter']} -I %s compile --installed-as {installed}"
+        result = _copying.copy_content(self, bundle, given, task_vars)
         if self._task.diff:
             result["diff"] = []
         return result

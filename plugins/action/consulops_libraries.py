@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 import shlex
-import tempfile
 import typing as t
 from pathlib import Path
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.consulops.failover.plugins.plugin_utils import _compiled, _wheels
+from ansible_collections.consulops.failover.plugins.plugin_utils import _compiled, _copying, _wheels
 
 # Run on the host. What is there already is known by the stamp.
 PROBE = f"""
@@ -93,7 +92,7 @@ class ActionModule(ActionBase):
             cache = Path(options["cache"]) if options["cache"] else _wheels.default_cache()
             wheelhouse = Path(options["wheelhouse"]) if options["wheelhouse"] else None
             content = _compiled.archive(wanted, _wheels.collect(wheelhouse, cache, wanted))
-            sent = self._send(content, f"{dest}.zip", task_vars)
+            sent = _copying.copy_content(self, content, {"dest": f"{dest}.zip", "mode": "0600"}, task_vars)
             if sent.get("failed"):
                 return {"failed": True, "changed": False, "msg": f"{_compiled.MODULE}: {sent.get('msg', '')}"}
             self._unpack(options["interpreter"], dest, names)
@@ -124,25 +123,6 @@ class ActionModule(ActionBase):
         """Run a program on the host; return its exit status and what it printed."""
         done = self._low_level_execute_command(shlex.join([interpreter, "-I", "-c", program, *arguments]))
         return int(done["rc"]), f"{done.get('stderr', '')}\n{done.get('stdout', '')}".strip()
-
-    def _send(self, content: bytes, dest: str, task_vars: dict[str, t.Any] | None) -> dict[str, t.Any]:
-        with tempfile.NamedTemporaryFile(suffix=".zip") as source:
-            source.write(content)
-            source.flush()
-            task = self._task.copy()
-            task.diff = False
-            task.args = {"src": source.name, "dest": dest, "mode": "0600"}
-            action = self._shared_loader_obj.action_loader.get(
-                "ansible.builtin.copy",
-                task=task,
-                connection=self._connection,
-                play_context=self._play_context,
-                loader=self._loader,
-                templar=self._templar,
-                shared_loader_obj=self._shared_loader_obj,
-            )
-            result: dict[str, t.Any] = action.run(task_vars=task_vars)
-        return result
 
 
 def _difference(dest: str, installed: t.Mapping[str, str], wanted: _wheels.WheelSet) -> dict[str, str]:
