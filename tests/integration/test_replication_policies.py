@@ -81,16 +81,18 @@ class Restricted:
             "connection": {**connection(OWN), "timeout": 3.0},
             "service": {"check_ttl": "3s"},
         }
-        self._replicators, self._verify_s = replicators, 900
+        self._replicators, self._timeout_s = replicators, 10.0
         self.agent: AgentProcess = replicators.start({"app": self._app}, **self._more)
 
     def reload_with(self, policy: str, rules: str) -> None:
         """Replace all tokens, the one of a policy by one with these rules, and let the set start anew with them."""
         for name, whole in POLICIES.items():
             self._use(name, rules if name == policy else whole)
-        # A token file that changes starts nothing anew, and queries that wait have the token before. An option of the set does.
-        self._verify_s += 1
-        self._replicators.reload(self.agent, {"app": {**self._app, "verify_every": f"{self._verify_s}s"}}, **self._more)
+        # A token file that changes starts nothing anew, and queries that wait have the token before. Another connection does: the
+        # set, and its lease with a session of its own, which some rules are for.
+        self._timeout_s += 1
+        destination = {**self._app["destination"], "timeout": self._timeout_s}
+        self._replicators.reload(self.agent, {"app": {**self._app, "destination": destination}}, **self._more)
 
     def _use(self, name: str, rules: str) -> None:
         datacenter = self.destination if name == DESTINATION else self.source
