@@ -19,12 +19,12 @@ from .grouping import Grouping, Policy, Suppression
 from .incident import FlapLimits
 from .incidents import Incidents, Place
 from .maintenance import MaintenanceWatch
-from .notification import FIRING, Alert, Notification
+from .notification import FIRING, RESOLVED, Alert, Notification
 from .queues import EMPTY, Queues
 from .saved_state import decode_state, encode_state, number
 from .silences import Silences
 from .timing import Timing
-from .told import Told, decode_told
+from .told import Superseded, Told, decode_told
 
 OWN_FINDINGS = "the agent itself"  # the source of findings about deliveries
 
@@ -91,9 +91,16 @@ class Core:
         """Note that a message is stored for delivery."""
         self.grouping.record(notification, self.incidents)
 
-    def record_delivery(self, notification: Notification) -> None:
-        """Note that a message was delivered."""
-        self.told.record_delivery(notification)
+    def record_told(self, notification: Notification) -> None:
+        """Note that another instance delivered what a message says."""
+        self.told.record_told(notification)
+
+    def record_delivery(self, notification: Notification, now: float, waiting: t.Collection[str] = ()) -> None:
+        """Note that this instance delivered a message. If another one told the end before it arrived, the end is told again.
+
+        ``waiting`` are the IDs of messages that are not delivered yet.
+        """
+        self._owe_ends(self.told.record_delivery(notification, now, waiting), now)
 
     def record_failure(self, notification: Notification, now: float, *, refused: bool = False) -> None:
         """Note that a message was given up, or refused for good. What was given up is told again when the receiver works."""
@@ -105,7 +112,7 @@ class Core:
         return self.grouping.suppression(self.incidents.firing(), now)
 
     def _live_episodes(self) -> set[str]:
-        live = set(self.incidents.ended)
+        live = {name for ended in self.incidents.ended.values() for name in ended.names}
         for incident in self.incidents.firing():
             live.update((incident.episode, *incident.other_episodes))
         return live
@@ -154,17 +161,18 @@ class Core:
         notes.prune(now, self._live_episodes())
         return notes
 
-    def merge_notes(self, told: Told, now: float, waiting: t.Collection[Notification] = ()) -> list[Notification]:
+    def merge_notes(self, told: Told, now: float, waiting: t.Collection[Notification] = ()) -> list[Superseded]:
         """Take what another instance told receivers.
 
         Return those of the messages that wait which must not be sent any more. What such a message had to say besides is due again.
         """
         pointless = []
         for one in waiting:
-            superseded = told.superseded(one)
-            if superseded:
-                pointless.append(one)
-            if superseded and len(superseded) < len(one.alerts):
+            notes = self.told.superseded_by(told, one)
+            if notes:
+                ends = [note.at for note in notes if note.status == RESOLVED]
+                pointless.append(Superseded(one, min(ends, default=now)))
+            if notes and len(notes) < len(one.alerts):
                 self.told.forget(one.id)
         self._take_running_episodes(told)
         self._merge(told, now)
@@ -177,6 +185,13 @@ class Core:
         """
         for alert in lost_messages.correct_notes(self.told, shared, fates, now):
             self._restore_end(alert, now)
+
+    def _owe_ends(self, alerts: t.Iterable[Alert], now: float) -> None:
+        """Tell again that episodes are over; of those that fire here, the end is told when it comes."""
+        for alert in alerts:
+            if not self.incidents.fires(alert):
+                self.told.owe_end(alert)
+                self._restore_end(alert, now)
 
     def _restore_end(self, alert: Alert, now: float) -> None:
         self.incidents.restore_end(alert, self.told.sources.get(alert.episode, alert.datacenter), now)
@@ -202,7 +217,7 @@ class Core:
                 incident.rename_episode(episode)
 
     def _merge(self, told: Told, now: float) -> None:
-        self.told.merge(told)
+        self._owe_ends(self.told.merge(told), now)
         if self._receivers:
             self.told.forget_receivers(self._receivers)
         live = self._live_episodes()

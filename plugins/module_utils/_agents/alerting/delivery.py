@@ -30,6 +30,7 @@ REPLACED = "a newer message replaced it"
 BEFORE = "it was dealt with before"
 GONE = "receiver {!r} is not configured any more."
 ELSEWHERE = "another instance has told the receiver"
+MAYBE_LATE = f"{ELSEWHERE}, and this message may have arrived after that"
 
 IsHeld = t.Callable[[Notification], bool]
 
@@ -149,14 +150,24 @@ class Delivery:
                     lane.problem = ""
                     lane.condition.notify_all()
 
-    def discard(self, notification: Notification) -> None:
-        """Forget a message that another instance has sent."""
+    def discard(self, notification: Notification, told_at: float) -> None:
+        """Forget a message, because another instance has told its receiver at ``told_at`` (Unix seconds).
+
+        One that was tried after that may have arrived, whatever the answer was: it counts as delivered. One that is being sent is
+        reported when that has ended.
+        """
         with self._lock:
             lane = self._lanes.get(notification.receiver)
+        found = None
         if lane is not None:
             with lane.condition:
-                lane.queue.discard(notification)
-        self._finish(notification, Outcome.DELIVERED, ELSEWHERE)
+                found = lane.queue.cancel(notification)
+        if found is not None and found.is_being_sent:
+            return
+        if found is not None and found.tried_at is not None and found.tried_at >= told_at:
+            self._finish(notification, Outcome.DELIVERED, MAYBE_LATE)
+        else:
+            self._finish(notification, Outcome.ELSEWHERE, ELSEWHERE)
 
     def receivers(self) -> dict[str, Receiver]:
         """Return the receivers by name: for ``restore``, and for those that show something on the agent's endpoint."""
@@ -225,7 +236,8 @@ class Delivery:
         lane = self._lanes[name] = Lane(name, DeliveryQueue(self._back_off))
         lane.queue.is_held = self._is_held
         for notification, at in self._shared.spool.pending(name):
-            for old in lane.queue.add(notification, at):
+            # The process before may have been sending it when it ended.
+            for old in lane.queue.add(notification, at, tried_at=self._shared.clock.time()):
                 self._shared.spool.remove(old, True)  # a reminder that is out of date; whoever asked for it is gone
         return lane
 

@@ -32,7 +32,8 @@ def default_back_off() -> BackOff:
 class Waiting:
     """A message that waits, since ``at`` (Unix seconds).
 
-    ``due`` is on the queue's own clock; ``problem`` is of the last attempt; ``keys`` identify the alerts that it is about.
+    ``due`` is on the queue's own clock; ``problem`` is of the last attempt, ``tried_at`` (Unix seconds) when that ended; ``keys``
+    identify the alerts that it is about. ``is_cancelled``: it is not to be sent again.
     """
 
     notification: Notification
@@ -42,6 +43,8 @@ class Waiting:
     attempts: int = 0
     problem: str = ""
     is_being_sent: bool = False
+    is_cancelled: bool = False
+    tried_at: float | None = None
     keys: frozenset[str] = field(default_factory=frozenset)
 
 
@@ -63,13 +66,13 @@ class DeliveryQueue:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, notification: Notification, at: float) -> list[Notification]:
+    def add(self, notification: Notification, at: float, tried_at: float | None = None) -> list[Notification]:
         """Add a message at the end. Return queued reminders that it makes pointless, which are removed."""
         keys = frozenset(alert.key for alert in notification.alerts)
         stale = [one for one in self._waiting if _is_waiting_reminder(one) and one.keys <= keys]
         for one in stale:
             self._remove(one)
-        self._waiting.append(Waiting(notification, at, self._new_back_off(), keys=keys))
+        self._waiting.append(Waiting(notification, at, self._new_back_off(), keys=keys, tried_at=tried_at))
         return [one.notification for one in stale]
 
     def discard(self, notification: Notification) -> bool:
@@ -77,6 +80,15 @@ class DeliveryQueue:
         before = len(self._waiting)
         self._waiting = [one for one in self._waiting if one.notification.id != notification.id]
         return len(self._waiting) < before
+
+    def cancel(self, notification: Notification) -> Waiting | None:
+        """Remove a message and return it; None if it is not there. One that is being sent stays until that has ended."""
+        found = next((one for one in self._waiting if one.notification.id == notification.id), None)
+        if found is not None:
+            found.is_cancelled = True
+            if not found.is_being_sent:
+                self._remove(found)
+        return found
 
     def due(self, now: float) -> Waiting | None:
         """Return the message to send now, if there is one. While the receiver fails, those come first that were tried least."""

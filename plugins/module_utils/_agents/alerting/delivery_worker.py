@@ -42,9 +42,10 @@ class Clock:
 
 
 class Outcome(enum.Enum):
-    """What became of a message: delivered; replaced by a newer one; refused by the receiver for good; given up."""
+    """What became of a message: delivered here or by another instance; replaced by a newer one; refused for good; given up."""
 
     DELIVERED = "delivered"
+    ELSEWHERE = "told by another instance"
     REPLACED = "replaced"
     REFUSED = "refused"
     GIVEN_UP = "given up"
@@ -52,7 +53,7 @@ class Outcome(enum.Enum):
     @property
     def is_good(self) -> bool:
         """Whether nothing was lost."""
-        return self in (Outcome.DELIVERED, Outcome.REPLACED)
+        return self in (Outcome.DELIVERED, Outcome.ELSEWHERE, Outcome.REPLACED)
 
 
 @dataclass(frozen=True)
@@ -184,6 +185,7 @@ class Worker:
             failure = error
         with self._lane.condition:
             waiting.is_being_sent = False
+            waiting.tried_at = self._shared.clock.time()
             self._lane.sending_since = None
             self._lane.condition.notify_all()  # a newer worker may wait for this message
             if waiting not in self._lane.queue:
@@ -191,9 +193,13 @@ class Worker:
             if failure is not None and self._stopping:
                 return  # cut short; it stays in the spool
             change = self._note_result(waiting, failure)
+            # It may have arrived whatever the answer was, and another instance has told what came after it.
+            is_cancelled = waiting.is_cancelled and waiting in self._lane.queue
+            if is_cancelled:
+                self._lane.queue.discard(notification)
         permanent = isinstance(failure, DeliveryFailed) and failure.permanent
-        if failure is None or permanent:
-            delivered = failure is None or (isinstance(failure, DeliveryFailed) and failure.partial)
+        if failure is None or permanent or is_cancelled:
+            delivered = failure is None or is_cancelled or (isinstance(failure, DeliveryFailed) and failure.partial)
             self._shared.spool.remove(notification, delivered)
             log.log(
                 logging.WARNING if failure else logging.DEBUG, "receiver %s: %s", self._lane.name, failure or "sent"

@@ -196,6 +196,8 @@ class Grouping:
                 work = pending.setdefault(group_of_id(note.group), _Pending(route))
                 work.resolved.append(ended.alert)
                 work.is_urgent = work.is_urgent or note.status == GIVEN_UP
+        if ended.alert.episode != ended.names[0]:
+            return is_owed  # what nobody was told is told under one of the names
         firing = replace(ended.alert, status=FIRING, ended=None, reason="")
         for receiver, route in routes.items():
             if self.told.find(receiver, ended.names) is not None or suppression.applies(firing):

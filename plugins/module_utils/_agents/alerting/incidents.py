@@ -132,11 +132,15 @@ class Incidents:
 
     def restore_end(self, alert: Alert, source: str, now: float) -> None:
         """Keep an episode again that has ended: a receiver that was told of it could not be told of its end."""
-        if self._firing_as(alert) is not None or len(self.ended) >= MOST_ENDED:
+        if self.fires(alert) or len(self.ended) >= MOST_ENDED:
             return
         ended = alert.ended if alert.ended is not None else now
         alert = replace(alert, status=RESOLVED, ended=ended, reason=alert.reason or RECOVERED)
         self.ended.setdefault(alert.episode, Ended(alert, source, ended, (alert.episode,)))
+
+    def fires(self, alert: Alert) -> bool:
+        """Whether the episode of an alert fires."""
+        return self._firing_as(alert) is not None
 
     def source_of(self, alert: Alert) -> str | None:
         """Return as what the datacenter of an episode that fires or has ended is watched, None if the episode is not known."""

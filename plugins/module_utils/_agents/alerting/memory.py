@@ -191,7 +191,9 @@ class Memory:
     def _on_result(self, notification: Notification, outcome: Outcome, _problem: str) -> None:
         with self.mutex:
             if outcome is Outcome.DELIVERED:
-                self.core.record_delivery(notification)
+                self.core.record_delivery(notification, self.clock.time(), self.delivery.waiting())
+            elif outcome is Outcome.ELSEWHERE:
+                self.core.record_told(notification)
             elif outcome is not Outcome.REPLACED:
                 self.core.record_failure(notification, self.clock.time(), refused=outcome is Outcome.REFUSED)
         self.changed.set()
@@ -225,7 +227,7 @@ class Memory:
                 except StateUnusable as error:
                     problems.append(error)
         for one in pointless:
-            self.delivery.discard(one)
+            self.delivery.discard(one.notification, one.told_at)
         self.changed.set()
         return " ".join(map(str, problems))
 

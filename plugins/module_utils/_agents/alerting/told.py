@@ -42,10 +42,22 @@ class Note:
     flapping: bool = False
     heard: bool = False
 
+    def is_later_than(self, other: Note) -> bool:
+        """Whether it replaces another note of the same receiver and episode."""
+        return (self.at, self.count) > (other.at, other.count)
+
     @property
     def is_open(self) -> bool:
         """Whether the receiver must be told of the end: it was told that the episode fires, or is being told."""
         return self.status == FIRING or (self.status in NOT_DELIVERED and self.heard)
+
+
+@dataclass(frozen=True)
+class Superseded:
+    """A message that waits although another instance has told the same, or the end: the first of these at ``told_at`` (Unix seconds)."""
+
+    notification: Notification
+    told_at: float
 
 
 class Told:
@@ -55,6 +67,9 @@ class Told:
         self.notes: dict[tuple[str, str], Note] = {}
         self.alerts: dict[str, Alert] = {}
         self.sources: dict[str, str] = {}
+        # What this process delivered: when the receiver heard last that an episode fires, and messages that are not noted yet.
+        self._fired_at: dict[tuple[str, str], float] = {}
+        self._delivered_early: set[str] = set()
 
     def find(self, receiver: str, episodes: t.Iterable[str]) -> Note | None:
         """Return the note of a receiver about an episode, which may have several names."""
@@ -91,19 +106,53 @@ class Told:
                 group=group,
                 notification=notification.id,
                 flapping=alert.flapping,
-                heard=known is not None and known.heard,
+                heard=(known is not None and known.heard)
+                or (alert.status == FIRING and notification.id in self._delivered_early),
             )
             self.alerts[alert.episode] = _without_output(alert)
             if alert.episode in sources:
                 self.sources[alert.episode] = sources[alert.episode]
 
-    def record_delivery(self, notification: Notification) -> None:
-        """Note that a message was delivered: its receiver must hear of the end of what it says."""
+    def record_told(self, notification: Notification) -> None:
+        """Note that a receiver knows what a message says, from this instance or another: it must hear of the end."""
         for alert in notification.alerts:
             place = (notification.receiver, alert.episode)
             note = self.notes.get(place)
             if note is not None and (alert.status == FIRING or note.notification == notification.id):
                 self.notes[place] = replace(note, heard=alert.status == FIRING)
+
+    def record_delivery(self, notification: Notification, now: float, waiting: t.Collection[str] = ()) -> list[Alert]:
+        """Note that this instance delivered a message. Return the alerts whose end must be told again.
+
+        Those are what the message says of episodes of which another instance had told the end: it arrived after that, and the
+        receiver believes that they fire. Not so while our own message of the end waits (``waiting`` has the IDs): it follows.
+        """
+        owed = []
+        self.record_told(notification)
+        if not any((notification.receiver, alert.episode) in self.notes for alert in notification.alerts):
+            self._delivered_early.add(notification.id)
+        for alert in notification.alerts:
+            if alert.status != FIRING:
+                continue
+            place = (notification.receiver, alert.episode)
+            self._fired_at[place] = now
+            note = self.notes.get(place)
+            if note is None or note.notification in (notification.id, *waiting):
+                continue
+            if note.status == RESOLVED and note.at >= notification.time:
+                owed += self._reopen(place, note)
+        return owed
+
+    def _reopen(self, place: tuple[str, str], note: Note) -> list[Alert]:
+        """Note that the last that a receiver heard of an episode is that it fires. Return its alert, if it is known."""
+        self.notes[place] = replace(note, status=FIRING, heard=True)
+        return [self.alerts[note.episode]] if note.episode in self.alerts else []
+
+    def owe_end(self, alert: Alert) -> None:
+        """Let the end of an alert be told as soon as the receivers that believe that it fires can be told."""
+        for place, note in list(self.notes.items()):
+            if note.episode == alert.episode and note.status == FIRING and note.heard:
+                self.notes[place] = replace(note, status=GIVEN_UP)
 
     def record_failure(self, notification: Notification, *, refused: bool) -> list[Alert]:
         """Note that a message was refused for good, or given up. Return the ends that must be told again.
@@ -123,16 +172,29 @@ class Told:
                 owed.append(alert)
         return owed
 
-    def superseded(self, notification: Notification) -> list[Alert]:
-        """Return the alerts of a message of which these notes say that its receiver was told the same, or afterwards that it is over."""
+    def superseded_by(self, other: Told, notification: Notification) -> list[Note]:
+        """Return the notes of another instance which say that a receiver was told what a message says, or afterwards that it is over.
+
+        An end that the receiver was told before this instance told it that the episode fires is not one of them.
+        """
         found = []
         for alert in notification.alerts:
-            note = self.notes.get((notification.receiver, alert.episode))
-            if note is None:
+            place = (notification.receiver, alert.episode)
+            note = other.notes.get(place)
+            if note is None or (alert.status == RESOLVED and self._was_told_before(place, note)):
                 continue
-            if note.notification == notification.id or (note.status == RESOLVED and note.at > notification.time):
-                found.append(alert)
+            known = self.notes.get(place)
+            if known is not None and known.notification == notification.id:
+                is_later = note.is_later_than(known)
+            else:
+                is_later = note.at > notification.time
+            if note.notification == notification.id or (note.status == RESOLVED and is_later):
+                found.append(note)
         return found
+
+    def _was_told_before(self, place: tuple[str, str], note: Note) -> bool:
+        """Whether a note is of an end that was told before this instance told that the episode fires."""
+        return note.status == RESOLVED and self._fired_at.get(place, note.at - 1.0) >= note.at
 
     def forget(self, notification_id: str) -> None:
         """Drop the notes of a message that was not sent."""
@@ -162,6 +224,8 @@ class Told:
             if note.episode in live or now - note.at < KEPT_S or note.notification in waiting
         }
         self._take_alerts_of_notes(self)
+        self._fired_at = {place: at for place, at in self._fired_at.items() if place in self.notes}
+        self._delivered_early.clear()
 
     def about(self, episodes: t.Collection[str]) -> Told:
         """Return the notes about some episodes."""
@@ -192,16 +256,23 @@ class Told:
         found._take_alerts_of_notes(self)
         return found
 
-    def merge(self, other: Told) -> None:
-        """Add what another instance noted; of two notes the later one stays."""
-        for place, note in other.notes.items():
-            known = self.notes.get(place)
-            if known is None or (note.at, note.count) > (known.at, known.count):
-                self.notes[place] = note
-            elif known.notification == note.notification and note.heard != known.heard:
-                self.notes[place] = replace(known, heard=known.status != RESOLVED)  # one of them knows of the delivery
+    def merge(self, other: Told) -> list[Alert]:
+        """Add what another instance noted; of two notes the later one stays. Return the alerts whose end must be told again.
+
+        Those are the ones that this instance delivered as firing after the other one had told the end.
+        """
+        owed = []
         self.alerts = {**other.alerts, **self.alerts}
         self.sources = {**other.sources, **self.sources}
+        for place, note in other.notes.items():
+            known = self.notes.get(place)
+            if known is None or note.is_later_than(known):
+                self.notes[place] = note
+                if known is not None and known.status != RESOLVED and self._was_told_before(place, note):
+                    owed += self._reopen(place, note)
+            elif known.notification == note.notification and note.heard != known.heard:
+                self.notes[place] = replace(known, heard=known.status != RESOLVED)  # one of them knows of the delivery
+        return owed
 
     # -------------------------------------------------------------------------------------------------------------
     # JSON

@@ -25,6 +25,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._agents.alertin
     Silences,
     make_silence,
 )
+from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.told import Superseded
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.finding import Judgement
 from ansible_collections.consulops.failover.plugins.module_utils._config import time_zones
 from ansible_collections.consulops.failover.plugins.module_utils._consul.errors import InvalidOption
@@ -187,7 +188,7 @@ def test_what_was_given_up_is_told_as_it_is_now_when_the_receiver_works_again() 
     assert inbox.read(101, WORKS) == ["ops firing critical web"]
     assert inbox.received[-1].id != inbox.received[0].id
     assert inbox.read(102, WORKS) == []
-    inbox.core.record_delivery(inbox.received[-1])
+    inbox.core.record_delivery(inbox.received[-1], T0)
     inbox.judge(4000)
     assert inbox.read(4030, WORKS) == ["ops resolved critical web"]
 
@@ -205,7 +206,7 @@ def test_an_end_that_was_given_up_is_told_when_the_receiver_works_again() -> Non
     inbox = Inbox(core_of())
     inbox.judge(0, check())
     inbox.read(30)
-    inbox.core.record_delivery(inbox.received[-1])
+    inbox.core.record_delivery(inbox.received[-1], T0)
     inbox.judge(40)
     inbox.read(70)
     end = inbox.received[-1]
@@ -216,7 +217,7 @@ def test_an_end_that_was_given_up_is_told_when_the_receiver_works_again() -> Non
     assert inbox.read(a_day + 2, WORKS) == ["ops resolved critical web"]
     again = inbox.received[-1]
     assert again.id != end.id and again.alerts[0].episode == end.alerts[0].episode
-    inbox.core.record_delivery(again)
+    inbox.core.record_delivery(again, T0)
     assert inbox.read(a_day + 3, WORKS) == [] and inbox.core.incidents.ended == {}
 
 
@@ -224,7 +225,7 @@ def test_the_end_is_told_of_what_was_told_although_its_reminder_was_given_up() -
     inbox = Inbox(core_of(route=route(repeat_every="1h")))
     inbox.judge(0, check())
     inbox.read(30)
-    inbox.core.record_delivery(inbox.received[-1])
+    inbox.core.record_delivery(inbox.received[-1], T0)
     assert inbox.read(3700) == ["ops reminder critical web"]
     inbox.core.record_failure(inbox.received[-1], T0 + 50)
     inbox.judge(3800)
@@ -236,7 +237,7 @@ def test_a_new_holder_tells_what_the_one_before_gave_up() -> None:
     first, second = Inbox(core_of()), Inbox(core_of())
     first.judge(0, check())
     first.read(30)
-    first.core.record_delivery(first.received[-1])
+    first.core.record_delivery(first.received[-1], T0)
     first.judge(40)
     first.read(70)
     first.core.record_failure(first.received[-1], T0 + 50)
@@ -509,6 +510,30 @@ def test_what_another_instance_reported_as_over_is_not_reported_again() -> None:
     assert second.read(72) == []
 
 
+def test_what_ends_before_a_receiver_is_told_is_told_under_one_of_its_names() -> None:
+    match = {"rule": "check_status"}
+    pager = {"receiver": "pager", "match": match, "group_wait": "0s", "continue": True}
+    route = {
+        "receiver": "ops",
+        "group_wait": "2h",
+        "group_interval": "1s",
+        "routes": [pager, {"receiver": "ops", "match": match}],
+    }
+    first, second = (Inbox(core_of(route=route)) for _number in range(2))
+    first.judge(0, check())
+    assert first.read(30) == ["pager firing critical web"]
+    second.judge(3600, check())  # it has seen it for the first time: its own name is another one
+    second.core.advance(T0 + 3630)
+    second.core.merge_notes(first.core.notes_to_share(T0 + 3631), T0 + 3631)
+    (incident,) = second.core.incidents.firing()
+    assert incident.other_episodes
+    second.judge(3640)
+    assert second.read(3671) == ["pager resolved critical web"]
+    assert second.read(3630 + 7200) == ["ops firing critical web"]
+    assert second.read(3632 + 7200) == ["ops resolved critical web"]
+    assert second.read(3634 + 7200) == [] and not second.core.incidents.ended
+
+
 def test_a_message_that_waits_is_not_shared_as_told_and_what_was_shared_before_stays() -> None:
     first, second, third = (Inbox(core_of()) for _number in range(3))
     for inbox in (first, second, third):
@@ -544,7 +569,7 @@ def test_a_message_that_waits_is_pointless_once_another_instance_told_that_it_is
     second.judge(40, check("db"))
     second.read(70)
     notes = second.core.notes_to_share(T0 + 71)
-    assert first.core.merge_notes(notes, T0 + 71, [waiting]) == [waiting]
+    assert first.core.merge_notes(notes, T0 + 71, [waiting]) == [Superseded(waiting, T0 + 70)]
     # What waited besides is told by whoever sends next, unless that one was told too.
     assert {note.status for note in first.core.told.notes.values()} == {"firing", "resolved"}
     first.judge(71, check("db"))
@@ -560,7 +585,9 @@ def test_what_a_pointless_message_said_besides_is_due_again() -> None:
     (waiting,) = first.received
     second.judge(40)
     second.read(70)
-    assert first.core.merge_notes(second.core.notes_to_share(T0 + 71), T0 + 71, [waiting]) == [waiting]
+    assert first.core.merge_notes(second.core.notes_to_share(T0 + 71), T0 + 71, [waiting]) == [
+        Superseded(waiting, T0 + 70)
+    ]
     assert first.judge(71, check("db")) == ["ops firing critical db"]
 
 
@@ -570,7 +597,7 @@ def test_a_message_that_another_instance_delivered_is_pointless() -> None:
         inbox.judge(0, check())
         inbox.read(30)
     notes = second.core.notes_to_share(T0 + 31)
-    assert first.core.merge_notes(notes, T0 + 31, first.received) == first.received
+    assert first.core.merge_notes(notes, T0 + 31, first.received) == [Superseded(first.received[0], T0 + 31)]
 
 
 def test_notes_that_are_cut_are_refused() -> None:

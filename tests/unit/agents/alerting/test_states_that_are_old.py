@@ -28,7 +28,7 @@ def told_and_ended(*, delivered: bool) -> Inbox:
     inbox.judge(0, check())
     inbox.read(30)
     if delivered:
-        inbox.core.record_delivery(inbox.received[-1])
+        inbox.core.record_delivery(inbox.received[-1], T0)
     inbox.judge(40)
     inbox.read(70)
     return inbox
@@ -71,7 +71,7 @@ def test_an_end_that_a_damaged_spool_lost_is_told_again() -> None:
     before = Inbox(core_of())
     before.judge(0, check())
     before.read(30)
-    before.core.record_delivery(before.received[-1])
+    before.core.record_delivery(before.received[-1], T0)
     shared = before.core.notes_to_share(T0 + 31)
     before.judge(40)
     before.read(70)
@@ -109,14 +109,14 @@ def test_a_state_that_was_put_back_tells_what_fires_under_no_second_key(later_s:
     agent = Inbox(core_of())
     agent.judge(0, check())
     agent.read(30)
-    agent.core.record_delivery(agent.received[-1])
+    agent.core.record_delivery(agent.received[-1], T0)
     backup = agent.core.encode(T0 + 31)
     agent.judge(40)
     agent.read(70)
-    agent.core.record_delivery(agent.received[-1])
+    agent.core.record_delivery(agent.received[-1], T0)
     agent.judge(later_s, check())
     assert agent.read(later_s + 30) == ["ops firing critical web"]
-    agent.core.record_delivery(agent.received[-1])
+    agent.core.record_delivery(agent.received[-1], T0)
     running = agent.received[-1].alerts[0].episode
     assert running != agent.received[0].alerts[0].episode
     shared = agent.core.notes_to_share(T0 + later_s + 31)
@@ -137,7 +137,7 @@ def test_two_names_of_one_episode_both_stay_although_a_state_was_loaded() -> Non
     for inbox, at in ((first, 0), (second, 900)):
         inbox.judge(at, check())
         inbox.read(at + 30)
-        inbox.core.record_delivery(inbox.received[-1])
+        inbox.core.record_delivery(inbox.received[-1], T0)
     shared = first.core.notes_to_share(T0 + 931)
     third = restarted(second, 940)
     third.core.merge_notes(shared, T0 + 941)

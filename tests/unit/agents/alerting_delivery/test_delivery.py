@@ -99,6 +99,7 @@ class Recorder:
     def __init__(self) -> None:
         self.changed = threading.Condition()
         self.results: list[tuple[str, bool, str]] = []
+        self.outcomes: list[Outcome] = []
         self.healths: list[tuple[str, str]] = []
         self.crashes: list[str] = []
         self.listener = Listener(self._on_result, self._on_health, self._on_crash)
@@ -106,6 +107,7 @@ class Recorder:
     def _on_result(self, one: Notification, outcome: Outcome, problem: str) -> None:
         with self.changed:
             self.results.append((one.id, outcome.is_good, problem))
+            self.outcomes.append(outcome)
             self.changed.notify_all()
 
     def _on_health(self, receiver: str, problem: str) -> None:
@@ -283,10 +285,37 @@ def test_what_another_instance_has_sent_is_not_sent(house: House) -> None:
     house.use(ops=service)
     for number in (1, 2):
         house.delivery.submit(about(number))
-    house.delivery.discard(about(1))
+    house.delivery.discard(about(1), 0.0)
     house.delivery.hold(None)
     house.recorder.wait_for(lambda: house.recorder.sent == ["n1", "n2"])
     assert service.attempts == ["n2"] and Spool(house.path).pending("ops") == []
+
+
+@pytest.mark.parametrize("failure", [None, DeliveryFailed("no answer")])
+def test_what_is_being_sent_while_another_instance_tells_counts_as_delivered(
+    house: House, failure: Exception | None
+) -> None:
+    service = Service(*([failure] if failure else []))
+    service.hang = threading.Event()
+    house.use(ops=service)
+    house.delivery.submit(about(1))
+    assert service.hangs.wait(LONG_S)
+    house.delivery.discard(about(1), house.clock.time())
+    assert house.recorder.results == []
+    service.hang.set()
+    house.recorder.wait_for(lambda: house.recorder.outcomes == [Outcome.DELIVERED])
+    assert Spool(house.path).pending("ops") == [] and service.attempts == ["n1"]
+
+
+@pytest.mark.parametrize(("told_after_s", "outcome"), [(-1.0, Outcome.DELIVERED), (1.0, Outcome.ELSEWHERE)])
+def test_what_was_tried_after_another_instance_told_may_have_arrived(
+    house: House, told_after_s: float, outcome: Outcome
+) -> None:
+    house.use(ops=Service(DeliveryFailed("no answer")))
+    house.delivery.submit(about(1))
+    house.recorder.wait_for(lambda: house.recorder.healths)
+    house.delivery.discard(about(1), house.clock.time() + told_after_s)
+    house.recorder.wait_for(lambda: house.recorder.outcomes == [outcome])
 
 
 def test_a_message_is_given_up_after_its_time(house: House) -> None:
