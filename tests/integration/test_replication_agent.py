@@ -280,6 +280,27 @@ def test_of_two_agents_that_would_copy_in_a_loop_one_is_refused_whenever_they_st
     assert set_status(agents[winner], winner)["state"] == "following"
 
 
+def test_of_three_agents_that_would_copy_in_a_ring_one_is_refused(
+    replicators: Replicators, own_lab: Lab, east: Datacenter, west: Datacenter
+) -> None:
+    """None of them reads the third datacenter: each stores from where its source has what it copies."""
+    north = own_lab.datacenter("north")
+    write(east, numbered("ring/", 20))
+    ways = {"ring-1": (east, west), "ring-2": (west, north), "ring-3": (north, east)}
+    agents = {
+        name: replicators.start({name: a_set(here, there, "ring/", verify_every="1s")})
+        for name, (here, there) in ways.items()
+    }
+
+    def is_broken() -> bool:
+        problems = [agent.status()["jobs"][f"set {name}"]["problem"] for name, agent in agents.items()]
+        return any("would copy them back" in problem for problem in problems)
+
+    eventually(is_broken, 60.0, "one of them is refused")
+    refused = [name for name, agent in agents.items() if set_status(agent, name).get("state") != "following"]
+    assert len(refused) < 3
+
+
 def test_the_page_and_the_metrics_show_the_set(replicators: Replicators, east: Datacenter, west: Datacenter) -> None:
     write(east, numbered("shown/", 3))
     agent = replicators.start({"shown": a_set(east, west, "shown/")})

@@ -148,7 +148,9 @@ class _Run:
         mappings = context.request.mappings
         for plan in prepared.plans:
             context.ledger.commit([*plan.adopted, *plan.equal_again], prefix_id(plan.mapping.destination))
-        state = successor(prepared.checkpoint.state, prepared.source, mappings, now, prepared.reversed_after)
+        state = successor(
+            prepared.checkpoint.state, prepared.source, mappings, now, prepared.reversed_after, prepared.upstream
+        )
         if self._is_whole:
             # The state changes at the beginning and at the end of every run that writes. So a run that waited for the lock knows
             # that it must read again, also when it read while this one was writing.

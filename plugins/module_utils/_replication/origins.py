@@ -17,15 +17,15 @@ from .state import is_recorded, successor
 
 
 def record_origins(context: RunContext, prepared: PreparedReplication, source: Client, now: float) -> None:
-    """Store the state of a replication if the destination has none for its prefixes, and look for loops once more.
+    """Store the state of a replication if the destination has none for its prefixes or another upstream; look for loops once more.
 
     Of two replications that begin a loop at the same time each has stored this before it looks, so at least one sees the other. What
     is stored is taken back then: it must not look like a reversal. ``now`` in Unix seconds. Raises GuardRefused or a ConsulError.
     """
     before, mappings = prepared.checkpoint.state, context.request.mappings
-    if is_recorded(before, prepared.source, mappings):
+    if is_recorded(before, prepared.source, mappings, prepared.upstream):
         return
-    state = successor(before, prepared.source, mappings, now, prepared.reversed_after)
+    state = successor(before, prepared.source, mappings, now, prepared.reversed_after, prepared.upstream)
     context.save_ledger(state)
     direction = (prepared.source, prepared.destination)
     try:

@@ -18,7 +18,7 @@ from . import checkpoint
 from .mapping import PrefixMapping, check_one_store
 from .prepared import MappingPlan
 from .request import ReplicationRequest
-from .state import Direction, State, changed_sources, find_loops
+from .state import Direction, State, Upstream, changed_sources, find_loops, upstream_of
 
 
 def identify_datacenters(source: Client, destination: Client, request: ReplicationRequest) -> tuple[str, str | None]:
@@ -109,11 +109,12 @@ def check_writable(destination: Client, name: str, plans: t.Sequence[MappingPlan
 class DirectionCheck(t.NamedTuple):
     """``reversed_after``: when the replication in the other direction last wrote (Unix seconds), 0 for none.
 
-    ``unchecked`` says what could not be checked.
+    ``unchecked`` says what could not be checked. ``upstream`` says from where the source has what is copied, None if that is not known.
     """
 
     reversed_after: float
     unchecked: list[str]
+    upstream: Upstream | None = None
 
 
 def check_direction(
@@ -138,13 +139,15 @@ def check_direction(
         states, unreadable = checkpoint.read_states(source)
     except errors.PermissionDenied:
         return DirectionCheck(0.0, [f"loops: the source's token may not read {REPLICATION_ROOT}"])
-    loops, newest = find_loops(states, Direction(source_name, destination_name), previous, request.mappings)
+    sides = Direction(source_name, destination_name)
+    loops, newest = find_loops(states, sides, previous, request.mappings)
     if loops and "reversed" not in request.accept:
         raise GuardRefused(
-            f"{'; '.join(loops)}. To reverse the direction, set accept: [reversed] once; the other direction is then refused. "
-            "Nothing was changed"
+            f"{'; '.join(loops)}. To reverse the direction, or if one of these replications has ended, set accept: [reversed] once; the "
+            "other direction is then refused. Nothing was changed"
         )
-    return DirectionCheck(newest, [f"loops: at the source, {reason}" for reason in unreadable])
+    upstream = None if unreadable else upstream_of(states, sides, request.mappings)
+    return DirectionCheck(newest, [f"loops: at the source, {reason}" for reason in unreadable], upstream)
 
 
 def _check_changed_sources(name: str, source_name: str, previous: State | None, request: ReplicationRequest) -> None:

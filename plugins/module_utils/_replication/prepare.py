@@ -122,6 +122,7 @@ def compare(
         checked.unchecked,
         deferral_reason(plans, request.policy, known),
         preflight.hidden_sources(source, request),
+        checked.upstream,
     )
 
 

@@ -13,6 +13,7 @@ from .checkpoint import Checkpoint
 from .mapping import PrefixMapping
 from .plan import Change, Counts, DiffLine, Problem, ShardPlan
 from .shard_reader import ShardRef
+from .state import Upstream
 
 
 @dataclass
@@ -100,7 +101,8 @@ class PreparedReplication:
 
     ``reversed_after`` is when the replication in the other direction, which this run ends, last wrote (Unix seconds, 0 for
     none). ``unchecked`` says what could not be checked. ``deferral`` says why all deletions are deferred, "" for not.
-    ``warnings`` name the prefixes of which the source's token may not see a part.
+    ``warnings`` name the prefixes of which the source's token may not see a part. ``upstream`` says from where the source has what is
+    copied, None if that is not known anew.
     """
 
     name: str
@@ -113,6 +115,7 @@ class PreparedReplication:
     unchecked: list[str]
     deferral: str = ""
     warnings: list[str] = field(default_factory=list)
+    upstream: Upstream | None = None
 
     @property
     def changed(self) -> bool:
