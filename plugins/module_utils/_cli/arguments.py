@@ -114,6 +114,8 @@ HELP = {
     "fail_on": "fail from this severity on",
     "wait": "seconds to wait until there are no findings",
     "stable_for": "seconds without findings that are needed to pass",
+    "max_steps": "steps of the search for each key, after which its verdict is unknown",
+    "junit": "write the verdicts to this file too, as JUnit XML",
 }
 
 

@@ -220,6 +220,12 @@ def _alert() -> t.Sequence[Command]:
     return alert.COMMANDS
 
 
+def _drill() -> t.Sequence[Command]:
+    from .commands import drill
+
+    return drill.COMMANDS
+
+
 def _agent() -> t.Sequence[Command]:
     from .commands import agent
 
@@ -242,6 +248,7 @@ _GROUPS = {
         "check datacenters; run the alerting agent, see what it reports, silence it, try its receivers, move from consul-alerts",
         _alert,
     ),
+    "drill": _Group("judge what clients saw of a datacenter while something failed", _drill),
     "agent": _Group("run an agent in the foreground", _agent),
     "check-config": _Group("check a configuration file", _agent),
     "compile": _Group("write byte code beside the bundle, so that it starts faster", _agent),
