@@ -113,18 +113,37 @@ HELP = {
     "snapshots": "directory of snapshots whose age and integrity are checked too",
     "fail_on": "fail from this severity on",
     "wait": "seconds to wait until there are no findings",
+    "confirm": "name of the datacenter that is written to; without it nothing is",
+    "history": "file to write the history to, which must not exist",
+    "duration": "how long the clients run, for example 30s or 10m",
+    "workload": "what the clients do, with commas between: register, set, lock",
+    "clients": "number of clients, which take turns with the workloads",
+    "rate": "operations a second of all clients together",
+    "gaps": "whether the pauses between the operations of a client are random or all the same",
+    "keys": "number of keys of the workload register",
+    "settle": "how long servers may take to catch up before their copies are read at the end",
+    "seed": "number from which the operations and their times are made; by default a random one, which the result shows",
     "stable_for": "seconds without findings that are needed to pass",
     "max_steps": "steps of the search for each key, after which its verdict is unknown",
     "junit": "write the verdicts to this file too, as JUnit XML",
 }
 
 
-def add_options(parser: argparse.ArgumentParser, spec: Spec, leave_out: t.Iterable[str] = ()) -> None:
-    """Add an argument for every option of the spec, except dictionaries, secrets and the names in ``leave_out``."""
+def add_options(
+    parser: argparse.ArgumentParser,
+    spec: Spec,
+    leave_out: t.Iterable[str] = (),
+    own_help: t.Mapping[str, str] | None = None,
+) -> None:
+    """Add an argument for every option of the spec, except dictionaries, secrets and the names in ``leave_out``.
+
+    ``own_help`` has the help texts of options that mean something else for this command.
+    """
     left_out = set(leave_out)
+    texts = {**HELP, **(own_help or {})}
     for name, rules in spec.items():
         if name not in left_out and can_be_argument(rules):
-            parser.add_argument(_flag(name), dest=name, help=HELP.get(name), **_argument(rules))
+            parser.add_argument(_flag(name), dest=name, help=texts.get(name), **_argument(rules))
 
 
 def given_options(options: argparse.Namespace, spec: Spec) -> dict[str, t.Any]:

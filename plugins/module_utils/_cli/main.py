@@ -37,7 +37,7 @@ EXIT_CODES = f"""exit codes:
   {EXIT_REFUSED}  a guard refused, a check failed, or the user did not confirm; nothing was changed
   {EXIT_NOT_CONVERGED}  something was changed, but the result is not the requested one
   {EXIT_DIFFERENT}  with --exit-code: there are differences, a snapshot is broken, or a version would not load it
-  {EXIT_INTERRUPTED}  interrupted before anything was changed
+  {EXIT_INTERRUPTED}  interrupted before anything was changed; or a drill that ended early and removed its keys
 """
 _SECRET_WORDS = ("token", "auth", "password", "secret")
 _NOT_SECRET = ("token-file", "agent-token-file", "author", "secrets-dir")
@@ -162,7 +162,7 @@ def _parser(word: str) -> argparse.ArgumentParser:
     """Return the parser. Only the commands of the group ``word`` are imported, because imports take most of the start-up time."""
     parser = argparse.ArgumentParser(
         prog="consulops",
-        description="Snapshots, restores, KV replication and alert checks for Consul, and the agents that run them.",
+        description="Snapshots, restores, KV replication, alert checks and drills for Consul, and the agents that run them.",
         epilog=EXIT_CODES + "\n" + _ENVIRONMENT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -248,7 +248,7 @@ _GROUPS = {
         "check datacenters; run the alerting agent, see what it reports, silence it, try its receivers, move from consul-alerts",
         _alert,
     ),
-    "drill": _Group("judge what clients saw of a datacenter while something failed", _drill),
+    "drill": _Group("record what clients see of a datacenter while something fails, and judge it", _drill),
     "agent": _Group("run an agent in the foreground", _agent),
     "check-config": _Group("check a configuration file", _agent),
     "compile": _Group("write byte code beside the bundle, so that it starts faster", _agent),

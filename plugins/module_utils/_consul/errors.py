@@ -76,7 +76,12 @@ class ConsulError(Error):
 
 
 class Unreachable(ConsulError):
-    """No response, or a broken one: refused, reset, cut short, name not found."""
+    """No response, or a broken one: refused, reset, cut short, name not found.
+
+    ``was_sent`` is False when no connection came about, so that Consul cannot have the request; otherwise it may have.
+    """
+
+    was_sent = True
 
 
 class TimedOut(Unreachable):

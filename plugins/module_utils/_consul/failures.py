@@ -13,7 +13,7 @@ import re
 import typing as t
 
 from . import errors
-from ._libraries import requests
+from ._libraries import requests, urllib3
 from .endpoint import Endpoint
 
 MAX_SHOWN_CHARACTERS = 300  # of an error body in a message
@@ -71,6 +71,27 @@ def of_connection(
     error: Exception, request_line: str, endpoint: Endpoint, read_timeout_s: float
 ) -> errors.Unreachable | errors.InvalidOption:
     """Return the typed error for a request that got no response."""
+    failure = _of_connection(error, request_line, endpoint, read_timeout_s)
+    if isinstance(failure, errors.Unreachable) and _is_without_connection(error):
+        failure.was_sent = False
+    return failure
+
+
+def _is_without_connection(error: BaseException) -> bool:
+    """Return whether a failure, or one that it wraps, says that no connection came about."""
+    for _level in range(8):
+        if isinstance(error, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)):
+            return True
+        inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
+        if not isinstance(inner, BaseException):
+            return False
+        error = inner
+    return False
+
+
+def _of_connection(
+    error: Exception, request_line: str, endpoint: Endpoint, read_timeout_s: float
+) -> errors.Unreachable | errors.InvalidOption:
     reason = root_reason(error)
     tls = endpoint.base_url.startswith("https:")
     if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader)):

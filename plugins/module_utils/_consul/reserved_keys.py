@@ -13,6 +13,7 @@ from .digest import RESERVED_PREFIX
 RECEIPT_KEY = f"{RESERVED_PREFIX.decode()}restore"  # what a restore leaves in the restored state
 REPLICATION_ROOT = f"{RESERVED_PREFIX.decode()}replication/"  # NAME/ has the keys of one replication
 SNAPSHOT_ROOT = f"{RESERVED_PREFIX.decode()}snapshots/"  # AGENT/POLICY/ has what a snapshot agent publishes of a policy
+DRILL_ROOT = f"{RESERVED_PREFIX.decode()}drill/"  # RUN/ has the keys of one drill while it runs
 
 
 def replication_names(client: Client) -> list[str]:

@@ -281,6 +281,39 @@ def _check_denied(response: Response, failed: t.Mapping[int, _Failure], keys: t.
         )
 
 
+class WrittenKey(t.NamedTuple):
+    """What Consul says of a key that it has just written."""
+
+    modify_index: int
+    lock_index: int
+
+
+def write_one(client: Client, operation: Operation, fence: Operation) -> WrittenKey | Refusal:
+    """Write one key in a transaction, once, and return the indexes that it has now, or why Consul refused it.
+
+    A PUT of the key would not say its index. Raises Conflict when the fence failed: nothing was written.
+    """
+    response = client.put("/v1/txn", body=_transaction([fence, operation]), conflict_ok=True)
+    if response.status == 200:
+        return response.parse(lambda body: WrittenKey(*(_index(body["Results"][-1]["KV"][n]) for n in _INDEXES)))
+    keys = [fence.key, operation.key]
+    failed = _failures(response, keys)
+    _check_denied(response, failed, keys, "Nothing of this transaction was written.")
+    if 0 in failed:
+        reason = failed[0].reason
+        raise errors.Conflict(f"{response.request_line}: {reason}. Nothing was written.", 409, reason)
+    return Refusal(operation, failed[1].reason)
+
+
+_INDEXES = ("ModifyIndex", "LockIndex")
+
+
+def _index(found: t.Any) -> int:
+    if not isinstance(found, int) or isinstance(found, bool):
+        raise TypeError
+    return found
+
+
 def present_of(client: Client, keys: t.Sequence[str]) -> set[str]:
     """Return which of these keys exist, according to the leader.
 

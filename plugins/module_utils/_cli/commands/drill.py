@@ -6,6 +6,6 @@
 
 from __future__ import annotations
 
-from . import drill_check
+from . import drill_check, drill_run
 
-COMMANDS = drill_check.COMMANDS
+COMMANDS = (*drill_run.COMMANDS, *drill_check.COMMANDS)

@@ -1,0 +1,48 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Renders the progress and the result of drills as lines of text."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._consul.units import columns, count_of
+from .._tasks.drill_run import Progress
+
+
+def progress_line(progress: Progress) -> str:
+    """Return how far a drill is."""
+    counts = progress.counts
+    return (
+        f"{progress.elapsed_s:.0f} s of {progress.duration_s:g} s: {count_of(counts.all, 'operation')}, {counts.failed:,} failed, "
+        f"{counts.unknown:,} unknown; leader {progress.leader}"
+    )
+
+
+def recorded(result: t.Mapping[str, t.Any]) -> list[str]:
+    """Return what was recorded: operations by workload and outcome, and how long they took."""
+    rows = [
+        (name, *(f"{row[outcome]:,}" for outcome in ("ok", "fail", "info")))
+        for name, row in result["operations"].items()
+    ]
+    lines = columns([("WORKLOAD", "OK", "FAILED", "UNKNOWN"), *rows])
+    ended = "interrupted" if result["interrupted"] else "recorded"
+    lines.append(
+        f"{ended}: {result['seconds']:.1f} s of {result['datacenter']} in {result['history']}; its keys were removed"
+    )
+    lines.append(
+        f"latency from the intended start: {_times(result['latency_ms'])}; started late by: {_times(result['lateness_ms'])}"
+    )
+    if result["unsent"]:
+        lines.append(
+            f"{count_of(result['unsent'], 'operation')} were not started in time: Consul or this host was too slow"
+        )
+    return lines
+
+
+def _times(found: t.Mapping[str, float | None]) -> str:
+    if found["p50"] is None:
+        return "unknown"
+    return ", ".join(f"{name} {found[name]:.1f} ms" for name in ("p50", "p99", "max"))

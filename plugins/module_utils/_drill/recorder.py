@@ -1,0 +1,214 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Records a drill: runs its clients and watchers, reads what is left at the end, and removes its keys."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+import typing as t
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from .._consul import errors
+from .._consul.key_path import key_path
+from . import set_workload
+from .drill_plan import NS, DrillPlan
+from .drill_space import DrillSpace, create_space
+from .history_writer import HistoryWriter
+from .leader_watch import LeaderWatch, agreed
+from .lock_workload import LockWorkload
+from .measurements import Counts, Measurements
+from .open_loop import Journal, Node, OpenLoop, make_journal
+from .outcome import OK
+from .register_workload import RegisterWorkload
+from .set_workload import SetWorkload
+from .workload import Shared, Workload
+
+PROGRESS_EVERY_S = 1.0
+
+
+class Wakeable(t.Protocol):
+    """What the main thread waits with: ``wait`` returns early for a signal, which it returns, or when another thread calls ``wake``."""
+
+    def wait(self, within_s: float) -> set[int]:
+        """Wait at most so long, and return the signals that have arrived."""
+
+    def wake(self) -> None:
+        """End the wait."""
+
+
+class EventWaker:
+    """Waits without signals."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def wait(self, within_s: float) -> set[int]:
+        """Wait until another thread calls ``wake``."""
+        self._event.wait(within_s)
+        self._event.clear()
+        return set()
+
+    def wake(self) -> None:
+        """End the wait."""
+        self._event.set()
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a drill is: seconds of its duration, what has ended, and the leader that the addresses name."""
+
+    elapsed_s: float
+    duration_s: float
+    counts: Counts
+    leader: str
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A drill that has ended. ``unsent`` operations were meant to start and were not; ``load_s`` is how long clients ran."""
+
+    measured: Measurements
+    unsent: int
+    load_s: float
+    is_interrupted: bool
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """One drill: its plan, its addresses, its history, and how long servers may take to catch up before the final reads."""
+
+    plan: DrillPlan
+    run_name: str
+    nodes: t.Sequence[Node]
+    history: HistoryWriter
+    settle_s: float
+    waker: Wakeable
+    on_progress: t.Callable[[Progress], None]
+
+    def record(self) -> Recorded:
+        """Run the drill to its end, or to a signal, and remove its keys.
+
+        Raises LocalFailure when the history cannot be written, DrillDisturbed, NotConverged when the keys are still there, or the
+        ConsulError of a drill that could not begin.
+        """
+        space = self._create_space()
+        shared = Shared(space, self.plan.consistency, self.plan.keys, self.history.now_ns)
+        try:
+            journal = make_journal(self.history)
+            recorded = self._load(shared, journal)
+            self._final_reads(shared, journal)
+        finally:
+            space.remove([node.client for node in self.nodes], shared.sessions)
+        self.history.event("removed")
+        return recorded
+
+    def _create_space(self) -> DrillSpace:
+        client = self.nodes[0].client
+        try:
+            return create_space(client, self.plan.prefix, self.run_name)
+        except errors.ConsulError:
+            # It may be there all the same, if the answer was lost.
+            with contextlib.suppress(errors.ConsulError):
+                client.delete(key_path(f"{self.plan.prefix}{self.run_name}/"), {"recurse": ""})
+            raise
+
+    # -----------------------------------------------------------------------------------------------------------
+    # The load
+
+    def _load(self, shared: Shared, journal: Journal) -> Recorded:
+        stop, stop_watching = threading.Event(), threading.Event()
+        loops = [
+            OpenLoop(number, self.plan, self._workload(number, shared), self.nodes, journal, stop)
+            for number in range(self.plan.clients)
+        ]
+        watches = [LeaderWatch(node, self.history, stop_watching) for node in self.nodes]
+        with ThreadPoolExecutor(len(loops) + len(watches), thread_name_prefix="drill") as pool:
+            try:
+                watching = [pool.submit(watch.run) for watch in watches]
+                began_ns = self.history.event("load_started")
+                running = [pool.submit(loop.run, began_ns) for loop in loops]
+                for future in (*running, *watching):
+                    future.add_done_callback(self._wake)
+                is_interrupted = self._supervise(running, watching, began_ns, journal.measured, watches, stop)
+            finally:
+                stop.set()
+                stop_watching.set()
+        for future in (*running, *watching):
+            future.result()  # raises what ended it
+        load_ns = self.history.event("load_ended") - began_ns
+        until_ns = min(load_ns, int(self.plan.duration_s * NS))
+        unsent = sum(self.plan.unsent(loop.number, loop.sent, until_ns - loop.paused_ns) for loop in loops)
+        return Recorded(journal.measured, unsent, load_ns / NS, is_interrupted)
+
+    def _workload(self, number: int, shared: Shared) -> Workload:
+        name = self.plan.workload_of(number)
+        if name == "register":
+            return RegisterWorkload(shared)
+        return SetWorkload(shared) if name == "set" else LockWorkload(shared, number)
+
+    def _wake(self, _future: Future[None]) -> None:
+        self.waker.wake()
+
+    def _supervise(
+        self,
+        running: t.Sequence[Future[None]],
+        watching: t.Sequence[Future[None]],
+        began_ns: int,
+        measured: Measurements,
+        watches: t.Sequence[LeaderWatch],
+        stop: threading.Event,
+    ) -> bool:
+        """Report progress until all clients have ended; return whether a signal ended them."""
+        is_interrupted = False
+        next_report = time.monotonic() + PROGRESS_EVERY_S
+        while not all(future.done() for future in running):
+            if self.waker.wait(max(0.0, next_report - time.monotonic())):
+                is_interrupted = True
+                stop.set()
+                self.history.event("interrupted")
+            if any(future.done() and future.exception() for future in (*running, *watching)):
+                stop.set()
+            if time.monotonic() >= next_report:
+                next_report += PROGRESS_EVERY_S
+                elapsed_s = (self.history.now_ns() - began_ns) / NS
+                self._report(Progress(elapsed_s, self.plan.duration_s, measured.counts(), agreed(watches)))
+        return is_interrupted
+
+    def _report(self, progress: Progress) -> None:
+        counts = progress.counts
+        fields = {"ok": counts.ok, "fail": counts.failed, "info": counts.unknown, "leader": progress.leader}
+        self.history.event("progress", fields)
+        self.on_progress(progress)
+
+    # -----------------------------------------------------------------------------------------------------------
+    # The final reads
+
+    def _final_reads(self, shared: Shared, journal: Journal) -> None:
+        """Read the set from every server's own copy, and each register once from the leader."""
+        self.history.event("final_reads")
+        if "set" in self.plan.workloads:
+            with ThreadPoolExecutor(len(self.nodes), thread_name_prefix="final") as pool:
+                for future in [pool.submit(self._read_set, node, shared, journal) for node in self.nodes]:
+                    future.result()
+        if "register" in self.plan.workloads:
+            self._read_registers(shared, journal)
+
+    def _read_set(self, node: Node, shared: Shared, journal: Journal) -> None:
+        call = set_workload.final_read(shared.space, shared.acknowledged[0], self.settle_s)
+        journal.perform(next(journal.processes), "set", call, node, self.history.now_ns(), final=True)
+
+    def _read_registers(self, shared: Shared, journal: Journal) -> None:
+        registers, nodes = RegisterWorkload(shared), list(self.nodes)
+        process = next(journal.processes)
+        for number in range(self.plan.keys):
+            while nodes:
+                node = nodes[number % len(nodes)]
+                call = registers.read(f"k{number}", "consistent")
+                if journal.perform(process, "register", call, node, self.history.now_ns(), final=True) == OK:
+                    break
+                nodes.remove(node)
