@@ -45,4 +45,4 @@ def recorded(result: t.Mapping[str, t.Any]) -> list[str]:
 def _times(found: t.Mapping[str, float | None]) -> str:
     if found["p50"] is None:
         return "unknown"
-    return ", ".join(f"{name} {found[name]:.1f} ms" for name in ("p50", "p99", "max"))
+    return ", ".join(f"{name} {found[name]:.1f} ms" for name in ("p50", "p90", "p99", "max"))

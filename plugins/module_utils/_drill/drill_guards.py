@@ -16,7 +16,7 @@ from .open_loop import Node
 def drill_nodes(clients: t.Sequence[Client]) -> tuple[list[Node], str]:
     """Ask every address who it is; return them by the names of their nodes, and the datacenter.
 
-     Raises InvalidOption when two are the same or they are of several datacenters, PermissionDenied where the token may not know,
+    Raises InvalidOption when two are the same or they are of several datacenters, PermissionDenied where the token may not know,
     or another ConsulError.
     """
     found = [(client, client.whoami()) for client in clients]

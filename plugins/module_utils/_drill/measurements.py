@@ -33,9 +33,10 @@ class Counts:
 
 @dataclass(frozen=True)
 class Percentiles:
-    """Milliseconds that half, 99 % and all of some times are not above; None without any."""
+    """Milliseconds that 50, 90, 99 and 100 % of some times are not above; None without any."""
 
     p50: float | None
+    p90: float | None
     p99: float | None
     max: float | None
 
@@ -81,10 +82,10 @@ def percentiles(times_ns: t.Iterable[int]) -> Percentiles:
     """Return percentiles of times, by the nearest rank."""
     ordered = sorted(times_ns)
     if not ordered:
-        return Percentiles(None, None, None)
+        return Percentiles(None, None, None, None)
 
     def at(percent: int) -> float:
         rank = -(-percent * len(ordered) // 100)  # rounded up
         return round(ordered[max(0, rank - 1)] / NS_PER_MS, 3)
 
-    return Percentiles(at(50), at(99), at(100))
+    return Percentiles(at(50), at(90), at(99), at(100))
