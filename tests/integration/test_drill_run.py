@@ -252,20 +252,24 @@ def test_what_cannot_be_done_is_refused_in_one_sentence_and_nothing_is_written(
     assert left_keys(guarded) == []
 
 
+READER = 'agent_prefix "" { policy = "read" } key_prefix "" { policy = "read" } session_prefix "" { policy = "read" }'
+
+
+@pytest.mark.parametrize(
+    ("rules", "words"),
+    [
+        (READER, "PUT /v1/kv/consulops/drill/"),
+        (f'{READER} key_prefix "consulops/drill/" {{ policy = "write" }}', "PUT /v1/session/create"),
+        ('agent_prefix "" { policy = "read" }', "GET /v1/kv/consulops/drill/"),
+    ],
+)
 def test_a_token_without_rights_is_refused_before_anything_runs(
-    guarded: Datacenter, bundle: Path, tmp_path: Path
+    rules: str, words: str, guarded: Datacenter, bundle: Path, tmp_path: Path
 ) -> None:
-    reader = (
-        'agent_prefix "" { policy = "read" } key_prefix "" { policy = "read" } session_prefix "" { policy = "read" }'
-    )
-    token = new_token(guarded, reader)
-    done = run_command(
-        bundle,
-        *arguments(guarded, tmp_path / "history.jsonl"),
-        environment={"CONSUL_HTTP_TOKEN": token},
-    )
-    assert done.returncode == 1 and "Permission denied" in done.stderr and done.stderr.count("\n") == 1
-    assert left_keys(guarded) == []
+    environment = {"CONSUL_HTTP_TOKEN": new_token(guarded, rules)}
+    done = run_command(bundle, *arguments(guarded, tmp_path / "history.jsonl"), environment=environment)
+    assert done.returncode == 1 and words in done.stderr and "Permission denied" in done.stderr
+    assert done.stderr.count("\n") == 1 and left_keys(guarded) == []
 
 
 def test_a_full_disk_in_the_middle_ends_the_drill_and_removes_its_keys(

@@ -36,9 +36,8 @@ def recorded(result: t.Mapping[str, t.Any]) -> list[str]:
         f"latency from the intended start: {_times(result['latency_ms'])}; started late by: {_times(result['lateness_ms'])}"
     )
     if result["unsent"]:
-        lines.append(
-            f"{count_of(result['unsent'], 'operation')} were not started in time: Consul or this host was too slow"
-        )
+        not_started = count_of(result["unsent"], "operation")
+        lines.append(f"not started in time, because Consul or this host was too slow: {not_started}")
     return lines
 
 

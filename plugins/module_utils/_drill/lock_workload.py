@@ -45,6 +45,10 @@ class LockWorkload:
         self._session: _Session | None = None
         self._held: Call | None = None
 
+    def prepare(self, client: Client) -> None:
+        """Make the first session. Raises a ConsulError where the token may not."""
+        self._session = self._new_session(client)
+
     def next_call(self, chance: random.Random) -> Call:
         """Return an attempt to take any of the locks."""
         self._attempts += 1
@@ -87,7 +91,7 @@ class LockWorkload:
         now_ns = self._shared.clock_ns()
         try:
             if self._session is None:
-                self._session = _Session(self._create(client), now_ns + MIN_TTL_S * NS)
+                self._session = self._new_session(client)
             elif self._session.expires_ns - now_ns < MIN_TTL_S * NS * (RENEWALS_PER_TTL - 1) // RENEWALS_PER_TTL:
                 client.put(f"/v1/session/renew/{self._session.name}")
                 self._session.expires_ns = now_ns + MIN_TTL_S * NS
@@ -97,7 +101,8 @@ class LockWorkload:
             raise NotAttempted(f"no session: {error}", error.status, error.consul_message) from None
         return self._session
 
-    def _create(self, client: Client) -> str:
+    def _new_session(self, client: Client) -> _Session:
+        asked_ns = self._shared.clock_ns()
         # Without checks only the TTL counts: a failure of the agent's node says nothing about this process.
         wanted = {
             "Name": "consulops drill",
@@ -110,7 +115,7 @@ class LockWorkload:
         created: str = client.put("/v1/session/create", body=body).parse(lambda found: str(found["ID"]))
         with self._shared.mutex:
             self._shared.sessions.append(created)
-        return created
+        return _Session(created, asked_ns + MIN_TTL_S * NS)
 
     def _key(self, name: str) -> str:
         return self._shared.space.key(f"lock/{name}")

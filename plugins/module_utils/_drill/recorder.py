@@ -146,10 +146,15 @@ class Recorder:
         return Recorded(journal.measured, unsent, load_ns / NS, is_interrupted)
 
     def _workload(self, number: int, shared: Shared) -> Workload:
+        """Return the workload of a client. Raises the ConsulError of a session that could not be made."""
         name = self.plan.workload_of(number)
         if name == "register":
             return RegisterWorkload(shared)
-        return SetWorkload(shared) if name == "set" else LockWorkload(shared, number)
+        if name == "set":
+            return SetWorkload(shared)
+        locks = LockWorkload(shared, number)
+        locks.prepare(self.nodes[number % len(self.nodes)].client)
+        return locks
 
     def _wake(self, _future: Future[None]) -> None:
         self.waker.wake()
