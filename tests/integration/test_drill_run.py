@@ -7,9 +7,11 @@
 from __future__ import annotations
 
 import json
+import queue
 import signal
 import subprocess
 import sys
+import threading
 import typing as t
 from collections import Counter
 from pathlib import Path
@@ -20,6 +22,7 @@ import requests
 from tests.lab import keys
 from tests.lab.agents import bare, run_command
 from tests.lab.consul import Datacenter, Lab, eventually
+from tests.lab.faults import Proxy
 from tests.lab.fill import new_token
 
 Line = dict[str, t.Any]
@@ -42,6 +45,11 @@ def arguments(at: Datacenter, file: Path, /, **options: object) -> list[str]:
 
 def lines_of(history: Path) -> list[Line]:
     return [json.loads(line) for line in history.read_text(encoding="utf-8").splitlines()]
+
+
+def lines_of_running(history: Path) -> list[Line]:
+    """Return the lines of a history that is being written: the last one may be half there."""
+    return [json.loads(line) for line in history.read_text(encoding="utf-8").split("\n")[:-1]]
 
 
 def ended(lines: t.Sequence[Line]) -> list[tuple[Line, Line]]:
@@ -152,12 +160,13 @@ def test_a_killed_leader_makes_unknown_outcomes_and_loses_no_acknowledged_additi
 ) -> None:
     history = tmp_path / "history.jsonl"
     leader = three.leader()
-    words = arguments(three, history, duration="7s", rate=200, clients=24, settle="1s", timeout=1)
+    words = arguments(three, history, duration="6s", rate=200, clients=24, timeout=1)
     drill = start(bundle, [*words, "--json"])
     wait_for_lines(history, "ok", 100)
     leader.stop()
-    output, messages = drill.communicate(timeout=60)
+    new_leader = three.leader()
     leader.start()
+    output, messages = drill.communicate(timeout=60)
     assert drill.returncode == 0, messages
     lines = lines_of(history)
     pairs = ended(lines)
@@ -168,22 +177,40 @@ def test_a_killed_leader_makes_unknown_outcomes_and_loses_no_acknowledged_additi
     ]
     assert refused and {end["type"] for end in refused} == {"fail"}, "what was not sent did not happen"
 
-    (again,) = {line["leader"] for line in lines if line.get("event") == "leader"} - {
-        f"{leader.address}:8300",
-        "",
-        None,
-    }
-    first = next(line["time"] for line in lines if line.get("leader") == again)
+    first = next(line["time"] for line in lines if line.get("leader") == f"{new_leader.address}:8300")
     assert [end for begin, end in pairs if end["type"] == "ok" and begin["f"] == "add" and begin["time"] > first]
 
     acknowledged = {end["value"] for _begin, end in of(pairs, "set", "add") if end["type"] == "ok"}
     finals = of(pairs, "set", "read")
-    assert [begin["node"] for begin, end in finals if end["type"] == "fail"] == [leader.name]
-    for _begin, end in finals:
-        if end["type"] == "ok":
-            assert acknowledged <= set(end["value"])
+    assert len(finals) == 3 and all(acknowledged <= set(end["value"]) for _begin, end in finals)
+    checks = json.loads(output)["judgement"]["checks"]
+    assert {check["checker"]: check["verdict"] for check in checks} == dict.fromkeys(
+        ("linearizability", "index_order", "set", "lock"), "valid"
+    )
     assert sum(row["info"] for row in json.loads(output)["operations"].values()) == len(unknown)
-    three.wait_ready()
+    assert left_keys(three) == []
+
+
+def test_stale_reads_of_a_server_that_was_stopped_are_rejected(three: Datacenter, bundle: Path, tmp_path: Path) -> None:
+    # What it was asked meanwhile it answers when it goes on, before it has caught up.
+    history = tmp_path / "history.jsonl"
+    follower = three.followers()[0]
+    options = {"workload": "register", "consistency": "stale", "keys": 1, "clients": 30, "timeout": 5}
+    drill = start(bundle, [*arguments(three, history, duration="3s", **options), "--json"])
+    wait_for_lines(history, "ok", 50)
+    follower.pause()
+    try:
+        asked = sum(line["type"] == "ok" for line in lines_of_running(history))
+        wait_for_lines(history, "ok", asked + 25)
+    finally:
+        follower.resume()
+    output, messages = drill.communicate(timeout=60)
+    assert drill.returncode == 3 and "consulops: the history is invalid: " in messages
+    judgement = json.loads(output)["judgement"]
+    assert {check["checker"]: check["verdict"] for check in judgement["checks"]} == dict.fromkeys(
+        ("linearizability", "index_order"), "invalid"
+    )
+    assert "Consul does not promise that they are up to date" in str(judgement["checks"][0]["remarks"])
     assert left_keys(three) == []
 
 
@@ -202,6 +229,10 @@ def test_a_drill_that_is_killed_leaves_a_history_up_to_then(three: Datacenter, b
     stored = {int(name[len(folder) :]) for name in three.leader().get(f"/v1/kv/{folder}?keys&consistent")}
     assert stored >= {end["value"] for _begin, end in of(pairs, "set", "add") if end["type"] == "ok"}
     assert stored <= {line["value"] for line in map(json.loads, text.splitlines()) if line.get("f") == "add"}
+
+    # It can be judged: what the last copies have is unknown, and nothing else is wrong.
+    judged = run_command(bundle, "drill", "check", history)
+    assert judged.returncode == 3 and "the history is unknown: set: there is no final read" in judged.stderr
 
     # The next drill names what is left and goes on.
     second = run_command(bundle, *arguments(three, tmp_path / "second.jsonl"))
@@ -292,6 +323,39 @@ def test_a_full_disk_in_the_middle_ends_the_drill_and_removes_its_keys(
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith(f"consulops: writing the history {history}: File too large.")
     assert len(ended([json.loads(line) for line in history.read_text(encoding="utf-8").splitlines()[:-1]])) > 50
+    assert left_keys(guarded) == []
+
+
+def test_a_write_that_arrives_after_the_end_leaves_nothing_behind(
+    guarded: Datacenter, proxy: t.Callable[..., Proxy], bundle: Path, tmp_path: Path
+) -> None:
+    drill_is_over = threading.Event()
+    late: queue.Queue[tuple[int, bytes]] = queue.Queue()
+    delayed: list[int] = []
+    between = proxy(guarded.url)
+
+    def before_forward(_method: str, path: str) -> None:
+        if path.startswith("/v1/txn") and not delayed:
+            delayed.append(threading.get_ident())
+            drill_is_over.wait(60)
+
+    def change_answer(status: int, body: bytes) -> tuple[int, bytes]:
+        if threading.get_ident() in delayed:
+            late.put((status, body))
+        return status, body
+
+    between.before_forward, between.change_answer = before_forward, change_answer
+    history = tmp_path / "history.jsonl"
+    words = arguments(guarded, history, url=between.url, workload="set", timeout=1)
+    try:
+        done = run_command(bundle, *words, environment={"CONSUL_HTTP_TOKEN": str(guarded.token)})
+    finally:
+        drill_is_over.set()
+    assert done.returncode == 0, done.stderr
+    (unknown,) = [end for _begin, end in ended(lines_of(history)) if end["type"] == "info"]
+    assert "no answer within 1 s" in unknown["error"]
+    status, body = late.get(timeout=30)
+    assert status == 409 and b"/drill" in body, "Consul refuses it, because the marker is gone"
     assert left_keys(guarded) == []
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.consulops.failover.plugins.module_utils._consul import errors
 from ansible_collections.consulops.failover.plugins.module_utils._drill.drill_guards import check_confirmed
-from ansible_collections.consulops.failover.plugins.module_utils._drill.drill_plan import NS, WORKLOADS, DrillPlan
+from ansible_collections.consulops.failover.plugins.module_utils._drill.drill_plan import DrillPlan
+from ansible_collections.consulops.failover.plugins.module_utils._drill.history import NS
 from ansible_collections.consulops.failover.plugins.module_utils._drill.history_writer import HistoryWriter
 from ansible_collections.consulops.failover.plugins.module_utils._drill.measurements import Measurements, percentiles
 from ansible_collections.consulops.failover.plugins.module_utils._drill.outcome import NotAttempted, outcome_of
@@ -23,7 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 GOOD: dict[str, t.Any] = {
-    "workloads": WORKLOADS,
+    "workloads": ("register", "set", "lock"),
     "consistency": "default",
     "duration_s": 30.0,
     "clients": 6,

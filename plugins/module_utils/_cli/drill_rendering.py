@@ -10,6 +10,7 @@ import typing as t
 
 from .._consul.units import columns, count_of
 from .._tasks.drill_run import Progress
+from .drill_check_rendering import judged
 
 
 def progress_line(progress: Progress) -> str:
@@ -22,7 +23,7 @@ def progress_line(progress: Progress) -> str:
 
 
 def recorded(result: t.Mapping[str, t.Any]) -> list[str]:
-    """Return what was recorded: operations by workload and outcome, and how long they took."""
+    """Return what was recorded: operations by workload and outcome, how long they took, and the judgement."""
     rows = [
         (name, *(f"{row[outcome]:,}" for outcome in ("ok", "fail", "info")))
         for name, row in result["operations"].items()
@@ -38,7 +39,7 @@ def recorded(result: t.Mapping[str, t.Any]) -> list[str]:
     if result["unsent"]:
         not_started = count_of(result["unsent"], "operation")
         lines.append(f"not started in time, because Consul or this host was too slow: {not_started}")
-    return lines
+    return [*lines, "", *judged(result["judgement"])]
 
 
 def _times(found: t.Mapping[str, float | None]) -> str:

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 
 from .._consul.errors import InvalidOption
 from .._consul.key_path import is_addressable
+from .history import NS, WORKLOADS
 
-WORKLOADS = ("register", "set", "lock")
-CONSISTENCIES = ("default", "consistent", "stale")
 GAPS = ("exponential", "fixed")
 
 MAX_CLIENTS = (
@@ -25,7 +24,6 @@ MAX_RATE = 2000.0  # operations a second; one process does fewer
 MAX_OPERATIONS = 1_000_000  # a key for each addition of the workload "set" stays in Consul until the end
 MAX_KEYS = 10_000
 MAX_DURATION_S = 86_400.0
-NS = 1_000_000_000
 
 
 @dataclass(frozen=True)

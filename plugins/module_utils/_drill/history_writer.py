@@ -14,8 +14,7 @@ import time
 import typing as t
 
 from .._consul.errors import InvalidOption, LocalFailure
-
-FORMAT = 1
+from .history_reader import FORMAT
 
 
 class HistoryWriter:

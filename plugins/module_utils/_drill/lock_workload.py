@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .._consul import errors
 from .._consul.client import Client
 from .._consul.lock import MIN_TTL_S, RENEWALS_PER_TTL
 from .._consul.txn import Operation
+from .history import NS
 from .outcome import NotAttempted
 from .workload import Answer, Call, Shared
 
 LOCKS = 3
 LONGEST_HOLD_S = 0.2
+MAX_RELEASES = 5  # attempts that failed, before the lock is left to the TTL
+RELEASE_AGAIN_S = 0.2
 LOCK_DELAY_S = 1  # after a session ended, not after a release; Consul's default of 15 s would keep the locks idle
-NS = 1_000_000_000
 
 
 @dataclass
@@ -43,7 +45,8 @@ class LockWorkload:
         self._client_number = client_number
         self._attempts = 0
         self._session: _Session | None = None
-        self._held: Call | None = None
+        self._held: Call | None = None  # the release of the lock that is held
+        self._releases = 0
 
     def prepare(self, client: Client) -> None:
         """Make the first session. Raises a ConsulError where the token may not."""
@@ -60,19 +63,23 @@ class LockWorkload:
             session = self._ready_session(client)
             operation = Operation("lock", self._key(name), holder.encode(), session=session.name)
             written = self._shared.space.write(client, operation)
-            self._held = self._release(name, holder, session, hold_s)
+            self._held, self._releases = self._release(name, holder, session, hold_s), 0
             return Answer(holder, written.lock_index, {"until": session.expires_ns})
 
         return Call("acquire", name, holder, send)
 
     def follow_up(self) -> Call | None:
-        """Return the release of the lock that was just taken."""
-        held, self._held = self._held, None
-        return held
+        """Return the release of a lock that is held; again, after a pause, when it has failed: the lock is still held then."""
+        if self._held is not None and self._releases == MAX_RELEASES:
+            self.on_unknown()
+        if self._held is None:
+            return None
+        self._releases += 1
+        return self._held if self._releases == 1 else replace(self._held, after_s=RELEASE_AGAIN_S)
 
     def on_unknown(self) -> None:
         """Leave the session to its TTL: it may hold a lock."""
-        self._session = None
+        self._session = self._held = None
 
     def _release(self, name: str, holder: str, session: _Session, hold_s: float) -> Call:
         def send(client: Client) -> Answer:
@@ -82,6 +89,7 @@ class LockWorkload:
             except errors.Conflict as error:
                 # It was held, as Consul said, and is not any more: when that ended is unknown.
                 raise errors.ServerFailed(str(error), 409, error.consul_message) from None
+            self._held = None
             return Answer(holder, written.lock_index)
 
         return Call("release", name, holder, send, after_s=hold_s)

@@ -12,7 +12,8 @@ from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 
-from .outcome import FAIL, INFO, OK
+from .history import FAIL, INFO, OK
+from .phase_timing import percentile
 
 NS_PER_MS = 1_000_000
 
@@ -79,13 +80,9 @@ class Measurements:
 
 
 def percentiles(times_ns: t.Iterable[int]) -> Percentiles:
-    """Return percentiles of times, by the nearest rank."""
+    """Return percentiles of times, in nanoseconds."""
     ordered = sorted(times_ns)
     if not ordered:
         return Percentiles(None, None, None, None)
 
-    def at(percent: int) -> float:
-        rank = -(-percent * len(ordered) // 100)  # rounded up
-        return round(ordered[max(0, rank - 1)] / NS_PER_MS, 3)
-
-    return Percentiles(at(50), at(90), at(99), at(100))
+    return Percentiles(*(round(percentile(ordered, percent) / NS_PER_MS, 3) for percent in (50, 90, 99, 100)))

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 
 from .._consul.client import Client
 from .._consul.errors import ConsulError
-from .drill_plan import NS, DrillPlan
+from .drill_plan import DrillPlan
+from .history import INFO, NS, OK
 from .history_writer import HistoryWriter
 from .measurements import Measurements
-from .outcome import INFO, OK, outcome_of
+from .outcome import outcome_of
 from .workload import Call, Workload
 
 

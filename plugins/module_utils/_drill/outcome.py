@@ -11,8 +11,7 @@ gave up took effect up to 9 seconds later (measured on 1.8.7).
 from __future__ import annotations
 
 from .._consul import errors
-
-OK, FAIL, INFO = "ok", "fail", "info"
+from .history import FAIL, INFO
 
 # Consul or this side refused the request before anything was written.
 _REFUSED = (

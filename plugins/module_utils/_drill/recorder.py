@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from .._consul import errors
 from .._consul.key_path import key_path
 from . import set_workload
-from .drill_plan import NS, DrillPlan
+from .drill_plan import DrillPlan
 from .drill_space import DrillSpace, create_space
+from .history import NS, OK
 from .history_writer import HistoryWriter
 from .leader_watch import LeaderWatch, agreed
 from .lock_workload import LockWorkload
 from .measurements import Counts, Measurements
 from .open_loop import Journal, Node, OpenLoop, make_journal
-from .outcome import OK
 from .register_workload import RegisterWorkload
 from .set_workload import SetWorkload
 from .workload import Shared, Workload

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Records a drill without faults: the options and the work of ``consulops drill run``."""
+"""Records a drill without faults and judges it: the options and the work of ``consulops drill run``."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ import logging
 import random
 import time
 import typing as t
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from .._config.connection_spec import ONE_TOKEN, Spec, connection_spec
-from .._consul.errors import InvalidOption
+from .._consul.errors import GateClosed, InvalidOption
 from .._consul.reserved_keys import DRILL_ROOT
 from .._consul.units import count_of, parse_duration, positive_seconds, some_of, timestamp
 from .._drill.drill_guards import check_confirmed, check_leaders, drill_nodes
-from .._drill.drill_plan import CONSISTENCIES, GAPS, WORKLOADS, DrillPlan
+from .._drill.drill_plan import GAPS, DrillPlan
 from .._drill.drill_space import earlier_runs, new_run_name
+from .._drill.history import WORKLOADS
+from .._drill.history_reader import CONSISTENCIES
 from .._drill.history_writer import HistoryWriter
 from .._drill.recorder import EventWaker, Progress, Recorded, Recorder, Wakeable
+from .drill_check import DRILL_CHECK
 from .task import Invocation, Result, Task
 
 log = logging.getLogger("consulops")
@@ -62,9 +65,9 @@ def plan_of(options: t.Mapping[str, t.Any]) -> DrillPlan:
 
 
 def record_drill(call: Invocation, waker: Wakeable, on_progress: t.Callable[[Progress], None]) -> Result:
-    """Run a drill and return its summary; a signal that ``waker`` returns ends it early.
+    """Run a drill, judge its history, and return a summary of both; a signal that ``waker`` returns ends it early.
 
-    Raises InvalidOption, GuardRefused, and what ``Recorder.record`` raises.
+    Raises InvalidOption, GuardRefused, what ``Recorder.record`` raises, and GateClosed unless the history is valid.
     """
     options = call.params
     plan = plan_of(options)
@@ -96,7 +99,18 @@ def record_drill(call: Invocation, waker: Wakeable, on_progress: t.Callable[[Pro
             }
             history.header(header)
             recorder = Recorder(plan, run_name, nodes, history, settle_s, waker, on_progress)
-            return {**header, "history": history.path, **_summary(plan, recorder.record())}
+            result = {**header, "history": history.path, **_summary(plan, recorder.record())}
+    return {**result, "judgement": _judgement(call, result)}
+
+
+def _judgement(call: Invocation, result: Result) -> Result:
+    """Return what ``consulops drill check`` says of the history. Raises GateClosed unless it is valid."""
+    options = {name: rules.get("default") for name, rules in DRILL_CHECK.spec.items()}
+    try:
+        return DRILL_CHECK.run(replace(call, params={**options, "history": result["history"]}))
+    except GateClosed as closed:
+        closed.details = {**result, "judgement": closed.details}
+        raise
 
 
 def _addresses(url: str | None) -> list[dict[str, str]] | None:

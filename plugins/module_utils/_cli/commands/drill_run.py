@@ -44,8 +44,9 @@ def _print_progress(progress: Progress) -> None:
 COMMANDS = (
     Command(
         "run",
-        "run clients on a datacenter, record each operation, and remove what they wrote",
+        "run clients on a datacenter, record each operation, remove what they wrote, and judge the history",
         _run,
         _run_arguments,
+        drill_rendering.recorded,
     ),
 )
