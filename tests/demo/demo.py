@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import statistics
 import sys
@@ -13,6 +14,7 @@ import tempfile
 import textwrap
 import time
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -222,6 +224,7 @@ def run(demo: Demo, lab: Lab) -> None:
         follower.start()
         result = demo.task(CHECK, {**expected, "rules": ignore, "wait": 60})
         say(f"verdict {result['verdict']} after {result['attempts']} attempts in {result['seconds']:.1f} s")
+    drill(demo, bundle, second)
     with demo.step("kill dc1, read its server's disk") as say:
         dead = datacenter.servers[0]
         dead.stop()
@@ -236,6 +239,29 @@ def run(demo: Demo, lab: Lab) -> None:
         path.write_bytes(bytes(data))
         result = demo.task(INFO, {"path": path}, fails=True)
         say(result["msg"].replace(f"{path.parent}/", ""))
+
+
+def drill(demo: Demo, bundle: Path, datacenter: Datacenter) -> None:
+    """Run clients on a datacenter while its leader is killed, and judge what they saw."""
+    history = demo.directory / "history.jsonl"
+    urls = ",".join(server.url for server in datacenter.servers)
+    options = ("--url", urls, "--confirm", datacenter.name, "--history", history, "--duration", "5s", "--json")
+    with demo.step("kill the leader under clients") as say, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(run_command, bundle, "drill", "run", *options)
+        eventually(lambda: history.read_text(encoding="utf-8").count('"ok"') > 100, what="clients are at work")
+        leader = datacenter.leader()
+        leader.stop()
+        datacenter.leader()
+        leader.start()
+        result = json.loads(running.result().stdout)
+        rows = result["operations"].values()
+        say(
+            f"{sum(row['ok'] for row in rows):,} operations succeeded, the outcome of {sum(row['info'] for row in rows)} is unknown;"
+        )
+        checks = {check["checker"]: check for check in result["judgement"]["checks"]}
+        say(
+            f"the history is {result['judgement']['verdict']}: {checks['set']['counts']['lost']} acknowledged writes lost"
+        )
 
 
 def follow(demo: Demo, lab: Lab, bundle: Path, source: Datacenter, destination: Datacenter) -> None:

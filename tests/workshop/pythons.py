@@ -96,7 +96,7 @@ def _modules(python: str, datacenter: Datacenter, scratch: Path) -> None:
 
 
 def _bundle(python: str, bundle: Path, lab: Lab, datacenter: Datacenter, scratch: Path) -> None:
-    """Save, compare and check with the command, and let an agent acquire a lease, with the bundle's libraries alone."""
+    """Save, compare, check and record a drill with the command, and let an agent acquire a lease, with the bundle's libraries alone."""
     scratch.mkdir()
     bare = (python, "-S")
     environment = {"CONSUL_HTTP_ADDR": datacenter.url, "CONSUL_HTTP_TOKEN": datacenter.token or ""}
@@ -106,6 +106,10 @@ def _bundle(python: str, bundle: Path, lab: Lab, datacenter: Datacenter, scratch
         (("snapshot", "save", path), "saved: "),
         (("snapshot", "diff", path, "--exit-code"), "equal: "),
         (("alert", "check"), "verdict: "),
+        (
+            ("drill", "run", "--confirm", datacenter.name, "--history", scratch / "history", "--duration", "1s"),
+            "valid: ",
+        ),
     ):
         done = run_command(bundle, *arguments, environment=environment, python=bare)
         assert done.returncode == 0 and wanted in done.stdout, done
@@ -122,7 +126,7 @@ def _bundle(python: str, bundle: Path, lab: Lab, datacenter: Datacenter, scratch
     finally:
         seconds = agent.stop()
     assert agent.process.returncode == 0 and seconds < 2, agent.log()
-    print(f"the bundle alone saves, compares, checks and runs an agent on {_version(python)}")
+    print(f"the bundle alone saves, compares, checks, records a drill and runs an agent on {_version(python)}")
 
 
 def _install_libraries() -> None:
