@@ -30,7 +30,7 @@ def judged(result: t.Mapping[str, t.Any]) -> list[str]:
 
 
 def _counts(counts: t.Mapping[str, float]) -> str:
-    return ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in counts.items())
+    return ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in counts.items() if value)
 
 
 def _details(check: t.Mapping[str, t.Any]) -> list[str]:

@@ -18,7 +18,7 @@ from .check_result import CheckResult, Violation, check_result
 from .history import FAIL, NS, OK, Operation, by_key
 from .real_time_order import indexed, out_of_order
 
-CHECKER = "lock"
+CHECKER = "holders"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from .._consul.units import count_of
 from .check_result import CheckResult, Violation, check_result
 from .history import FAIL, INFO, OK, Operation, by_key
 
-CHECKER = "set"
+CHECKER = "contents"
 MAX_OPERATIONS = 20  # that one violation shows
 
 
