@@ -112,7 +112,7 @@ def parse(content: bytes | None, objective_s: float, now: float) -> RehearsalSta
             return fresh
         status = replace(fresh, **{**found, "objective_s": objective_s})
         status.as_json(now)  # raises what a value of a wrong type raises
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-        return fresh
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError, RecursionError):
+        return fresh  # OSError: a time that the system's calendar does not reach
     # What is dated ahead was written by a clock that was wrong.
     return fresh if max(status.since, status.at or 0.0, status.good_at or 0.0) > now else status

@@ -14,7 +14,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._agents.snapsho
     parse,
 )
 from ansible_collections.consulops.failover.plugins.module_utils._consul.snapshot_status import parse_rehearsal
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 START, OBJECTIVE_S = 1_780_000_000.0, 3600.0
@@ -60,6 +60,7 @@ def test_what_is_kept_comes_back_with_the_objective_of_today() -> None:
     assert parse(kept.as_bytes(), OBJECTIVE_S, START - 1) == RehearsalStatus(START - 1, OBJECTIVE_S), "dated ahead"
 
 
+@example(changes={"at": 6.8e16})  # far beyond the year 9999
 @given(changes=st.dictionaries(st.sampled_from([*json.loads(FRESH.as_bytes()), "unknown"]), VALUES))
 def test_a_file_that_holds_anything_else_is_begun_anew(changes: dict[str, t.Any]) -> None:
     content = json.dumps({**json.loads(FRESH.as_bytes()), **changes}).encode()
