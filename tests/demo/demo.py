@@ -258,10 +258,8 @@ def drill(demo: Demo, bundle: Path, datacenter: Datacenter) -> None:
         say(
             f"{sum(row['ok'] for row in rows):,} operations succeeded, the outcome of {sum(row['info'] for row in rows)} is unknown;"
         )
-        checks = {check["checker"]: check for check in result["judgement"]["checks"]}
-        say(
-            f"the history is {result['judgement']['verdict']}: {checks['set']['counts']['lost']} acknowledged writes lost"
-        )
+        lost = sum(check["counts"].get("lost", 0) for check in result["judgement"]["checks"])
+        say(f"the history is {result['judgement']['verdict']}: {lost} acknowledged writes lost")
 
 
 def follow(demo: Demo, lab: Lab, bundle: Path, source: Datacenter, destination: Datacenter) -> None:

@@ -185,7 +185,7 @@ def test_a_killed_leader_makes_unknown_outcomes_and_loses_no_acknowledged_additi
     assert len(finals) == 3 and all(acknowledged <= set(end["value"]) for _begin, end in finals)
     checks = json.loads(output)["judgement"]["checks"]
     assert {check["checker"]: check["verdict"] for check in checks} == dict.fromkeys(
-        ("linearizability", "index_order", "set", "lock"), "valid"
+        ("linearizability", "index_order", "contents", "holders"), "valid"
     )
     assert sum(row["info"] for row in json.loads(output)["operations"].values()) == len(unknown)
     assert left_keys(three) == []
