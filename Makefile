@@ -74,7 +74,7 @@ importer: machine-for-importer ready ## Galaxy's own importer on the built colle
 
 .PHONY: bench
 bench: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## Times and memory beside what people use now (takes a quarter of an hour)
-	@for one in snapshot snapshot_stores rehearsal replicate replication_agent alerts alerting alert_rounds drill_client bundle_and_agents; do \
+	@for one in snapshot snapshot_stores rehearsal replicate replication_agent alerts alerting alert_rounds drill_client drill_checkers bundle_and_agents; do \
 	  PYTHONPATH=$(CURDIR)/.cache/collections $(BIN)/python -m tests.bench.$$one; done
 
 .PHONY: docs
