@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.lab.consul import ROOT
+from tests.lab.consul import ROOT, eventually
 from tests.lab.hosts import Hosts, cgroups_of
 
 CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], 22), 1)"
@@ -25,15 +25,15 @@ def test_hosts_boot_lose_their_link_reboot_and_leave_nothing_behind(tmp_path: Pa
         def reaches() -> bool:
             return one.run("python3", "-c", CONNECT, "two", check=False).returncode == 0
 
-        assert reaches()
+        eventually(reaches, what="one reaches two")
         two.cut()
         assert not reaches()
         two.heal()
-        assert reaches()
+        eventually(reaches, what="one reaches two again")
         two.unplug()
         assert not reaches()
         two.plug()
-        assert reaches()
+        eventually(reaches, what="one reaches two once more")
 
         before = one.run(*BOOT_ID).stdout
         one.run("touch", "/root/kept")
