@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import itertools
 import typing as t
 from dataclasses import asdict, dataclass, field
 
@@ -26,7 +27,7 @@ Data = dict[str, t.Any]
 class DestinationStatus:
     """What is known of one destination. ``waiting`` snapshots are not in it yet; ``damage`` is what is wrong with its newest one.
 
-    ``points`` are its snapshots for the page, newest first.
+    ``snapshots`` are those in it, newest first.
     """
 
     name: str
@@ -41,7 +42,15 @@ class DestinationStatus:
     problem: str
     is_reachable: bool
     damage: str = ""
-    points: tuple[SnapshotPoint, ...] = field(default=(), repr=False)
+    snapshots: tuple[StoredSnapshot, ...] = field(default=(), repr=False)
+
+    @property
+    def points(self) -> tuple[SnapshotPoint, ...]:
+        """Its snapshots as the page draws them, newest first. Made on demand: a status is noted far more often than drawn."""
+        return tuple(
+            SnapshotPoint(one.time, one.manifest.stored_size if one.manifest else 0, not one.problem)
+            for one in self.snapshots
+        )
 
     def as_json(self) -> Data:
         """Return everything as plain data."""
@@ -172,9 +181,10 @@ def status_of(
 
 def _folders(run: PolicyRun) -> tuple[FolderGrowth, ...]:
     """Return the folders of the newest snapshot that has any, and their growth since the one before."""
-    every = sorted((*run.waiting, *run.snapshots), key=lambda one: -one.time)
+    every = itertools.chain(run.waiting, *(one.snapshots for one in run.destinations))
+    # Few have folders: the index keeps those of the two newest snapshots.
     by_time = {one.time: one.manifest.folders for one in every if one.manifest and one.manifest.folders}
-    newest = list(by_time.values())[:2]
+    newest = [by_time[when] for when in sorted(by_time, reverse=True)[:2]]
     return growth(newest[0], newest[1] if len(newest) > 1 else ()) if newest else ()
 
 
@@ -193,10 +203,7 @@ def _destination(run: PolicyRun, one: Destination) -> DestinationStatus:
         problem=one.problem or one.prune_problem,
         is_reachable=not one.problem,
         damage=_damage(one.snapshots),
-        points=tuple(
-            SnapshotPoint(held.time, held.manifest.stored_size if held.manifest else 0, not held.problem)
-            for held in one.snapshots
-        ),
+        snapshots=tuple(one.snapshots),
     )
 
 

@@ -27,8 +27,11 @@ from ansible_collections.consulops.failover.plugins.module_utils._agents.snapsho
 )
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.status import AgentStatus, JobStatus
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.kv_growth import FolderGrowth
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot.stored_snapshots import StoredSnapshot
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.lab.snapshot_files import manifest_of
 
 NOW = 1_800_000_000.0
 HOUR_S = 3600.0
@@ -43,9 +46,12 @@ def numbers(path: str) -> list[tuple[float, float]]:
 
 
 def a_policy(count: int, **changes: t.Any) -> PolicyStatus:
-    points = tuple(SnapshotPoint(NOW - number * HOUR_S - 60, 1000 + number, True) for number in range(count))
+    snapshots = tuple(
+        StoredSnapshot(f"{number}.snap", NOW - number * HOUR_S - 60, None, manifest_of(b"x" * (1000 + number)), "")
+        for number in range(count)
+    )
     place = DestinationStatus(
-        "offsite", "s3://backups/dc1/", count, 1000 * count, None, 0, 0, 0, 0.0, "", True, "", points
+        "offsite", "s3://backups/dc1/", count, 1000 * count, None, 0, 0, 0, 0.0, "", True, "", snapshots
     )
     values: dict[str, t.Any] = {
         "name": "hourly",
@@ -100,6 +106,13 @@ def test_a_damaged_snapshot_is_drawn_apart() -> None:
     drawn = timeline({"a": [SnapshotPoint(NOW, 1, True), SnapshotPoint(NOW - 60, 1, False)]}, NOW)
     usable, lost = drawn.rows["a"]
     assert usable == f"M{WIDTH} 2V18" and lost.count("M") == 1
+
+
+def test_a_snapshot_is_drawn_with_its_stored_size_and_one_without_a_manifest_as_unusable() -> None:
+    (place,) = a_policy(1).destinations
+    lost = StoredSnapshot("lost.snap", NOW, None, None, "its manifest is missing")
+    drawn = replace(place, snapshots=(lost, *place.snapshots)).points
+    assert drawn == (SnapshotPoint(NOW, 0, False), SnapshotPoint(NOW - 60, 1000, True))
 
 
 @pytest.mark.parametrize("count", [0, 1, 1000])
