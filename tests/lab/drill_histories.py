@@ -125,8 +125,8 @@ def _with_outcomes(chance: random.Random, planned: list[_Planned], unknown_share
     return [made._replace(line=line) for line, made in enumerate(found, 2)]
 
 
-def lines_of(operations: t.Iterable[Operation], header: t.Mapping[str, t.Any] = HEADER) -> list[bytes]:
-    """Return a history as a recorder writes it. Operations of unknown outcome have no end."""
+def lines_of(operations: t.Iterable[Operation], header: t.Mapping[str, t.Any] | None = None) -> list[bytes]:
+    """Return a history as a recorder writes it, by default with HEADER. Operations of unknown outcome have no end."""
     rows: list[tuple[int, int, dict[str, t.Any]]] = []
     for one in operations:
         names = {"process": one.process, "workload": one.workload, "f": one.f, "key": one.key, "node": one.node}
@@ -141,4 +141,4 @@ def lines_of(operations: t.Iterable[Operation], header: t.Mapping[str, t.Any] = 
                 ended["index"] = one.state_index
             rows.append((one.end_ns, 0, ended))
     rows.sort(key=lambda row: row[:2])
-    return [json.dumps(record).encode() + b"\n" for record in (header, *(row[2] for row in rows))]
+    return [json.dumps(record).encode() + b"\n" for record in (header or HEADER, *(row[2] for row in rows))]
