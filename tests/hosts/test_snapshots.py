@@ -192,8 +192,13 @@ class Snapshots:
     def check_store(self) -> None:
         """What is stored is whole, and each slot is there once or counted as missed or doubled."""
         new = set(self._manifests)
-        found = self.stored()
-        assert not [one for one in found if one.problem]
+
+        def stored_whole() -> list[StoredSnapshot]:
+            found = self.stored()
+            return [] if any(one.problem for one in found) else found
+
+        # The next snapshot may be on its way: its manifest comes last.
+        found = eventually(stored_whole, 30, "no snapshot is half there", POLL_S)
         assert all(is_intact(self._store, one) for one in found if one.name not in new)
         times = collections.Counter(_slot(one) for one in found)
         planned = range(min(times), max(times) + 1, SHARED_EVERY_S)

@@ -180,5 +180,5 @@ def test_the_check_names_what_is_wrong_with_each_policy_of_this_instance(tmp_pat
         "first: its first snapshot is not finished",
         "old: the newest verified snapshot is 1 d old",
         "none: there is no verified snapshot",
-        "none first",
+        "first none",
     ]

@@ -366,10 +366,25 @@ class Hosts:
                 host.start()
             self._note()
             for host in self:
-                host.wait_boot()
+                self._wait_first_boot(host)
         except BaseException:
             self.down()
             raise
+
+    def _wait_first_boot(self, host: Host) -> None:
+        """Wait until a host is up. One that hangs is booted once more: nothing was asked of it yet, and all tests of a file need it."""
+        try:
+            host.wait_boot()
+        except AssertionError:
+            jobs = (
+                host.run("systemctl", "list-jobs", "--no-pager", check=False).stdout
+                if host.is_running
+                else "nothing: it is off"
+            )
+            print(f"{host.name} does not boot, and is booted once more. It waited for:\n{jobs}", file=sys.stderr)
+            host.kill()
+            host.start()
+            host.wait_boot()
 
     def down(self) -> None:
         """Stop and remove everything that this lab brought up. What is gone already is not an error."""

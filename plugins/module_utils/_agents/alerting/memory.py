@@ -77,6 +77,7 @@ class Memory:
         self._core: Core | None = None
         self._delivery: Delivery | None = None
         self._noted = Told()
+        self._recorded: dict[str, Notification] = {}  # and not yet in the spool
         self._notes_are_newer = False
         self._saved = ""
         self._may_save = True
@@ -186,12 +187,38 @@ class Memory:
             self._delivery.stop(within_s)
 
     # -------------------------------------------------------------------------------------------------------------
+    # Messages
+
+    def record(self, notifications: t.Iterable[Notification]) -> None:
+        """Note that receivers are told. Each message must be submitted afterwards."""
+        with self.mutex:
+            for one in notifications:
+                self.core.record(one)
+                self._recorded[one.id] = one
+
+    def submit(self, notification: Notification) -> None:
+        """Store a message that was recorded and let it be sent. It waits for the disk, so hold no lock."""
+        self.delivery.submit(notification)
+        with self.mutex:
+            self._recorded.pop(notification.id, None)
+
+    def waiting(self) -> frozenset[str]:
+        """Return the IDs of all messages that are recorded and not delivered."""
+        with self.mutex:
+            return self.delivery.waiting().union(self._recorded)
+
+    def _undelivered(self) -> list[Notification]:
+        pending = [one for name in self.config.receivers for one in self.delivery.pending(name)]
+        known = {one.id for one in pending}
+        return [*pending, *(one for one in self._recorded.values() if one.id not in known)]
+
+    # -------------------------------------------------------------------------------------------------------------
     # Events of the delivery, from its threads
 
     def _on_result(self, notification: Notification, outcome: Outcome, _problem: str) -> None:
         with self.mutex:
             if outcome is Outcome.DELIVERED:
-                self.core.record_delivery(notification, self.clock.time(), self.delivery.waiting())
+                self.core.record_delivery(notification, self.clock.time(), self.waiting())
             elif outcome is Outcome.ELSEWHERE:
                 self.core.record_told(notification)
             elif outcome is not Outcome.REPLACED:
@@ -219,8 +246,7 @@ class Memory:
                 # What was loaded is compared with the spool and with what is shared, the first time that this can be read.
                 self.core.correct_notes(noted, self.delivery.fates(), self.clock.time())
                 self._corrected = True
-            waiting = [one for name in self.config.receivers for one in self.delivery.pending(name)]
-            pointless = self.core.merge_notes(noted, self.clock.time(), waiting) if noted.notes else []
+            pointless = self.core.merge_notes(noted, self.clock.time(), self._undelivered()) if noted.notes else []
             if shared.silences.content:
                 try:
                     self.core.silences.merge(shared.silences.content, keys.silences)
@@ -236,7 +262,7 @@ class Memory:
         with self.mutex:
             if self._notes_are_newer:
                 return None
-            waiting = {one.id for name in self.config.receivers for one in self.delivery.pending(name)}
+            waiting = {one.id for one in self._undelivered()}
             return self.core.notes_to_share(self.clock.time(), waiting, self._noted)
 
     def position(self) -> int:

@@ -92,15 +92,16 @@ class Notifier:
             selected = self._gate.select(core.due(now, queues), standing, position, now)
             if len(core.incidents.ended) < MOST_ENDED:
                 selected = _as_far_as_there_is_room(selected, health)
-        for notification in selected:
-            memory.delivery.submit(notification)  # waits for the disk, so the lock is not held
-            with memory.mutex:
-                core.record(notification)
-        if selected:
-            memory.to_share.set()
+            memory.record(selected)
+        # The notes are saved before anything can be sent: what a killed process has sent without a note would never be told to be over,
+        # and a note of what was never in the spool is seen as such at the next start.
         if selected or time.monotonic() - self._saved_at > SAVE_EVERY_S:
             memory.try_to_save(self._context.state)
             self._saved_at = time.monotonic()
+        for notification in selected:
+            memory.submit(notification)
+        if selected:
+            memory.to_share.set()
         self._report(health, standing)
 
     def _forget_sources(self, now: float) -> None:

@@ -67,9 +67,8 @@ class Told:
         self.notes: dict[tuple[str, str], Note] = {}
         self.alerts: dict[str, Alert] = {}
         self.sources: dict[str, str] = {}
-        # What this process delivered: when the receiver heard last that an episode fires, and messages that are not noted yet.
+        # When a receiver heard last from this process that an episode fires.
         self._fired_at: dict[tuple[str, str], float] = {}
-        self._delivered_early: set[str] = set()
 
     def find(self, receiver: str, episodes: t.Iterable[str]) -> Note | None:
         """Return the note of a receiver about an episode, which may have several names."""
@@ -106,8 +105,7 @@ class Told:
                 group=group,
                 notification=notification.id,
                 flapping=alert.flapping,
-                heard=(known is not None and known.heard)
-                or (alert.status == FIRING and notification.id in self._delivered_early),
+                heard=known is not None and known.heard,
             )
             self.alerts[alert.episode] = _without_output(alert)
             if alert.episode in sources:
@@ -129,8 +127,6 @@ class Told:
         """
         owed = []
         self.record_told(notification)
-        if not any((notification.receiver, alert.episode) in self.notes for alert in notification.alerts):
-            self._delivered_early.add(notification.id)
         for alert in notification.alerts:
             if alert.status != FIRING:
                 continue
@@ -225,7 +221,6 @@ class Told:
         }
         self._take_alerts_of_notes(self)
         self._fired_at = {place: at for place, at in self._fired_at.items() if place in self.notes}
-        self._delivered_early.clear()
 
     def about(self, episodes: t.Collection[str]) -> Told:
         """Return the notes about some episodes."""

@@ -111,7 +111,7 @@ def parse(content: bytes | None, objective_s: float, now: float) -> RehearsalSta
         if found.pop("format") != FORMAT:
             return fresh
         status = replace(fresh, **{**found, "objective_s": objective_s})
-        status.as_json(now)  # raises what a value of a wrong type raises
+        status.as_json(now), status.problem(now), status.summary()  # raise what a value of a wrong type raises
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError, RecursionError):
         return fresh  # OSError: a time that the system's calendar does not reach
     # What is dated ahead was written by a clock that was wrong.

@@ -17,7 +17,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._agents.alertin
     notify_job,
 )
 from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.delivery import ReceiverSetup
-from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.memory import Memory
+from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.memory import STATE_FILE, Memory
 from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.notification import Notification
 from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.receivers.receiver import (
     DeliveryFailed,
@@ -119,4 +119,30 @@ def test_what_was_given_up_is_told_once_when_the_receiver_works_again(
     notifier.run_once()
     assert [status for _id, status in service.told] == ["firing", "resolved"]
     assert memory.core.incidents.ended == {}
+    memory.close(1.0)
+
+
+class ReadingService(Receiver):
+    """Reads, when it is told something, what a process that is killed now would leave behind."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self.saved: list[bool] = []
+
+    def send(self, notification: Notification) -> None:
+        self.saved.append(notification.id in self.state.read_text("utf-8"))
+
+
+def test_the_notes_are_saved_before_a_receiver_can_be_told(tmp_path: Path) -> None:
+    service = ReadingService(tmp_path / STATE_FILE)
+    memory, notifier = notifier_of(tmp_path, config(**{"for": "0s", "recover_for": "0s"}), service)
+    for number, found in enumerate((judgement(check()), judgement())):
+        memory.core.update("dc1", found, memory.clock.time())
+
+        def is_told(before: int = number) -> bool:
+            notifier.run_once()
+            return len(service.saved) > before
+
+        eventually(is_told, 20, "it is told")
+    assert service.saved == [True, True] and not memory.waiting()
     memory.close(1.0)

@@ -61,6 +61,7 @@ def test_what_is_kept_comes_back_with_the_objective_of_today() -> None:
 
 
 @example(changes={"at": 6.8e16})  # far beyond the year 9999
+@example(changes={"good_at": "", "since": False})
 @given(changes=st.dictionaries(st.sampled_from([*json.loads(FRESH.as_bytes()), "unknown"]), VALUES))
 def test_a_file_that_holds_anything_else_is_begun_anew(changes: dict[str, t.Any]) -> None:
     content = json.dumps({**json.loads(FRESH.as_bytes()), **changes}).encode()
