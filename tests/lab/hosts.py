@@ -376,11 +376,9 @@ class Hosts:
         try:
             host.wait_boot()
         except AssertionError:
-            jobs = (
-                host.run("systemctl", "list-jobs", "--no-pager", check=False).stdout
-                if host.is_running
-                else "nothing: it is off"
-            )
+            jobs = "unknown"
+            with contextlib.suppress(OSError):  # there is no PID 1
+                jobs = host.run("systemctl", "list-jobs", "--no-pager", check=False).stdout
             print(f"{host.name} does not boot, and is booted once more. It waited for:\n{jobs}", file=sys.stderr)
             host.kill()
             host.start()
