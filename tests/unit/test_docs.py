@@ -19,6 +19,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._daemon.agent_c
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.agent_config import AgentConfig, make_config
 from ansible_collections.consulops.failover.plugins.module_utils._tasks import (
     alert_check,
+    drill_fault,
     replicate,
     snapshot,
     snapshot_info,
@@ -32,6 +33,7 @@ TASKS = {
     "consul_snapshot_info": snapshot_info.SNAPSHOT_INFO,
     "consul_snapshot_rehearse": snapshot_rehearse.REHEARSE,
     "consul_kv_replicate": replicate.REPLICATE,
+    "consul_drill_fault": drill_fault.DRILL_FAULT,
     "consul_alert_check": alert_check.ALERT_CHECK,
 }
 PLAYBOOKS = {path.stem: path for path in (ROOT / "playbooks").glob("*.yml")}

@@ -1,0 +1,105 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Puts a fault on a host for a drill, or heals it: the options and the work of ``consul_drill_fault``."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from .._config.connection_spec import Spec
+from .._consul.errors import GuardRefused, InvalidOption, LocalFailure
+from .._consul.units import timestamp
+from .._drill.faults import fault_host, fault_plan
+from .._drill.faults.fault_plan import Fault
+from .task import Invocation, Result, Task
+
+SPEC: Spec = {
+    "drill": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "fault": {"type": "str", "choices": list(fault_plan.FAULTS)},
+    "unit": {"type": "str", "default": "consul.service"},
+    "peers": {"type": "list", "elements": "str"},
+    "direction": {"type": "str", "choices": list(fault_plan.DIRECTIONS), "default": "both"},
+    "heal_after": {"type": "int"},
+}
+
+
+def perform(call: Invocation) -> Result:
+    """Put the fault there or heal it. Raises InvalidOption, GuardRefused and LocalFailure."""
+    there = fault_host.present_fault()
+    drill = call.params["drill"]
+    if there is not None and there.drill != drill:
+        raise GuardRefused(
+            f"There is a fault of the drill {there.drill} on this host ({there}): heal that first; nothing was changed."
+        )
+    if there is None:
+        fault_host.check_nothing_is_left()
+    return _heal(call, there) if call.params["state"] == "absent" else _put(call, there)
+
+
+def _put(call: Invocation, there: Fault | None) -> Result:
+    options = call.params
+    if options["fault"] is None or options["heal_after"] is None:
+        raise InvalidOption("state present needs the options fault and heal_after.")
+    fault = fault_plan.make_fault(
+        options["drill"], options["fault"], options["unit"], options["peers"] or (), options["direction"]
+    )
+    heal_after_s = options["heal_after"]
+    fault_plan.check_heal_after(heal_after_s)
+    if there is not None:
+        _check_same(there, fault)
+        return {"changed": False, "fault": str(fault), "commands": [], "diff": _diff(there, there)}
+    controller = fault_host.find_controller()
+    fault_host.check_possible(fault, controller)
+    ssh_port = controller.ssh_port if controller else fault_plan.SSH_PORT
+    steps = fault_plan.put_steps(fault, ssh_port)
+    commands = [" ".join(fault_plan.arm_command(heal_after_s)), *map(str, steps)]
+    result: Result = {"changed": True, "fault": str(fault), "commands": commands, "diff": _diff(None, fault)}
+    if not call.check_mode:
+        result["started"] = _now()
+        fault_host.put(fault, heal_after_s, ssh_port)
+    return result
+
+
+def _check_same(there: Fault, fault: Fault) -> None:
+    if there != fault:
+        raise GuardRefused(
+            f"The drill {there.drill} has another fault on this host ({there}): heal it first; nothing was changed."
+        )
+    if not fault_host.is_armed() or not fault_host.is_in_effect(fault):
+        raise LocalFailure(
+            f"The fault of the drill {there.drill} ({there}) is there in part, or without the timer that heals it: "
+            "heal it with state absent."
+        )
+
+
+def _heal(call: Invocation, there: Fault | None) -> Result:
+    result: Result = {"changed": there is not None, "commands": [], "diff": _diff(there, None)}
+    if there is not None:
+        result.update(fault=str(there), commands=[f"/bin/sh {fault_plan.SCRIPT}"])
+        if call.check_mode:
+            return result
+        fault_host.heal(there)
+    ended = fault_host.healed_at(call.params["drill"])
+    if ended is not None:
+        result["ended"] = _moment(*ended)
+    result["proof"] = fault_host.proof(there)
+    return result
+
+
+def _diff(before: Fault | None, after: Fault | None) -> dict[str, str]:
+    return {"before": f"{before or 'no fault'}\n", "after": f"{after or 'no fault'}\n"}
+
+
+def _now() -> dict[str, t.Any]:
+    return _moment(time.time(), time.clock_gettime(time.CLOCK_BOOTTIME))
+
+
+def _moment(wall: float, uptime_s: float) -> dict[str, t.Any]:
+    return {"time": timestamp(wall), "unix_s": round(wall, 3), "uptime_s": round(uptime_s, 2)}
+
+
+DRILL_FAULT = Task(SPEC, perform)
