@@ -120,7 +120,7 @@ def test_a_fault_of_the_unit_is_put_once_and_healed_once(drilled: Drilled, fault
 
 def test_an_isolated_host_is_reached_by_ssh_and_healed(drilled: Drilled) -> None:
     options = {"fault": "isolated", "peers": [drilled.peer.address]}
-    assert drilled.reaches_peer()
+    eventually(drilled.reaches_peer, what="it reaches its peer")
     planned, put = drilled.tasks({**options, "_check": True}, options)
     assert planned["changed"] and put["changed"], (planned, put)
     assert not drilled.reaches_peer()
@@ -128,7 +128,8 @@ def test_an_isolated_host_is_reached_by_ssh_and_healed(drilled: Drilled) -> None
     assert not again["changed"] and not again.get("failed")
     assert changed["failed"] and "another fault" in changed["msg"]
     assert healed["proof"] == HEALED, healed
-    assert drilled.reaches_peer() and drilled.leaves_nothing()
+    eventually(drilled.reaches_peer, what="it reaches its peer again")
+    assert drilled.leaves_nothing()
 
 
 def test_what_is_refused_changes_nothing(drilled: Drilled) -> None:
@@ -153,7 +154,7 @@ def test_what_is_refused_changes_nothing(drilled: Drilled) -> None:
 
 
 def test_the_host_heals_itself_when_nobody_asks_for_it(drilled: Drilled) -> None:
-    (put,) = drilled.tasks({"fault": "killed", "heal_after": 10})
+    (put,) = drilled.tasks({"fault": "killed", "heal_after": 20})
     drilled.host.unplug()  # from the controller as well
     try:
         assert put["changed"] and not drilled.answers()
@@ -162,7 +163,7 @@ def test_the_host_heals_itself_when_nobody_asks_for_it(drilled: Drilled) -> None
         drilled.host.plug()
     (gone,) = drilled.tasks({"state": "absent"})
     assert not gone["changed"] and gone["proof"] == HEALED
-    assert 9 <= gone["ended"]["uptime_s"] - put["started"]["uptime_s"] <= 20
+    assert gone["ended"]["uptime_s"] - put["started"]["uptime_s"] > 19, "not before its time"
 
 
 def test_a_reboot_heals(drilled: Drilled) -> None:
