@@ -22,8 +22,9 @@ from tests.lab.hosts import Host, Hosts
 
 TOKEN = "0b7c5a52-7a3e-4d0c-8e57-6a7a2b9d31f0"  # only this lab can reach the Consul that knows it
 NAMES = ("s1", "s2", "s3")
-# Tests that share hosts, and so run in one process: the estate, two datacenters, one host with the role installed, or one without.
+# Tests that share hosts, and so run in one process: the estate, two datacenters, hosts that are broken, and so on.
 SHARING_FILES = {
+    "test_drill_fault.py": "drilled",
     "test_endurance.py": "estate",
     "test_lease.py": "estate",
     "test_rehearsal.py": "rehearsal",
