@@ -171,3 +171,13 @@ def test_a_reboot_heals(drilled: Drilled) -> None:
     assert put["changed"]
     drilled.host.reboot()
     eventually(drilled.leaves_nothing, 30, "Consul answers, and nothing is left")
+
+
+def test_a_marker_whose_run_was_killed_before_the_fault_is_removed(drilled: Drilled) -> None:
+    marker = {"drill": "d1", "fault": "stopped", "unit": "consul.service", "peers": [], "direction": ""}
+    path = "/run/consulops-drill/fault.json"
+    drilled.host.run("install", "-D", "-m", "600", "/dev/stdin", path, stdin=json.dumps(marker))
+    refused, healed = drilled.tasks({"fault": "stopped"}, {"state": "absent"})
+    assert refused["failed"] and "heal it with state absent" in refused["msg"], refused
+    assert healed["changed"] and healed["proof"] == UNIT_HEALED, healed
+    assert drilled.leaves_nothing()

@@ -131,17 +131,27 @@ def _write_files(fault: Fault) -> None:
         marker = os.open(fault_plan.MARKER, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(marker, "w", encoding="utf-8") as file:
             file.write(fault.to_json())
-        script = os.open(fault_plan.SCRIPT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o700)
-        with os.fdopen(script, "w", encoding="utf-8") as file:
-            file.write(fault_plan.heal_script(fault))
+        _write_script(fault)
     except FileExistsError as error:
         raise GuardRefused("Another run puts a fault on this host at this moment; nothing was changed.") from error
     except OSError as error:
         raise LocalFailure(f"The script that heals cannot be written: {error}; the fault was not made.") from error
 
 
+def _write_script(fault: Fault) -> None:
+    """Write the script that heals. Raises OSError."""
+    script = os.open(fault_plan.SCRIPT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o700)
+    with os.fdopen(script, "w", encoding="utf-8") as file:
+        file.write(fault_plan.heal_script(fault))
+
+
 def heal(fault: Fault) -> None:
     """Heal the fault, disarm the timer and wait until nothing is left. Raises LocalFailure; the timer stays armed then."""
+    if not Path(fault_plan.SCRIPT).exists():  # the run that put the marker there was killed before it wrote the script
+        try:
+            _write_script(fault)
+        except OSError as error:
+            raise LocalFailure(f"The script that heals cannot be written: {error}; nothing was healed.") from error
     _run(Step(("/bin/sh", fault_plan.SCRIPT)))
     _wait(lambda: not any_left(proof(fault)), f"the fault of {fault.drill} to be healed")
 
