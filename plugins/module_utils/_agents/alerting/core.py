@@ -88,7 +88,7 @@ class Core:
         return found
 
     def record(self, notification: Notification) -> None:
-        """Note that a message is stored for delivery."""
+        """Note that a receiver is told: the message will be stored for delivery."""
         self.grouping.record(notification, self.incidents)
 
     def record_told(self, notification: Notification) -> None:

@@ -4,7 +4,8 @@
 
 """Which messages are due: compares what fires and what has ended with what each receiver was told. Pure.
 
-Nothing is remembered but the notes (told.py): whoever stops between a message and its note sends the message again, under the same ID.
+Nothing is remembered but the notes (told.py). They are saved before the message is stored: whoever stops in between sends it again,
+under the same ID, because a note of what was never stored does not count.
 
 The first message of a group waits ``group_wait``, so that what fails together is reported together; later ones wait
 ``group_interval`` after the one before. An alert that gets worse is reported at once.
@@ -101,7 +102,7 @@ class Grouping:
         return Suppression(Inhibitors(inhibiting, self._inhibitions), self.silences.active(now))
 
     def due(self, incidents: Incidents, now: float, ready: t.Collection[str] = ()) -> list[Notification]:
-        """Return the messages that are due, the most important first. Each must be recorded once it is stored for delivery.
+        """Return the messages that are due, the most important first. Each must be recorded, and then stored.
 
         ``ready`` are the receivers that are told again what was given up.
         """

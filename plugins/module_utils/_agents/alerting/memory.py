@@ -31,6 +31,7 @@ from .send_gate import is_foreign
 from .shared_state import Keys, SharedState
 from .silences import Silence
 from .spool import Spool
+from .spool_file import key_of
 from .told import Note, Told
 
 STATE_FILE, SPOOL_FILE = "alerts.json", "spool"
@@ -244,7 +245,8 @@ class Memory:
             self._notes_are_newer = any(problem.is_newer for problem in problems)
             if not problems and not self._corrected:
                 # What was loaded is compared with the spool and with what is shared, the first time that this can be read.
-                self.core.correct_notes(noted, self.delivery.fates(), self.clock.time())
+                fates = {**dict.fromkeys(map(key_of, self._recorded.values())), **self.delivery.fates()}
+                self.core.correct_notes(noted, fates, self.clock.time())
                 self._corrected = True
             pointless = self.core.merge_notes(noted, self.clock.time(), self._undelivered()) if noted.notes else []
             if shared.silences.content:

@@ -190,7 +190,8 @@ class Told:
 
     def _was_told_before(self, place: tuple[str, str], note: Note) -> bool:
         """Whether a note is of an end that was told before this instance told that the episode fires."""
-        return note.status == RESOLVED and self._fired_at.get(place, note.at - 1.0) >= note.at
+        fired_at = self._fired_at.get(place)
+        return note.status == RESOLVED and fired_at is not None and fired_at >= note.at
 
     def forget(self, notification_id: str) -> None:
         """Drop the notes of a message that was not sent."""

@@ -90,3 +90,13 @@ def test_a_full_disk_is_a_problem_until_there_is_room_again(
     memory.try_to_save(state)
     assert memory.problems == {} and (state.path / "alerts.json").exists()
     memory.close(0.1)
+
+
+def test_a_message_that_is_about_to_be_stored_does_not_count_as_lost(state: StateDirectory) -> None:
+    memory = started(state)
+    memory.core.update("dc1", judgement(check()), T0)
+    due = memory.core.due(T0 + 60)
+    memory.record(due)
+    memory.take_shared(SharedState({}, Value(), frozenset(), 1), Keys("watch"))  # on another thread
+    assert [note.notification for note in memory.core.told.notes.values()] == [one.id for one in due]
+    memory.close(0.1)
