@@ -20,24 +20,17 @@ import typing as t
 from .._consul import errors
 from .._consul.units import lines_of
 from .._consul.version import VERSION
+from . import exit_codes
 from .commands.base import Command, Outcome, discard, print_message, printable
 
-EXIT_DONE = 0
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_REFUSED = 3
-EXIT_NOT_CONVERGED = 4
-EXIT_DIFFERENT = 5
-EXIT_INTERRUPTED = 130  # as of a process that SIGINT ended
-
 EXIT_CODES = f"""exit codes:
-  {EXIT_DONE}  success, or nothing to do
-  {EXIT_FAILED}  failure: Consul, the network, a file, a missing permission
-  {EXIT_USAGE}  an invalid option or configuration file; nothing was done
-  {EXIT_REFUSED}  a guard refused, a check failed, or the user did not confirm; nothing was changed
-  {EXIT_NOT_CONVERGED}  something was changed, but the result is not the requested one
-  {EXIT_DIFFERENT}  with --exit-code: there are differences, a snapshot is broken, or a version would not load it
-  {EXIT_INTERRUPTED}  interrupted before anything was changed; or a drill that ended early and removed its keys
+  {exit_codes.DONE}  success, or nothing to do
+  {exit_codes.FAILED}  failure: Consul, the network, a file, a missing permission
+  {exit_codes.USAGE}  an invalid option or configuration file; nothing was done
+  {exit_codes.REFUSED}  a guard refused, a check failed, or the user did not confirm; nothing was changed
+  {exit_codes.NOT_CONVERGED}  something was changed, but the result is not the requested one
+  {exit_codes.DIFFERENT}  with --exit-code: there are differences, a snapshot is broken, or a version would not load it
+  {exit_codes.INTERRUPTED}  interrupted before anything was changed; or a drill that ended early and removed its keys
 """
 _SECRET_WORDS = ("token", "auth", "password", "secret")
 _NOT_SECRET = ("token-file", "agent-token-file", "author", "secrets-dir")
@@ -61,9 +54,9 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
         completed = _run(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
         print_message("consulops: interrupted")
-        return EXIT_INTERRUPTED
+        return exit_codes.INTERRUPTED
     except SystemExit as ended:  # raised by argparse after it printed its help or an error
-        completed = _Completed(ended.code if isinstance(ended.code, int) else EXIT_USAGE)
+        completed = _Completed(ended.code if isinstance(ended.code, int) else exit_codes.USAGE)
     code = completed.code
     try:
         sys.stdout.write(completed.output)
@@ -72,7 +65,7 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
         discard(sys.stdout)  # the reader has closed the pipe, which does not change the outcome
     except OSError as error:
         print_message(f"consulops: the output could not be written: {error.strerror or error}.")
-        code = code or EXIT_FAILED
+        code = code or exit_codes.FAILED
         discard(sys.stdout)
     if completed.message:
         print_message(completed.message)
@@ -99,7 +92,7 @@ def _run(words: t.Sequence[str]) -> _Completed:
     options = parser.parse_args(words)
     command: Command | None = getattr(options, "command", None)
     if command is None:
-        return _Completed(EXIT_USAGE, getattr(options, "group", parser).format_help())
+        return _Completed(exit_codes.USAGE, getattr(options, "group", parser).format_help())
     if options.debug:
         _log_to_stderr()
     try:
@@ -107,7 +100,7 @@ def _run(words: t.Sequence[str]) -> _Completed:
     except errors.Error as error:
         return _failed(command, error, as_json=options.json)
     different = outcome.different and getattr(options, "exit_code", False)
-    return _Completed(EXIT_DIFFERENT if different else outcome.code, _text(outcome, as_json=options.json))
+    return _Completed(exit_codes.DIFFERENT if different else outcome.code, _text(outcome, as_json=options.json))
 
 
 def _log_to_stderr() -> None:
@@ -136,10 +129,10 @@ def _is_secret(word: str) -> bool:
 def exit_code(error: errors.Error) -> int:
     """Return the exit code for an error."""
     if isinstance(error, (errors.InvalidOption, errors.MissingLibrary)):
-        return EXIT_USAGE
+        return exit_codes.USAGE
     if isinstance(error, errors.NotConverged):
-        return EXIT_NOT_CONVERGED
-    return EXIT_REFUSED if isinstance(error, (errors.GuardRefused, errors.GateClosed)) else EXIT_FAILED
+        return exit_codes.NOT_CONVERGED
+    return exit_codes.REFUSED if isinstance(error, (errors.GuardRefused, errors.GateClosed)) else exit_codes.FAILED
 
 
 def _failed(command: Command, error: errors.Error, *, as_json: bool) -> _Completed:

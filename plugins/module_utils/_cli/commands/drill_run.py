@@ -11,10 +11,8 @@ import signal
 
 from ..._daemon.waker import Waker
 from ..._tasks.drill_run import DRILL_RUN, Progress, record_drill
-from .. import arguments, drill_rendering
+from .. import arguments, drill_rendering, exit_codes
 from .base import Command, Outcome, make_invocation, print_message
-
-EXIT_INTERRUPTED = 130  # main.EXIT_INTERRUPTED
 
 # Options that mean something else here.
 _OWN_HELP = {
@@ -34,7 +32,9 @@ def _run(options: argparse.Namespace) -> Outcome:
     waker = Waker()
     waker.listen_to(signal.SIGINT, signal.SIGTERM)
     result = record_drill(invocation, waker, _print_progress)
-    return Outcome(result, drill_rendering.recorded(result), code=EXIT_INTERRUPTED if result["interrupted"] else 0)
+    return Outcome(
+        result, drill_rendering.recorded(result), code=exit_codes.INTERRUPTED if result["interrupted"] else 0
+    )
 
 
 def _print_progress(progress: Progress) -> None:

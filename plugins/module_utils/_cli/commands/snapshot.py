@@ -20,11 +20,9 @@ from ..._tasks.snapshot_verify import VERIFY
 from ..._tasks.store_options import STORE_OPTIONS
 from ..._tasks.store_test import STORE_TEST
 from ..._tasks.task import Task
-from .. import arguments, rendering
+from .. import arguments, exit_codes, rendering
 from . import rehearsal_service, snapshot_agent
 from .base import Command, Outcome, Result, add_check, add_exit_code, make_invocation, print_message
-
-EXIT_BROKEN = 5  # as of --exit-code, main.EXIT_DIFFERENT
 
 
 class Declined(GuardRefused):
@@ -236,7 +234,7 @@ def _verify_arguments(parser: argparse.ArgumentParser) -> None:
 def _verify(options: argparse.Namespace) -> Outcome:
     result = VERIFY.run(make_invocation(VERIFY, _given(options, VERIFY)))
     is_broken = any(one["state"] == "broken" for one in result["snapshots"])
-    return Outcome(result, rendering.verified(result), code=EXIT_BROKEN if is_broken else 0)
+    return Outcome(result, rendering.verified(result), code=exit_codes.DIFFERENT if is_broken else 0)
 
 
 def _rehearse_arguments(parser: argparse.ArgumentParser) -> None:
