@@ -25,6 +25,7 @@ NAMES = ("s1", "s2", "s3")
 # Tests that share hosts, and so run in one process: the estate, two datacenters, hosts that are broken, and so on.
 SHARING_FILES = {
     "test_drill_fault.py": "drilled",
+    "test_drills.py": "drills",
     "test_endurance.py": "estate",
     "test_lease.py": "estate",
     "test_rehearsal.py": "rehearsal",

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ctypes
+import functools
 import http.client
 import json
 import os
@@ -295,6 +296,9 @@ class Host:
                 (group / "cgroup.procs").write_text(str(os.getpid()), encoding="ascii")
 
 
+Made = t.TypeVar("Made")
+
+
 class Hosts:
     """A lab of hosts. ``directory`` holds everything about it, so that another process can take it down."""
 
@@ -334,16 +338,20 @@ class Hosts:
         """The words in front of a command that is to run in the controller's network namespace."""
         return ["ip", "netns", "exec", self.name]
 
+    def inside(self, work: t.Callable[[], Made]) -> Made:
+        """Return what ``work`` returns in the controller's network namespace, in which all its threads and processes are too."""
+
+        def run() -> Made:
+            _enter_namespace(self.name)
+            return work()
+
+        # A namespace belongs to a thread, and this one ends with the work.
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(run).result()
+
     def listen(self, port: int = 0) -> socket.socket:
         """Return a socket that listens on the address of the lab's bridge: what this process serves there, all hosts reach."""
-
-        def make() -> socket.socket:
-            _enter_namespace(self.name)
-            return socket.create_server((self.address, port))
-
-        # A namespace belongs to a thread, and this one ends with the socket made.
-        with ThreadPoolExecutor(1) as thread:
-            return thread.submit(make).result()
+        return self.inside(functools.partial(socket.create_server, (self.address, port)))
 
     @property
     def hosts_file(self) -> str:

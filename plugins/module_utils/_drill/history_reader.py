@@ -108,7 +108,8 @@ class _Reader:
         if kind == "header":
             self._header = _header(line)
         elif kind == "event":
-            self._events.append(Event(number, line.text("event"), line.integer("time"), record))
+            moment = "time" if record.get("at") is None else "at"  # of a host, by whose clock it was
+            self._events.append(Event(number, line.text("event"), line.integer(moment), record))
         elif kind == "invoke":
             self._invoke(line)
         elif kind in _OUTCOMES:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, replace
 
-from .check_result import INVALID, CheckResult, overall_verdict
+from .check_result import INVALID, VALID, CheckResult, overall_verdict
+from .expectations import MET, Outcome, judge_expectations
 from .history import WORKLOADS, History
 from .index_order import check_index_order
 from .linearizability import MAX_STEPS, check_linearizability
@@ -26,15 +27,23 @@ _PROMISES = {
 
 @dataclass(frozen=True)
 class HistoryJudgement:
-    """What the checkers found, their verdict together, and how long operations took."""
+    """What the checkers found, how long operations took, and what became of what was expected."""
 
     results: tuple[CheckResult, ...]
     timings: tuple[PhaseTiming, ...]
+    outcomes: tuple[Outcome, ...] = ()
 
     @property
     def verdict(self) -> str:
-        """The worst verdict."""
+        """The worst verdict of the checkers."""
         return overall_verdict(self.results)
+
+    @property
+    def is_passed(self) -> bool:
+        """Whether all that was expected is met; without expectations, whether the history is valid."""
+        if self.outcomes:
+            return all(one.verdict == MET for one in self.outcomes)
+        return self.verdict == VALID
 
 
 def judge_history(history: History, max_steps: int = MAX_STEPS) -> HistoryJudgement:
@@ -44,7 +53,8 @@ def judge_history(history: History, max_steps: int = MAX_STEPS) -> HistoryJudgem
     for workload in WORKLOADS:
         if workload in present:
             results += _check(workload, history, max_steps)
-    return HistoryJudgement(tuple(results), tuple(phase_timings(history)))
+    outcomes = judge_expectations(history, overall_verdict(results))
+    return HistoryJudgement(tuple(results), tuple(phase_timings(history)), tuple(outcomes))
 
 
 def _check(workload: str, history: History, max_steps: int) -> t.Sequence[CheckResult]:

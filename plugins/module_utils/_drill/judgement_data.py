@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import typing as t
+from dataclasses import asdict
 from xml.etree import ElementTree
 
 from .check_result import INVALID, UNKNOWN, CheckResult, Violation
@@ -31,6 +32,8 @@ def judgement_result(history: History, judgement: HistoryJudgement) -> Data:
         "operations": len(history.operations),
         "unfinished": history.unfinished,
         "cut_line": history.cut_line,
+        "passed": judgement.is_passed,
+        "expectations": [asdict(one) for one in judgement.outcomes],
         "checks": list(map(_check, judgement.results)),
         "phases": list(map(_phase, judgement.timings)),
     }

@@ -34,14 +34,15 @@ class LeaderWatch:
         last: t.Any = ()
         with Client(replace(self._node.client.endpoint, timeout_s=TIMEOUT_S)) as client:
             while not self._stop.is_set():
-                self.leader = _leader(client)
+                self.leader = leader_address(client)
                 if self.leader != last:
                     last = self.leader
                     self._history.event("leader", {"node": self._node.name, "leader": self.leader})
                 self._stop.wait(EVERY_S)
 
 
-def _leader(client: Client) -> str | None:
+def leader_address(client: Client) -> str | None:
+    """Return the address of Raft that an agent names as the leader, NO_LEADER for none; None where it does not answer so."""
     try:
         found = client.get("/v1/status/leader").json()
     except ConsulError:

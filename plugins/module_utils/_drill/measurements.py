@@ -49,6 +49,7 @@ class Measurements:
     Latencies are those of successful operations, from their intended start; lateness is from the intended start to the real one.
     """
 
+    last_change_ns: int = 0  # when a change was last acknowledged
     _outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     _latencies_ns: array[int] = field(default_factory=lambda: array("q"))
     _lateness_ns: array[int] = field(default_factory=lambda: array("q"))

@@ -25,6 +25,8 @@ from .measurements import Measurements
 from .outcome import outcome_of
 from .workload import Call, Workload
 
+AVOID_NS = 3 * NS  # how long a client does not use an address that kept it waiting
+
 
 @dataclass(frozen=True)
 class Node:
@@ -60,6 +62,8 @@ class Journal:
             ended = {"process": process, "value": answer.value, **index, **answer.more}
         ended_ns = self.history.append(outcome, ended)
         if not more:
+            if outcome == OK and not call.is_read:
+                self.measured.last_change_ns = ended_ns
             self.measured.add(workload, outcome, intended_ns, started_ns, ended_ns)
         return outcome
 
@@ -94,6 +98,7 @@ class OpenLoop:
         self._stop = stop
         self._process = next(journal.processes)
         self._chance = random.Random(f"{plan.seed}/{number}/operations")
+        self._silent_until_ns: dict[str, int] = {}
 
     def run(self, began_ns: int) -> None:
         """Run until the plan's duration is over or ``stop`` is set. Raises LocalFailure and DrillDisturbed."""
@@ -111,12 +116,21 @@ class OpenLoop:
             self.sent += 1
             self._perform(self._workload.next_call(self._chance), intended_ns)
 
+    def _next_node(self) -> Node:
+        """Return any address, but none that was silent a moment ago: else all clients would soon wait for one that hangs."""
+        now_ns = self._journal.history.now_ns()
+        answering = [node for node in self._nodes if self._silent_until_ns.get(node.name, 0) <= now_ns]
+        return self._chance.choice(answering or self._nodes)
+
     def _perform(self, call: Call | None, intended_ns: int) -> None:
         """Send an operation, and what must follow it."""
         while call is not None:
-            node = self._chance.choice(self._nodes)
+            node = self._next_node()
             name = self._plan.workload_of(self.number)
+            sent_ns = self._journal.history.now_ns()
             outcome = self._journal.perform(self._process, name, call, node, intended_ns)
+            if outcome != OK and self._journal.history.now_ns() - sent_ns > node.client.endpoint.timeout_s * NS / 2:
+                self._silent_until_ns[node.name] = self._journal.history.now_ns() + AVOID_NS
             if outcome == INFO:
                 self._process = next(self._journal.processes)  # the old one may still be writing
                 self._workload.on_unknown()

@@ -25,6 +25,7 @@ from .lock_workload import LockWorkload
 from .measurements import Counts, Measurements
 from .open_loop import Journal, Node, OpenLoop, make_journal
 from .register_workload import RegisterWorkload
+from .running_load import RunningLoad
 from .set_workload import SetWorkload
 from .workload import Shared, Workload
 
@@ -58,14 +59,24 @@ class EventWaker:
         self._event.set()
 
 
+class Faults(t.Protocol):
+    """What breaks the datacenter while clients run. ``now`` is what is broken at this moment, in words."""
+
+    now: str
+
+    def run(self, began_ns: int, stop: threading.Event, load: RunningLoad) -> None:
+        """Make all faults and heal them; end early when ``stop`` is set, and set it to end the drill."""
+
+
 @dataclass(frozen=True)
 class Progress:
-    """How far a drill is: seconds of its duration, what has ended, and the leader that the addresses name."""
+    """How far a drill is: seconds of its duration, what has ended, the leader that the addresses name, and what is broken."""
 
     elapsed_s: float
     duration_s: float
     counts: Counts
     leader: str
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,6 +100,7 @@ class Recorder:
     settle_s: float
     waker: Wakeable
     on_progress: t.Callable[[Progress], None]
+    faults: Faults | None = None
 
     def record(self) -> Recorded:
         """Run the drill to its end, or to a signal, and remove its keys.
@@ -127,10 +139,14 @@ class Recorder:
             for number in range(self.plan.clients)
         ]
         watches = [LeaderWatch(node, self.history, stop_watching) for node in self.nodes]
-        with ThreadPoolExecutor(len(loops) + len(watches), thread_name_prefix="drill") as pool:
+        with ThreadPoolExecutor(len(loops) + len(watches) + 1, thread_name_prefix="drill") as pool:
             try:
                 watching = [pool.submit(watch.run) for watch in watches]
                 began_ns = self.history.event("load_started")
+                if self.faults is not None:
+                    watching.append(
+                        pool.submit(self.faults.run, began_ns, stop, RunningLoad(watches, journal.measured))
+                    )
                 running = [pool.submit(loop.run, began_ns) for loop in loops]
                 for future in (*running, *watching):
                     future.add_done_callback(self._wake)
@@ -181,12 +197,14 @@ class Recorder:
             if time.monotonic() >= next_report:
                 next_report += PROGRESS_EVERY_S
                 elapsed_s = (self.history.now_ns() - began_ns) / NS
-                self._report(Progress(elapsed_s, self.plan.duration_s, measured.counts(), agreed(watches)))
+                fault = "" if self.faults is None else self.faults.now
+                self._report(Progress(elapsed_s, self.plan.duration_s, measured.counts(), agreed(watches), fault))
         return is_interrupted
 
     def _report(self, progress: Progress) -> None:
         counts = progress.counts
         fields = {"ok": counts.ok, "fail": counts.failed, "info": counts.unknown, "leader": progress.leader}
+        fields.update({"fault": progress.fault} if progress.fault else {})
         self.history.event("progress", fields)
         self.on_progress(progress)
 

@@ -12,6 +12,7 @@ from .._config.connection_spec import Spec
 from .._consul.errors import GateClosed, InvalidOption
 from .._consul.private_file import PrivateFile, os_errors_as
 from .._drill.check_result import VALID
+from .._drill.expectations import MET
 from .._drill.history import History
 from .._drill.history_reader import BrokenHistory, read_history
 from .._drill.judge import judge_history
@@ -42,7 +43,7 @@ def perform(call: Invocation) -> Result:
     }
     if options["junit"] is not None:
         _write(Path(options["junit"]), junit_xml(result))
-    if result["verdict"] != VALID:
+    if not result["passed"]:
         raise _closed(result)
     return result
 
@@ -67,10 +68,13 @@ def _closed(result: Result) -> GateClosed:
     reasons = [
         reason
         for check in result["checks"]
-        if check["verdict"] == result["verdict"]
+        if check["verdict"] == result["verdict"] != VALID
         for reason in ([one["sentence"] for one in check["violations"]] or check["unknown"])[:1]
     ]
-    error = GateClosed(f"the history is {result['verdict']}: " + "; ".join(reasons or ["nothing was checked"]) + ".")
+    expected = [one["sentence"] for one in result["expectations"] if one["verdict"] != MET and one["name"] != "history"]
+    judged = "; ".join(reasons or ([] if expected else ["nothing was checked"]))
+    sentences = [f"the history is {result['verdict']}: {judged}."] if judged else []
+    error = GateClosed(" ".join([*sentences, *expected]))
     error.details = result
     return error
 

@@ -2,33 +2,42 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Records a drill without faults and judges it: the options and the work of ``consulops drill run``."""
+"""Runs a drill and judges it: the options and the work of ``consul_drill`` and of ``consulops drill run``."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import time
 import typing as t
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 
 from .._config.connection_spec import ONE_TOKEN, Spec, connection_spec
-from .._consul.errors import GateClosed, InvalidOption
+from .._config.validation import validated
+from .._consul.client import Client
+from .._consul.errors import GateClosed, GuardRefused, InvalidOption
 from .._consul.reserved_keys import DRILL_ROOT
 from .._consul.units import count_of, parse_duration, positive_seconds, some_of, timestamp
+from .._drill.drill_definition import DrillDefinition, Expectations
 from .._drill.drill_guards import check_confirmed, check_leaders, drill_nodes
 from .._drill.drill_plan import GAPS, DrillPlan
 from .._drill.drill_space import earlier_runs, new_run_name
+from .._drill.expectations import PLANNED, expected, plan_event
 from .._drill.history import WORKLOADS
 from .._drill.history_reader import CONSISTENCIES
 from .._drill.history_writer import HistoryWriter
+from .._drill.host_channel import HostChannel
+from .._drill.open_loop import Node
+from .._drill.raft_state import first_answer, raft_multiplier
 from .._drill.recorder import EventWaker, Progress, Recorded, Recorder, Wakeable
 from .drill_check import DRILL_CHECK
+from .drill_definition import LOAD_OPTIONS, definition_of
+from .drill_estate import FAULT_OPTIONS, check_estate, forwarded, open_channels
 from .task import Invocation, Result, Task
 
 log = logging.getLogger("consulops")
 
-DRILL = "baseline"
 DEFAULT_TIMEOUT_S = 2.0  # a client that waits for an answer cannot find another server
 
 SPEC: Spec = {
@@ -36,78 +45,171 @@ SPEC: Spec = {
     "timeout": {"type": "float", "default": DEFAULT_TIMEOUT_S},
     "confirm": {"type": "str"},
     "history": {"type": "path", "required": True},
-    "duration": {"type": "str", "default": "30s"},
-    "workload": {"type": "str", "default": ",".join(WORKLOADS)},
-    "consistency": {"type": "str", "default": CONSISTENCIES[0], "choices": list(CONSISTENCIES)},
-    "clients": {"type": "int", "default": 12},
-    "rate": {"type": "float", "default": 120.0},
-    "gaps": {"type": "str", "default": GAPS[0], "choices": list(GAPS)},
-    "keys": {"type": "int", "default": 20},
+    "duration": {"type": "str"},
+    "workload": {"type": "str"},
+    "consistency": {"type": "str", "choices": list(CONSISTENCIES)},
+    "clients": {"type": "int"},
+    "rate": {"type": "float"},
+    "gaps": {"type": "str", "choices": list(GAPS)},
+    "keys": {"type": "int"},
     "prefix": {"type": "str", "default": DRILL_ROOT},
-    "settle": {"type": "str", "default": "10s"},
+    "settle": {"type": "str"},
     "seed": {"type": "int"},
+    "junit": {"type": "path"},
+    **FAULT_OPTIONS,
 }
 
 
-def plan_of(options: t.Mapping[str, t.Any]) -> DrillPlan:
-    """Return the plan that the options describe. Raises InvalidOption."""
-    return DrillPlan(
-        workloads=tuple(name.strip() for name in options["workload"].split(",")),
-        consistency=options["consistency"],
-        duration_s=parse_duration(options["duration"], "duration"),
-        clients=options["clients"],
-        rate=options["rate"],
-        keys=options["keys"],
-        gaps=options["gaps"],
+# Of the load, where neither the user nor the drill says anything. After its last fault a drill goes on for AFTER_FAULTS_S.
+LOAD_DEFAULTS: dict[str, t.Any] = {
+    "duration": "30s",
+    "workload": ",".join(WORKLOADS),
+    "consistency": CONSISTENCIES[0],
+    "clients": 12,
+    "rate": 120.0,
+    "gaps": GAPS[0],
+    "keys": 20,
+    "settle": "10s",
+}
+AFTER_FAULTS_S = 15.0
+CONSULS_MULTIPLIER = 5  # Consul's default, where the token may not know the real one
+BASELINE = DrillDefinition("baseline", "Nothing fails", (), Expectations(history_valid=True))
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What was asked for: the definition of the drill, its load, and how long servers may take to catch up at the end."""
+
+    definition: DrillDefinition
+    plan: DrillPlan
+    settle_s: float
+
+
+def _request(options: t.Mapping[str, t.Any], multiplier: int) -> _Request:
+    """Return what the options describe, for a datacenter with that ``raft_multiplier``. Raises InvalidOption."""
+    definition, of_drill = BASELINE, dict[str, t.Any]()
+    if options["drill"] is not None:
+        definition, of_drill = definition_of(options["drill"], multiplier)
+    if definition.faults and not options["hosts"]:
+        raise InvalidOption(f"The drill {definition.name} makes faults: it needs hosts, how to reach each server.")
+    given = {name: options[name] for name in LOAD_OPTIONS if options[name] is not None}
+    load = {**LOAD_DEFAULTS, **of_drill, **given}
+    if definition.faults and "duration" not in {**of_drill, **given}:
+        load["duration"] = f"{definition.end_s + AFTER_FAULTS_S:g}s"
+    load = validated(_LOAD_SPEC, load, "drill.load")
+    plan = DrillPlan(
+        workloads=tuple(name.strip() for name in load["workload"].split(",")),
+        consistency=load["consistency"],
+        duration_s=parse_duration(load["duration"], "duration"),
+        clients=load["clients"],
+        rate=load["rate"],
+        keys=load["keys"],
+        gaps=load["gaps"],
         seed=random.randrange(1 << 31) if options["seed"] is None else options["seed"],
         prefix=options["prefix"],
     )
+    if definition.faults and plan.duration_s <= definition.end_s:
+        raise InvalidOption(
+            f"duration is {plan.duration_s:g} s, and the last fault of {definition.name} is healed {definition.end_s:g} s after "
+            "the load began: the load must go on after that."
+        )
+    return _Request(definition, plan, positive_seconds(parse_duration(load["settle"], "settle"), "settle"))
+
+
+_LOAD_SPEC: Spec = {name: SPEC[name] for name in LOAD_OPTIONS}
 
 
 def record_drill(call: Invocation, waker: Wakeable, on_progress: t.Callable[[Progress], None]) -> Result:
     """Run a drill, judge its history, and return a summary of both; a signal that ``waker`` returns ends it early.
 
-    Raises InvalidOption, GuardRefused, what ``Recorder.record`` raises, and GateClosed unless the history is valid.
+    Raises InvalidOption, GuardRefused, HostLost, what ``Recorder.record`` raises, and GateClosed unless all is as expected.
     """
     options = call.params
-    plan = plan_of(options)
-    settle_s = positive_seconds(parse_duration(options["settle"], "settle"), "settle")
-    with call.clients(_addresses(options["url"]), None) as clients:
+    _request(options, 1)  # what is wrong with it is said before anything is asked
+    with contextlib.ExitStack() as stack:
+        channels: list[HostChannel] = []
+        if options["hosts"]:
+            channels = stack.enter_context(open_channels(options["hosts"], options["url"]))
+            addresses: list[dict[str, str]] | None = forwarded(channels, options["url"])
+        else:
+            addresses = _addresses(options["url"])
+        clients = stack.enter_context(call.clients(addresses, None))
         nodes, datacenter = drill_nodes(clients)
         if options["datacenter"] not in (None, datacenter):
             raise InvalidOption(
                 f"datacenter is {options['datacenter']}, and the agents are of {datacenter}: a drill needs the agents of its own."
             )
-        check_confirmed(options["confirm"], datacenter)
+        if not call.check_mode:
+            check_confirmed(options["confirm"], datacenter)
         check_leaders(nodes)
-        left = earlier_runs(clients[0], plan.prefix)
-        if left:
-            call.warn(
-                f"{count_of(len(left), 'drill')} left keys below {plan.prefix} ({some_of(left)}), or another drill is running. "
-                f"If none is, remove them: consul kv delete -recurse {plan.prefix}"
-            )
+        multiplier = None if options["drill"] is None else first_answer(clients, raft_multiplier)
+        request = _request(options, multiplier or CONSULS_MULTIPLIER)
+        _check_left_keys(call, request, clients[0])
+        return _Drill(call, request, nodes, datacenter, channels, multiplier).run(waker, on_progress)
+
+
+def _check_left_keys(call: Invocation, request: _Request, client: Client) -> None:
+    left = earlier_runs(client, request.plan.prefix)
+    if not left:
+        return
+    sentence = (
+        f"{count_of(len(left), 'drill')} left keys below {request.plan.prefix} ({some_of(left)}), or another drill is running. "
+        f"If none is, remove them: consul kv delete -recurse {request.plan.prefix}"
+    )
+    if request.definition.faults:
+        raise GuardRefused(f"{sentence}; no fault was made.")
+    call.warn(sentence)
+
+
+@dataclass(frozen=True)
+class _Drill:
+    """A drill whose first guards are passed."""
+
+    call: Invocation
+    request: _Request
+    nodes: t.Sequence[Node]
+    datacenter: str
+    channels: t.Sequence[HostChannel]
+    multiplier: int | None
+
+    def run(self, waker: Wakeable, on_progress: t.Callable[[Progress], None]) -> Result:
+        options, definition, plan = self.call.params, self.request.definition, self.request.plan
         began = time.time()
         run_name = new_run_name(began)
+        header = {
+            "drill": definition.name,
+            "run": run_name,
+            "started": timestamp(began),
+            "datacenter": self.datacenter,
+            "nodes": [node.name for node in self.nodes],
+            **asdict(plan),
+        }
+        estate = None
+        if definition.faults:
+            estate = check_estate(options, self.channels, self.nodes, run_name, plan.seed, self.datacenter)
+        if self.call.check_mode:
+            planned = [] if estate is None else estate.plan(definition, run_name)
+            expect = expected(definition.expect, self.multiplier)
+            return {**header, "changed": True, "raft_multiplier": self.multiplier, "faults": planned, "expect": expect}
         with HistoryWriter(options["history"]) as history:
-            header = {
-                "drill": DRILL,
-                "run": run_name,
-                "started": timestamp(began),
-                "datacenter": datacenter,
-                "nodes": [node.name for node in nodes],
-                **asdict(plan),
-            }
             history.header(header)
-            recorder = Recorder(plan, run_name, nodes, history, settle_s, waker, on_progress)
+            faults = None
+            if options["drill"] is not None:
+                history.event(PLANNED, plan_event(definition.title, definition.expect, self.multiplier))
+            if estate is not None:
+                faults = estate.schedule(definition, run_name, self.nodes, history)
+            recorder = Recorder(plan, run_name, self.nodes, history, self.request.settle_s, waker, on_progress, faults)
             result = {**header, "history": history.path, **_summary(plan, recorder.record())}
-    return {**result, "judgement": _judgement(call, result)}
+        return {**result, "judgement": _judgement(self.call, result)}
 
 
 def _judgement(call: Invocation, result: Result) -> Result:
     """Return what ``consulops drill check`` says of the history. Raises GateClosed unless it is valid."""
     options = {name: rules.get("default") for name, rules in DRILL_CHECK.spec.items()}
     try:
-        return DRILL_CHECK.run(replace(call, params={**options, "history": result["history"]}))
+        return DRILL_CHECK.run(
+            replace(call, params={**options, "history": result["history"], "junit": call.params["junit"]})
+        )
     except GateClosed as closed:
         closed.details = {**result, "judgement": closed.details}
         raise

@@ -1,0 +1,148 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a drill breaks, when, and what is expected of Consul meanwhile: the form of the catalogue's files. Pure."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass
+
+from .._consul.errors import InvalidOption
+from .._consul.units import parse_duration
+
+# Whom a fault strikes, among the servers of the drill.
+LEADER, FOLLOWER, FOLLOWERS, MINORITY, MAJORITY, ALL = "leader", "follower", "followers", "minority", "majority", "all"
+TARGETS = (LEADER, FOLLOWER, FOLLOWERS, MINORITY, MAJORITY, ALL)
+HOST = "host:"  # with the name of a host behind it
+SERVER = "server:"  # with a number from 1 on: the followers, and then the server that led when the drill began
+# How servers are cut off from each other.
+ALONE, HALVES, BRIDGE, RING, WAN = "alone", "halves", "bridge", "ring", "wan"
+SHAPES = (ALONE, HALVES, BRIDGE, RING, WAN)
+STAYS, CHANGES = "stays", "changes"
+
+STEP_OPTIONS = ("unit", "direction", "peers")  # of consul_drill_fault, as they are
+MOST_FAULTS = 20
+LONGEST_S = 3600.0
+_EXPRESSION = re.compile(r"(?P<duration>[0-9][0-9.a-z]*)(?: *\* *(?P<factor>raft_multiplier))?")
+
+
+@dataclass(frozen=True)
+class FaultStep:
+    """One fault: ``at_s`` seconds after the load began, for ``for_s`` seconds, on ``targets``.
+
+    ``shape`` is how servers are isolated; only of the fault ``isolated``. ``options`` are those of ``consul_drill_fault``.
+    """
+
+    at_s: float
+    for_s: float
+    fault: str
+    targets: str
+    shape: str
+    options: t.Mapping[str, t.Any]
+
+    @property
+    def end_s(self) -> float:
+        """When it is healed, in seconds after the load began."""
+        return self.at_s + self.for_s
+
+    def __str__(self) -> str:
+        how = f" ({self.shape})" if self.fault == "isolated" else ""
+        return f"{self.targets} {self.fault}{how} from {self.at_s:g} s to {self.end_s:g} s"
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A limit in seconds, which is for ``raft_multiplier`` 1 where it is ``scaled``."""
+
+    seconds: float
+    scaled: bool
+
+    def limit_s(self, raft_multiplier: int) -> float:
+        """Return the limit for a datacenter."""
+        return self.seconds * (raft_multiplier if self.scaled else 1)
+
+
+@dataclass(frozen=True)
+class Expectations:
+    """What is expected. None: it is not judged.
+
+    ``gap_at_fault`` and ``gap_at_healing`` limit the time without an acknowledged change, ``healthy_after`` the time until autopilot calls
+    the datacenter healthy after the last healing. ``leader`` is whether another server must lead. ``changes_refused``: none is
+    acknowledged while the fault lasts. ``history_valid``: false for drills that only report.
+    """
+
+    gap_at_fault: Objective | None = None
+    gap_at_healing: Objective | None = None
+    healthy_after: Objective | None = None
+    leader: str | None = None
+    changes_refused: bool = False
+    history_valid: bool = True
+
+
+@dataclass(frozen=True)
+class DrillDefinition:
+    """A drill of the catalogue, or one of a user. Construction raises InvalidOption."""
+
+    name: str
+    title: str
+    faults: tuple[FaultStep, ...]
+    expect: Expectations
+    loses_quorum: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.faults) > MOST_FAULTS:
+            raise InvalidOption(f"faults: {len(self.faults)} of them; a drill has {MOST_FAULTS} at most.")
+        before = 0.0
+        for number, step in enumerate(self.faults):
+            if step.at_s < before:
+                raise InvalidOption(
+                    f"faults[{number}].at: the fault before ends at {before:g} s, and a host has one fault at a time."
+                )
+            before = step.end_s
+
+    @property
+    def end_s(self) -> float:
+        """When the last fault is healed, in seconds after the load began."""
+        return max((step.end_s for step in self.faults), default=0.0)
+
+
+def make_step(number: int, options: t.Mapping[str, t.Any], raft_multiplier: int) -> FaultStep:
+    """Return a fault of validated options. Raises InvalidOption that begins with the path of the key."""
+    path = f"faults[{number}]"
+    at_s = _seconds(options["at"], f"{path}.at", 0, raft_multiplier)
+    for_s = _seconds(options["for"], f"{path}.for", 1, raft_multiplier)
+    fault, targets, shape = options["fault"], options["targets"], options["shape"]
+    if not _are_targets(targets):
+        raise InvalidOption(
+            f"{path}.targets: {targets!r} is not one of {', '.join(TARGETS)}, {HOST}NAME for a host of the inventory, or {SERVER}NUMBER."
+        )
+    if shape is not None and fault != "isolated":
+        raise InvalidOption(f"{path}.shape: only servers that are isolated have one, and the fault is {fault}.")
+    if shape in (BRIDGE, RING, WAN) and targets != ALL:
+        raise InvalidOption(f"{path}.targets: the shape {shape} needs all servers: write targets: {ALL}.")
+    more = {name: options[name] for name in STEP_OPTIONS if options.get(name) is not None}
+    return FaultStep(at_s, for_s, fault, targets, shape or (ALONE if fault == "isolated" else ""), more)
+
+
+def _are_targets(words: str) -> bool:
+    if words.startswith(SERVER):
+        return re.fullmatch("[1-9][0-9]?", words[len(SERVER) :]) is not None
+    return words in TARGETS or (words.startswith(HOST) and len(words) > len(HOST))
+
+
+def _seconds(text: str, path: str, least: float, raft_multiplier: int) -> float:
+    found = parse_limit(text, path).limit_s(raft_multiplier)
+    if not least <= found <= LONGEST_S:
+        raise InvalidOption(f"{path}: {text} must be from {least:g} s to {LONGEST_S:g} s.")
+    return found
+
+
+def parse_limit(text: str, path: str) -> Objective:
+    """Return the seconds that a text like ``10s`` or ``5s * raft_multiplier`` means. Raises InvalidOption."""
+    found = _EXPRESSION.fullmatch(text.strip())
+    if found is None:
+        raise InvalidOption(f"{path}: {text!r} is not a duration: write for example 10s, or 5s * raft_multiplier.")
+    return Objective(parse_duration(found["duration"], path), found["factor"] is not None)

@@ -1,0 +1,257 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Judges what a drill expected of Consul: how long nothing was acknowledged, who led, and when all was well again. Pure.
+
+What was expected stands in the history itself, as an event, so a history of a drill that was killed is judged as well.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import asdict, dataclass
+
+from .check_result import VALID
+from .drill_definition import CHANGES, Expectations, Objective
+from .history import NS, OK, Event, History
+from .phase_timing import FAULT_ENDED, FAULT_STARTED, Band, longest_gap_ns
+
+PLANNED, HEALTHY, LEADER = "drill_plan", "healthy", "leader"  # events
+MET, MISSED, UNKNOWN = "met", "missed", "unknown"
+STEP_DOWN_S = (
+    1.0  # for raft_multiplier 1: so long a leader without a majority may still acknowledge (its lease is 0.5 s)
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One expectation and what became of it. ``measured`` and ``objective`` are in seconds, or in words."""
+
+    name: str
+    verdict: str
+    measured: float | str | None
+    objective: float | str
+    sentence: str
+
+
+class _Fault(t.NamedTuple):
+    """One fault as it was: from when to when in nanoseconds, and the nodes that it struck. Without an end it lasted until the end."""
+
+    band: Band
+    nodes: frozenset[str]
+    has_ended: bool
+
+
+def plan_event(title: str, expect: Expectations, raft_multiplier: int | None) -> dict[str, t.Any]:
+    """Return the fields of the event that says what is expected."""
+    return {"title": title, "raft_multiplier": raft_multiplier, "expect": asdict(expect)}
+
+
+def expected(expect: Expectations, raft_multiplier: int | None) -> list[str]:
+    """Return what is expected, as sentences."""
+    words = {
+        "gap_at_fault": "changes are acknowledged again at most {} after a fault",
+        "gap_at_healing": "changes are acknowledged again at most {} after healing",
+        "healthy_after": "all servers are healthy at most {} after the last healing",
+    }
+    found = []
+    for name, sentence in words.items():
+        objective = getattr(expect, name)
+        if objective is not None:
+            known = not objective.scaled or raft_multiplier is not None
+            limit = (
+                f"{objective.limit_s(raft_multiplier or 1):g} s"
+                if known
+                else f"{objective.seconds:g} s * raft_multiplier"
+            )
+            found.append(sentence.format(limit))
+    if expect.leader is not None:
+        found.append("another server leads" if expect.leader == CHANGES else "the leader stays")
+    if expect.changes_refused:
+        found.append("no change is acknowledged while the fault lasts")
+    if expect.history_valid:
+        found.append(
+            "the history is valid: no acknowledged write is lost, no read is out of date, no lock has two holders"
+        )
+    return found
+
+
+def judge_expectations(history: History, verdict: str) -> list[Outcome]:
+    """Return the outcome of each expectation of a history; ``verdict`` is that of its checkers. Empty if nothing was expected."""
+    planned = next((event for event in history.events if event.name == PLANNED), None)
+    expect = None if planned is None else _expectations(planned)
+    if planned is None or expect is None:
+        return []
+    multiplier = planned.fields.get("raft_multiplier")
+    found = _Judge(history, multiplier if isinstance(multiplier, int) else None)
+    outcomes = [_history_outcome(verdict)] if expect.history_valid else []
+    if expect.gap_at_fault is not None:
+        outcomes.append(found.gap("gap_at_fault", "a fault", expect.gap_at_fault, found.fault_bands()))
+    if expect.gap_at_healing is not None:
+        outcomes.append(found.gap("gap_at_healing", "healing", expect.gap_at_healing, found.healing_bands()))
+    if expect.healthy_after is not None:
+        outcomes.append(found.healthy(expect.healthy_after))
+    if expect.leader is not None:
+        outcomes.append(found.leader(expect.leader))
+    if expect.changes_refused:
+        outcomes.append(found.refused())
+    return outcomes
+
+
+def _history_outcome(verdict: str) -> Outcome:
+    known = {VALID: MET, "invalid": MISSED}.get(verdict, UNKNOWN)
+    return Outcome("history", known, verdict, VALID, f"The history is {verdict}.")
+
+
+def _expectations(planned: Event) -> Expectations | None:
+    given = planned.fields.get("expect")
+    if not isinstance(given, dict):
+        return None
+    try:
+        objectives = {
+            name: None
+            if given.get(name) is None
+            else Objective(float(given[name]["seconds"]), bool(given[name]["scaled"]))
+            for name in ("gap_at_fault", "gap_at_healing", "healthy_after")
+        }
+    except (KeyError, TypeError, ValueError):
+        return None
+    leader, refused = given.get("leader"), given.get("changes_refused")
+    return Expectations(
+        **objectives,
+        leader=leader if isinstance(leader, str) else None,
+        changes_refused=refused is True,
+        history_valid=given.get("history_valid") is not False,
+    )
+
+
+class _Judge:
+    """Measures a history."""
+
+    def __init__(self, history: History, multiplier: int | None) -> None:
+        self._history = history
+        self._multiplier = multiplier
+        load = [one for one in history.operations if not one.is_final]
+        self._acknowledged = sorted(
+            t.cast(int, one.end_ns) for one in load if not one.is_read and one.outcome == OK and one.end_ns is not None
+        )
+        ends = [one.start_ns if one.end_ns is None else one.end_ns for one in load]
+        ended = next((event.time_ns for event in history.events if event.name == "load_ended"), None)
+        self._end_ns = max(ends, default=0) if ended is None else ended
+        self._faults = list(_faults(history.events, self._end_ns))
+
+    def fault_bands(self) -> list[Band]:
+        """Return from when to when each fault lasted."""
+        return [fault.band for fault in self._faults]
+
+    def healing_bands(self) -> list[Band]:
+        """Return the time from each healing to the next fault, or to the end."""
+        starts = [fault.band.start_ns for fault in self._faults[1:]] + [self._end_ns]
+        return [
+            Band("after", fault.band.end_ns, max(start_ns, fault.band.end_ns))
+            for fault, start_ns in zip(self._faults, starts)
+            if fault.has_ended
+        ]
+
+    def gap(self, name: str, when: str, objective: Objective, bands: t.Sequence[Band]) -> Outcome:
+        """Judge the longest time without an acknowledged change in some stretches."""
+        limit_s = self._limit_s(objective)
+        if not bands or limit_s is None:
+            return self._unknown(
+                name, objective, "no fault was made" if not bands else "the raft_multiplier is unknown"
+            )
+        gap_s = round(max(longest_gap_ns(self._acknowledged, band) for band in bands) / NS, 3)
+        verdict = MET if gap_s <= limit_s else MISSED
+        sentence = f"At {when} no change was acknowledged for {gap_s:.2f} s; at most {limit_s:g} s is the objective."
+        return Outcome(name, verdict, gap_s, limit_s, sentence)
+
+    def healthy(self, objective: Objective) -> Outcome:
+        """Judge how long after the last healing autopilot called all servers healthy."""
+        limit_s = self._limit_s(objective)
+        if not self._faults or not self._faults[-1].has_ended or limit_s is None:
+            return self._unknown("healthy_after", objective, "no fault was healed")
+        healed_ns = self._faults[-1].band.end_ns
+        found = [
+            event.time_ns for event in self._history.events if event.name == HEALTHY and event.time_ns >= healed_ns
+        ]
+        if not found:
+            waited_s = round((self._end_ns - healed_ns) / NS, 3)
+            if waited_s < limit_s:
+                return self._unknown("healthy_after", objective, f"the drill ended {waited_s:.1f} s after healing")
+            sentence = (
+                f"The datacenter was not healthy in the {waited_s:.1f} s after healing; the objective is {limit_s:g} s."
+            )
+            return Outcome("healthy_after", MISSED, None, limit_s, sentence)
+        seconds = round((found[0] - healed_ns) / NS, 3)
+        sentence = f"The datacenter was healthy {seconds:.2f} s after healing; the objective is {limit_s:g} s."
+        return Outcome("healthy_after", MET if seconds <= limit_s else MISSED, seconds, limit_s, sentence)
+
+    def leader(self, expected: str) -> Outcome:
+        """Judge whether another server led while faults lasted, as the addresses say that no fault struck."""
+        if not self._faults:
+            return Outcome("leader", UNKNOWN, None, expected, "No fault was made, so the leader means nothing.")
+        bands = self.fault_bands()
+        struck = frozenset().union(*(fault.nodes for fault in self._faults))
+        first_ns = bands[0].start_ns
+        named = [event for event in self._history.events if event.name == LEADER and event.fields.get("leader")]
+        before = {event.fields["leader"] for event in named if event.time_ns < first_ns}
+        after = [
+            event.fields["leader"]
+            for event in named
+            if event.fields.get("node") not in struck
+            and any(band.start_ns <= event.time_ns <= band.end_ns for band in bands)
+        ]
+        if not before:
+            return Outcome("leader", UNKNOWN, None, expected, "No leader was known before the fault.")
+        others = sorted({str(name) for name in after} - {str(name) for name in before})
+        verdict = MET if bool(others) == (expected == CHANGES) else MISSED
+        measured = f"changed to {', '.join(others)}" if others else "stayed"
+        return Outcome("leader", verdict, measured, expected, f"The leader {measured}; expected: it {expected}.")
+
+    def refused(self) -> Outcome:
+        """Judge whether changes were acknowledged while a fault lasted, after a leader had time to step down."""
+        objective = "no change acknowledged"
+        if not self._faults or self._multiplier is None:
+            return Outcome(
+                "changes_refused", UNKNOWN, None, objective, "No fault was made, or raft_multiplier is unknown."
+            )
+        grace_ns = int(STEP_DOWN_S * self._multiplier * NS)
+        count = sum(
+            fault.band.start_ns + grace_ns < moment_ns < fault.band.end_ns
+            for fault in self._faults
+            for moment_ns in self._acknowledged
+        )
+        sentence = f"{count:,} changes were acknowledged while there was no quorum; none may be."
+        return Outcome("changes_refused", MISSED if count else MET, float(count), objective, sentence)
+
+    def _limit_s(self, objective: Objective) -> float | None:
+        if objective.scaled and self._multiplier is None:
+            return None
+        return objective.limit_s(self._multiplier or 1)
+
+    def _unknown(self, name: str, objective: Objective, reason: str) -> Outcome:
+        return Outcome(name, UNKNOWN, None, self._limit_s(objective) or objective.seconds, f"Not known: {reason}.")
+
+
+def _faults(events: t.Iterable[Event], end_ns: int) -> t.Iterator[_Fault]:
+    """Give the faults in their order; a drill has one at a time."""
+    open_fault: Event | None = None
+    for event in events:
+        if event.name == FAULT_STARTED:
+            open_fault = event
+        elif event.name == FAULT_ENDED and open_fault is not None:
+            yield _fault(open_fault, event.time_ns, has_ended=True)
+            open_fault = None
+    if open_fault is not None:
+        yield _fault(open_fault, max(end_ns, open_fault.time_ns), has_ended=False)
+
+
+def _fault(started: Event, end_ns: int, *, has_ended: bool) -> _Fault:
+    hosts = started.fields.get("hosts")
+    nodes = frozenset(
+        str(one["node"])
+        for one in (hosts if isinstance(hosts, list) else ())
+        if isinstance(one, dict) and "node" in one
+    )
+    return _Fault(Band("fault", started.time_ns, end_ns), nodes, has_ended)

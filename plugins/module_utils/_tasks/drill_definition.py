@@ -1,0 +1,84 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The options of a drill's definition, as its YAML file has them, and the definition that they mean."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._config.connection_spec import Spec
+from .._config.validation import validated
+from .._consul.errors import InvalidOption
+from .._drill.drill_definition import (
+    CHANGES,
+    SHAPES,
+    STAYS,
+    DrillDefinition,
+    Expectations,
+    make_step,
+    parse_limit,
+)
+from .._drill.faults.fault_plan import DIRECTIONS, FAULTS
+
+FAULT_SPEC: Spec = {
+    "at": {"type": "str", "required": True},
+    "for": {"type": "str", "required": True},
+    "fault": {"type": "str", "required": True, "choices": list(FAULTS)},
+    "targets": {"type": "str", "required": True},
+    "shape": {"type": "str", "choices": list(SHAPES)},
+    "unit": {"type": "str"},
+    "direction": {"type": "str", "choices": list(DIRECTIONS)},
+    "peers": {"type": "list", "elements": "str"},
+}
+EXPECT_SPEC: Spec = {
+    "gap_at_fault": {"type": "str"},
+    "gap_at_healing": {"type": "str"},
+    "healthy_after": {"type": "str"},
+    "leader": {"type": "str", "choices": [STAYS, CHANGES]},
+    "changes_refused": {"type": "bool", "default": False},
+    "history_valid": {"type": "bool", "default": True},
+}
+DEFINITION_SPEC: Spec = {
+    "name": {"type": "str", "required": True},
+    "title": {"type": "str", "required": True},
+    "description": {"type": "str"},
+    "loses_quorum": {"type": "bool", "default": False},
+    "load": {"type": "dict"},
+    "faults": {"type": "list", "elements": "dict", "options": FAULT_SPEC, "default": []},
+    "expect": {"type": "dict", "options": EXPECT_SPEC, "apply_defaults": True},
+}
+# What the definition of a drill may say about its load, unless the user does.
+LOAD_OPTIONS = ("duration", "workload", "consistency", "clients", "rate", "gaps", "keys", "settle")
+
+
+def definition_of(given: t.Any, raft_multiplier: int) -> tuple[DrillDefinition, dict[str, t.Any]]:
+    """Return the definition that a file describes, and its options of the load. Raises InvalidOption with the path of the key."""
+    options = validated(DEFINITION_SPEC, given, "drill")
+    load = options["load"] or {}
+    unknown = sorted(set(load) - set(LOAD_OPTIONS))
+    if unknown:
+        raise InvalidOption(f"drill.load.{unknown[0]}: unknown option. The options are {', '.join(LOAD_OPTIONS)}.")
+    try:
+        expect = options["expect"]
+        objectives = {
+            name: None if expect[name] is None else parse_limit(expect[name], f"expect.{name}")
+            for name in ("gap_at_fault", "gap_at_healing", "healthy_after")
+        }
+        steps = tuple(make_step(number, step, raft_multiplier) for number, step in enumerate(options["faults"]))
+        definition = DrillDefinition(
+            options["name"],
+            options["title"],
+            steps,
+            Expectations(
+                **objectives,
+                leader=expect["leader"],
+                changes_refused=expect["changes_refused"],
+                history_valid=expect["history_valid"],
+            ),
+            options["loses_quorum"],
+        )
+    except InvalidOption as error:
+        raise InvalidOption(f"drill.{error}") from None
+    return definition, dict(load)
