@@ -48,6 +48,10 @@ integration: machine-for-integration ready ## Tests against real Consul servers
 hosts: machine-for-hosts ready ## Tests on real systemd hosts; needs root
 	@$(RUN) hosts
 
+.PHONY: drills
+drills: machine-for-hosts ready ## Every drill of the catalogue on real hosts (a quarter of an hour); needs root
+	@CONSULOPS_ALL_DRILLS=1 $(BIN)/python -m pytest -q -rA tests/hosts/test_drills.py
+
 .PHONY: molecule
 molecule: machine-for-molecule-restore ready ## The roles on real systemd hosts; needs root
 	@$(RUN) $(patsubst molecule/%/molecule.yml,molecule-%,$(wildcard molecule/*/molecule.yml))
