@@ -28,9 +28,8 @@ options:
     type: str
   timeout:
     description:
-      - Seconds that a client waits for an answer. Short, so that it asks another server soon.
+      - Seconds that a client waits for an answer. By default as O(drill) says, or 2, so that it asks another server soon.
     type: float
-    default: 2.0
   confirm:
     description:
       - The name of the datacenter. Without it nothing is written and nothing is broken. Not needed in check mode.
@@ -69,6 +68,11 @@ options:
         description: Python 3.9 or later on the host.
         type: str
         default: python3
+  snapshot_path:
+    description:
+      - Directory on the controller for a snapshot that is taken and checked before the drill. Needed by drills that take the quorum away.
+      - A snapshot needs a management token.
+    type: path
   max_targets:
     description: How many hosts one fault may strike.
     type: int
@@ -187,6 +191,10 @@ seed:
 history:
   description: The file with the history.
   returned: when the drill was run
+  type: str
+snapshot:
+  description: The snapshot that was taken before.
+  returned: with O(snapshot_path), when the drill was run
   type: str
 interrupted:
   description: Whether a signal ended the drill early.

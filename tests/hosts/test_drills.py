@@ -63,6 +63,7 @@ class Drilled:
             "max_targets": len(self.servers),
             "allow_quorum_loss": drill.get("loses_quorum", False),
             "settle": "20s",
+            "snapshot_path": str(self.directory / "snapshots") if drill.get("loses_quorum") else None,
         }
         return {**given, **more}
 
@@ -136,6 +137,7 @@ def drills() -> list[str]:
 def test_a_drill_of_the_catalogue_is_passed_and_leaves_nothing(drilled: Drilled, name: str) -> None:
     more = {"duration": "5s"} if name == "baseline" else {}
     result = drilled.run(drilled.options(name, **more))
+    assert name != "quorum-lost" or Path(result["snapshot"]).is_file()
     judgement = t.cast("dict[str, t.Any]", result["judgement"])
     print(name, *(one["sentence"] for one in judgement["expectations"]), sep="\n  ")
     assert judgement["passed"] and judgement["verdict"] == "valid", judgement["expectations"]
@@ -176,6 +178,7 @@ def test_the_playbook_runs_a_drill(drilled: Drilled) -> None:
     [
         ({"allow_quorum_loss": False}, "takes 2 voters away, and the datacenter can lose 1"),
         ({"max_targets": 1}, "strikes 2 hosts, and max_targets is 1"),
+        ({"snapshot_path": None}, "needs snapshot_path"),
         ({"confirm": "dc2"}, "the datacenter is dc1"),
         ({"window": OTHER_TIME}, "It is not the time for drills"),
         ({"hosts": SERVERS[:2]}, "not among the hosts of the drill: n3"),

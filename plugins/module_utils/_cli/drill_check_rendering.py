@@ -24,9 +24,15 @@ def judged(result: t.Mapping[str, t.Any]) -> list[str]:
         lines += _details(check)
     if result["phases"]:
         lines += ["", *columns([_PHASE_HEADER, *map(_phase, result["phases"])])]
+    if result["expectations"]:
+        lines += ["", *columns([("EXPECTED", "VERDICT", "WHAT WAS SEEN"), *map(_expectation, result["expectations"])])]
     unfinished = f", {result['unfinished']:,} of them without an end" if result["unfinished"] else ""
     lines += ["", f"{result['verdict']}: {count_of(result['operations'], 'operation')}{unfinished}"]
     return lines
+
+
+def _expectation(outcome: t.Mapping[str, t.Any]) -> tuple[str, ...]:
+    return outcome["name"].replace("_", " "), outcome["verdict"], outcome["sentence"]
 
 
 def _counts(counts: t.Mapping[str, float]) -> str:

@@ -18,8 +18,18 @@ def progress_line(progress: Progress) -> str:
     counts = progress.counts
     return (
         f"{progress.elapsed_s:.0f} s of {progress.duration_s:g} s: {count_of(counts.all, 'operation')}, {counts.failed:,} failed, "
-        f"{counts.unknown:,} unknown; leader {progress.leader}"
+        f"{counts.unknown:,} unknown; leader {progress.leader}" + (f"; {progress.fault}" if progress.fault else "")
     )
+
+
+def planned(result: t.Mapping[str, t.Any]) -> list[str]:
+    """Return what a drill would do: each fault, whom it strikes, the commands there, and what is expected."""
+    lines = [f"{result['drill']} on {result['datacenter']}: {result['duration_s']:g} s of load"]
+    for fault in result["faults"]:
+        lines += ["", fault["fault"]]
+        for target in fault["targets"]:
+            lines += [f"  on {target['host']}:", *(f"    {command}" for command in target["commands"])]
+    return [*lines, "", *(f"expected: {one}" for one in result["expect"])]
 
 
 def recorded(result: t.Mapping[str, t.Any]) -> list[str]:

@@ -166,7 +166,7 @@ class FaultLimits:
 
 
 class TargetChoice:
-    """Chooses the targets of each fault within the limits; the same seed chooses the same ones from the same servers.
+    """Chooses the targets of each fault within the limits; the same seed chooses the same ones for a fault again.
 
     ``wan`` are the addresses of the servers of other datacenters. ``leader``, kept as ``first_leader``, is the address of the server that
     led when the drill began.
@@ -179,12 +179,12 @@ class TargetChoice:
         self.first_leader = leader
         self._servers = sorted(servers, key=lambda one: (one.address == leader, one.host))
         self._wan = tuple(wan)
-        self._chance = random.Random(f"{seed}/targets")
+        self._seed = seed
 
     def choose(self, step: FaultStep, leader: str | None) -> list[Target]:
         """Return whom a fault strikes while the server of that address leads. Raises GuardRefused, also when a limit would be passed."""
         leading = next((one for one in self._servers if leader is not None and one.address == leader), None)
-        targets = choose_targets(step, self._servers, leading, self._chance)
+        targets = choose_targets(step, self._servers, leading, random.Random(f"{self._seed}/{step}"))
         if step.shape == WAN:
             if not self._wan:
                 raise GuardRefused(

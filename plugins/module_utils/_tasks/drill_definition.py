@@ -50,7 +50,7 @@ DEFINITION_SPEC: Spec = {
     "expect": {"type": "dict", "options": EXPECT_SPEC, "apply_defaults": True},
 }
 # What the definition of a drill may say about its load, unless the user does.
-LOAD_OPTIONS = ("duration", "workload", "consistency", "clients", "rate", "gaps", "keys", "settle")
+LOAD_OPTIONS = ("duration", "workload", "consistency", "clients", "rate", "gaps", "keys", "settle", "timeout")
 
 
 def definition_of(given: t.Any, raft_multiplier: int) -> tuple[DrillDefinition, dict[str, t.Any]]:

@@ -12,6 +12,7 @@ import random
 import time
 import typing as t
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 from .._config.connection_spec import ONE_TOKEN, Spec, connection_spec
 from .._config.validation import validated
@@ -34,6 +35,7 @@ from .._drill.recorder import EventWaker, Progress, Recorded, Recorder, Wakeable
 from .drill_check import DRILL_CHECK
 from .drill_definition import LOAD_OPTIONS, definition_of
 from .drill_estate import FAULT_OPTIONS, check_estate, forwarded, open_channels
+from .snapshot import SNAPSHOT
 from .task import Invocation, Result, Task
 
 log = logging.getLogger("consulops")
@@ -42,7 +44,7 @@ DEFAULT_TIMEOUT_S = 2.0  # a client that waits for an answer cannot find another
 
 SPEC: Spec = {
     **connection_spec(),
-    "timeout": {"type": "float", "default": DEFAULT_TIMEOUT_S},
+    "timeout": {"type": "float"},
     "confirm": {"type": "str"},
     "history": {"type": "path", "required": True},
     "duration": {"type": "str"},
@@ -56,11 +58,12 @@ SPEC: Spec = {
     "settle": {"type": "str"},
     "seed": {"type": "int"},
     "junit": {"type": "path"},
+    "snapshot_path": {"type": "path"},
     **FAULT_OPTIONS,
 }
 
 
-# Of the load, where neither the user nor the drill says anything. After its last fault a drill goes on for AFTER_FAULTS_S.
+# Of the load, where neither the user nor the drill says anything.
 LOAD_DEFAULTS: dict[str, t.Any] = {
     "duration": "30s",
     "workload": ",".join(WORKLOADS),
@@ -70,19 +73,20 @@ LOAD_DEFAULTS: dict[str, t.Any] = {
     "gaps": GAPS[0],
     "keys": 20,
     "settle": "10s",
+    "timeout": DEFAULT_TIMEOUT_S,
 }
-AFTER_FAULTS_S = 15.0
 CONSULS_MULTIPLIER = 5  # Consul's default, where the token may not know the real one
 BASELINE = DrillDefinition("baseline", "Nothing fails", (), Expectations(history_valid=True))
 
 
 @dataclass(frozen=True)
 class _Request:
-    """What was asked for: the definition of the drill, its load, and how long servers may take to catch up at the end."""
+    """What was asked for: the definition of the drill, its load, how long servers may take to catch up at the end, and clients wait."""
 
     definition: DrillDefinition
     plan: DrillPlan
     settle_s: float
+    timeout_s: float
 
 
 def _request(options: t.Mapping[str, t.Any], multiplier: int) -> _Request:
@@ -95,7 +99,7 @@ def _request(options: t.Mapping[str, t.Any], multiplier: int) -> _Request:
     given = {name: options[name] for name in LOAD_OPTIONS if options[name] is not None}
     load = {**LOAD_DEFAULTS, **of_drill, **given}
     if definition.faults and "duration" not in {**of_drill, **given}:
-        load["duration"] = f"{definition.end_s + AFTER_FAULTS_S:g}s"
+        load["duration"] = f"{definition.end_s + _after_faults_s(multiplier):g}s"
     load = validated(_LOAD_SPEC, load, "drill.load")
     plan = DrillPlan(
         workloads=tuple(name.strip() for name in load["workload"].split(",")),
@@ -113,7 +117,13 @@ def _request(options: t.Mapping[str, t.Any], multiplier: int) -> _Request:
             f"duration is {plan.duration_s:g} s, and the last fault of {definition.name} is healed {definition.end_s:g} s after "
             "the load began: the load must go on after that."
         )
-    return _Request(definition, plan, positive_seconds(parse_duration(load["settle"], "settle"), "settle"))
+    settle_s = positive_seconds(parse_duration(load["settle"], "settle"), "settle")
+    return _Request(definition, plan, settle_s, load["timeout"])
+
+
+def _after_faults_s(multiplier: int) -> float:
+    """Return how long the load goes on after the last fault: until a datacenter that is slow at it is healthy again."""
+    return 5.0 + 10.0 * multiplier
 
 
 _LOAD_SPEC: Spec = {name: SPEC[name] for name in LOAD_OPTIONS}
@@ -125,7 +135,9 @@ def record_drill(call: Invocation, waker: Wakeable, on_progress: t.Callable[[Pro
     Raises InvalidOption, GuardRefused, HostLost, what ``Recorder.record`` raises, and GateClosed unless all is as expected.
     """
     options = call.params
-    _request(options, 1)  # what is wrong with it is said before anything is asked
+    # What is wrong is said before anything is asked. Only times depend on what Consul says.
+    timeout_s = _request(options, 1).timeout_s
+    call = replace(call, params={**options, "timeout": timeout_s})
     with contextlib.ExitStack() as stack:
         channels: list[HostChannel] = []
         if options["hosts"]:
@@ -187,10 +199,12 @@ class _Drill:
         estate = None
         if definition.faults:
             estate = check_estate(options, self.channels, self.nodes, run_name, plan.seed, self.datacenter)
+        # What its hosts or limits refuse is known before anything is written.
+        planned = [] if estate is None else estate.plan(definition, run_name)
         if self.call.check_mode:
-            planned = [] if estate is None else estate.plan(definition, run_name)
             expect = expected(definition.expect, self.multiplier)
             return {**header, "changed": True, "raft_multiplier": self.multiplier, "faults": planned, "expect": expect}
+        snapshot = self._save_snapshot()
         with HistoryWriter(options["history"]) as history:
             history.header(header)
             faults = None
@@ -199,8 +213,26 @@ class _Drill:
             if estate is not None:
                 faults = estate.schedule(definition, run_name, self.nodes, history)
             recorder = Recorder(plan, run_name, self.nodes, history, self.request.settle_s, waker, on_progress, faults)
-            result = {**header, "history": history.path, **_summary(plan, recorder.record())}
+            result = {**header, "history": history.path, **snapshot, **_summary(plan, recorder.record())}
         return {**result, "judgement": _judgement(self.call, result)}
+
+    def _save_snapshot(self) -> Result:
+        """Take a snapshot and check it, if it was asked for. Raises GuardRefused where it is needed, and what saving raises."""
+        options = self.call.params
+        if options["snapshot_path"] is None:
+            if self.request.definition.loses_quorum:
+                raise GuardRefused(
+                    f"The drill {self.request.definition.name} needs snapshot_path, a directory for a snapshot that is taken before; "
+                    "nothing was changed."
+                )
+            return {}
+        url = self.nodes[0].client.endpoint.base_url
+        connection = {name: options[name] for name in connection_spec()}
+        of_snapshot = {name: rules.get("default") for name, rules in SNAPSHOT.spec.items()}
+        path = str(Path(options["snapshot_path"])) + "/"  # a directory, which saving makes
+        params = {**of_snapshot, **connection, "url": url, "timeout": None, "path": path}
+        saved = SNAPSHOT.run(replace(self.call, params=params))
+        return {"snapshot": saved["path"]}
 
 
 def _judgement(call: Invocation, result: Result) -> Result:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import argparse
 import signal
 
+from ..._config import json_file
 from ..._daemon.waker import Waker
 from ..._tasks.drill_run import DRILL_RUN, Progress, record_drill
 from .. import arguments, drill_rendering, exit_codes
-from .base import Command, Outcome, make_invocation, print_message
+from .base import Command, Outcome, add_check, add_config, make_invocation, print_message
 
 # Options that mean something else here.
 _OWN_HELP = {
@@ -24,14 +25,20 @@ _OWN_HELP = {
 
 
 def _run_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config(parser, "consul_drill", required=False)
+    add_check(parser)
     arguments.add_options(parser, DRILL_RUN.spec, own_help=_OWN_HELP)
 
 
 def _run(options: argparse.Namespace) -> Outcome:
-    invocation = make_invocation(DRILL_RUN, arguments.given_options(options, DRILL_RUN.spec))
+    given = {} if options.config is None else json_file.read_json(options.config)
+    given.update(arguments.given_options(options, DRILL_RUN.spec))
+    invocation = make_invocation(DRILL_RUN, given, options.config or "", check=options.check)
     waker = Waker()
     waker.listen_to(signal.SIGINT, signal.SIGTERM)
     result = record_drill(invocation, waker, _print_progress)
+    if options.check:
+        return Outcome(result, drill_rendering.planned(result))
     return Outcome(
         result, drill_rendering.recorded(result), code=exit_codes.INTERRUPTED if result["interrupted"] else 0
     )
