@@ -95,6 +95,7 @@ def test_the_same_name_may_stand_for_several_processes_after_a_known_end() -> No
         ([HEADER, {"type": "event", "time": 1}], "line 2: event is missing"),
         ([HEADER, {**WRITE, "time": 1.5}], "line 2: time is 1.5, not an integer from 0 on"),
         ([HEADER, {**WRITE, "time": -1}], "line 2: time is -1, not"),
+        ([HEADER, {**WRITE, "time": 2**63}], "line 2: time is 9223372036854775808, above 9223372036854775807"),
         ([HEADER, {**WRITE, "process": True}], "line 2: process is True, not"),
         ([HEADER, {**WRITE, "f": "append"}], "line 2: f 'append' is not one of read, write, cas"),
         ([HEADER, {**WRITE, "key": None}], "line 2: key is None, not a string"),

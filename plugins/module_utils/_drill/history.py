@@ -78,7 +78,7 @@ class Event(t.NamedTuple):
 
 @dataclass(frozen=True)
 class Header:
-    """The first line: what was run, and on what."""
+    """The first line: what was run, and on what. ``fields`` are all that it has, also those that this version does not know."""
 
     drill: str
     workloads: tuple[str, ...]
@@ -86,6 +86,7 @@ class Header:
     nodes: tuple[str, ...] = ()
     datacenter: str = ""
     started: str = ""
+    fields: t.Mapping[str, t.Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ FORMAT = 1
 CONSISTENCIES = ("default", "consistent", "stale")
 _OUTCOMES = (OK, FAIL, INFO)
 MAX_SHOWN_CHARACTERS = 60
+MAX_INTEGER = 2**63 - 1  # 292 years in nanoseconds; larger ones could not be computed with as seconds
 
 
 class BrokenHistory(LocalFailure):
@@ -60,10 +61,12 @@ class _Line(t.NamedTuple):
 
     def integer(self, name: str, least: int = 0) -> int:
         value = self.record.get(name)
-        if _is_integer(value) and t.cast(int, value) >= least:
+        if _is_integer(value) and least <= t.cast(int, value) <= MAX_INTEGER:
             return t.cast(int, value)
         if name not in self.record:
             raise self.broken(f"{name} is missing")
+        if _is_integer(value) and t.cast(int, value) > MAX_INTEGER:
+            raise self.broken(f"{name} is {_shown(value)}, above {MAX_INTEGER}")
         raise self.broken(f"{name} is {_shown(value)}, not an integer from {least} on")
 
     def optional_integer(self, name: str) -> int | None:
@@ -187,7 +190,7 @@ def _header(line: _Line) -> Header:
         raise line.broken(f"workload {_shown(unknown[0])} is not one of {', '.join(WORKLOADS)}")
     consistency = line.choice("consistency", CONSISTENCIES)
     texts = (line.text("datacenter", ""), line.text("started", ""))
-    return Header(line.text("drill", ""), workloads, consistency, line.texts("nodes"), *texts)
+    return Header(line.text("drill", ""), workloads, consistency, line.texts("nodes"), *texts, fields=line.record)
 
 
 def _written(line: _Line, f: str) -> t.Any:

@@ -93,7 +93,7 @@ def junit_xml(result: Data) -> bytes:
     suite = ElementTree.Element(
         "testsuite",
         {
-            "name": _xml_text(f"drill {result['drill']}".rstrip()),
+            "name": xml_text(f"drill {result['drill']}".rstrip()),
             "tests": str(len(checks)),
             "failures": str(verdicts.count(INVALID)),
             "errors": str(verdicts.count(UNKNOWN)),
@@ -110,14 +110,14 @@ def junit_xml(result: Data) -> bytes:
                 for violation in check["violations"]
                 for line in (violation["sentence"], *(f"  {one['text']}" for one in violation["operations"]))
             ]
-            failure = ElementTree.SubElement(case, "failure", {"message": _xml_text(sentences[0])})
-            failure.text = _xml_text("\n".join(lines))
+            failure = ElementTree.SubElement(case, "failure", {"message": xml_text(sentences[0])})
+            failure.text = xml_text("\n".join(lines))
         elif check["verdict"] == UNKNOWN:
-            ElementTree.SubElement(case, "error", {"message": _xml_text("; ".join(check["unknown"]))})
+            ElementTree.SubElement(case, "error", {"message": xml_text("; ".join(check["unknown"]))})
     document: bytes = ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
     return document
 
 
-def _xml_text(text: str) -> str:
+def xml_text(text: str) -> str:
     """Return a text without the characters that XML has no way to write."""
     return _NOT_XML.sub("\ufffd", text)

@@ -30,8 +30,7 @@ SPEC: Spec = {
 def perform(call: Invocation) -> Result:
     """Judge a history. Raises BrokenHistory, and GateClosed unless it is valid."""
     options = call.params
-    if options["max_steps"] < 1:
-        raise InvalidOption(f"max_steps is {options['max_steps']}: the search needs at least 1 step.")
+    check_max_steps(options["max_steps"])
     path = Path(options["history"])
     history = read_history_file(path)
     if history.cut_line is not None:
@@ -46,6 +45,12 @@ def perform(call: Invocation) -> Result:
     if not result["passed"]:
         raise _closed(result)
     return result
+
+
+def check_max_steps(max_steps: int) -> None:
+    """Raise InvalidOption for a limit that lets the search do nothing."""
+    if max_steps < 1:
+        raise InvalidOption(f"max_steps is {max_steps}: the search needs at least 1 step.")
 
 
 def read_history_file(path: Path) -> History:

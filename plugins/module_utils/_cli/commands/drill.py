@@ -6,6 +6,6 @@
 
 from __future__ import annotations
 
-from . import drill_check, drill_run
+from . import drill_check, drill_report, drill_run
 
-COMMANDS = (*drill_run.COMMANDS, *drill_check.COMMANDS)
+COMMANDS = (*drill_run.COMMANDS, *drill_check.COMMANDS, *drill_report.COMMANDS)

@@ -1,0 +1,159 @@
+# Copyright (c) 2026, the consulops.failover founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What happened beside the operations, from the events of a history: leaders, faults, alerts, expectations. Unknown events are kept."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from dataclasses import dataclass
+
+from ..history import Event, History
+from ..phase_timing import FAULT, FAULT_ENDED, FAULT_STARTED, phase_bands
+from .axes import TimeAxis
+from .markup import shortened
+
+LEADER, EXPECTATION, LOAD_ENDED = "leader", "expectation", "load_ended"
+ALERT_FIRING, ALERT_RESOLVED = "alert_firing", "alert_resolved"
+NO_LEADER, NO_ANSWER = "none", "no answer"
+MET, MISSED, UNKNOWN = "met", "missed", "unknown"
+_NOT_LISTED = (LEADER, EXPECTATION, "progress")  # shown elsewhere, or a summary of the operations
+_FRAME = ("type", "event", "time")
+# Fields that say which fault or alert an event is about, whatever else it has.
+_IDENTITY = ("name", "fault", "kind", "node", "nodes", "host", "hosts", "service", "check", "rule", "alert")
+
+
+class Segment(t.NamedTuple):
+    """The leader that an address named for some time."""
+
+    start_ns: int
+    end_ns: int
+    leader: str
+
+
+class Interval(t.NamedTuple):
+    """Something that began and ended. ``end_ns`` is None when its end is not in the history, ``start_ns`` when its start is not."""
+
+    subject: str
+    start_ns: int | None
+    end_ns: int | None
+
+
+class Expectation(t.NamedTuple):
+    """What a drill expected, what was measured, and whether it was met: ``met``, ``missed`` or ``unknown``."""
+
+    name: str
+    sentence: str
+    objective: str
+    measured: str
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """The time of a drill and what happened in it. ``fault_bands`` are the times in which a fault was on."""
+
+    axis: TimeAxis
+    load_end_ns: int | None
+    fault_bands: tuple[tuple[int, int], ...]
+    faults: tuple[Interval, ...]
+    alerts: tuple[Interval, ...]
+    leaders: t.Mapping[str, t.Sequence[Segment]]
+    expectations: tuple[Expectation, ...]
+    events: tuple[Event, ...]
+
+
+def scenario_of(history: History) -> Scenario:
+    """Return what happened in a history."""
+    events = sorted(history.events, key=_time_of)
+    starts = [min(one.intended_ns, one.start_ns) for one in history.operations] + [one.time_ns for one in events]
+    start_ns = min(starts, default=0)
+    axis = TimeAxis(start_ns, max(history.end_ns, start_ns + 1))
+    load_end_ns = next((one.time_ns for one in events if one.name == LOAD_ENDED), None)
+    bands = phase_bands(events, axis.start_ns, axis.end_ns)
+    return Scenario(
+        axis,
+        load_end_ns,
+        tuple((band.start_ns, band.end_ns) for band in bands if band.phase == FAULT),
+        intervals(events, FAULT_STARTED, FAULT_ENDED),
+        intervals(events, ALERT_FIRING, ALERT_RESOLVED),
+        leader_segments(events, history.header.nodes, axis.end_ns if load_end_ns is None else load_end_ns),
+        tuple(_expectation(one) for one in events if one.name == EXPECTATION),
+        tuple(one for one in events if one.name not in _NOT_LISTED),
+    )
+
+
+def _time_of(event: Event) -> int:
+    return event.time_ns
+
+
+def leader_segments(events: t.Iterable[Event], nodes: t.Sequence[str], end_ns: int) -> dict[str, list[Segment]]:
+    """Return the leaders that each address named; the last one counts until ``end_ns``, when nobody asks any more."""
+    found: dict[str, list[Segment]] = {node: [] for node in nodes}
+    for event in events:
+        if event.name == LEADER and event.time_ns <= end_ns:
+            segments = found.setdefault(as_text(event.fields.get("node", "")), [])
+            if segments:
+                segments[-1] = segments[-1]._replace(end_ns=event.time_ns)
+            segments.append(Segment(event.time_ns, end_ns, _leader(event.fields.get("leader"))))
+    return {node: segments for node, segments in found.items() if segments}
+
+
+def _leader(value: t.Any) -> str:
+    if value is None:
+        return NO_ANSWER
+    return NO_LEADER if value == "" else as_text(value)
+
+
+def intervals(events: t.Iterable[Event], start_name: str, end_name: str) -> tuple[Interval, ...]:
+    """Return what began and ended. An end belongs to the last start that is still open and does not contradict it."""
+    found: list[Interval] = []
+    still_open: list[tuple[int, dict[str, t.Any]]] = []
+    for event in events:
+        identity = {name: event.fields[name] for name in _IDENTITY if name in event.fields}
+        if event.name == start_name:
+            still_open.append((len(found), identity))
+            found.append(Interval(fields_text(event), event.time_ns, None))
+        elif event.name == end_name:
+            matching = [one for one in still_open if _agree(one[1], identity)]
+            if matching:
+                still_open.remove(matching[-1])
+                place = matching[-1][0]
+                found[place] = found[place]._replace(end_ns=event.time_ns)
+            else:
+                found.append(Interval(fields_text(event), None, event.time_ns))
+    return tuple(found)
+
+
+def _agree(one: t.Mapping[str, t.Any], other: t.Mapping[str, t.Any]) -> bool:
+    return all(one[name] == other[name] for name in one if name in other)
+
+
+def _expectation(event: Event) -> Expectation:
+    def text(name: str) -> str:
+        value = event.fields.get(name)
+        return "-" if value is None else as_text(value)
+
+    verdict = text("verdict")
+    sentence = event.fields.get("sentence")
+    return Expectation(
+        text("name"),
+        "" if sentence is None else as_text(sentence),
+        text("objective"),
+        text("measured"),
+        verdict if verdict in (MET, MISSED) else UNKNOWN,
+    )
+
+
+def fields_text(event: Event) -> str:
+    """Return the fields of an event for people."""
+    return ", ".join(
+        f"{name.replace('_', ' ')} {as_text(value)}" for name, value in event.fields.items() if name not in _FRAME
+    )
+
+
+def as_text(value: t.Any) -> str:
+    """Return any value of JSON for people."""
+    return shortened(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
