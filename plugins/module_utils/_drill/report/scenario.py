@@ -156,4 +156,6 @@ def fields_text(event: Event) -> str:
 
 def as_text(value: t.Any) -> str:
     """Return any value of JSON for people."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return shortened(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

@@ -25,7 +25,7 @@ h2 { font-size: 1.2rem; margin: 2.2rem 0 .5rem } h3 { font-size: 1rem; margin: 1
 .badge { border: 1px solid var(--verdict); color: var(--verdict); border-radius: .3rem; padding: 0 .4rem; font-size: .85rem;
   font-weight: 400; white-space: nowrap }
 .soft { color: var(--soft) } p { margin: .4rem 0; overflow-wrap: anywhere }
-dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(10rem, 1fr)); gap: .5rem 1rem; margin: .7rem 0 }
+dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); gap: .5rem 1rem; margin: .7rem 0 }
 dt { color: var(--soft); font-size: .85rem } dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums }
 dl > .wide { grid-column: 1 / -1 }
 figure { margin: .3rem 0 1rem } figcaption { color: var(--soft); font-size: .9rem; overflow-wrap: anywhere }
