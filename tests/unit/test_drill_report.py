@@ -25,7 +25,10 @@ from ansible_collections.consulops.failover.plugins.module_utils._drill.history 
     History,
     Operation,
 )
-from ansible_collections.consulops.failover.plugins.module_utils._drill.history_reader import read_history
+from ansible_collections.consulops.failover.plugins.module_utils._drill.history_reader import (
+    BrokenHistory,
+    read_history,
+)
 from ansible_collections.consulops.failover.plugins.module_utils._drill.judge import judge_history
 from ansible_collections.consulops.failover.plugins.module_utils._drill.report.axes import (
     TimeAxis,
@@ -369,6 +372,30 @@ def test_an_end_belongs_to_the_start_that_it_does_not_contradict() -> None:
         Interval("fault pause, node b", 2 * NS, 5 * NS),
         Interval("node c", None, 4 * NS),
     )
+
+
+def test_many_alerts_are_paired_quickly_and_those_that_are_left_out_are_counted() -> None:
+    names = [f"web{number}" for number in range(20_000)]
+    events = [event("alert_firing", 1, service=name) for name in names]
+    events += [event("alert_resolved", 2, service=name) for name in names] + [event("alert_resolved", 3, node="n9")]
+    page = page_of(history_of(writes((0, 1)), *events))
+    assert "service web19: 1.00 s to 2.00 s" in page.text and "service web20: " not in page.text
+    assert "and 19,981 more alerts" in page.text
+
+
+def test_a_value_that_is_nested_as_deeply_as_a_history_may_have_it_is_shown_or_said_to_be_too_deep() -> None:
+    def line(depth: int) -> bytes:
+        return b'{"type": "event", "event": "fault_started", "time": 1, "node": ' + b"[" * depth + b"]" * depth + b"}\n"
+
+    depths = []
+    for depth in range(100, 10_000, 3):
+        lines = [json.dumps(HEADER).encode() + b"\n", line(depth)]
+        try:
+            history = read_history(lines)
+        except BrokenHistory:
+            break
+        depths.append(depth)
+    assert "node " in page_of(history).text and depths
 
 
 def test_faults_alerts_and_leaders_have_tracks_and_unknown_events_are_listed() -> None:

@@ -14,6 +14,7 @@ from ..history import OK, History
 from ..judge import HistoryJudgement
 from .scenario import MISSED, Expectation
 
+MOST_REASONS = 3  # of one check, in the first lines
 _KEEP = "keep this history and the logs of the servers"
 _REGISTER_ADVICE = {
     "stale": (
@@ -120,7 +121,9 @@ def advice(result: CheckResult, history: History) -> str:
             [*(text for name, text in _SET_ADVICE.items() if result.counts[name]), f"{_KEEP.capitalize()}."]
         )
     if result.verdict == UNKNOWN:
-        return f"{'; '.join(result.unknown)}. {_undecided(result, history)}"
+        rest = len(result.unknown) - MOST_REASONS
+        reasons = [*result.unknown[:MOST_REASONS], *([f"and {count_of(rest, 'reason')} more"] if rest > 0 else [])]
+        return f"{'; '.join(reasons)}. {_undecided(result, history)}"
     return ""
 
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import typing as t
 
-from ..._consul.units import count_of
 from ..history import NS, Header, History
 from ..phase_timing import PhaseTiming
-from .markup import Element, element, shortened, table
+from .markup import Element, element, more, shortened, table
 from .recovery import Recovery
 from .scenario import Expectation, Scenario, as_text, fields_text
 from .trend import seconds
@@ -83,8 +82,7 @@ def expectation_table(expectations: t.Sequence[Expectation]) -> list[Element]:
         for one in expectations[:MOST_ROWS]
     ]
     found = [table(("Expectation", "What was expected", "Objective", "Measured", "Verdict"), rows, numbers_from=9)]
-    rest = len(expectations) - len(rows)
-    return [*found, element("p", f"and {count_of(rest, 'expectation')} more", class_="soft")] if rest else found
+    return [*found, *more(len(expectations) - len(rows), "expectation")]
 
 
 def phase_table(timings: t.Iterable[PhaseTiming]) -> Element:
@@ -115,8 +113,7 @@ def recovery_table(found: t.Sequence[Recovery], scenario: Scenario) -> list[Elem
         "acknowledged, even if that was after the next one."
     )
     parts = [table(("After", "Which", "At", "No change for"), rows, numbers_from=2), element("p", note, class_="soft")]
-    if len(found) > len(rows):
-        parts.append(element("p", f"and {len(found) - len(rows):,} more", class_="soft"))
+    parts += more(len(found) - len(rows), "event")
     if scenario.load_end_ns is None:
         parts.append(
             element(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import typing as t
 from xml.etree import ElementTree
 
+from ..._consul.units import count_of
 from ..judgement_data import xml_text
 
 Element = ElementTree.Element
@@ -42,6 +43,14 @@ def add(parent: Element, *children: Child) -> None:
 def shortened(text: str, most: int = MOST_CHARACTERS) -> str:
     """Return a text without what is beyond its first characters."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def more(count: int, thing: str) -> list[Element]:
+    """Return a line that says how many were left out; nothing without any."""
+    if count <= 0:
+        return []
+    number, name = count_of(count, thing).split(" ", 1)
+    return [element("p", f"and {number} more {name}", class_="soft")]
 
 
 def table(

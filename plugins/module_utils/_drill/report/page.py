@@ -14,7 +14,7 @@ from ..judge import HistoryJudgement
 from .advice import headline
 from .facts import expectation_table, facts, phase_table, recovery_table
 from .latency_plot import latency_figure
-from .markup import Element, document, element, shortened
+from .markup import Element, document, element, more, shortened
 from .rate_plot import rate_figure
 from .recovery import Recovery, longest, recoveries
 from .run_summary import RunSummary
@@ -23,6 +23,8 @@ from .style import STYLE
 from .tracks import event_list, interval_tracks, leader_tracks
 from .trend import seconds, trend
 from .violations import check_details, check_table
+
+MOST_TO_DO = 20
 
 
 def report_page(history: History, judgement: HistoryJudgement, source: str, runs: t.Sequence[RunSummary] = ()) -> bytes:
@@ -39,7 +41,8 @@ def report_page(history: History, judgement: HistoryJudgement, source: str, runs
             element("p", name, class_="soft"),
             element("p", first.sentence),
             *_recovery_line(recovered),
-            element("ul", *(element("li", shortened(one, 900)) for one in first.to_do[:20])),
+            element("ul", *(element("li", shortened(one, 900)) for one in first.to_do[:MOST_TO_DO])),
+            *more(len(first.to_do) - MOST_TO_DO, "reason"),
             *_cut(history),
             class_=f"verdict {first.tone}",
         ),

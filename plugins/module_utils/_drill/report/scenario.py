@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import typing as t
+from bisect import bisect_left
 from dataclasses import dataclass
 
 from ..history import Event, History
@@ -21,8 +23,12 @@ NO_LEADER, NO_ANSWER = "none", "no answer"
 MET, MISSED, UNKNOWN = "met", "missed", "unknown"
 _NOT_LISTED = (LEADER, EXPECTATION, "progress")  # shown elsewhere, or a summary of the operations
 _FRAME = ("type", "event", "time")
+MOST_OPEN = 100
 # Fields that say which fault or alert an event is about, whatever else it has.
 _IDENTITY = ("name", "fault", "kind", "node", "nodes", "host", "hosts", "service", "check", "rule", "alert")
+
+
+_Identity = tuple[tuple[str, str], ...]
 
 
 class Segment(t.NamedTuple):
@@ -108,27 +114,37 @@ def _leader(value: t.Any) -> str:
 
 
 def intervals(events: t.Iterable[Event], start_name: str, end_name: str) -> tuple[Interval, ...]:
-    """Return what began and ended. An end belongs to the last start that is still open and does not contradict it."""
+    """Return what began and ended. An end belongs to the last start that is still open and does not contradict it.
+
+    One that says the same is preferred; of the others only the last MOST_OPEN are looked at.
+    """
     found: list[Interval] = []
-    still_open: list[tuple[int, dict[str, t.Any]]] = []
+    still_open: dict[int, _Identity] = {}
+    same: dict[_Identity, list[int]] = {}
     for event in events:
-        identity = {name: event.fields[name] for name in _IDENTITY if name in event.fields}
+        identity = tuple((name, as_text(event.fields[name])) for name in _IDENTITY if name in event.fields)
         if event.name == start_name:
-            still_open.append((len(found), identity))
+            still_open[len(found)] = identity
+            same.setdefault(identity, []).append(len(found))
             found.append(Interval(fields_text(event), event.time_ns, None))
         elif event.name == end_name:
-            matching = [one for one in still_open if _agree(one[1], identity)]
-            if matching:
-                still_open.remove(matching[-1])
-                place = matching[-1][0]
-                found[place] = found[place]._replace(end_ns=event.time_ns)
-            else:
+            place = same[identity][-1] if same.get(identity) else _agreeing(still_open, identity)
+            if place is None:
                 found.append(Interval(fields_text(event), None, event.time_ns))
+                continue
+            of_same = same[still_open.pop(place)]
+            del of_same[bisect_left(of_same, place)]
+            found[place] = found[place]._replace(end_ns=event.time_ns)
     return tuple(found)
 
 
-def _agree(one: t.Mapping[str, t.Any], other: t.Mapping[str, t.Any]) -> bool:
-    return all(one[name] == other[name] for name in one if name in other)
+def _agreeing(still_open: dict[int, _Identity], identity: _Identity) -> int | None:
+    """Return the last start that has no other value in a field that both have."""
+    said = dict(identity)
+    for place, other in itertools.islice(reversed(still_open.items()), MOST_OPEN):
+        if all(said.get(name, value) == value for name, value in other):
+            return place
+    return None
 
 
 def _expectation(event: Event) -> Expectation:
@@ -158,4 +174,9 @@ def as_text(value: t.Any) -> str:
     """Return any value of JSON for people."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return shortened(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    if isinstance(value, str):
+        return shortened(value)
+    try:
+        return shortened(json.dumps(value, ensure_ascii=False))
+    except RecursionError:
+        return "nested too deeply"

@@ -9,11 +9,10 @@ from __future__ import annotations
 import string
 import typing as t
 
-from ..._consul.units import count_of
 from ..history import NS, Event
 from .axes import TimeAxis
 from .figure import time_labels
-from .markup import Element, element, shortened, table
+from .markup import Element, element, more, shortened, table
 from .scenario import NO_ANSWER, NO_LEADER, Interval, Scenario, Segment, fields_text
 
 MOST_ROWS = 20
@@ -48,7 +47,7 @@ def leader_tracks(scenario: Scenario) -> list[Element]:
         element("p", *keys, class_="legend"),
         *rows,
         time_labels(scenario.axis.ticks()),
-        *_more(len(scenario.leaders) - len(shown), "address"),
+        *more(len(scenario.leaders) - len(shown), "address"),
         _leader_list(shown),
     ]
 
@@ -80,7 +79,7 @@ def _leader_list(shown: t.Sequence[tuple[str, t.Sequence[Segment]]]) -> Element:
         "details",
         element("summary", f"All {len(changes):,} changes as text"),
         table(("Time", "Address of", "names as leader"), rows, numbers_from=9),
-        *_more(len(changes) - len(rows), "change"),
+        *more(len(changes) - len(rows), "change"),
     )
 
 
@@ -96,7 +95,7 @@ def interval_tracks(found: t.Sequence[Interval], axis: TimeAxis, thing: str) -> 
             "" if one.end_ns is None or one.start_ns is None else f", {_seconds(end_ns - start_ns)}"
         )
         rows.append(_row(label, [_bar(axis, start_ns, end_ns, "", thing, label)]))
-    return [*rows, time_labels(axis.ticks()), *_more(len(found) - len(rows), thing)]
+    return [*rows, time_labels(axis.ticks()), *more(len(found) - len(rows), thing)]
 
 
 def event_list(events: t.Sequence[Event]) -> list[Element]:
@@ -104,7 +103,7 @@ def event_list(events: t.Sequence[Event]) -> list[Element]:
     rows = [
         (_seconds(one.time_ns), shortened(one.name, 60), shortened(fields_text(one))) for one in events[:MOST_EVENTS]
     ]
-    return [table(("Time", "Event", "What it says"), rows, numbers_from=9), *_more(len(events) - len(rows), "event")]
+    return [table(("Time", "Event", "What it says"), rows, numbers_from=9), *more(len(events) - len(rows), "event")]
 
 
 def _row(label: str, bars: t.Iterable[Element]) -> Element:
@@ -117,14 +116,6 @@ def _bar(axis: TimeAxis, start_ns: int, end_ns: int, letter: str, style: str, ti
     width = max(_LEAST_PERCENT, round(axis.percent(end_ns) - left, 2))
     return element(
         "span", letter, class_=style, style=f"left:{min(left, 100 - _LEAST_PERCENT):g}%;width:{width:g}%", title=title
-    )
-
-
-def _more(count: int, thing: str) -> list[Element]:
-    return (
-        [element("p", f"and {count_of(count, thing)} more, which are in the history", class_="soft")]
-        if count > 0
-        else []
     )
 
 

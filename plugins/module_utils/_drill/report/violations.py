@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import typing as t
 
-from ..._consul.units import count_of
 from ..check_result import CheckResult, Violation
 from ..history import History, Operation
 from ..lock_checker import certain_holds
 from .advice import meaning
 from .axes import WIDTH
-from .markup import Child, Element, element, shortened, table
+from .markup import Child, Element, element, more, shortened, table
 
 MOST_VIOLATIONS = 5  # of one check, that are drawn
 MOST_OPERATIONS = 12  # of one violation
+MOST_REASONS = 10  # of one check
 _HEIGHT = 14
 
 
@@ -43,17 +43,14 @@ def check_details(result: CheckResult, history: History) -> list[Element]:
     badge = element("span", result.verdict, class_="badge")
     found = [
         element("h3", f"{result.checker}, workload {result.workload} ", badge, class_=result.verdict),
-        *(element("p", f"Unknown: {reason}.") for reason in result.unknown),
-        *(element("p", f"{remark[:1].upper()}{remark[1:]}.") for remark in result.remarks),
+        *(element("p", shortened(f"Unknown: {reason}.")) for reason in result.unknown[:MOST_REASONS]),
+        *more(len(result.unknown) - MOST_REASONS, "reason"),
+        *(element("p", shortened(f"{remark[:1].upper()}{remark[1:]}.")) for remark in result.remarks[:MOST_REASONS]),
+        *more(len(result.remarks) - MOST_REASONS, "remark"),
     ]
     for violation in drawn:
         found += _violation(violation, holds_of(violation, history) if result.workload == "lock" else {})
-    rest = result.violation_count - len(drawn)
-    if rest > 0:
-        found.append(
-            element("p", f"and {count_of(rest, 'violation')} more (consulops drill check --json)", class_="soft")
-        )
-    return found
+    return [*found, *more(result.violation_count - len(drawn), "violation")]
 
 
 def holds_of(violation: Violation, history: History) -> dict[int, int]:
@@ -64,11 +61,10 @@ def holds_of(violation: Violation, history: History) -> dict[int, int]:
 
 def _violation(violation: Violation, held_until: t.Mapping[int, int]) -> list[Element]:
     shown = violation.operations[:MOST_OPERATIONS]
-    rest = len(violation.operations) - len(shown)
     return [
         element("p", element("b", shortened(f"{violation.sentence}."))),
         *(_operation(one, path) for one, path in zip(shown, interval_paths(shown, held_until))),
-        *([element("p", f"and {count_of(rest, 'operation')} more", class_="soft")] if rest else []),
+        *more(len(violation.operations) - len(shown), "operation"),
     ]
 
 
