@@ -190,6 +190,12 @@ def test_a_killed_leader_makes_unknown_outcomes_and_loses_no_acknowledged_additi
     assert sum(row["info"] for row in json.loads(output)["operations"].values()) == len(unknown)
     assert left_keys(three) == []
 
+    written = run_command(bundle, "drill", "report", history, "--output", tmp_path / "report.html")
+    assert written.returncode == 0, written.stderr
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert f"{leader.address}:8300" in page and f"{new_leader.address}:8300" in page
+    assert f"<dd>{len(pairs):,}</dd>" in page and ">Valid</h1>" in page
+
 
 def test_stale_reads_of_a_server_that_was_stopped_are_rejected(three: Datacenter, bundle: Path, tmp_path: Path) -> None:
     # What it was asked meanwhile it answers when it goes on, before it has caught up.

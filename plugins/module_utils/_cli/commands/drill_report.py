@@ -13,8 +13,8 @@ from ..._tasks.drill_report import DRILL_REPORT
 from .. import arguments
 from .base import Command, Outcome, make_invocation
 
-# Options that mean something else here.
-_OWN_HELP = {"output": "the HTML file to write", "force": "overwrite the file"}
+# An option that means something else here.
+_OWN_HELP = {"force": "overwrite the file"}
 
 
 def _report_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,8 @@ def _report_arguments(parser: argparse.ArgumentParser) -> None:
         type=arguments.file_name,
         help="files with histories, or directories of *.jsonl: the report is about the newest one, with the trend of all",
     )
-    arguments.add_options(parser, DRILL_REPORT.spec, {"history"}, _OWN_HELP)
+    parser.add_argument("--output", metavar="FILE", type=arguments.file_name, help="the HTML file to write")
+    arguments.add_options(parser, DRILL_REPORT.spec, {"history", "output"}, _OWN_HELP)
 
 
 def _report(options: argparse.Namespace) -> Outcome:
