@@ -125,6 +125,9 @@ options:
   junit:
     description: Write the verdicts to this file too, as JUnit XML.
     type: path
+  report:
+    description: Write the report to this file, which must not exist. It is one HTML file that needs nothing else.
+    type: path
 attributes:
   check_mode:
     support: full

@@ -169,7 +169,7 @@ def test_the_playbook_runs_a_drill(drilled: Drilled) -> None:
     done = drilled.play("-e", json.dumps(variables))
     assert done.returncode == 0 and "The history is valid." in done.stdout, done.stdout
     kinds = {path.suffix for path in (drilled.directory / "played").iterdir()}
-    assert kinds == {".jsonl", ".xml"}
+    assert kinds == {".html", ".jsonl", ".xml"}
     drilled.well()
 
 

@@ -201,7 +201,6 @@ def hostile_lines(name: str, value: t.Any) -> list[dict[str, t.Any]]:
                     "fault_ended",
                     "alert_resolved",
                     "alert_firing",
-                    "expectation",
                     "drill_plan",
                     name,
                 )
@@ -499,22 +498,30 @@ def test_a_history_without_operations_is_unknown_and_has_no_drawing() -> None:
 
 
 def test_expectations_are_shown_and_a_missed_one_is_in_the_first_line() -> None:
-    met = {
-        "name": "gap",
-        "verdict": "met",
-        "measured": "2.1 s",
-        "objective": "5 s",
-        "sentence": "writes go on within 5 s",
+    expect = {
+        "gap_at_fault": {"seconds": 5, "scaled": False},
+        "gap_at_healing": {"seconds": 0.5, "scaled": False},
+        "healthy_after": {"seconds": 90, "scaled": False},
     }
-    missed = {**met, "name": "alert", "verdict": "missed", "sentence": "an alert within 30 s"}
-    unknown = {"name": "lag", "verdict": "whatever"}
+    plan = event("drill_plan", 0, raft_multiplier=1, expect=expect)
     history = history_of(
-        [one._replace(state_index=number + 1) for number, one in enumerate(writes((0, 1), (2, 3)))],
-        *(event("expectation", 2, **fields) for fields in (met, missed, unknown)),
+        [one._replace(state_index=number + 1) for number, one in enumerate(writes((0, 1), (2, 3), (7, 8)))],
+        *(plan, event("fault_started", 1), event("fault_ended", 4), event("load_ended", 9)),
     )
     text = page_of(history).text
-    assert "Valid, and 1 of 3 expectations missed" in text and "Missed: an alert within 30 s" in text
-    assert "Not measured: lag" in text and "gapwrites go on within 5 s5 s2.1 smet" in text
+    assert (
+        "Valid, and 1 of 3 expectations missed" in text
+        and "Missed: At healing no change was acknowledged for 4.00 s" in text
+    )
+    assert "Not measured: Not known: the drill ended 5.0 s after healing" in text and "52met" in text
+    only = event(
+        "drill_plan",
+        0,
+        raft_multiplier=1,
+        expect={**expect, "history_valid": False, "gap_at_healing": None, "healthy_after": None},
+    )
+    reported = history_of(writes((0, 1), (2, 3)), only, event("fault_started", 1), event("fault_ended", 4))
+    assert "Unknown, which this drill only reports" in page_of(reported).text
 
 
 def test_the_header_is_shown_and_what_it_does_not_say_is_not_recorded() -> None:

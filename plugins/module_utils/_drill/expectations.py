@@ -19,6 +19,7 @@ from .phase_timing import FAULT_ENDED, FAULT_STARTED, Band, longest_gap_ns
 
 PLANNED, HEALTHY, LEADER = "drill_plan", "healthy", "leader"  # events
 MET, MISSED, UNKNOWN = "met", "missed", "unknown"
+HISTORY = "history"  # the outcome that says whether the history is valid
 STEP_DOWN_S = (
     1.0  # for raft_multiplier 1: so long a leader without a majority may still acknowledge (its lease is 0.5 s)
 )
@@ -101,7 +102,7 @@ def judge_expectations(history: History, verdict: str) -> list[Outcome]:
 
 def _history_outcome(verdict: str) -> Outcome:
     known = {VALID: MET, "invalid": MISSED}.get(verdict, UNKNOWN)
-    return Outcome("history", known, verdict, VALID, f"The history is {verdict}.")
+    return Outcome(HISTORY, known, verdict, VALID, f"The history is {verdict}.")
 
 
 def _expectations(planned: Event) -> Expectations | None:

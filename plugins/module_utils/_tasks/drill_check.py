@@ -12,7 +12,7 @@ from .._config.connection_spec import Spec
 from .._consul.errors import GateClosed, InvalidOption
 from .._consul.private_file import PrivateFile, os_errors_as
 from .._drill.check_result import VALID
-from .._drill.expectations import MET
+from .._drill.expectations import HISTORY, MET
 from .._drill.history import History
 from .._drill.history_reader import BrokenHistory, read_history
 from .._drill.judge import judge_history
@@ -76,7 +76,7 @@ def _closed(result: Result) -> GateClosed:
         if check["verdict"] == result["verdict"] != VALID
         for reason in ([one["sentence"] for one in check["violations"]] or check["unknown"])[:1]
     ]
-    expected = [one["sentence"] for one in result["expectations"] if one["verdict"] != MET and one["name"] != "history"]
+    expected = [one["sentence"] for one in result["expectations"] if one["verdict"] != MET and one["name"] != HISTORY]
     judged = "; ".join(reasons or ([] if expected else ["nothing was checked"]))
     sentences = [f"the history is {result['verdict']}: {judged}."] if judged else []
     error = GateClosed(" ".join([*sentences, *expected]))

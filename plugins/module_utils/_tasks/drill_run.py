@@ -35,6 +35,7 @@ from .._drill.recorder import EventWaker, Progress, Recorded, Recorder, Wakeable
 from .drill_check import DRILL_CHECK
 from .drill_definition import LOAD_OPTIONS, definition_of
 from .drill_estate import FAULT_OPTIONS, check_estate, forwarded, open_channels
+from .drill_report import DRILL_REPORT
 from .snapshot import SNAPSHOT
 from .task import Invocation, Result, Task
 
@@ -58,6 +59,7 @@ SPEC: Spec = {
     "settle": {"type": "str"},
     "seed": {"type": "int"},
     "junit": {"type": "path"},
+    "report": {"type": "path"},
     "snapshot_path": {"type": "path"},
     **FAULT_OPTIONS,
 }
@@ -195,6 +197,7 @@ class _Drill:
             "datacenter": self.datacenter,
             "nodes": [node.name for node in self.nodes],
             **asdict(plan),
+            **({} if options["drill"] is None else {"title": definition.title, "raft_multiplier": self.multiplier}),
         }
         estate = None
         if definition.faults:
@@ -203,7 +206,7 @@ class _Drill:
         planned = [] if estate is None else estate.plan(definition, run_name)
         if self.call.check_mode:
             expect = expected(definition.expect, self.multiplier)
-            return {**header, "changed": True, "raft_multiplier": self.multiplier, "faults": planned, "expect": expect}
+            return {**header, "changed": True, "faults": planned, "expect": expect}
         snapshot = self._save_snapshot()
         with HistoryWriter(options["history"]) as history:
             history.header(header)
@@ -236,15 +239,20 @@ class _Drill:
 
 
 def _judgement(call: Invocation, result: Result) -> Result:
-    """Return what ``consulops drill check`` says of the history. Raises GateClosed unless it is valid."""
-    options = {name: rules.get("default") for name, rules in DRILL_CHECK.spec.items()}
+    """Write the report, and return what ``consulops drill check`` says of the history. Raises GateClosed unless all is as expected."""
+    history, output = result["history"], call.params["report"]
+    if output is not None:
+        DRILL_REPORT.run(_of_history(call, DRILL_REPORT, history=[history], output=output))
     try:
-        return DRILL_CHECK.run(
-            replace(call, params={**options, "history": result["history"], "junit": call.params["junit"]})
-        )
+        return DRILL_CHECK.run(_of_history(call, DRILL_CHECK, history=history, junit=call.params["junit"]))
     except GateClosed as closed:
         closed.details = {**result, "judgement": closed.details}
         raise
+
+
+def _of_history(call: Invocation, task: Task, **options: t.Any) -> Invocation:
+    defaults = {name: rules.get("default") for name, rules in task.spec.items()}
+    return replace(call, params={**defaults, **options})
 
 
 def _addresses(url: str | None) -> list[dict[str, str]] | None:

@@ -10,9 +10,9 @@ import typing as t
 
 from ..._consul.units import count_of
 from ..check_result import INVALID, UNKNOWN, VALID, CheckResult
+from ..expectations import HISTORY, MISSED
 from ..history import OK, History
 from ..judge import HistoryJudgement
-from .scenario import MISSED, Expectation
 
 MOST_REASONS = 3  # of one check, in the first lines
 _KEEP = "keep this history and the logs of the servers"
@@ -62,14 +62,19 @@ class Headline(t.NamedTuple):
     to_do: tuple[str, ...]
 
 
-def headline(history: History, judgement: HistoryJudgement, expectations: t.Sequence[Expectation]) -> Headline:
+def headline(history: History, judgement: HistoryJudgement) -> Headline:
     """Return the verdict of the drill, with what was expected and missed, and what to do."""
     wrong = [one for one in judgement.results if one.verdict == INVALID]
     undecided = [one for one in judgement.results if one.verdict == UNKNOWN]
+    # What the history itself is says the verdict of the checkers already.
+    expectations = [one for one in judgement.outcomes if one.name != HISTORY]
     missed = [one for one in expectations if one.verdict == MISSED]
     unmeasured = [one for one in expectations if one.verdict == UNKNOWN]
     tone = INVALID if wrong or missed else UNKNOWN if unmeasured else judgement.verdict
     verdict = {VALID: "Valid", INVALID: "Invalid", UNKNOWN: "Unknown"}[judgement.verdict]
+    if judgement.is_passed and judgement.verdict != VALID:
+        verdict += ", which this drill only reports"
+        tone = UNKNOWN
     if missed:
         verdict += f", and {len(missed)} of {count_of(len(expectations), 'expectation')} missed"
     to_do = _to_do([(one.checker, advice(one, history)) for one in (*wrong, *undecided)])

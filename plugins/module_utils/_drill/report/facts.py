@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import typing as t
 
+from ..expectations import Outcome
 from ..history import NS, Header, History
 from ..phase_timing import PhaseTiming
 from .markup import Element, element, more, shortened, table
 from .recovery import Recovery
-from .scenario import Expectation, Scenario, as_text, fields_text
+from .scenario import Scenario, as_text, fields_text
 from .trend import seconds
 
 MOST_NODES = 20
@@ -69,20 +70,26 @@ def _operations(history: History) -> str:
     return f"{len(history.operations):,}{unfinished}"
 
 
-def expectation_table(expectations: t.Sequence[Expectation]) -> list[Element]:
+def expectation_table(expectations: t.Sequence[Outcome]) -> list[Element]:
     """Return what was expected, what was measured and the verdict."""
     rows = [
         (
-            shortened(one.name, 80),
+            shortened(one.name.replace("_", " "), 80),
             shortened(one.sentence),
-            shortened(one.objective, 80),
-            shortened(one.measured, 80),
+            _measure(one.objective),
+            _measure(one.measured),
             element("span", one.verdict, class_=f"badge {_TONES[one.verdict]}"),
         )
         for one in expectations[:MOST_ROWS]
     ]
     found = [table(("Expectation", "What was expected", "Objective", "Measured", "Verdict"), rows, numbers_from=9)]
     return [*found, *more(len(expectations) - len(rows), "expectation")]
+
+
+def _measure(value: float | str | None) -> str:
+    if value is None:
+        return "-"
+    return shortened(value, 80) if isinstance(value, str) else f"{value:g}"
 
 
 def phase_table(timings: t.Iterable[PhaseTiming]) -> Element:

@@ -30,7 +30,7 @@ MOST_TO_DO = 20
 def report_page(history: History, judgement: HistoryJudgement, source: str, runs: t.Sequence[RunSummary] = ()) -> bytes:
     """Return the report of one history, which is in the file ``source``; with several ``runs`` also their trend."""
     scenario, recovered = scenario_of(history), recoveries(history)
-    first = headline(history, judgement, scenario.expectations)
+    first = headline(history, judgement)
     name = " of ".join(
         filter(None, (f"Drill {shortened(history.header.drill, 80)}".strip(), shortened(history.header.datacenter, 80)))
     )
@@ -46,7 +46,7 @@ def report_page(history: History, judgement: HistoryJudgement, source: str, runs
             *_cut(history),
             class_=f"verdict {first.tone}",
         ),
-        *_expected(scenario),
+        *_expected(judgement),
         element("h2", "What was run"),
         facts(history),
         *_load(history, scenario),
@@ -80,10 +80,10 @@ def _cut(history: History) -> list[Element]:
     ]
 
 
-def _expected(scenario: Scenario) -> list[Element]:
-    if not scenario.expectations:
+def _expected(judgement: HistoryJudgement) -> list[Element]:
+    if not judgement.outcomes:
         return []
-    return [element("h2", "What was expected"), *expectation_table(scenario.expectations)]
+    return [element("h2", "What was expected"), *expectation_table(judgement.outcomes)]
 
 
 def _load(history: History, scenario: Scenario) -> list[Element]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
+from ..expectations import MISSED
 from ..history import NS, OK, History
 from ..judge import HistoryJudgement
 from ..phase_timing import Band, longest_gap_ns, percentile
 from .recovery import Recovery, acknowledged_changes, load_span_ns, longest, recoveries
-from .scenario import MISSED, scenario_of
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def run_summary(source: str, history: History, judgement: HistoryJudgement) -> R
         history.header.datacenter,
         judgement.verdict,
         len(history.operations),
-        sum(one.verdict == MISSED for one in scenario_of(history).expectations),
+        sum(one.verdict == MISSED for one in judgement.outcomes),
         _longest_s(found, is_healing=False),
         _longest_s(found, is_healing=True),
         longest_gap_ns(ends, Band("whole", *load_span_ns(history))) / NS if changes else None,

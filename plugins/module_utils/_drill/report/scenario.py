@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What happened beside the operations, from the events of a history: leaders, faults, alerts, expectations. Unknown events are kept."""
+"""What happened beside the operations, from the events of a history: leaders, faults, alerts. Unknown events are kept."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import typing as t
 from bisect import bisect_left
 from dataclasses import dataclass
 
+from ..expectations import PLANNED
 from ..history import Event, History
 from ..phase_timing import FAULT, FAULT_ENDED, FAULT_STARTED, phase_bands
 from .axes import TimeAxis
 from .markup import shortened
 
-LEADER, EXPECTATION, LOAD_ENDED = "leader", "expectation", "load_ended"
+LEADER, LOAD_ENDED = "leader", "load_ended"
 ALERT_FIRING, ALERT_RESOLVED = "alert_firing", "alert_resolved"
 NO_LEADER, NO_ANSWER = "none", "no answer"
-MET, MISSED, UNKNOWN = "met", "missed", "unknown"
-_NOT_LISTED = (LEADER, EXPECTATION, "progress")  # shown elsewhere, or a summary of the operations
-_FRAME = ("type", "event", "time")
+_NOT_LISTED = (LEADER, PLANNED, "progress")  # shown elsewhere, or a summary of the operations
+_FRAME = ("type", "event", "time", "at")
 MOST_OPEN = 100
 # Fields that say which fault or alert an event is about, whatever else it has.
 _IDENTITY = ("name", "fault", "kind", "node", "nodes", "host", "hosts", "service", "check", "rule", "alert")
@@ -47,16 +47,6 @@ class Interval(t.NamedTuple):
     end_ns: int | None
 
 
-class Expectation(t.NamedTuple):
-    """What a drill expected, what was measured, and whether it was met: ``met``, ``missed`` or ``unknown``."""
-
-    name: str
-    sentence: str
-    objective: str
-    measured: str
-    verdict: str
-
-
 @dataclass(frozen=True)
 class Scenario:
     """The time of a drill and what happened in it. ``fault_bands`` are the times in which a fault was on."""
@@ -67,7 +57,6 @@ class Scenario:
     faults: tuple[Interval, ...]
     alerts: tuple[Interval, ...]
     leaders: t.Mapping[str, t.Sequence[Segment]]
-    expectations: tuple[Expectation, ...]
     events: tuple[Event, ...]
 
 
@@ -86,7 +75,6 @@ def scenario_of(history: History) -> Scenario:
         intervals(events, FAULT_STARTED, FAULT_ENDED),
         intervals(events, ALERT_FIRING, ALERT_RESOLVED),
         leader_segments(events, history.header.nodes, axis.end_ns if load_end_ns is None else load_end_ns),
-        tuple(_expectation(one) for one in events if one.name == EXPECTATION),
         tuple(one for one in events if one.name not in _NOT_LISTED),
     )
 
@@ -147,24 +135,15 @@ def _agreeing(still_open: dict[int, _Identity], identity: _Identity) -> int | No
     return None
 
 
-def _expectation(event: Event) -> Expectation:
-    def text(name: str) -> str:
-        value = event.fields.get(name)
-        return "-" if value is None else as_text(value)
-
-    verdict = text("verdict")
-    sentence = event.fields.get("sentence")
-    return Expectation(
-        text("name"),
-        "" if sentence is None else as_text(sentence),
-        text("objective"),
-        text("measured"),
-        verdict if verdict in (MET, MISSED) else UNKNOWN,
-    )
-
-
 def fields_text(event: Event) -> str:
-    """Return the fields of an event for people."""
+    """Return the fields of an event for people. Of hosts their names are enough."""
+    hosts = event.fields.get("hosts")
+    if isinstance(hosts, list) and hosts and all(isinstance(one, dict) and "node" in one for one in hosts):
+        named = ", ".join(as_text(one["node"]) for one in hosts)
+        return shortened(
+            " ".join(as_text(event.fields[name]) for name in ("fault", "shape") if event.fields.get(name))
+            + f": {named}"
+        )
     return ", ".join(
         f"{name.replace('_', ' ')} {as_text(value)}" for name, value in event.fields.items() if name not in _FRAME
     )
