@@ -128,6 +128,12 @@ options:
   report:
     description: Write the report to this file, which must not exist. It is one HTML file that needs nothing else.
     type: path
+  publish:
+    description:
+      - Write the outcome to the key C(consulops/drills/NAME) of the datacenter, for the rules C(drill_failed) and C(drill_overdue) of
+        M(consulops.failover.consul_alert_check). The token needs write access to it.
+    type: bool
+    default: false
 attributes:
   check_mode:
     support: full

@@ -59,7 +59,7 @@ class Drilled:
             "drill": drill,
             "hosts": reached(self.hosts, [host.name for host in self.servers]),
             "confirm": "dc1",
-            "history": str(self.directory / f"{name}-{len(list(self.directory.iterdir()))}.jsonl"),
+            "history": str(self.directory / f"{name}-{time.monotonic_ns()}.jsonl"),
             "max_targets": len(self.servers),
             "allow_quorum_loss": drill.get("loses_quorum", False),
             "settle": "20s",
@@ -113,7 +113,7 @@ def drilled(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Drilled]:
     names = (*SERVERS, "n4", "n5") if os.environ.get("CONSULOPS_ALL_DRILLS") else SERVERS
     with Hosts(directory / "lab", [*names, "w1"]) as hosts:
         histories = directory / "histories"
-        histories.mkdir()
+        (histories / "snapshots").mkdir(parents=True)
         found = Drilled(hosts, histories)
         start_servers([hosts["w1"]], "dc2")
         start_servers(found.servers, retry_join_wan=[hosts["w1"].address])

@@ -13,7 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.alerting import Instances, alerts, messages, register_check, set_check, wait_for_alerts
+from tests.lab.alerting import (
+    Instances,
+    alerts,
+    messages,
+    register_check,
+    set_check,
+    wait_for_alerts,
+    wait_for_lease,
+)
 from tests.lab.consul import Datacenter, Lab, eventually
 from tests.lab.faults import Proxy
 from tests.lab.http_service import HttpService
@@ -76,6 +84,26 @@ def test_a_lost_quorum_is_told_by_the_instances_with_one_key(lab: Lab, instances
 
     eventually(lambda: len({instance for instance, _key in told()}) == 3, 40, "each instance speaks in its turn")
     assert len({key for _instance, key in told()}) == 1, told()
+
+
+def test_what_only_an_instance_on_standby_told_is_told_to_be_over_by_the_holder(
+    lab: Lab, instances: Instances, hook: HttpService
+) -> None:
+    datacenter = lab.datacenter()
+    common: dict[str, t.Any] = {"name": "two", "service": {"register": False}}
+    quick: dict[str, t.Any] = {"reconcile_every": "1s", "flapping": {"changes": 0}}
+    holder = instances.start(datacenter, options={**quick, "instance": "host0"}, **common)
+    wait_for_lease(holder)
+    with Proxy(datacenter.url, lab.address(), path="/v1/") as proxy:
+        standby = instances.start(datacenter, url=proxy.url, options={**quick, "instance": "host1"}, **common)
+        standby.wait("standby")
+        proxy.fault = "drop"
+        eventually(lambda: rules_told(hook) == ["consul_unreachable"], 40, "it says so, as it cannot know who sends")
+        proxy.fault = ""
+        eventually(lambda: rules_told(hook, "resolved") == ["consul_unreachable"], 40, "the end of it is told")
+    sent = [(one["instance"], one["kind"]) for one in messages(hook)]
+    assert sent == [("host1", "firing"), ("host0", "resolved")]
+    assert len({alert["incident"] for one in messages(hook) for alert in one["alerts"]}) == 1
 
 
 def test_a_dead_server_stays_told_after_autopilot_removed_it(lab: Lab, instances: Instances, hook: HttpService) -> None:

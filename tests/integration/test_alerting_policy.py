@@ -23,8 +23,8 @@ RULES = {found["name"]: found for found in RULE.finditer(POLICY)}
 # Between rules whose lack has the same alert is one whose lack has none, so that the alert ends.
 ORDER = (
     *('node_prefix ""', "operator", 'service_prefix ""', 'key_prefix "consulops/agents/alerting/"'),
-    *('session_prefix ""', 'service "consulops-alerting"', 'key_prefix "consulops/replication/"', 'event_prefix ""'),
-    'key_prefix "consulops/snapshots/"',
+    *('key_prefix "consulops/drills/"', 'session_prefix ""', 'key_prefix "consulops/replication/"', 'event_prefix ""'),
+    *('key_prefix "consulops/snapshots/"', 'service "consulops-alerting"'),
 )
 
 
@@ -47,7 +47,7 @@ class Restricted:
             options={
                 "reconcile_every": "1s",
                 "events": [{"name": "deploy", "command": [str(program)]}],
-                "rules": [{"rule": "kv_replication_lag"}, {"rule": "snapshot_unverified"}],
+                "rules": [{"rule": "kv_replication_lag"}, {"rule": "snapshot_unverified"}, {"rule": "drill_failed"}],
             },
         )
 

@@ -381,3 +381,62 @@ def test_a_marker_that_someone_deletes_ends_the_drill(guarded: Datacenter, bundl
     _output, messages = drill.communicate(timeout=30)
     assert drill.returncode == 1 and f"The key {ROOT}{run}/drill was deleted or changed by someone else" in messages
     assert left_keys(guarded) == []
+
+
+def test_the_outcome_is_published_and_judged(three: Datacenter, bundle: Path, tmp_path: Path) -> None:
+    drill = {"name": "mine", "title": "Mine", "load": {"duration": "1s", "workload": "set"}}
+    config = tmp_path / "drill.json"
+    config.write_text(json.dumps({"drill": drill, "publish": True}), encoding="utf-8")
+    words = [*arguments(three, tmp_path / "h1.jsonl", duration=None), "--config", str(config)]
+    rules = tmp_path / "rules.json"
+    named = [{"rule": "drill_failed"}, {"rule": "drill_overdue", "warning": "1h"}]
+    rules.write_text(json.dumps({"rules": named}), encoding="utf-8")
+    check = ["alert", "check", "--url", three.url, "--config", str(rules), "--json"]
+
+    def findings() -> list[tuple[str, str]]:
+        result = json.loads(run_command(bundle, *check).stdout)
+        return [(one["rule"], one["summary"]) for one in result["findings"] if one["rule"].startswith("drill")]
+
+    assert findings() == [("drill_overdue", "no drill of dc1 is known")]
+    done = run_command(bundle, *words, "--report", str(tmp_path / "report.html"))
+    assert done.returncode == 0 and "The history is valid." in done.stdout, done.stderr
+    assert "<svg" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert findings() == []
+    drill["expect"] = {"gap_at_fault": "1s"}  # without a fault that is not known, which is not met
+    config.write_text(json.dumps({"drill": drill, "publish": True}), encoding="utf-8")
+    missed = run_command(bundle, *[*words[:-1], str(config)], "--history", str(tmp_path / "h2.jsonl"))
+    assert missed.returncode == 3 and "Not known: no fault was made." in missed.stderr, missed.stderr
+    assert findings() == [("drill_failed", "the last drill mine of dc1 was not as expected")]
+    assert left_keys(three) == []
+
+
+def test_a_drill_with_faults_needs_hosts_and_one_sentence_says_what_is_wrong_with_them(
+    three: Datacenter, bundle: Path, tmp_path: Path
+) -> None:
+    step = {"at": "1s", "for": "2s", "fault": "killed", "targets": "leader"}
+    options: dict[str, t.Any] = {"drill": {"name": "mine", "title": "Mine", "faults": [step]}}
+    config = tmp_path / "drill.json"
+
+    def run(**more: t.Any) -> str:
+        config.write_text(json.dumps({**options, **more}), encoding="utf-8")
+        words = ["drill", "run", "--config", str(config), "--confirm", "dc1", "--history", str(tmp_path / "h.jsonl")]
+        done = run_command(bundle, *words)
+        assert done.returncode not in (0, 3) and "Traceback" not in done.stderr, done.stderr
+        return done.stderr
+
+    assert "it needs hosts, how to reach each server" in run()
+    assert "drill.faults[0].targets: 'boss' is not one of" in run(
+        drill={"name": "m", "title": "M", "faults": [{**step, "targets": "boss"}]}
+    )
+    assert "hosts: a is there twice" in run(hosts=[{"name": "a", "ssh": ["ssh"]}] * 2)
+    assert "no-such-program cannot be run" in run(hosts=[{"name": "a", "ssh": ["no-such-program"]}])
+
+    def ssh(script: str) -> list[dict[str, t.Any]]:
+        program = tmp_path / "ssh"
+        program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        program.chmod(0o755)
+        return [{"name": "a", "ssh": [str(program)]}]
+
+    assert "a: the connection ended: it is closed" in run(hosts=ssh("echo it is closed >&2; exit 255"))
+    assert "the answer is not what was asked for" in run(hosts=ssh("echo hello; cat >/dev/null"))
+    assert not (tmp_path / "h.jsonl").exists()

@@ -222,7 +222,7 @@ def rendered_policy(agent: dict[str, t.Any], end: str = "") -> list[str]:
 def test_the_policy_of_the_alerting_role_is_that_of_the_default_name_with_events_and_rules_about_agents() -> None:
     options = {
         "events": [{"name": "deploy"}],
-        "rules": [{"rule": "kv_replication_lag", "warning": "1m"}, {"rule": "snapshot_age"}],
+        "rules": [{"rule": "kv_replication_lag", "warning": "1m"}, {"rule": "snapshot_age"}, {"rule": "drill_failed"}],
     }
     agent = {"agent": "alerting", "name": "alerting", "options": options}
     assert rendered_policy(agent) == rules_of((ROOT / "roles/consul_alerting/files/policy.hcl").read_text("utf-8"))
@@ -243,6 +243,17 @@ def test_what_snapshot_agents_publish_is_readable_where_a_rule_about_it_is_named
 ) -> None:
     agent = {"agent": "alerting", "name": "alerting", "options": {"rules": rules}}
     assert ('key_prefix "consulops/snapshots/" {' in rendered_policy(agent)) is is_granted
+
+
+@pytest.mark.parametrize(
+    ("rules", "is_granted"),
+    [(None, False), ([{"rule": "drill_overdue"}], True), ([{"rule": "drill_failed", "enabled": False}], False)],
+)
+def test_what_drills_publish_is_readable_where_a_rule_about_it_is_named(
+    rules: list[dict[str, t.Any]] | None, is_granted: bool
+) -> None:
+    agent = {"agent": "alerting", "name": "alerting", "options": {"rules": rules}}
+    assert ('key_prefix "consulops/drills/" {' in rendered_policy(agent)) is is_granted
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from .rules import (
     certificates,
     checks,
     cluster,
+    drills,
     expected_nodes,
     replications,
     services,
@@ -36,6 +37,7 @@ RULE_GROUPS: tuple[RuleGroup, ...] = (
     replications.GROUP,
     snapshots.GROUP,
     snapshot_policies.GROUP,
+    drills.GROUP,
     token.GROUP,
 )
 BUILT_IN_RULES: tuple[Rule, ...] = tuple(rule for group in RULE_GROUPS for rule in group.rules)

@@ -130,6 +130,7 @@ HELP = {
     "window": "refuse the drill outside of this time of the day in UTC, for example 22:00-05:30",
     "stable_for": "seconds without findings that are needed to pass",
     "max_steps": "steps of the search for each key, after which its verdict is unknown",
+    "publish": "write the outcome to Consul, for the rules drill_failed and drill_overdue",
     "report": "write the report to this file too, as HTML",
     "junit": "write the verdicts to this file too, as JUnit XML",
 }

@@ -14,6 +14,7 @@ RECEIPT_KEY = f"{RESERVED_PREFIX.decode()}restore"  # what a restore leaves in t
 REPLICATION_ROOT = f"{RESERVED_PREFIX.decode()}replication/"  # NAME/ has the keys of one replication
 SNAPSHOT_ROOT = f"{RESERVED_PREFIX.decode()}snapshots/"  # AGENT/POLICY/ has what a snapshot agent publishes of a policy
 DRILL_ROOT = f"{RESERVED_PREFIX.decode()}drill/"  # RUN/ has the keys of one drill while it runs
+DRILL_STATUS_ROOT = f"{RESERVED_PREFIX.decode()}drills/"  # NAME has what the last run of a drill publishes
 
 
 def replication_names(client: Client) -> list[str]:

@@ -17,8 +17,11 @@ from pathlib import Path
 from .._config.connection_spec import ONE_TOKEN, Spec, connection_spec
 from .._config.validation import validated
 from .._consul.client import Client
-from .._consul.errors import GateClosed, GuardRefused, InvalidOption
+from .._consul.drill_status import status_of
+from .._consul.errors import ConsulError, GateClosed, GuardRefused, InvalidOption
+from .._consul.key_path import key_path
 from .._consul.reserved_keys import DRILL_ROOT
+from .._consul.retry import RetryPolicy
 from .._consul.units import count_of, parse_duration, positive_seconds, some_of, timestamp
 from .._drill.drill_definition import DrillDefinition, Expectations
 from .._drill.drill_guards import check_confirmed, check_leaders, drill_nodes
@@ -60,6 +63,7 @@ SPEC: Spec = {
     "seed": {"type": "int"},
     "junit": {"type": "path"},
     "report": {"type": "path"},
+    "publish": {"type": "bool", "default": False},
     "snapshot_path": {"type": "path"},
     **FAULT_OPTIONS,
 }
@@ -77,6 +81,7 @@ LOAD_DEFAULTS: dict[str, t.Any] = {
     "settle": "10s",
     "timeout": DEFAULT_TIMEOUT_S,
 }
+PUBLISH_WITHIN_S = 20.0
 CONSULS_MULTIPLIER = 5  # Consul's default, where the token may not know the real one
 BASELINE = DrillDefinition("baseline", "Nothing fails", (), Expectations(history_valid=True))
 
@@ -217,7 +222,27 @@ class _Drill:
                 faults = estate.schedule(definition, run_name, self.nodes, history)
             recorder = Recorder(plan, run_name, self.nodes, history, self.request.settle_s, waker, on_progress, faults)
             result = {**header, "history": history.path, **snapshot, **_summary(plan, recorder.record())}
-        return {**result, "judgement": _judgement(self.call, result)}
+        try:
+            judgement = _judgement(self.call, result)
+        except GateClosed as closed:
+            self._publish(run_name, t.cast(Result, closed.details["judgement"]))
+            raise
+        self._publish(run_name, judgement)
+        return {**result, "judgement": judgement}
+
+    def _publish(self, run_name: str, judgement: Result) -> None:
+        """Write the outcome for rules, if that is asked for; what keeps it from being written is a warning."""
+        if not self.call.params["publish"]:
+            return
+        status = status_of(self.request.definition.name, run_name, time.time(), judgement)
+
+        def publish(client: Client) -> object:
+            return client.put(key_path(status.key), body=status.value())
+
+        try:
+            RetryPolicy(PUBLISH_WITHIN_S).run(lambda: first_answer([node.client for node in self.nodes], publish))
+        except ConsulError as error:
+            self.call.warn(f"The outcome of the drill could not be published at {status.key}: {error}")
 
     def _save_snapshot(self) -> Result:
         """Take a snapshot and check it, if it was asked for. Raises GuardRefused where it is needed, and what saving raises."""

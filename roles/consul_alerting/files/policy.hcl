@@ -41,3 +41,8 @@ key_prefix "consulops/replication/" {
 key_prefix "consulops/snapshots/" {
   policy = "read"
 }
+
+# what drills publish, for the rules drill_failed and drill_overdue
+key_prefix "consulops/drills/" {
+  policy = "read"
+}

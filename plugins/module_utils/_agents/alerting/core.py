@@ -161,6 +161,10 @@ class Core:
         notes.prune(now, self._live_episodes())
         return notes
 
+    def notes_to_add(self, now: float, waiting: t.Collection[str], shared: Told) -> Told:
+        """Return the notes of what only this instance told, while it was not known which one sends, and the one that sends must know."""
+        return self.told.delivered(waiting).unknown_to(shared, now)
+
     def merge_notes(self, told: Told, now: float, waiting: t.Collection[Notification] = ()) -> list[Superseded]:
         """Take what another instance told receivers.
 

@@ -267,6 +267,22 @@ class Memory:
             waiting = {one.id for one in self._undelivered()}
             return self.core.notes_to_share(self.clock.time(), waiting, self._noted)
 
+    def notes_to_add(self) -> Told:
+        """Return the notes that this instance must add to the shared ones although it is on standby; none to those of a later version."""
+        with self.mutex:
+            if self._notes_are_newer:
+                return Told()
+            waiting = {one.id for one in self._undelivered()}
+            return self.core.notes_to_add(self.clock.time(), waiting, self._noted)
+
+    def shared_with(self, added: Told) -> Told:
+        """Return the notes that are shared, with some more."""
+        with self.mutex:
+            found = Told()
+            found.merge(self._noted)
+            found.merge(added)
+            return found
+
     def position(self) -> int:
         """Return the position of this instance among all, from 0."""
         own = self.config.instance

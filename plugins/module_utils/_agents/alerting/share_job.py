@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 import typing as t
+from collections import Counter
 
 from ..._consul import errors
+from ..._consul.txn import Operation
 from ..._consul.units import count_of, timestamp
 from ..._daemon.job import Context
 from . import shared_state
 from .memory import Memory, wait_until_configured
 from .note_parts import spread
 from .shared_state import Keys, Value
+from .told import Told
 
 FOLLOW_WAIT_S = 10.0  # a query that waits does not notice that the servers' state was restored
 LEAST_S = 0.5  # between two readings or writings, however much changes
@@ -42,7 +45,10 @@ def follow(context: Context) -> None:
 
 
 def share(context: Context) -> None:
-    """Write what other instances need, as soon as it changes: notes as the holder of the lease, silences always. Raises a ConsulError."""
+    """Write what other instances need, as soon as it changes: silences, and notes as the holder of the lease. Raises a ConsulError.
+
+    On standby those notes are added that nobody else has, of what was told while Consul could not say which instance sends.
+    """
     memory: Memory = context.memory
     if not wait_until_configured(context):
         return
@@ -67,6 +73,8 @@ class _Sharing:
         self._keys = Keys(context.name)
         self._client = context.client()
         self._no_room = ""
+        # By the ID of a message, how often its notes were added on standby: if the holder drops them, they are not added for ever.
+        self._added: Counter[str] = Counter()
 
     def run_once(self) -> str:
         """Write what Consul lacks. Return what is wrong with what it has, "" if nothing is. Raises a ConsulError."""
@@ -111,19 +119,27 @@ class _Sharing:
             shared_state.write(self._client, keys.silences, silences, shared.silences.index)
             return False
         if not self._context.lease.held:
-            return True
-        return self._write_notes(shared.notes)
+            return self._add_notes(shared.notes)
+        told = memory.notes_to_share()
+        # None is reported by whoever read what a later version wrote.
+        return told is None or self._write_notes(shared.notes, told, self._context.lease.guard)
 
-    def _write_notes(self, known: t.Mapping[str, Value]) -> bool:
+    def _add_notes(self, known: t.Mapping[str, Value]) -> bool:
+        """Add what only this instance told while Consul could not say which one sends: the one that sends now has to tell the end of it."""
+        added = self._memory.notes_to_add()
+        messages = {note.notification for note in added.notes.values()}
+        if all(self._added[message] >= ATTEMPTS for message in messages):
+            return True
+        self._added.update(messages)
+        return self._write_notes(known, self._memory.shared_with(added), None)
+
+    def _write_notes(self, known: t.Mapping[str, Value], told: Told, guard: Operation | None) -> bool:
         """Write the parts that differ, and then delete those that are not needed any more. Return whether there were none."""
-        told = self._memory.notes_to_share()
-        if told is None:
-            return True  # reported by whoever read what a later version wrote
         wanted = spread(told, {name: value.content for name, value in known.items()})
         self._no_room = _no_room(self._keys, wanted.left_out)
         if not told.notes and not known:
             return True
-        client, guard, is_done = self._client, self._context.lease.guard, True
+        client, is_done = self._client, True
         for name, content in wanted.contents.items():
             value = known.get(name, Value())
             if content != value.content:

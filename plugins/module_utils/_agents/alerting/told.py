@@ -252,6 +252,18 @@ class Told:
         found._take_alerts_of_notes(self)
         return found
 
+    def unknown_to(self, shared: Told, now: float) -> Told:
+        """Return the notes of what a receiver heard lately to fire, and of which who relies on ``shared`` would not tell the end."""
+        found = Told()
+        for place, note in self.notes.items():
+            if not (note.is_open and note.heard) or now - note.at >= KEPT_S:
+                continue
+            known = shared.notes.get(place)
+            if known is None or (not known.is_open and note.is_later_than(known)):
+                found.notes[place] = note
+        found._take_alerts_of_notes(self)
+        return found
+
     def merge(self, other: Told) -> list[Alert]:
         """Add what another instance noted; of two notes the later one stays. Return the alerts whose end must be told again.
 
