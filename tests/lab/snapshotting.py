@@ -90,9 +90,9 @@ def wait_for_snapshot(agent: AgentProcess, name: str, within_s: float = 30.0) ->
     return wait_for_policy(agent, name, is_done, f"{name} has a snapshot", within_s)
 
 
-def end_session(datacenter: Datacenter, policy: str) -> None:
+def end_session(datacenter: Datacenter, policy: str, agent: str = "snapshot") -> None:
     """End the session of a policy's lease, as its TTL would some seconds later."""
-    entry = datacenter.get(f"/v1/kv/consulops/agents/snapshot/lease/{policy}")[0]
+    entry = datacenter.get(f"/v1/kv/consulops/agents/{agent}/lease/{policy}")[0]
     if entry.get("Session"):
         datacenter.put(f"/v1/session/destroy/{entry['Session']}")
 

@@ -24,6 +24,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules
     WHAT,
     Policy,
     SnapshotPolicies,
+    Waiting,
 )
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules.snapshots import Snapshots
 from ansible_collections.consulops.failover.plugins.module_utils._consul.snapshot_status import (
@@ -33,6 +34,13 @@ from ansible_collections.consulops.failover.plugins.module_utils._consul.snapsho
     StatusPlace,
     parse_status,
     place_of,
+)
+from ansible_collections.consulops.failover.plugins.module_utils._consul.snapshot_waiting import (
+    WaitingFor,
+    WaitingPlace,
+    WaitingSnapshots,
+    parse_waiting,
+    waiting_place_of,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,6 +55,8 @@ GOOD = SnapshotStatus(
 )
 REHEARSED = RehearsalRecord(NOW - HOUR_S, True, 12.5, False, "")
 PLACE = StatusPlace("snapshot", "hourly")
+WAITING = WaitingPlace("snapshot", "hourly", "host-2")
+HELD = WaitingSnapshots(2, 900, NOW - HOUR_S, {"offsite": WaitingFor(2, "403")}, at=NOW - 30)
 ALL = [{"rule": name} for name in ("snapshot_age", "snapshot_unverified", "snapshot_rehearsal_overdue")]
 COUNTS = st.integers(min_value=0, max_value=10**9)
 TIMES = st.integers(0, 4_000_000_000).map(float)
@@ -113,6 +123,61 @@ def test_a_key_says_whose_status_it_holds(place: StatusPlace) -> None:
 @pytest.mark.parametrize("rest", ["", "a", "a/b", "a/b/other", "a/b/status/more", "a/b/nodes/", "/b/status"])
 def test_another_key_holds_no_status(rest: str) -> None:
     assert place_of(f"consulops/snapshots/{rest}") is None
+
+
+@given(
+    st.builds(
+        WaitingSnapshots,
+        st.integers(1, 10**9),
+        COUNTS,
+        st.none() | TIMES,
+        st.dictionaries(TEXTS, st.builds(WaitingFor, COUNTS, TEXTS), max_size=3),
+        at=TIMES,
+    )
+)
+def test_what_a_standby_publishes_is_what_the_rules_read(published: WaitingSnapshots) -> None:
+    assert vars(parse_waiting(published.operation(WAITING, published.at).value)) == vars(published)
+
+
+@given(st.one_of(st.binary(max_size=40), st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps)))
+def test_anything_else_says_nothing_of_what_waits(value: bytes | str) -> None:
+    with pytest.raises(ValueError):
+        parse_waiting(value if isinstance(value, bytes) else value.encode())
+
+
+def test_the_keys_of_a_status_and_of_what_waits_are_not_mistaken_for_each_other() -> None:
+    assert waiting_place_of(WAITING.key) == WAITING and place_of(WAITING.key) is None
+    for place in (PLACE, replace(PLACE, node="waiting/x")):
+        assert waiting_place_of(place.key) is None
+    assert waiting_place_of("consulops/snapshots/a/b/waiting/") is None
+
+
+def test_when_nothing_waits_the_key_is_deleted() -> None:
+    assert WaitingSnapshots().operation(WAITING, NOW).verb == "delete"
+
+
+def judged_waiting(held: WaitingSnapshots, rules: t.Sequence[dict[str, t.Any]] = ALL) -> Judgement:
+    observation = Observation("dc1", NOW)
+    observation.add(SnapshotPolicies((Policy(PLACE, GOOD),), 1, (Waiting(WAITING, held),)))
+    return judge(observation, make_rules(list(rules)), {})
+
+
+def test_what_waits_without_the_lease_is_a_finding_while_its_destination_does_not_work() -> None:
+    (finding,) = judged_waiting(HELD).findings
+    assert (finding.severity, finding.rule) == ("warning", "snapshot_unverified")
+    assert finding.check == "snapshot/snapshot/hourly/host-2/waiting" and finding.advice == "offsite: 403"
+    assert (
+        "2 snapshots wait for offsite, the oldest taken 1h ago, of policy snapshot/hourly on host-2" in finding.summary
+    )
+    delivering = replace(HELD, destinations={"offsite": WaitingFor(2)})
+    assert judged_waiting(delivering).verdict == "ok", "it is being delivered"
+    assert judged_waiting(HELD, ALL[:1]).findings == []
+
+
+def test_what_waits_on_a_host_that_is_gone_is_unknown() -> None:
+    judgement = judged_waiting(replace(HELD, destinations={"offsite": WaitingFor(2)}, at=NOW - 200))
+    assert judgement.findings == [] and [one.what for one in judgement.unknown] == [WHAT]
+    assert "nothing was published by host-2 for 3m 20s: then 2 snapshots wait" in judgement.unknown[0].reason
 
 
 def test_a_policy_in_order_has_no_finding() -> None:

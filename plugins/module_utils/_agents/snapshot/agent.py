@@ -5,7 +5,7 @@
 """The snapshot agent: takes snapshots by policies, and keeps them in several destinations.
 
 Each policy is a job: under a required lease of its own if one instance takes its snapshots, without one if every instance does.
-A second job publishes its status.
+A second job publishes its status, and two more deliver and publish what waits on an instance that lost the lease.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from .metrics import metrics
 from .policy_job import connection_of, run_policy
 from .publish_job import run_publisher
 from .rehearsal_job import run_rehearsals
+from .standby_job import run_standby
+from .standby_publisher import run_standby_publisher
 
 DEFAULT_PORT = 9002
 DEFAULT_SERVICE = "consul-snapshot"  # as of the snapshot agent of Consul Enterprise
@@ -74,6 +76,19 @@ def plan(setup: Setup) -> Plan:
         )
         for one in policies
         if one.rehearse is not None
+    )
+    # On every host: one that lost the lease may have snapshots that wait.
+    jobs += tuple(
+        Job(
+            f"{title} of {one.name}",
+            functools.partial(run, config=one),
+            one,
+            connections=(connection_of(one.name),),
+            heartbeat_limit_s=TRANSFER_LIMIT_S,
+        )
+        for one in policies
+        if one.placement == ONE
+        for title, run in (("standby", run_standby), ("standby status", run_standby_publisher))
     )
     leases = tuple(_lease(setup, one) for one in policies if one.placement == ONE)
     return Plan({connection_of(one.name): one.endpoint for one in policies}, jobs, leases, routes())

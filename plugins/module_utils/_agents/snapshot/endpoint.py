@@ -24,7 +24,7 @@ def routes() -> tuple[Route, ...]:
 def _page(request: WebRequest) -> WebResponse:
     status: AgentStatus = t.cast("t.Any", request.status)()
     memory: Memory = request.memory
-    return WebResponse(200, HTML, page(status, memory.policies(), time.time()))
+    return WebResponse(200, HTML, page(status, memory.policies(), memory.all_waiting(), time.time()))
 
 
 def _policies(request: WebRequest) -> WebResponse:

@@ -13,11 +13,12 @@ from ..._consul import kv
 from ..._consul.client import Client
 from ..._consul.reserved_keys import SNAPSHOT_ROOT
 from ..._consul.snapshot_status import StatusPlace, joined, parse_status, place_of
+from ..._consul.snapshot_waiting import parse_waiting, waiting_place_of
 from ..._consul.units import timestamp
 
 
 def policies_document(client: Client, agent: str) -> dict[str, t.Any]:
-    """Return what the instances of an agent published, in the form of its endpoint: ``POLICY on NODE`` where every host has its own.
+    """Return what the instances of an agent published, in the form of its endpoint: ``POLICY on NODE`` where hosts have their own.
 
     What cannot be read is a problem of that policy. Raises a ConsulError.
     """
@@ -25,16 +26,18 @@ def policies_document(client: Client, agent: str) -> dict[str, t.Any]:
     kv.check_readable(client, folder)  # a denied list looks empty
     now = time.time()
     found: dict[str, t.Any] = {}
+    waiting: dict[str, t.Any] = {}
     unreadable = []
     for entry in kv.read_shard(client, folder).entries:
-        place = place_of(entry.key)
-        if place is None:
-            continue
+        place, held_at = place_of(entry.key), waiting_place_of(entry.key)
         try:
-            found[_title(place)] = _document(entry.value, now)
+            if place is not None:
+                found[_title(place)] = _document(entry.value, now)
+            elif held_at is not None:
+                waiting[f"{held_at.policy} on {held_at.node}"] = _waiting(entry.value, now)
         except ValueError:
             unreadable.append(entry.key)
-    return {"as_of": timestamp(now), "policies": found, "unreadable": unreadable}
+    return {"as_of": timestamp(now), "policies": found, "waiting_on_standby": waiting, "unreadable": unreadable}
 
 
 def _title(place: StatusPlace) -> str:
@@ -48,6 +51,15 @@ def _document(value: bytes, now: float) -> dict[str, t.Any]:
     return {
         **status.as_json(now),
         "problem": ": ".join(one for one in what if one),
-        "published_at": timestamp(status.at),
-        "published_age_s": round(max(0.0, now - status.at)),
+        **_published(status.at, now),
     }
+
+
+def _waiting(value: bytes, now: float) -> dict[str, t.Any]:
+    """Return what a value says of snapshots that wait. Raises ValueError."""
+    found = parse_waiting(value)
+    return {**found.as_json(), **_published(found.at, now)}
+
+
+def _published(at: float, now: float) -> dict[str, t.Any]:
+    return {"published_at": timestamp(at), "published_age_s": round(max(0.0, now - at))}

@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the jobs and the endpoint of the snapshot agent share: the status of each policy that this instance works for."""
+"""What the jobs and the endpoint of the snapshot agent share: the status of each policy that this instance works for,
+and what waits of the others."""
 
 from __future__ import annotations
 
@@ -10,6 +11,8 @@ import threading
 import time
 import typing as t
 
+from ..._consul.snapshot_waiting import WaitingSnapshots
+from .place_lock import PlaceLock
 from .policy_status import PolicyStatus
 from .rehearsal_status import RehearsalStatus
 
@@ -22,6 +25,9 @@ class Memory:
         self._policies: dict[str, PolicyStatus] = {}
         self._changes: dict[str, threading.Event] = {}
         self._rehearsals: dict[str, RehearsalStatus] = {}
+        self._waiting: dict[str, WaitingSnapshots] = {}
+        self._waiting_changes: dict[str, threading.Event] = {}
+        self._place_locks: dict[str, PlaceLock] = {}
 
     def update(self, status: PolicyStatus) -> None:
         """Note the status of a policy."""
@@ -62,10 +68,42 @@ class Memory:
         with self._mutex:
             return [self._policies[name] for name in sorted(self._policies)]
 
+    def place_lock(self, name: str) -> PlaceLock:
+        """Return the lock of a policy's waiting place."""
+        with self._mutex:
+            return self._place_locks.setdefault(name, PlaceLock())
+
+    def set_waiting(self, name: str, found: WaitingSnapshots) -> None:
+        """Note what waits of a policy while this instance does not hold its lease."""
+        with self._mutex:
+            self._waiting[name] = found
+            self._waiting_change(name).set()
+
+    def waiting(self, name: str) -> WaitingSnapshots | None:
+        """Return what waits of a policy while this instance does not hold its lease, None if nobody has looked yet."""
+        with self._mutex:
+            return self._waiting.get(name)
+
+    def waiting_changes(self, name: str) -> threading.Event:
+        """Return the event that is set when what waits was noted. Whoever waits for it clears it."""
+        with self._mutex:
+            return self._waiting_change(name)
+
+    def all_waiting(self) -> dict[str, WaitingSnapshots]:
+        """Return what waits of each policy of which something does, by name, while this instance does not hold its lease."""
+        with self._mutex:
+            return {name: self._waiting[name] for name in sorted(self._waiting) if self._waiting[name].snapshots}
+
     def section(self) -> dict[str, t.Any]:
         """Return the section of the frame's status."""
         now = time.time()
-        return {"policies": {one.name: one.as_json(now) for one in self.policies()}}
+        return {
+            "policies": {one.name: one.as_json(now) for one in self.policies()},
+            "waiting_on_standby": {name: one.as_json() for name, one in self.all_waiting().items()},
+        }
+
+    def _waiting_change(self, name: str) -> threading.Event:
+        return self._waiting_changes.setdefault(name, threading.Event())
 
     def _change(self, name: str) -> threading.Event:
         return self._changes.setdefault(name, threading.Event())

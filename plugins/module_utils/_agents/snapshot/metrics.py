@@ -93,6 +93,21 @@ def metrics(memory: Memory) -> list[t.Any]:
         ("growth_bytes", "Bytes that each folder grew by since the snapshot before.", lambda row: row.growth),
     ):
         found.append(gauge(f"snapshot_folder_{name}", text, _known((labels, number(row)) for labels, row in folders)))
+    waiting = [({"policy": name}, one) for name, one in memory.all_waiting().items()]
+    found.append(
+        gauge(
+            "snapshot_standby_waiting",
+            "Snapshots that wait on this instance, which does not hold the lease.",
+            [(labels, float(one.snapshots)) for labels, one in waiting],
+        )
+    )
+    found.append(
+        gauge(
+            "snapshot_standby_waiting_since_timestamp_seconds",
+            "Time of the oldest of them, Unix.",
+            _known((labels, one.since) for labels, one in waiting),
+        )
+    )
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import typing as t
 
+from ..._consul.snapshot_waiting import WaitingSnapshots
 from ..._consul.units import count_of, human_age, human_bytes
 from ..._daemon._libraries import jinja2
 from ..._daemon.pages import with_templates
@@ -28,11 +29,18 @@ def _environment() -> jinja2.Environment:
     return with_templates(TEMPLATES)
 
 
-def page(status: AgentStatus, policies: t.Sequence[PolicyStatus], now: float) -> str:
-    """Return the page at ``now`` (Unix seconds)."""
+def page(
+    status: AgentStatus, policies: t.Sequence[PolicyStatus], waiting: t.Mapping[str, WaitingSnapshots], now: float
+) -> str:
+    """Return the page at ``now`` (Unix seconds); ``waiting`` is what waits of policies of which this instance has not the lease."""
     shown = [_policy(one, now) for one in policies]
     measures = {"width": WIDTH, "row_height": ROW_HEIGHT, "plot_height": PLOT_HEIGHT}
-    return _environment().get_template("snapshot").render(status=status, now=now, policies=shown, **measures)
+    held = [(name, one.sentence(now), one.reasons()) for name, one in waiting.items()]
+    return (
+        _environment()
+        .get_template("snapshot")
+        .render(status=status, now=now, policies=shown, waiting=held, node=status.node, **measures)
+    )
 
 
 def _policy(one: PolicyStatus, now: float) -> Data:

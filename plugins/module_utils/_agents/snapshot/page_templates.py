@@ -43,7 +43,7 @@ TEMPLATES = {
     """{% block content %}
 <p class="state {{ 'good' if status.healthy else 'bad' }}">{{ status.state }}</p>
 {% if status.problem %}<p>{{ status.problem }}</p>
-{% elif not policies %}<p>this instance works for no policy</p>{% endif %}
+{% elif not policies and not waiting %}<p>this instance works for no policy</p>{% endif %}
 {% for one in policies %}<section class="policy {{ one.tone }}">
 <div class=head><h2>{{ one.name }}</h2><span class=badge>{{ one.tone }}</span><span class=soft>{{ one.where }}</span></div>
 {% if one.problem %}<p class=wrong>{{ one.problem }}</p>{% endif %}
@@ -64,6 +64,11 @@ TEMPLATES = {
 <thead><tr><th>Folder<th>Keys<th>Size<th>Since the one before</thead>
 {% for row in one.folders %}<tr>{% for value in row %}<td>{{ value }}{% endfor %}
 {% endfor %}</table></details>{% endif %}
+</section>
+{% endfor %}
+{% for name, sentence, reasons in waiting %}<section class="policy warning">
+<div class=head><h2>{{ name }}</h2><span class=badge>waiting here</span><span class=soft>without the lease on {{ node }}</span></div>
+<p>{{ sentence }}</p>{% if reasons %}<p class=wrong>{{ reasons }}</p>{% endif %}
 </section>
 {% endfor %}
 {% for lease in status.leases.values() if not lease.is_held %}<p>{{ lease.name }}: {{ lease.problem or lease.standing }}</p>

@@ -14,8 +14,8 @@ from pathlib import Path
 from ..._consul import errors
 from ..._consul.retry import BackOff
 from ..._daemon.job import Context
-from . import catalogue
 from .config import ONE, PolicyConfig
+from .index_file import IndexFile
 from .memory import Memory
 from .policy_run import PolicyRun
 from .policy_status import status_of
@@ -32,11 +32,6 @@ def connection_of(name: str) -> str:
     return f"policy {name}"
 
 
-def index_file(name: str) -> str:
-    """Return the name of a policy's index in the state directory."""
-    return f"catalogue-{name}.json"
-
-
 def waiting_place(state: Path, name: str) -> Path:
     """Return the directory of the snapshots that wait for their destinations."""
     return state / "waiting" / name
@@ -44,7 +39,11 @@ def waiting_place(state: Path, name: str) -> Path:
 
 def run_policy(context: Context, config: PolicyConfig) -> None:
     """Work for one policy until the lease term ends or the agent stops. Raises an Error when the run cannot go on."""
-    _PolicyJob(context, config).run()
+    memory: Memory = context.memory
+    # What a standby delivers was taken here. It ends at once, and its index is read anew.
+    with memory.place_lock(config.name).taken_over(context.stopping) as is_taken:
+        if is_taken:
+            _PolicyJob(context, config).run()
 
 
 class _PolicyJob:
@@ -52,15 +51,12 @@ class _PolicyJob:
         self._context = context
         self._config = config
         self._memory: Memory = context.memory
-        self._index = index_file(config.name)
-        content = context.state.read(self._index)
-        found = catalogue.parse(content)
-        self._saved = None if content is None else found.copy()
+        self._index = IndexFile(context.state, config.name)
         self._run = PolicyRun(
             config,
             context.client(connection_of(config.name)),
             waiting_place(context.state.path, config.name),
-            found,
+            self._index.catalogue,
             context.node,
             functools.partial(_confirm, context) if config.placement == ONE else _no_lease,
         )
@@ -70,7 +66,6 @@ class _PolicyJob:
         self._failures = 0
         self._local_failures = 0
         self._problem = ""
-        self._index_problem = ""
 
     def run(self) -> None:
         """Work until ``context.stopping``."""
@@ -90,7 +85,7 @@ class _PolicyJob:
         if self._context.stopping.is_set():
             return
         run.deliver(time.time())
-        self._save_index()
+        self._index.save()
         due = self._due()
         self._report(due)
         self._context.pause(self._wait_s(due))
@@ -131,7 +126,7 @@ class _PolicyJob:
             due,
             now,
             failures_in_row=self._failures,
-            attempt_problem=self._problem or self._index_problem,
+            attempt_problem=self._problem or self._index.problem,
             rehearsal=self._memory.rehearsal(self._config.name),
         )
         self._memory.update(status)
@@ -149,22 +144,6 @@ class _PolicyJob:
         waits = [LOOK_EVERY_S, turn_s]
         waits += [one.due_in_s for one in self._run.destinations if one.problem]
         return max(0.05, min(waits))
-
-    def _save_index(self) -> None:
-        """Write the index if it changed. A disk that is full ends no run: the stores have everything that is in it."""
-        found = self._run.catalogue
-        if found == self._saved:  # not by their bytes, which are many and take time to make in every round
-            self._index_problem = ""
-            return
-        try:
-            self._context.state.write(self._index, found.as_bytes())
-        except errors.LocalFailure as error:
-            if str(error) != self._index_problem:
-                log.warning("%s: the index of the snapshots is not written: %s", self._config.name, error)
-            self._index_problem = str(error)
-        else:
-            self._index_problem = ""
-            self._saved = found.copy()
 
 
 def _no_lease() -> None:

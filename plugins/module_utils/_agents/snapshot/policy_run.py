@@ -104,7 +104,12 @@ class PolicyRun:
         """Take a snapshot that belongs to no slot. Raises as ``take`` does."""
         self._save("", compact_timestamp(now), now)
 
-    def deliver(self, now: float) -> None:
+    def waiting_for(self, destination: Destination) -> list[StoredSnapshot]:
+        """Return what waits for a destination, newest first."""
+        delivered = self.catalogue.delivered
+        return [one for one in self.waiting if destination.name not in delivered.get(one.name, ())]
+
+    def deliver(self, now: float, *, may_prune: bool = True) -> None:
         """Upload what waits to the destinations that do not have it yet, oldest first, and prune those that got something.
 
         Raises an Error of ``confirm``, and LocalFailure.
@@ -123,7 +128,7 @@ class PolicyRun:
             log.error("%s: %s is given up: too many wait for destinations", self.config.name, snapshot.name)
             self._discard(snapshot)
         self._count_twice()
-        for destination in self.destinations:
+        for destination in self.destinations if may_prune else ():
             destination.prune(now)
         self.catalogue.manifests = {one.name: one.manifests for one in self.destinations}
 

@@ -189,14 +189,13 @@ def _folders(run: PolicyRun) -> tuple[FolderGrowth, ...]:
 
 
 def _destination(run: PolicyRun, one: Destination) -> DestinationStatus:
-    waiting = [held for held in run.waiting if one.name not in run.catalogue.delivered.get(held.name, ())]
     return DestinationStatus(
         name=one.name,
         place=one.config.store.url,
         count=len(one.snapshots),
         size=sum(held.manifest.stored_size for held in one.snapshots if held.manifest),
         newest=one.newest.time if one.newest else None,
-        waiting=len(waiting),
+        waiting=len(run.waiting_for(one)),
         uploaded=one.uploaded,
         deleted=one.deleted,
         upload_s=one.upload_s,

@@ -63,7 +63,7 @@ def run_publisher(context: Context, config: PolicyConfig) -> None:
             found = published_status(status, time.time())
             if publisher.due_in_s(found, time.monotonic()) <= 0.0:
                 publisher.publish(found)
-                _report(context, publisher)
+                report_denied(context, publisher)
             wait_s = publisher.due_in_s(found, time.monotonic())
         context.wait_for(changes, wait_s)
 
@@ -75,7 +75,7 @@ def _guard(context: Context, config: PolicyConfig) -> Operation | None:
     return context.lease.guard if is_same else None
 
 
-def _report(context: Context, publisher: StatusPublisher[t.Any]) -> None:
+def report_denied(context: Context, publisher: StatusPublisher[t.Any]) -> None:
     """Report a denied right. Anything else passes, and is a problem of the policy's own job too."""
     failure = publisher.failure
     if isinstance(failure, PermissionDenied):

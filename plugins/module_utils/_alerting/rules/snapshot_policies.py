@@ -22,6 +22,7 @@ from ..._consul.snapshot_status import (
     parse_status,
     place_of,
 )
+from ..._consul.snapshot_waiting import WaitingPlace, WaitingSnapshots, parse_waiting, waiting_place_of
 from ..._consul.units import count_of, human_age, timestamp
 from ..finding import RANK
 from ..judging import Judging
@@ -46,11 +47,19 @@ class Policy(t.NamedTuple):
     status: SnapshotStatus
 
 
+class Waiting(t.NamedTuple):
+    """What waits on a host that does not hold the lease of its policy."""
+
+    place: WaitingPlace
+    held: WaitingSnapshots
+
+
 class SnapshotPolicies(t.NamedTuple):
-    """The policies of the datacenter that can be read; ``total`` is how many there are."""
+    """The policies of the datacenter that can be read, and what waits of them elsewhere; ``total`` is how many there are."""
 
     found: tuple[Policy, ...]
     total: int
+    waiting: tuple[Waiting, ...] = ()
 
 
 def _read_policies(reader: Reader) -> None:
@@ -60,17 +69,22 @@ def _read_policies(reader: Reader) -> None:
         entries = kv.read_shard(reader.client, SNAPSHOT_ROOT).entries
     except errors.PermissionDenied as error:
         raise error.with_advice(after=f'The token needs key_prefix "{SNAPSHOT_ROOT}" {{ policy = "read" }}.') from None
-    found = []
-    places = [(place, entry.value) for entry in entries if (place := place_of(entry.key)) is not None]
-    for place, value in places:
+    found, waiting = [], []
+    total = 0
+    for entry in entries:
+        place, held_at = place_of(entry.key), waiting_place_of(entry.key)
+        total += place is not None
         try:
-            found.append(Policy(place, parse_status(value)))
+            if place is not None:
+                found.append(Policy(place, parse_status(entry.value)))
+            elif held_at is not None:
+                waiting.append(Waiting(held_at, parse_waiting(entry.value)))
         except ValueError:
             reader.observation.add_unknown(
                 WHAT,
-                f"{place.key} does not hold what the snapshot agent writes. Delete it; the agent writes it anew within a minute.",
+                f"{entry.key} does not hold what the snapshot agent writes. Delete it; the agent writes it anew within a minute.",
             )
-    reader.observation.add(SnapshotPolicies(tuple(found), len(places)))
+    reader.observation.add(SnapshotPolicies(tuple(found), total, tuple(waiting)))
 
 
 def judge(judging: Judging) -> None:
@@ -87,6 +101,8 @@ def judge(judging: Judging) -> None:
             f"no snapshot of {judging.datacenter} is known: no snapshot agent has published a policy",
             advice="Start a snapshot agent, or name a directory with the option snapshots.",
         )
+    for held in policies.waiting:
+        _judge_waiting(judging, unverified, held)
     for one in policies.found:
         _judge_silence(judging, one)
         if age is not None:
@@ -150,6 +166,26 @@ def _judge_destinations(judging: Judging, rule: Rule, one: Policy) -> None:
                 detail=f"as published at {timestamp(one.status.at)}",
                 advice=place.problem,
             )
+
+
+def _judge_waiting(judging: Judging, rule: Rule | None, one: Waiting) -> None:
+    """Judge what waits without the lease: that its host tries to deliver it is good, that it cannot is not."""
+    place, held, now = one.place, one.held, judging.observation.time
+    if now - held.at >= SILENT_AFTER_S:
+        judging.add_unknown(
+            WHAT,
+            f"nothing was published by {place.node} for {human_age(now - held.at)}: then {held.sentence(held.at)} on it, of policy "
+            f"{place}. Start its agent, or delete {place.key} if the host is no more.",
+        )
+    elif rule is not None and held.reasons():
+        judging.add(
+            UNVERIFIED_RULE,
+            rule.severity,
+            f"{held.sentence(now)}, of policy {place} on {place.node}, which does not hold its lease",
+            check=f"snapshot/{place.agent}/{place.policy}/{place.node}/waiting",
+            detail=f"as published at {timestamp(held.at)}",
+            advice=held.reasons(),
+        )
 
 
 def _judge_rehearsal(judging: Judging, rule: Rule, place: StatusPlace, one: RehearsalRecord) -> None:

@@ -71,10 +71,15 @@ def _status(options: argparse.Namespace) -> Outcome:
         for key in document.get("unreadable", ()):
             warn(f"{key} does not hold what the snapshot agent writes.")
         if options.policies:
-            found = {
-                name: one for name, one in document["policies"].items() if name.partition(" ")[0] in options.policies
+            chosen = {
+                part: {
+                    name: one
+                    for name, one in document.get(part, {}).items()
+                    if name.partition(" ")[0] in options.policies
+                }
+                for part in ("policies", "waiting_on_standby")
             }
-            document = {**document, "policies": found}
+            document = {**document, **chosen}
     is_critical = any(one["critical"] for one in document["policies"].values())
     return Outcome(document, snapshot_rendering.policies(document), different=is_critical)
 

@@ -25,6 +25,10 @@ from ansible_collections.consulops.failover.plugins.module_utils._agents.snapsho
     SnapshotPoint,
     timeline,
 )
+from ansible_collections.consulops.failover.plugins.module_utils._consul.snapshot_waiting import (
+    WaitingFor,
+    WaitingSnapshots,
+)
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.status import AgentStatus, JobStatus
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.kv_growth import FolderGrowth
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.stored_snapshots import StoredSnapshot
@@ -76,9 +80,9 @@ def a_policy(count: int, **changes: t.Any) -> PolicyStatus:
     return PolicyStatus(**{**values, **changes})
 
 
-def shown(*policies: PolicyStatus) -> str:
+def shown(*policies: PolicyStatus, waiting: t.Mapping[str, WaitingSnapshots] | None = None) -> str:
     status = AgentStatus("snapshot", "snapshot", "host-1", NOW, jobs={"policy hourly": JobStatus("policy hourly")})
-    return page(status, policies, NOW)
+    return page(status, policies, waiting or {}, NOW)
 
 
 @given(st.dictionaries(st.sampled_from(["a", "b"]), POINTS, max_size=2))
@@ -144,3 +148,12 @@ def test_the_last_rehearsal_is_shown() -> None:
         (replace(fresh, since=NOW), "none yet"),
     ):
         assert f"<dt>Last rehearsal<dd>{sentence}<" in shown(replace(a_policy(1), rehearsal=rehearsal))
+
+
+def test_what_waits_without_the_lease_is_shown_with_its_reason() -> None:
+    held = WaitingSnapshots(
+        3, 900, NOW - HOUR_S, {"offsite": WaitingFor(3, "The store is <away>."), "disk": WaitingFor(0)}
+    )
+    text = shown(waiting={"hourly": held})
+    assert "3 snapshots wait for offsite, the oldest taken 1h ago" in text and "without the lease on host-1" in text
+    assert "offsite: The store is &lt;away&gt;" in text and "works for no policy" not in text

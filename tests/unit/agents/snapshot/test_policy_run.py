@@ -10,6 +10,7 @@ import json
 import shutil
 import tempfile
 import typing as t
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._agents.snapsho
 from ansible_collections.consulops.failover.plugins.module_utils._consul.units import timestamp
 from ansible_collections.consulops.failover.plugins.module_utils._daemon.agent_config import make_config
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.manifest import Encryption
+from ansible_collections.consulops.failover.plugins.module_utils._snapshot.retention import RetentionPolicy
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.stored_snapshots import list_store, upload
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.stores.local_directory import LocalDirectory
 from ansible_collections.consulops.failover.plugins.module_utils._snapshot.tables import Prefix, Table
@@ -118,6 +120,23 @@ def test_a_destination_that_fails_gets_everything_when_it_is_back_and_delays_no_
     again.deliver(NOON)
     assert len(names(place.a)) == len(names(place.b)) == 3 and again.waiting == []
     assert all(not one.problem for one in again.destinations)
+
+
+def test_a_standby_delivers_what_it_has_and_prunes_nothing(place: Place) -> None:
+    """Also when it lists a destination, after a slot that the holder has taken too."""
+    for hour in range(3):
+        place.waits(hour, host="holder")
+    holder = place.run(host="holder")
+    holder.refresh()
+    holder.deliver(NOON)
+    place.waits(2)
+    place.waits(3)
+    run = place.run()
+    for destination in run.destinations:
+        destination.config = replace(destination.config, retention=RetentionPolicy(last=1))
+    run.deliver(NOON, may_prune=False)
+    assert run.waiting == [] and run.catalogue.doubled == 2, "one in each destination"
+    assert names(place.a) == names(place.b) == [f"T1{hour}0000Z" for hour in range(2, 6)]
 
 
 def test_the_oldest_is_given_up_when_too_many_wait(place: Place) -> None:

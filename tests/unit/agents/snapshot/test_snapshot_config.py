@@ -57,6 +57,7 @@ def test_one_policy_has_a_lease_and_each_has_none() -> None:
     assert [(job.name, job.lease) for job in config.plan.jobs] == [
         *(("policy a", "policy a"), ("policy b", None)),
         *(("status of a", "policy a"), ("status of b", None)),
+        *(("standby of a", None), ("standby status of a", None)),
     ]
     assert [lease.key for lease in config.plan.leases] == ["consul-snapshot/lock/a"]
     assert configured({"a": {"destinations": OFFSITE}}).plan.leases[0].key == "consulops/agents/snapshot/lease/a"
