@@ -18,6 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyrage
+
 from tests.lab.agents import make_bundle, run_command
 from tests.lab.alerting import Instances, register_check, set_check
 from tests.lab.ansible import run_task
@@ -26,6 +28,7 @@ from tests.lab.fill import fill, new_token
 from tests.lab.http_service import HttpService
 from tests.lab.keys import read, write
 from tests.lab.replicating import Replicators, a_set, wait_for_following, wait_for_status
+from tests.lab.snapshotting import Snapshotters, a_policy, wait_for_policy, wait_for_snapshot
 
 SAVE = "consulops.failover.consul_snapshot"
 INFO = "consulops.failover.consul_snapshot_info"
@@ -211,6 +214,7 @@ def run(demo: Demo, lab: Lab) -> None:
     bundle = make_bundle(demo.directory)
     follow(demo, lab, bundle, datacenter, second)
     watch(demo, lab, bundle, second)
+    keep(demo, lab, bundle, second)
     expected = {"url": second.url, "expect": {"dc2": {"servers": [server.name for server in second.servers]}}}
     ignore = [{"rule": "wan_member_failed", "enabled": False}, {"rule": "autopilot_unhealthy", "enabled": False}]
     with demo.step("kill a server of dc2, judge it") as say:
@@ -328,6 +332,42 @@ def watch(demo: Demo, lab: Lab, bundle: Path, datacenter: Datacenter) -> None:
                 say(f"told by {told['instance']}: {told['subject']}; {len(hook.received)} messages in all")
         finally:
             instances.stop()
+
+
+def keep(demo: Demo, lab: Lab, bundle: Path, datacenter: Datacenter) -> None:
+    """Run the snapshot agent with an encrypted policy and two places, show what it keeps, and lose one place for a while."""
+    identity = pyrage.x25519.Identity.generate()
+    identity_file = demo.directory / "identity.txt"
+    identity_file.touch(mode=0o600)
+    identity_file.write_text(f"{identity}\n", encoding="ascii")
+    places = [demo.directory / name for name in ("disk", "offsite")]
+    for place in places:
+        place.mkdir(mode=0o700)
+    policy = a_policy(*places, interval="1s", recipients=[str(identity.to_public())])
+    with Snapshotters(lab, bundle, demo.directory / "snapshotters") as agents:
+        with demo.step("start the snapshot agent") as say:
+            agent = agents.start(datacenter, {"often": policy})
+            status = wait_for_snapshot(agent, "often")
+            names = " and ".join(place.name for place in places)
+            say(
+                f"policy often: index {status['newest']['index']} of {datacenter.name}, encrypted with age, is in {names}"
+            )
+        with demo.step("lose a place for a while") as say:
+            away = places[1].rename(demo.directory / "away")
+            lost = wait_for_policy(agent, "often", lambda one: one["destinations"]["b"]["waiting"] >= 2, "two wait")
+            away.rename(places[1])
+            status = wait_for_snapshot(agent, "often")
+            say(f"{lost['destinations']['b']['waiting']} snapshots waited, and are there now;")
+            say(f"missed: {status['missed_slots']}, doubled: {status['doubled_slots']}")
+        agent.stop()
+    with demo.step("list and verify them") as say:
+        listed = json.loads(run_command(bundle, "snapshot", "list", places[1], "--json").stdout)["snapshots"]
+        say(
+            f"consulops snapshot list: {len(listed)} snapshots, {sum(bool(one['problem']) for one in listed)} with a problem;"
+        )
+        options = ("--all", "--identity-file", identity_file, "--json")
+        states = json.loads(run_command(bundle, "snapshot", "verify", places[1], *options).stdout)["snapshots"]
+        say(f"consulops snapshot verify: {sum(one['state'] == 'verified' for one in states)} decrypted and verified")
 
 
 def _states(instances: Instances) -> list[str]:
