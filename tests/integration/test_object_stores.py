@@ -147,6 +147,17 @@ def test_a_store_that_ignores_the_condition_is_asked_before(rclone: Rclone, tmp_
     assert [found.name for found in store.objects()] == ["a.snap"]
 
 
+def test_small_objects_are_read_together_empty_ones_too_up_to_a_limit(at: OpenStore) -> None:
+    """A range of an empty object is an error to S3."""
+    store = at()
+    store.create("empty.json", b"")
+    store.create("full.json", b"x" * 100)
+    found = store.read_many(["empty.json", "full.json", "gone.json"], 100)
+    assert found == {"empty.json": b"", "full.json": b"x" * 100}
+    with pytest.raises(StoreError, match="full.json has more than 99 bytes"):
+        store.read_many(["full.json"], 99)
+
+
 def test_names_below_the_prefix_are_not_part_of_the_store(
     at: OpenStore, bucket: str, place: str, tmp_path: Path
 ) -> None:

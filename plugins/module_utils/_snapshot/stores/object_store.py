@@ -113,16 +113,30 @@ class ObjectStore:
             check_name(name)
             try:
                 with self._errors("read", name):
-                    answer = await obstore.get_async(self._store, name)
-                    if answer.meta["size"] > limit:
+                    content = await self._read_range(name, limit + 1)
+                    if len(content) > limit:
                         raise StoreError(f"{self.shown}/{name} has more than {limit} bytes.")
-                    return bytes(await answer.bytes_async())
+                    return content
             except NotStored:
                 return None
 
         with self._errors("read"):
             found = self._in_flight.gather([functools.partial(read, name) for name in names])
         return {name: content for name, content in zip(names, found) if content is not None}
+
+    async def _read_range(self, name: str, size: int) -> bytes:
+        """Return the beginning of an object, with a third less work than a whole one, of which the answer and its body come apart."""
+        try:
+            return bytes(await obstore.get_range_async(self._store, name, start=0, end=size))
+        except (FileNotFoundError, PermissionDeniedError, UnauthenticatedError):
+            raise
+        except BaseError as error:
+            if "range" not in str(error).lower():
+                raise
+        answer = await obstore.get_async(self._store, name)  # it is empty, or the store knows no ranges
+        if answer.meta["size"] >= size:
+            raise StoreError(f"{self.shown}/{name} has more than {size - 1} bytes.")
+        return bytes(await answer.bytes_async())
 
     def refuses_to_overwrite(self, name: str, source: Path) -> bool:
         check_name(name)
