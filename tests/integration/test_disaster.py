@@ -9,14 +9,17 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pyrage
+import pytest
+import requests
 from ansible_collections.consulops.failover.plugins.module_utils._cli.main import main
 
 from tests.lab import keys
 from tests.lab.agents import bare
-from tests.lab.consul import ROOT, Lab
+from tests.lab.consul import ROOT, Datacenter, Lab, eventually
 from tests.lab.fill import fill
 from tests.lab.object_stores import SeaweedFS
 
@@ -88,3 +91,46 @@ def test_the_commands_of_the_page_bring_a_datacenter_back_from_a_bucket_and_an_i
     assert planned.startswith("restore: the live state differs")
     assert "verified: the state equals the snapshot" in restored
     assert again.startswith("unchanged"), again
+
+
+def reset_bootstrap(datacenter: Datacenter) -> str:
+    """Reset the ACL bootstrap as the page says, and return the new management token."""
+
+    def bootstrap() -> requests.Response:
+        return requests.put(f"{datacenter.url}/v1/acl/bootstrap", timeout=10)
+
+    refused = bootstrap()
+    found = re.search(r"reset index: (\d+)", refused.text)
+    assert refused.status_code == 403 and found, refused.text
+    (datacenter.leader().directory / "data" / "acl-bootstrap-reset").write_text(f"{found[1]}\n", encoding="ascii")
+    answer = bootstrap()
+    answer.raise_for_status()
+    return str(answer.json()["SecretID"])
+
+
+@pytest.mark.parametrize("way", ["the token of the new servers", "reset of the bootstrap"])
+def test_without_a_token_of_the_snapshot_a_new_one_is_valid_after_the_restore(
+    tmp_path: Path, way: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = tmp_path / "kept"
+    directory.mkdir(mode=0o700)
+    with Lab(tmp_path / "old") as lab:
+        before = lab.datacenter("tokenless", acl=True)
+        keys.write(before, {f"app/{number}": "value" for number in range(20)})
+        wanted = keys.read(before)
+        (tmp_path / "token").write_text(before.token or "", encoding="ascii")
+        save = ["snapshot", "save", f"{directory}/", "--url", before.url, "--token-file", str(tmp_path / "token")]
+        assert main(save) == 0
+    with Lab(tmp_path / "new") as lab:
+        after = lab.datacenter("tokenless", acl=True, token=str(uuid.uuid4()))
+        (tmp_path / "new-token").write_text(after.token or "", encoding="ascii")
+        (file,) = directory.glob("*.snap")
+        restore = ["snapshot", "restore", str(file), "--url", after.url, "--token-file", str(tmp_path / "new-token")]
+        restore += ["--safety-path", str(tmp_path / "safety"), "--yes"]
+        (tmp_path / "safety").mkdir(mode=0o700)
+        assert main(restore) == 3 and "lost_token" in capsys.readouterr().err
+        assert keys.read(after) == {}
+        assert main([*restore, "--accept", "lost_token"]) == 0
+        if way == "reset of the bootstrap":
+            after.token = reset_bootstrap(after)
+        assert eventually(lambda: keys.read(after) == wanted, what="a token that nobody had before reads all keys")
