@@ -20,7 +20,7 @@ h2 { font-size: 1.2rem; margin: 0; overflow-wrap: anywhere }
 .badge { border: 1px solid var(--tone); color: var(--tone); border-radius: .3rem; padding: 0 .4rem; font-size: .85rem }
 .wrong { color: var(--tone); margin: .4rem 0; overflow-wrap: anywhere }
 .soft { opacity: .75 }
-dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: .5rem 1rem; margin: .7rem 0 }
+dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(7.5rem, 1fr)); gap: .5rem 1rem; margin: .7rem 0 }
 dt { opacity: .7; font-size: .85rem } dd { margin: 0; font-variant-numeric: tabular-nums }
 .place { display: flex; flex-wrap: wrap; gap: 0 .7rem; margin-top: .7rem; align-items: baseline }
 .place > span { overflow-wrap: anywhere; min-width: 0 }
@@ -33,7 +33,8 @@ path { fill: none; vector-effect: non-scaling-stroke }
 .axis > span { position: absolute; transform: translateX(-50%) } .axis > span:last-child { right: 0; transform: none }
 summary { cursor: pointer; margin-top: .6rem } table { margin-top: .3rem } th { width: auto } thead th { font-size: .9rem }
 td + td, thead th + th { text-align: right; white-space: nowrap; overflow-wrap: normal }
-@media (max-width: 40rem) { body { margin: 1rem auto } .state { font-size: 1.6rem } .policy { padding-left: .6rem } }
+@media (max-width: 40rem) { body { margin: 1rem auto } .state { font-size: 1.6rem } .policy { padding-left: .6rem }
+  .near { display: none } }
 """
 
 TEMPLATES = {
@@ -58,7 +59,8 @@ TEMPLATES = {
 {% if one.drawn.sizes %}<div class=place><b>Size</b><span class=soft>up to {{ one.largest }}, in the destinations</span></div>
 <svg class=sizes viewBox="0 0 {{ width }} {{ plot_height }}" preserveAspectRatio=none role=img aria-label="sizes up to {{ one.largest }}">
 <path class=grid d="{{ one.drawn.grid }}"/><path class=line d="{{ one.drawn.sizes }}"/></svg>{% endif %}
-<div class=axis>{% for tick in one.drawn.ticks %}<span style="left: {{ tick.percent }}%">{{ tick.label }}</span>
+<div class=axis>{% for tick in one.drawn.ticks %}
+<span{% if tick.percent > 85 %} class=near{% endif %} style="left: {{ tick.percent }}%">{{ tick.label }}</span>
 {% endfor %}<span>now</span></div>
 {% if one.folders %}<details><summary>Largest folders of keys</summary><table>
 <thead><tr><th>Folder<th>Keys<th>Size<th>Since the one before</thead>
