@@ -290,7 +290,12 @@ def _agent(url: str, endpoint: str, credentials: str) -> dict[str, t.Any]:
         "writable_directories": [PLACE],
         "options": {
             "policies": {
-                "shared": {"interval": f"{SHARED_EVERY_S}s", "destinations": shared, "stream_timeout": 5},
+                "shared": {
+                    "interval": f"{SHARED_EVERY_S}s",
+                    "destinations": shared,
+                    "stream_timeout": 5,
+                    "max_waiting": max(48, int(2 * FAULTS_S / SHARED_EVERY_S)),
+                },
                 "own": {
                     "interval": f"{OWN_EVERY_S}s",
                     "destinations": {"disk": {"url": PLACE, "keep_last": 10}},
@@ -361,6 +366,7 @@ def test_cut_off_from_the_store_snapshots_wait(snapshots: Snapshots) -> None:
 
 
 def test_a_store_that_is_down_for_a_while_gets_every_snapshot(snapshots: Snapshots) -> None:
+    snapshots.hand_over_to(next(host for host in snapshots.agents if host.name != SMALL_DISKS))
     holder = snapshots.begin()
     began = time.time()
     snapshots.proxy.go_down()
