@@ -102,7 +102,7 @@ class LatencyAxis:
 def latency_axis(latencies_ns: t.Sequence[int], top: float, bottom: float) -> LatencyAxis:
     """Return an axis on which all these latencies are."""
     least = max(min(latencies_ns, default=10**6), _LEAST_NS)
-    greatest = max(max(latencies_ns, default=10**6), least)
+    greatest = max([least, *latencies_ns])
     low = math.floor(math.log10(least))
     return LatencyAxis(low, max(low + 1, math.ceil(math.log10(greatest))), top, bottom)
 
