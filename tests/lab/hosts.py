@@ -41,6 +41,7 @@ HALT = signal.SIGRTMIN + 4  # systemd powers off. Source: systemd(1)
 TABLE = "consulops_cut"
 CLONE_NEWNET = 0x40000000  # source: sched.h
 _libc = ctypes.CDLL(None, use_errno=True)
+DISK = "/srv/disk"  # on a host
 PORT_STATES = {"disabled": "0", "forwarding": "3"}  # of a bridge, source: bridge(8)
 
 
@@ -89,6 +90,12 @@ class Host:
         layers = f"lowerdir={lab.directory}/common:{lab.rootfs}"
         own = f"upperdir={self.directory}/upper,workdir={self.directory}/work"
         _do("mount", "-t", "overlay", "overlay", "-o", f"{layers},{own}", str(self.root))
+        if lab.disk_mb:
+            self._disk.mkdir()
+            with (self.directory / "disk.img").open("wb") as image:
+                image.truncate(lab.disk_mb << 20)
+            _do("mkfs.ext4", "-q", "-F", image.name)
+            _do("mount", "-o", "loop", image.name, str(self._disk))
 
     def start(self) -> None:
         """Boot, without waiting for it."""
@@ -105,6 +112,8 @@ class Host:
         ]
         command += [f"--network-namespace-path=/run/netns/{self.namespace}", "--capability=CAP_NET_ADMIN"]
         command += ["--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=pipe"]
+        if self._disk.exists():
+            command.append(f"--bind={self._disk}:{DISK}")
         with (self.directory / "console.log").open("ab") as console:
             self._process = subprocess.Popen(
                 command,
@@ -161,6 +170,20 @@ class Host:
             return None
         finally:
             connection.close()
+
+    def datagrams(self, address: str) -> socket.socket:
+        """Return a socket for UDP that is bound to an address of the host."""
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+
+        def make() -> socket.socket:
+            _enter_namespace(self.namespace)
+            found = socket.socket(family, socket.SOCK_DGRAM)
+            found.bind((address, 0))
+            return found
+
+        # A namespace belongs to a thread, and this one ends with the socket made.
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(make).result()
 
     def _connect(self, port: int, timeout_s: float) -> socket.socket:
         """Return a connection that was made in the host's network namespace, and stays in it."""
@@ -219,6 +242,7 @@ class Host:
 
     def kill(self) -> None:
         """Power off without a shutdown."""
+        self._thaw()
         self._signal(signal.SIGKILL)
         self._wait_halted()
 
@@ -231,6 +255,7 @@ class Host:
 
     def halt(self) -> None:
         """Begin a clean shutdown without waiting for its end."""
+        self._thaw()
         self._signal(HALT)
 
     def destroy(self) -> None:
@@ -238,9 +263,21 @@ class Host:
         self.stop()
         while subprocess.run(["umount", "-q", str(self.root)], stderr=subprocess.DEVNULL, check=False).returncode == 0:
             pass
+        if self._disk.exists():
+            subprocess.run(["umount", "-q", str(self._disk)], stderr=subprocess.DEVNULL, check=False)
         subprocess.run(["ip", "netns", "del", self.namespace], stderr=subprocess.DEVNULL, check=False)
         eventually(lambda: _cgroups_are_gone(self.namespace), HALT_S, f"the processes of {self.name} end")
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    @property
+    def _disk(self) -> Path:
+        """Where the host's own file system is mounted on this machine. It exists if the lab has such disks."""
+        return self.directory / "disk"
+
+    def _thaw(self) -> None:
+        """Thaw the disk, as an end of the power would: what waits for it cannot be ended otherwise."""
+        if self._disk.exists():
+            subprocess.run(["fsfreeze", "-u", str(self._disk)], stderr=subprocess.DEVNULL, check=False)
 
     @property
     def _port(self) -> str:
@@ -300,12 +337,16 @@ Made = t.TypeVar("Made")
 
 
 class Hosts:
-    """A lab of hosts. ``directory`` holds everything about it, so that another process can take it down."""
+    """A lab of hosts. ``directory`` holds everything about it, so that another process can take it down.
 
-    def __init__(self, directory: Path, names: t.Sequence[str], consul: str | None = None) -> None:
+    With ``disk_mb`` each host has a file system of its own of that size at ``DISK``, which can be filled and frozen.
+    """
+
+    def __init__(self, directory: Path, names: t.Sequence[str], consul: str | None = None, disk_mb: int = 0) -> None:
         self.directory = Path(directory).resolve()
         self._names = list(names)
         self._consul = consul
+        self.disk_mb = disk_mb
         self.name = ""
         self.address = ""  # of the bridge
         self.rootfs = Path()
@@ -315,7 +356,7 @@ class Hosts:
     def known(cls, directory: Path) -> Hosts:
         """Return the lab that another process brought up in this directory."""
         state = json.loads((Path(directory) / "state.json").read_text(encoding="utf-8"))
-        lab = cls(directory, list(state["hosts"]))
+        lab = cls(directory, list(state["hosts"]), disk_mb=state["disk_mb"])
         lab.name = state["name"]
         lab.hosts = {name: Host(lab, name, one["address"], one["pid"]) for name, one in state["hosts"].items()}
         return lab
@@ -508,7 +549,7 @@ class Hosts:
 
     def _note(self) -> None:
         hosts = {host.name: {"address": host.address, "pid": host.pid} for host in self}
-        state = {"name": self.name, "hosts": hosts}
+        state = {"name": self.name, "hosts": hosts, "disk_mb": self.disk_mb}
         (self.directory / "state.json").write_text(json.dumps(state), encoding="utf-8")
         inventory = {"all": {"hosts": self.inventory()}}
         (self.directory / "inventory.json").write_text(json.dumps(inventory, indent=1), encoding="utf-8")
