@@ -33,9 +33,11 @@ options:
     description:
       - V(isolated) drops packets from and to O(peers), by a packet filter of its own. V(killed) kills all processes of O(unit) and keeps systemd
         from starting it again. V(paused) stops them with SIGSTOP. V(stopped) stops the unit as C(systemctl stop) does.
+      - V(disk_full) fills the file system of O(path), with a file that has no name, and keeps it full. V(disk_frozen) freezes it, as C(fsfreeze)
+        does, so that all writing waits.
       - Required with O(state=present).
     type: str
-    choices: [isolated, killed, paused, stopped]
+    choices: [disk_frozen, disk_full, isolated, killed, paused, stopped]
   unit:
     description:
       - The service of systemd that is killed, paused or stopped. It must be active.
@@ -53,6 +55,23 @@ options:
     type: str
     choices: [both, in, out]
     default: both
+  path:
+    description:
+      - The directory where a file system of its own is mounted, for example Consul's data directory. Only for O(fault=disk_full) and
+        O(fault=disk_frozen), which need it.
+      - Refused if it is not a mount point, or if its file system has something else that the host needs, for example C(/var/log).
+    type: path
+  leave_free:
+    description:
+      - How much is left free with O(fault=disk_full), in bytes or for example as V(64M). What is reserved for root counts as free.
+    type: str
+    default: "0"
+  shared_disk:
+    description:
+      - Lets O(fault=disk_full) fill a file system that the host uses for more than O(path). The host heals itself then too, but Ansible, which
+        writes its modules to the host, may fail there until it has.
+    type: bool
+    default: false
   heal_after:
     description:
       - Seconds after which the host heals itself, from 10 to 3600. They count from before the fault.
@@ -66,7 +85,7 @@ attributes:
     support: full
     description: Shows the fault before and after.
 notes:
-  - Needs root and systemd on the host, and nftables for O(fault=isolated).
+  - Needs root and systemd on the host, and nftables for O(fault=isolated), fsfreeze for O(fault=disk_frozen).
   - An isolated host lets SSH to itself through from every address. The port is that of Ansible's SSH connection, 22 if there is none.
   - A unit with a watchdog (C(WatchdogSec)) is killed by systemd while it is paused.
 """
@@ -84,6 +103,14 @@ EXAMPLES = r"""
   consulops.failover.consul_drill_fault:
     drill: isolate-leader
     state: absent
+  become: true
+
+- name: Let all writing of Consul wait, as on a storage system that hangs
+  consulops.failover.consul_drill_fault:
+    drill: freeze-leader
+    fault: disk_frozen
+    path: /var/lib/consul
+    heal_after: 60
   become: true
 
 - name: Show what would be done to kill Consul
@@ -108,7 +135,7 @@ commands:
   elements: str
   sample: ["systemctl kill -s STOP consul.service"]
 started:
-  description: When the fault began, by the clocks of the host.
+  description: When the fault began, by the clocks of the host, which are read right before the command that makes it.
   returned: when a fault was put on the host
   type: dict
   contains:
@@ -121,13 +148,16 @@ started:
     uptime_s:
       description: Seconds since the boot, which no change of the clock moves.
       type: float
-  sample: {"time": "2026-11-28T22:40:00Z", "unix_s": 1795905600.123, "uptime_s": 86400.5}
+    uptime_ns:
+      description: The same in nanoseconds, C(CLOCK_BOOTTIME). Of RV(ended) it has steps of 10 milliseconds.
+      type: int
+  sample: {"time": "2026-11-28T22:40:00Z", "unix_s": 1795905600.123, "uptime_s": 86400.5, "uptime_ns": 86400500123456}
 ended:
   description: When the last fault of this drill was healed, also if it was by the timer. Fields as in RV(started).
   returned: with O(state=absent), when it is known
   type: dict
 proof:
-  description: What was read from the host after it was healed. RV(proof.unit) and what is beside it are there for faults of a unit.
+  description: What was read from the host after it was healed. What is only there for some faults is there when this call has healed one.
   returned: with O(state=absent), not in check mode
   type: dict
   contains:
@@ -140,17 +170,30 @@ proof:
     table:
       description: Whether the packet filter is there.
       type: bool
+    disk_unit:
+      description: State of the unit that keeps a file system full or frozen.
+      type: str
+    writable:
+      description: Whether a file can be written in O(path). Only for faults of a file system.
+      type: bool
     drop_in:
-      description: Whether systemd is kept from starting the unit.
+      description: Whether systemd is kept from starting the unit. Only for faults of a unit.
       type: bool
     stopped_processes:
-      description: Processes of the unit that are stopped by a signal.
+      description: Processes of the unit that are stopped by a signal. Only for faults of a unit.
       type: list
       elements: int
     unit:
-      description: State of the unit.
+      description: State of the unit. Only for faults of a unit.
       type: str
-  sample: {"marker": false, "timer": "inactive", "table": false, "drop_in": false, "stopped_processes": [], "unit": "active"}
+  sample:
+    marker: false
+    timer: inactive
+    table: false
+    disk_unit: inactive
+    drop_in: false
+    stopped_processes: []
+    unit: active
 """
 
 from ansible_collections.consulops.failover.plugins.module_utils._ansible import run

@@ -6,12 +6,11 @@
 
 from __future__ import annotations
 
-import time
 import typing as t
 
 from .._config.connection_spec import Spec
 from .._consul.errors import GuardRefused, InvalidOption, LocalFailure
-from .._consul.units import timestamp
+from .._consul.units import parse_bytes, timestamp
 from .._drill.faults import fault_host, fault_plan
 from .._drill.faults.fault_plan import Fault
 from .task import Invocation, Result, Task
@@ -23,6 +22,9 @@ SPEC: Spec = {
     "unit": {"type": "str", "default": "consul.service"},
     "peers": {"type": "list", "elements": "str"},
     "direction": {"type": "str", "choices": list(fault_plan.DIRECTIONS), "default": "both"},
+    "path": {"type": "path"},
+    "leave_free": {"type": "str", "default": "0"},
+    "shared_disk": {"type": "bool", "default": False},
     "heal_after": {"type": "int"},
 }
 
@@ -45,22 +47,29 @@ def _put(call: Invocation, there: Fault | None) -> Result:
     if options["fault"] is None or options["heal_after"] is None:
         raise InvalidOption("state present needs the options fault and heal_after.")
     fault = fault_plan.make_fault(
-        options["drill"], options["fault"], options["unit"], options["peers"] or (), options["direction"]
+        options["drill"],
+        options["fault"],
+        options["unit"],
+        options["peers"] or (),
+        options["direction"],
+        options["path"],
+        parse_bytes(options["leave_free"], "leave_free"),
     )
+    if options["shared_disk"] and fault.fault != "disk_full":
+        raise InvalidOption(f"shared_disk is of the fault disk_full, and the fault is {fault.fault}.")
     heal_after_s = options["heal_after"]
     fault_plan.check_heal_after(heal_after_s)
     if there is not None:
         _check_same(there, fault)
         return {"changed": False, "fault": str(fault), "commands": [], "diff": _diff(there, there)}
     controller = fault_host.find_controller()
-    fault_host.check_possible(fault, controller)
+    fault_host.check_possible(fault, controller, options["shared_disk"])
     ssh_port = controller.ssh_port if controller else fault_plan.SSH_PORT
     steps = fault_plan.put_steps(fault, ssh_port)
     commands = [" ".join(fault_plan.arm_command(heal_after_s)), *map(str, steps)]
     result: Result = {"changed": True, "fault": str(fault), "commands": commands, "diff": _diff(None, fault)}
     if not call.check_mode:
-        result["started"] = _now()
-        fault_host.put(fault, heal_after_s, ssh_port)
+        result["started"] = _moment(*fault_host.put(fault, heal_after_s, ssh_port))
     return result
 
 
@@ -94,12 +103,14 @@ def _diff(before: Fault | None, after: Fault | None) -> dict[str, str]:
     return {"before": f"{before or 'no fault'}\n", "after": f"{after or 'no fault'}\n"}
 
 
-def _now() -> dict[str, t.Any]:
-    return _moment(time.time(), time.clock_gettime(time.CLOCK_BOOTTIME))
-
-
-def _moment(wall: float, uptime_s: float) -> dict[str, t.Any]:
-    return {"time": timestamp(wall), "unix_s": round(wall, 3), "uptime_s": round(uptime_s, 2)}
+def _moment(wall_ns: int, uptime_ns: int) -> dict[str, t.Any]:
+    wall = wall_ns / 1e9
+    return {
+        "time": timestamp(wall),
+        "unix_s": round(wall, 3),
+        "uptime_s": round(uptime_ns / 1e9, 2),
+        "uptime_ns": uptime_ns,
+    }
 
 
 DRILL_FAULT = Task(SPEC, perform)

@@ -11,17 +11,23 @@ import ipaddress
 import os
 import shutil
 import subprocess
+import sys
 import time
 import typing as t
 from pathlib import Path
 
 from ..._consul.errors import GuardRefused, LocalFailure
-from . import fault_plan
-from .fault_plan import Controller, Fault, Step
+from ..._consul.units import human_bytes
+from . import disk_fault, fault_plan
+from .fault_plan import Controller, Fault
+from .fault_step import Step
 
 COMMAND_TIMEOUT_S = 150.0  # systemd waits 90 seconds for a unit that does not stop
 TAKE_EFFECT_S = 10.0
 POLL_S = 0.05
+WRITE_S = 2.0
+# A file without a name is written: nothing is left of it, whenever this ends.
+WRITE = "import os, sys; file = os.open(sys.argv[1], os.O_TMPFILE | os.O_WRONLY); os.write(file, bytes(4096)); os.fsync(file)"
 RUNNING = ("active", "activating", "reloading")
 
 
@@ -58,7 +64,7 @@ def is_armed() -> bool:
 
 
 def check_nothing_is_left() -> None:
-    """Raise GuardRefused if there is a timer or a packet filter of a drill without its marker."""
+    """Raise GuardRefused if there is a timer, a packet filter or a unit of a drill without its marker."""
     if _property(f"{fault_plan.TIMER}.timer", "ActiveState") != "inactive":
         raise GuardRefused(
             f"The timer {fault_plan.TIMER}.timer is there without a fault: stop it first; nothing was changed."
@@ -68,14 +74,25 @@ def check_nothing_is_left() -> None:
             f"There is a table {fault_plan.TABLE} of nft without a fault: look at it, and delete it with "
             f"nft delete table inet {fault_plan.TABLE}; nothing was changed."
         )
+    if _property(disk_fault.UNIT, "ActiveState") != "inactive":
+        raise GuardRefused(
+            f"The unit {disk_fault.UNIT}, which fills or freezes a file system, is there without a fault: look at it, and "
+            "stop it; nothing was changed."
+        )
 
 
-def check_possible(fault: Fault, controller: Controller | None) -> None:
-    """Raise GuardRefused if the fault cannot be put on this host, or would cut it off from the controller."""
+def check_possible(fault: Fault, controller: Controller | None, allow_shared: bool = False) -> None:
+    """Raise GuardRefused if the fault cannot be put on this host, would cut it off from the controller or keep it from healing.
+
+    ``allow_shared`` lets a file system be filled that the host uses for more than ``fault.path``.
+    """
     if os.geteuid() != 0:
         raise GuardRefused("A fault needs root on the host: use become; nothing was changed.")
     if not Path("/run/systemd/system").is_dir():
         raise GuardRefused("This host does not run systemd, which heals the fault: nothing was changed.")
+    if fault.path:
+        _check_file_system(fault, allow_shared)
+        return
     if fault.fault == "isolated":
         if shutil.which("nft") is None:
             raise GuardRefused(
@@ -97,8 +114,37 @@ def check_possible(fault: Fault, controller: Controller | None) -> None:
         raise GuardRefused(f"Processes of {fault.unit} are stopped already; nothing was changed.")
 
 
-def put(fault: Fault, heal_after_s: int, ssh_port: int) -> None:
-    """Arm the timer, then put the fault on the host; heal at once if that fails. Raises GuardRefused or LocalFailure."""
+def _check_file_system(fault: Fault, allow_shared: bool) -> None:
+    path = fault.path
+    if not Path(path).is_dir():
+        raise GuardRefused(f"There is no directory {path} on this host; nothing was changed.")
+    real = os.path.realpath(path)
+    if real != path:
+        raise GuardRefused(f"{path} is reached by a symbolic link: use {real}; nothing was changed.")
+    needed = {name: os.path.realpath(name) for name in disk_fault.HOST_DIRECTORIES}
+    needed.update({"Ansible's module": os.path.realpath(__file__), "Python": os.path.realpath(sys.executable)})
+    try:
+        mounts = disk_fault.parse_mounts(Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
+        space = os.statvfs(path)
+    except OSError as error:
+        raise GuardRefused(f"{path} cannot be examined: {error}; nothing was changed.") from error
+    refusal = disk_fault.refusal(fault.fault, path, mounts, needed, allow_shared)
+    free = space.f_bfree * space.f_frsize
+    if not refusal and fault.fault == "disk_full" and free - fault.leave_free < space.f_frsize:
+        refusal = f"Only {human_bytes(free)} are free in {path}, so there is nothing to fill"
+    if not refusal and fault.fault == "disk_frozen" and shutil.which("fsfreeze") is None:
+        refusal = "The program fsfreeze is not on this host (it is part of util-linux)"
+    if not refusal and not is_writable(path):
+        refusal = f"No file can be written in {path}: it is full or frozen already, or cannot have files without a name"
+    if refusal:
+        raise GuardRefused(f"{refusal}; nothing was changed.")
+
+
+def put(fault: Fault, heal_after_s: int, ssh_port: int) -> tuple[int, int]:
+    """Arm the timer, then put the fault on the host; heal at once if that fails. Raises GuardRefused or LocalFailure.
+
+    Returns when the fault began: nanoseconds of the wall clock and since the boot, right before the step that makes it.
+    """
     _write_files(fault)
     try:
         _run(Step(tuple(fault_plan.arm_command(heal_after_s))))
@@ -109,18 +155,33 @@ def put(fault: Fault, heal_after_s: int, ssh_port: int) -> None:
             Path(path).unlink(missing_ok=True)
         raise
     try:
-        for step in fault_plan.put_steps(fault, ssh_port):
+        *preparation, last = fault_plan.put_steps(fault, ssh_port)
+        for step in preparation:
             _run(step)
+        began = time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        _run(last)
         _wait(lambda: is_in_effect(fault), f"{fault}")
         if not is_armed():
             raise LocalFailure(
                 f"The timer healed the fault of {fault.drill} before it was there: use a longer heal_after."
             )
-    except LocalFailure:
+    except LocalFailure as error:
+        reason = _reason_of_disk_unit()
         with contextlib.suppress(FileExistsError, GuardRefused):
             _write_files(fault)  # the timer may have removed them
         heal(fault)
+        if reason:
+            raise LocalFailure(f"{fault.path} could not be made so: {reason}. Nothing of the fault is left.") from error
         raise
+    return began
+
+
+def _reason_of_disk_unit() -> str:
+    """Return what the unit that fills or freezes said of its failure; "" if there was none."""
+    try:
+        return Path(disk_fault.ERROR).read_text(encoding="utf-8", errors="replace").strip().rstrip(".")
+    except OSError:
+        return ""
 
 
 def _write_files(fault: Fault) -> None:
@@ -160,6 +221,8 @@ def is_in_effect(fault: Fault) -> bool:
     """Return whether the fault is what the host is like."""
     if fault.fault == "isolated":
         return has_table()
+    if fault.path:
+        return _property(disk_fault.UNIT, "ActiveState") == "active"
     if fault.fault == "paused":
         processes = unit_processes(fault.unit)
         return bool(processes) and set(processes) == set(stopped_processes(fault.unit))
@@ -172,7 +235,10 @@ def proof(fault: Fault | None) -> dict[str, t.Any]:
         "marker": Path(fault_plan.MARKER).exists(),
         "timer": _property(f"{fault_plan.TIMER}.timer", "ActiveState"),
         "table": has_table(),
+        "disk_unit": _property(disk_fault.UNIT, "ActiveState"),
     }
+    if fault is not None and fault.path:
+        found["writable"] = is_writable(fault.path)
     if fault is not None and fault.unit:
         found["drop_in"] = Path(fault_plan.drop_in(fault.unit)).exists()
         found["stopped_processes"] = stopped_processes(fault.unit)
@@ -186,19 +252,40 @@ def any_left(found: t.Mapping[str, t.Any]) -> bool:
         found["marker"]
         or found["table"]
         or found["timer"] != "inactive"
+        or found["disk_unit"] != "inactive"
+        or not found.get("writable", True)
         or found.get("drop_in")
         or found.get("stopped_processes")
         or found.get("unit", "active") not in RUNNING
     )
 
 
-def healed_at(drill: str) -> tuple[float, float] | None:
-    """Return when the last fault of a drill was healed, as seconds of the wall clock and since the boot; None if unknown."""
+def is_writable(directory: str) -> bool:
+    """Return whether a file can be written in a directory now.
+
+    A process of its own tries it: on a frozen file system it cannot even be killed, and ends when that is thawed.
+    """
+    command = [sys.executable, "-I", "-S", "-c", WRITE, directory]
+    null = subprocess.DEVNULL
+    try:
+        process = subprocess.Popen(command, stdin=null, stdout=null, stderr=null, start_new_session=True)
+        return process.wait(WRITE_S) == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def healed_at(drill: str) -> tuple[int, int] | None:
+    """Return when the last fault of a drill was healed, as nanoseconds of the wall clock and since the boot; None if unknown."""
     try:
         name, wall, uptime = Path(fault_plan.HEALED).read_text(encoding="utf-8").split()
-        return (float(wall), float(uptime)) if name == drill else None
+        return (_nanoseconds(wall), _nanoseconds(uptime)) if name == drill else None
     except (OSError, ValueError):
         return None
+
+
+def _nanoseconds(text: str) -> int:
+    seconds, _dot, fraction = text.partition(".")
+    return int(seconds) * 10**9 + int(fraction[:9].ljust(9, "0"))
 
 
 def has_table() -> bool:

@@ -13,11 +13,13 @@ import typing as t
 from dataclasses import asdict, dataclass
 
 from ..._consul.errors import InvalidOption
+from ..._consul.units import human_bytes
+from . import disk_fault
+from .fault_step import DIRECTORY, Step
 
-FAULTS = ("isolated", "killed", "paused", "stopped")
+FAULTS = (*disk_fault.FAULTS, "isolated", "killed", "paused", "stopped")
 DIRECTIONS = ("both", "in", "out")
 TABLE = "consulops_drill"
-DIRECTORY = "/run/consulops-drill"  # gone after a reboot, as everything that a fault consists of
 MARKER = f"{DIRECTORY}/fault.json"
 SCRIPT = f"{DIRECTORY}/heal"
 HEALED = f"{DIRECTORY}/healed"
@@ -38,15 +40,25 @@ class Controller:
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault as it was asked for. ``peers`` and ``direction`` are of ``isolated``, ``unit`` is of the others."""
+    """A fault as it was asked for.
+
+    ``peers`` and ``direction`` are of ``isolated``, ``path`` and ``leave_free`` (in bytes) of a file system, and ``unit`` is
+    of the others.
+    """
 
     drill: str
     fault: str
     unit: str = ""
     peers: tuple[str, ...] = ()
     direction: str = ""
+    path: str = ""
+    leave_free: int = 0
 
     def __str__(self) -> str:
+        if self.fault == "disk_full":
+            return f"{self.path} is full" + (f" but for {human_bytes(self.leave_free)}" if self.leave_free else "")
+        if self.fault == "disk_frozen":
+            return f"{self.path} is frozen"
         if self.fault == "isolated":
             way = {"both": "from and to", "in": "from", "out": "to"}[self.direction]
             return f"packets {way} {', '.join(self.peers)} are dropped"
@@ -63,17 +75,31 @@ class Fault:
         return cls(**{**data, "peers": tuple(data["peers"])})
 
 
-def make_fault(drill: str, fault: str, unit: str, peers: t.Sequence[str], direction: str) -> Fault:
+def make_fault(
+    drill: str,
+    fault: str,
+    unit: str,
+    peers: t.Sequence[str],
+    direction: str,
+    path: str | None = None,
+    leave_free: int = 0,
+) -> Fault:
     """Return the fault that options ask for. Raises InvalidOption."""
     if not NAME.fullmatch(drill):
         raise InvalidOption(
             f"drill {drill!r} is not a name: use up to 64 letters, digits, dots, dashes and underscores."
         )
+    if peers and fault != "isolated":
+        raise InvalidOption(f"peers are of the fault isolated, and the fault is {fault}.")
+    if path is not None and fault not in disk_fault.FAULTS:
+        raise InvalidOption(f"path is of the faults {' and '.join(disk_fault.FAULTS)}, and the fault is {fault}.")
+    if leave_free and fault != "disk_full":
+        raise InvalidOption(f"leave_free is of the fault disk_full, and the fault is {fault}.")
+    if fault in disk_fault.FAULTS:
+        return Fault(drill, fault, path=disk_fault.check_path(path, fault), leave_free=leave_free)
     if fault != "isolated":
         if not UNIT.fullmatch(unit):
             raise InvalidOption(f"unit {unit!r} is not the name of a service of systemd, for example consul.service.")
-        if peers:
-            raise InvalidOption(f"peers are of the fault isolated, and the fault is {fault}.")
         return Fault(drill, fault, unit)
     if not peers:
         raise InvalidOption("The fault isolated needs peers, the addresses from which the host is cut off.")
@@ -107,6 +133,8 @@ def packet_filter(fault: Fault, ssh_port: int) -> str:
         rules = [f"tcp {port} {ssh_port} accept"]
         for family, version in (("ip", 4), ("ip6", 6)):
             found = [peer for peer in fault.peers if ipaddress.ip_address(peer).version == version]
+            if found and version == 6:  # as ARP, which is no IP, and without which the other direction would end too
+                rules.append("icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept")
             if found:
                 rules.append(f"{family} {end} {{ {', '.join(found)} }} drop")
         hook = f"type filter hook {chain} priority -10; policy accept;"
@@ -125,6 +153,7 @@ DROP_IN = "[Service]\nRestart=no\n"
 def heal_script(fault: Fault) -> str:
     """Return the script that heals a fault. Without a marker it does nothing, so it may run at any time and more than once."""
     steps = {
+        **{name: disk_fault.heal_steps(name) for name in disk_fault.FAULTS},
         "isolated": [f"if nft list table inet {TABLE} >/dev/null 2>&1; then nft delete table inet {TABLE}; fi"],
         "paused": [f"systemctl kill -s CONT {fault.unit}"],
         "stopped": [f"systemctl start --no-block {fault.unit}"],
@@ -161,19 +190,10 @@ def arm_command(heal_after_s: int) -> list[str]:
     ]
 
 
-@dataclass(frozen=True)
-class Step:
-    """One command; ``stdin`` is what it reads."""
-
-    command: tuple[str, ...]
-    stdin: str = ""
-
-    def __str__(self) -> str:
-        return " ".join(self.command)
-
-
 def put_steps(fault: Fault, ssh_port: int) -> list[Step]:
-    """Return what puts the fault on the host, in order."""
+    """Return what puts the fault on the host, in order. The last step makes the fault, those before it prepare it."""
+    if fault.fault in disk_fault.FAULTS:
+        return disk_fault.put_steps(fault.fault, fault.path, fault.leave_free)
     if fault.fault == "isolated":
         return [Step(("nft", "-f", "-"), packet_filter(fault, ssh_port))]
     if fault.fault == "paused":
