@@ -70,7 +70,7 @@ options:
         default: python3
   snapshot_path:
     description:
-      - Directory on the controller for a snapshot that is taken and checked before the drill. Needed by drills that take the quorum away.
+      - Directory on the controller for a snapshot that is taken and checked before the drill. Needed by drills that take the quorum away, or break disks.
       - A snapshot needs a management token.
     type: path
   max_targets:
@@ -87,6 +87,10 @@ options:
     type: str
   window:
     description: Refuse the drill outside of this time of the day in UTC, for example V(22:00-05:30).
+    type: str
+  data_path:
+    description:
+      - Directory of Consul's data on the hosts, a file system of its own. Needed by drills that fill or freeze disks and name no path.
     type: str
   duration:
     description:

@@ -27,7 +27,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._tasks.task imp
 from tests.lab.ansible import run_playbook
 from tests.lab.consul import ROOT, eventually
 from tests.lab.drill_hosts import reached, start_servers, wait_healthy
-from tests.lab.hosts import Host, Hosts
+from tests.lab.hosts import DISK, Host, Hosts
 
 CATALOGUE = ROOT / "roles/consul_drill/files/drills"
 SERVERS = ("n1", "n2", "n3")
@@ -55,6 +55,7 @@ class Drilled:
 
     def options(self, name: str, **more: t.Any) -> dict[str, t.Any]:
         drill = yaml.safe_load((CATALOGUE / f"{name}.yml").read_text(encoding="utf-8"))
+        disk = name.startswith("disk")
         given = {
             "drill": drill,
             "hosts": reached(self.hosts, [host.name for host in self.servers]),
@@ -63,7 +64,8 @@ class Drilled:
             "max_targets": len(self.servers),
             "allow_quorum_loss": drill.get("loses_quorum", False),
             "settle": "20s",
-            "snapshot_path": str(self.directory / "snapshots") if drill.get("loses_quorum") else None,
+            "snapshot_path": str(self.directory / "snapshots") if drill.get("loses_quorum") or disk else None,
+            "data_path": DISK if disk else None,
         }
         return {**given, **more}
 
@@ -111,12 +113,12 @@ def keys(host: Host) -> list[str]:
 def drilled(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Drilled]:
     directory = tmp_path_factory.mktemp("drills")
     names = (*SERVERS, "n4", "n5") if os.environ.get("CONSULOPS_ALL_DRILLS") else SERVERS
-    with Hosts(directory / "lab", [*names, "w1"]) as hosts:
+    with Hosts(directory / "lab", [*names, "w1"], disk_mb=96) as hosts:
         histories = directory / "histories"
         (histories / "snapshots").mkdir(parents=True)
         found = Drilled(hosts, histories)
         start_servers([hosts["w1"]], "dc2")
-        start_servers(found.servers, retry_join_wan=[hosts["w1"].address])
+        start_servers(found.servers, data=DISK, retry_join_wan=[hosts["w1"].address])
         members = functools.partial(wan_members, found.servers[0])
         eventually(lambda: len(members()) == len(names) + 1, 60, "both datacenters know each other")
         yield found

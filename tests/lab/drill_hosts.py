@@ -26,7 +26,9 @@ WantedBy=multi-user.target
 DATA = "/var/lib/consul"
 
 
-def start_servers(hosts: t.Sequence[Host], datacenter: str = "dc1", raft_multiplier: int = 1, **more: t.Any) -> None:
+def start_servers(
+    hosts: t.Sequence[Host], datacenter: str = "dc1", raft_multiplier: int = 1, data: str = DATA, **more: t.Any
+) -> None:
     """Start one datacenter of servers and wait until all are healthy voters."""
     for host in hosts:
         config = {
@@ -34,7 +36,7 @@ def start_servers(hosts: t.Sequence[Host], datacenter: str = "dc1", raft_multipl
             "bootstrap_expect": len(hosts),
             "datacenter": datacenter,
             "node_name": host.name,
-            "data_dir": DATA,
+            "data_dir": data,
             "bind_addr": host.address,
             "retry_join": [other.address for other in hosts],
             "retry_interval": "1s",

@@ -26,7 +26,7 @@ STEP = {"at": "1s", "for": "5s", "fault": "killed", "targets": "leader"}
 def test_every_drill_of_the_catalogue_is_a_definition_of_its_name(multiplier: int) -> None:
     assert len(CATALOGUE) > 10
     for path in CATALOGUE:
-        definition, _load = definition_of(yaml.safe_load(path.read_text(encoding="utf-8")), multiplier)
+        definition, _load = definition_of(yaml.safe_load(path.read_text(encoding="utf-8")), multiplier, "/srv/consul")
         assert definition.name == path.stem and definition.title
 
 
@@ -59,6 +59,7 @@ def test_times_and_objectives_grow_with_the_multiplier() -> None:
         ({"expect": {"gap": "1s"}}, "drill.expect.gap: unknown option"),
         ({"expect": {"gap_at_fault": "soon"}}, "drill.expect.gap_at_fault: 'soon' is not a duration"),
         ({"expect": {"leader": "new"}}, "drill.expect.leader: 'new' is not one of stays, changes"),
+        ({"faults": [{**STEP, "fault": "disk_full"}]}, "drill.faults[0].path: the fault disk_full needs it"),
         ({"load": {"rat": 1}}, "drill.load.rat: unknown option"),
         ({"name": None}, "drill.name: this option is required"),
     ],

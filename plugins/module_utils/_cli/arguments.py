@@ -127,6 +127,7 @@ HELP = {
     "max_targets": "how many hosts one fault may strike",
     "allow_quorum_loss": "let a fault take away more servers than the datacenter can lose",
     "stop_after_outage": "end the drill and heal when no change was acknowledged for so long, for example 30s",
+    "data_path": "directory of Consul's data on the hosts, for drills that break disks",
     "window": "refuse the drill outside of this time of the day in UTC, for example 22:00-05:30",
     "stable_for": "seconds without findings that are needed to pass",
     "max_steps": "steps of the search for each key, after which its verdict is unknown",

@@ -23,7 +23,8 @@ ALONE, HALVES, BRIDGE, RING, WAN = "alone", "halves", "bridge", "ring", "wan"
 SHAPES = (ALONE, HALVES, BRIDGE, RING, WAN)
 STAYS, CHANGES = "stays", "changes"
 
-STEP_OPTIONS = ("unit", "direction", "peers")  # of consul_drill_fault, as they are
+STEP_OPTIONS = ("unit", "direction", "peers", "path", "leave_free", "shared_disk")  # of consul_drill_fault, as they are
+OF_DISKS = ("disk_full", "disk_frozen")
 MOST_FAULTS = 20
 LONGEST_S = 3600.0
 _EXPRESSION = re.compile(r"(?P<duration>[0-9][0-9.a-z]*)(?: *\* *(?P<factor>raft_multiplier))?")
@@ -104,13 +105,23 @@ class DrillDefinition:
             before = step.end_s
 
     @property
+    def needs_snapshot(self) -> bool:
+        """Whether it can cost data if Consul does not do what it should."""
+        return self.loses_quorum or any(step.fault in OF_DISKS for step in self.faults)
+
+    @property
     def end_s(self) -> float:
         """When the last fault is healed, in seconds after the load began."""
         return max((step.end_s for step in self.faults), default=0.0)
 
 
-def make_step(number: int, options: t.Mapping[str, t.Any], raft_multiplier: int) -> FaultStep:
-    """Return a fault of validated options. Raises InvalidOption that begins with the path of the key."""
+def make_step(
+    number: int, options: t.Mapping[str, t.Any], raft_multiplier: int, data_path: str | None = None
+) -> FaultStep:
+    """Return a fault of validated options; one of a disk without a path has ``data_path``.
+
+    Raises InvalidOption that begins with the path of the key.
+    """
     path = f"faults[{number}]"
     at_s = _seconds(options["at"], f"{path}.at", 0, raft_multiplier)
     for_s = _seconds(options["for"], f"{path}.for", 1, raft_multiplier)
@@ -124,6 +135,12 @@ def make_step(number: int, options: t.Mapping[str, t.Any], raft_multiplier: int)
     if shape in (BRIDGE, RING, WAN) and targets != ALL:
         raise InvalidOption(f"{path}.targets: the shape {shape} needs all servers: write targets: {ALL}.")
     more = {name: options[name] for name in STEP_OPTIONS if options.get(name) is not None}
+    if fault in OF_DISKS and "path" not in more:
+        if data_path is None:
+            raise InvalidOption(
+                f"{path}.path: the fault {fault} needs it, or the option data_path: where Consul has its data."
+            )
+        more["path"] = data_path
     return FaultStep(at_s, for_s, fault, targets, shape or (ALONE if fault == "isolated" else ""), more)
 
 

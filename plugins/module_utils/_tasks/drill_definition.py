@@ -31,6 +31,9 @@ FAULT_SPEC: Spec = {
     "unit": {"type": "str"},
     "direction": {"type": "str", "choices": list(DIRECTIONS)},
     "peers": {"type": "list", "elements": "str"},
+    "path": {"type": "str"},
+    "leave_free": {"type": "str"},
+    "shared_disk": {"type": "bool"},
 }
 EXPECT_SPEC: Spec = {
     "gap_at_fault": {"type": "str"},
@@ -53,7 +56,9 @@ DEFINITION_SPEC: Spec = {
 LOAD_OPTIONS = ("duration", "workload", "consistency", "clients", "rate", "gaps", "keys", "settle", "timeout")
 
 
-def definition_of(given: t.Any, raft_multiplier: int) -> tuple[DrillDefinition, dict[str, t.Any]]:
+def definition_of(
+    given: t.Any, raft_multiplier: int, data_path: str | None = None
+) -> tuple[DrillDefinition, dict[str, t.Any]]:
     """Return the definition that a file describes, and its options of the load. Raises InvalidOption with the path of the key."""
     options = validated(DEFINITION_SPEC, given, "drill")
     load = options["load"] or {}
@@ -66,7 +71,9 @@ def definition_of(given: t.Any, raft_multiplier: int) -> tuple[DrillDefinition, 
             name: None if expect[name] is None else parse_limit(expect[name], f"expect.{name}")
             for name in ("gap_at_fault", "gap_at_healing", "healthy_after")
         }
-        steps = tuple(make_step(number, step, raft_multiplier) for number, step in enumerate(options["faults"]))
+        steps = tuple(
+            make_step(number, step, raft_multiplier, data_path) for number, step in enumerate(options["faults"])
+        )
         definition = DrillDefinition(
             options["name"],
             options["title"],

@@ -49,6 +49,7 @@ FAULT_OPTIONS: Spec = {
     "allow_quorum_loss": {"type": "bool", "default": False},
     "stop_after_outage": {"type": "str"},
     "window": {"type": "str"},
+    "data_path": {"type": "str"},
 }
 DEFAULT_URL = "http://127.0.0.1:8500"
 

@@ -100,7 +100,7 @@ def _request(options: t.Mapping[str, t.Any], multiplier: int) -> _Request:
     """Return what the options describe, for a datacenter with that ``raft_multiplier``. Raises InvalidOption."""
     definition, of_drill = BASELINE, dict[str, t.Any]()
     if options["drill"] is not None:
-        definition, of_drill = definition_of(options["drill"], multiplier)
+        definition, of_drill = definition_of(options["drill"], multiplier, options["data_path"])
     if definition.faults and not options["hosts"]:
         raise InvalidOption(f"The drill {definition.name} makes faults: it needs hosts, how to reach each server.")
     given = {name: options[name] for name in LOAD_OPTIONS if options[name] is not None}
@@ -248,7 +248,7 @@ class _Drill:
         """Take a snapshot and check it, if it was asked for. Raises GuardRefused where it is needed, and what saving raises."""
         options = self.call.params
         if options["snapshot_path"] is None:
-            if self.request.definition.loses_quorum:
+            if self.request.definition.needs_snapshot:
                 raise GuardRefused(
                     f"The drill {self.request.definition.name} needs snapshot_path, a directory for a snapshot that is taken before; "
                     "nothing was changed."
