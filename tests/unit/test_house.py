@@ -277,6 +277,7 @@ def test_the_action_group_contains_every_module() -> None:
     without_connection = {
         *("consulops_bundle", "consulops_libraries"),
         *("consul_snapshot_rehearse", "consul_drill_fault"),
+        *("consul_raft_info", "consul_data_copy", "consul_recovery_plan"),
     }
     assert set(groups["consul"]) == modules - without_connection
 
