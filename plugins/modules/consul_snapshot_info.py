@@ -166,6 +166,21 @@ snapshot:
       description: Names of the servers.
       type: list
       elements: str
+    server_nodes:
+      description: The nodes of the servers, by name. Servers that replace them need the same IDs to keep their names.
+      type: list
+      elements: dict
+      version_added: 1.3.0
+      contains:
+        name:
+          description: The name of the node.
+          type: str
+        id:
+          description: The ID of the node, as in the file C(node-id) of the server's data directory. Empty when the snapshot has none.
+          type: str
+        address:
+          description: The address of the node.
+          type: str
     index:
       description: Raft index.
       type: int

@@ -51,6 +51,16 @@ def test_a_file_is_shown_by_table_and_prefix(secured: Datacenter, tmp_path: Path
     assert "kv" not in inspect(path, kv_depth=0)
 
 
+def test_the_servers_are_shown_with_their_node_ids(dc1: Datacenter, tmp_path: Path) -> None:
+    found = inspect(save(dc1, tmp_path / "one.snap"))["snapshot"]["server_nodes"]
+    nodes = dc1.get("/v1/catalog/service/consul")
+    assert found == sorted(
+        ({"name": node["Node"], "id": node["ID"], "address": node["Address"]} for node in nodes),
+        key=lambda node: str(node["name"]),
+    )
+    assert found and all(node["id"] for node in found)
+
+
 def test_a_key_is_shown_as_a_digest_unless_its_value_is_requested(dc1: Datacenter, tmp_path: Path) -> None:
     dc1.put("/v1/kv/db/password?flags=42", "correct horse")
     dc1.put("/v1/kv/db/binary", b"\xff\x00\xfe")

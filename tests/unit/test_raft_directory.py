@@ -199,3 +199,20 @@ def test_a_salvage_writes_a_private_file_with_a_manifest_and_replaces_nothing(tm
         salvage.salvage(directory, str(tmp_path / "none" / "out.snap"), 0)
     named = salvage.salvage(directory, f"{tmp_path}/", 0).path
     assert named.name == "consul-dc1-20261122T202205Z-10.snap"
+
+
+def test_the_servers_of_a_snapshot_are_those_with_the_service_of_consul_and_have_the_ids_of_their_nodes() -> None:
+    def registered(name: str, service: str, **more: str) -> tuple[int, bytes]:
+        fields = {"Node": name, "Address": "192.0.2.7", "Datacenter": "dc1", "ModifyIndex": 5, **more}
+        return craft.record(0, {**fields, "Service": {"ID": service, "Service": service, "ModifyIndex": 6}})
+
+    records = (
+        registered("s2", "consul", ID="id-2"),
+        registered("s1", "consul", ID="id-1"),
+        registered("client", "web", ID="id-3"),
+        registered("old", "consul"),
+        registered("elsewhere", "consul", ID="id-4", PeerName="other"),
+    )
+    found = summarize(io.BytesIO(craft.snapshot(*records)), "x", as_of=0)
+    assert [(server.name, server.id) for server in found.server_nodes] == [("old", ""), ("s1", "id-1"), ("s2", "id-2")]
+    assert found.servers == ("old", "s1", "s2") and {server.address for server in found.server_nodes} == {"192.0.2.7"}

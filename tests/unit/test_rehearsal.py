@@ -66,7 +66,7 @@ def a_summary(version: str, *kinds: int) -> Summary:
     """Return the summary of a snapshot of a version with these record types."""
     tables = tuple(Table(str(kind), kind, 1, 1, True) for kind in kinds)
     meta = Meta.__new__(Meta)
-    return Summary(meta, "dc1", ("s1",), (version,) if version else (), tables, "", ())
+    return Summary(meta, "dc1", (), (version,) if version else (), tables, "", ())
 
 
 def test_a_consul_of_the_same_version_rehearses_without_a_word() -> None:

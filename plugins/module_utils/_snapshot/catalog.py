@@ -7,12 +7,22 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import dataclass
 
 from . import records
 
 SERVER_SERVICE = b"consul"
 
 Registration = tuple[str, int, t.Any, int]  # table, type number, record, size in bytes
+
+
+@dataclass(frozen=True)
+class ServerNode:
+    """A server in the catalog: the name and ID of its node ("" if the record has none), and its address."""
+
+    name: str
+    id: str
+    address: str
 
 
 class NodeBuffer:
@@ -50,7 +60,7 @@ class CatalogFacts:
 
     def __init__(self) -> None:
         self.datacenter = ""
-        self.servers: set[str] = set()
+        self.servers: dict[str, ServerNode] = {}
         self.versions: set[str] = set()
         self.services: set[bytes] = set()
         self.nodes = 0
@@ -67,7 +77,8 @@ class CatalogFacts:
         label = service.get(b"Service")
         self.services.add(label if isinstance(label, bytes) else b"?")
         if label == SERVER_SERVICE and not record.get(b"PeerName"):
-            self.servers.add(records.text(record[b"Node"]))
+            server = ServerNode(*(records.text(record.get(name) or b"") for name in (b"Node", b"ID", b"Address")))
+            self.servers[server.name] = server
             self._note_datacenter(record, is_server=True)
             version = records.fields(service.get(b"Meta")).get(b"version")
             if version:

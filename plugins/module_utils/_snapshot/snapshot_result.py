@@ -29,6 +29,7 @@ def snapshot(summary: Summary, entry: SnapshotEntry) -> dict[str, t.Any]:
         "datacenter": summary.datacenter,
         "consul_version": ", ".join(summary.consul_versions),
         "servers": list(summary.servers),
+        "server_nodes": [asdict(server) for server in summary.server_nodes],
         "index": summary.meta.index,
         "term": summary.meta.term,
         "raft_id": summary.meta.id,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from . import records
 from .archive import Archive, Meta
-from .catalog import CatalogFacts, NodeBuffer
+from .catalog import CatalogFacts, NodeBuffer, ServerNode
 from .errors import BadSnapshot, DamagedArchive
 from .gunzip import Source
 from .record_checks import RecordChecks, RecordProblem
@@ -36,7 +36,7 @@ class Summary:
 
     meta: Meta
     datacenter: str
-    servers: tuple[str, ...]
+    server_nodes: tuple[ServerNode, ...]
     consul_versions: tuple[str, ...]
     tables: tuple[Table, ...]
     digest: str
@@ -54,6 +54,11 @@ class Summary:
         """Return how many records a table has."""
         table = self.table(name)
         return table.count if table else 0
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The names of the servers."""
+        return tuple(server.name for server in self.server_nodes)
 
     @property
     def records(self) -> int:
@@ -158,7 +163,7 @@ def _summarize(archive: Archive, options: _Options) -> Summary:
     return Summary(
         meta=archive.meta,
         datacenter=catalog.datacenter,
-        servers=tuple(sorted(catalog.servers)),
+        server_nodes=tuple(server for _name, server in sorted(catalog.servers.items())),
         consul_versions=tuple(sorted(catalog.versions)),
         tables=listed,
         digest=durable_digest(listed) if options.digests else "",
