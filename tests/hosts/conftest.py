@@ -31,6 +31,7 @@ SHARING_FILES = {
     "test_recover_quorum.py": "quorum",
     "test_rehearsal.py": "rehearsal",
     "test_replication.py": "datacenters",
+    "test_restore_fresh_servers.py": "fresh",
     "test_role_refusals.py": "installed",
     "test_snapshots.py": "snapshots",
 }
@@ -252,10 +253,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> t.Generator[None, t.Any, Non
 
 
 @contextlib.contextmanager
-def estate_of(directory: Path, names: t.Sequence[str]) -> t.Iterator[Estate]:
-    """Boot hosts and start Consul on them."""
+def estate_of(directory: Path, names: t.Sequence[str], **variables: t.Any) -> t.Iterator[Estate]:
+    """Boot hosts and start Consul on them, with these variables of the play that does it."""
     with Hosts(directory / "hosts", names) as hosts:
         found = Estate(hosts, directory)
+        found.group_variables.update(variables)
         start_estate(found)
         yield found
 

@@ -67,10 +67,12 @@ def run_playbook(
     *options: str,
     environment: t.Mapping[str, str] | None = None,
     whole: bool = False,
+    prefix: t.Sequence[str] = (),
 ) -> subprocess.CompletedProcess[str]:
     """Run plays (as data), or a playbook by name, against localhost and return the finished process.
 
-    ``whole`` starts ansible-playbook itself, as a user does, and not a fork of a process that has imported it.
+    ``whole`` starts ansible-playbook itself, as a user does, and not a fork of a process that has imported it. So does
+    ``prefix``, words that are put in front of the command.
     """
     directory.mkdir(parents=True, exist_ok=True)
     playbook: str | Path = directory / "playbook.json"
@@ -89,10 +91,10 @@ def run_playbook(
         "ANSIBLE_REMOTE_TEMP": scratch,
         **(environment or {}),
     }
-    if not whole:
+    if not (whole or prefix):
         return forked.play(command, settings)
     return subprocess.run(
-        [str(Path(sys.executable).with_name("ansible-playbook")), *command],
+        [*prefix, str(Path(sys.executable).with_name("ansible-playbook")), *command],
         env=settings,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
