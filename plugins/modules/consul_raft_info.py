@@ -76,7 +76,8 @@ attributes:
     support: none
     description: There is nothing to compare.
 notes:
-  - The Raft log of servers that keep it in C(raft/wal) is only read by Consul. Without the agent, what the newest Raft snapshot says is returned then, which is older.
+  - The Raft log of servers that keep it in C(raft/wal) is only read by Consul. Without the agent, what the newest
+    Raft snapshot says is returned then, which is older.
 seealso:
   - module: consulops.failover.consul_recovery_plan
 """
