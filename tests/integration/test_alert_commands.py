@@ -80,8 +80,9 @@ def start(instances: Instances, at: Datacenter, name: str, token_file: Path | No
 
 
 def test_an_agent_that_runs_lists_explains_and_silences(
-    instances: Instances, datacenter: Datacenter, hook: HttpService, run: Run, token_file: Path
+    instances: Instances, own_lab: Lab, hook: HttpService, run: Run, token_file: Path
 ) -> None:
+    datacenter = own_lab.datacenter("alone")  # in the shared one checks of other tests are critical
     node = datacenter.servers[0].name
     for service in ("live", "quiet"):
         register_check(datacenter, service)

@@ -43,6 +43,12 @@ def unsecured(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Datacenter
         yield datacenter
 
 
+@pytest.fixture(scope="module")
+def good(unsecured: Datacenter, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its snapshot before any test."""
+    return save(unsecured, tmp_path_factory.mktemp("good") / "good.snap")
+
+
 @pytest.mark.parametrize(
     ("record", "words"),
     [
@@ -63,11 +69,14 @@ def test_a_snapshot_that_would_make_the_leader_panic_is_not_sent(
 
 
 def test_a_state_that_an_upgrade_would_not_survive_is_saved_with_a_warning(
-    unsecured: Datacenter, tmp_path: Path
+    unsecured: Datacenter, good: Path, tmp_path: Path
 ) -> None:
     if consul_version(unsecured.servers[0].binary) >= (1, 15):
         pytest.skip("only Consul before 1.15 can hold a token without AccessorID")
-    path = with_records(save(unsecured, tmp_path / "good.snap"), tmp_path / "old.snap", craft.record(17, TOKEN))
+    path = with_records(good, tmp_path / "old.snap", craft.record(17, TOKEN))
+    # Another test may have left the same token.
+    unsecured.put("/v1/snapshot", good.read_bytes())
+    unsecured.leader()
     assert restore(unsecured, path)["verified"] is True
     result = run_module("consul_snapshot", path=tmp_path / "again.snap", url=unsecured.url)
     assert result["changed"] is True
@@ -80,11 +89,10 @@ def test_a_state_that_an_upgrade_would_not_survive_is_saved_with_a_warning(
 
 
 def test_the_upgrade_check_fails_with_the_records_that_the_new_version_would_not_load(
-    unsecured: Datacenter, tmp_path: Path
+    unsecured: Datacenter, good: Path, tmp_path: Path
 ) -> None:
     if consul_version(unsecured.servers[0].binary) >= (1, 15):
         pytest.skip("only Consul before 1.15 can hold a token without AccessorID")
-    good = save(unsecured, tmp_path / "good.snap")
     unsecured.put("/v1/snapshot", with_records(good, tmp_path / "old.snap", craft.record(17, TOKEN)).read_bytes())
     unsecured.leader()
     scratch = tmp_path / "scratch"

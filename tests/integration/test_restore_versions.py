@@ -155,9 +155,12 @@ def test_the_agents_version_counts_when_the_catalog_names_that_of_an_earlier_sna
     service["Meta"] = {**server["ServiceMeta"], "version": "1.999.1"}
     registration = {"Node": server["Node"], "Address": server["Address"], "Service": service, "SkipNodeUpdate": True}
     warnings = ""
-    for _attempt in range(3):  # the leader repairs the catalog once a minute
-        datacenter.put("/v1/catalog/register", registration)
-        warnings = json.dumps(restore(datacenter, path, check=True).get("warnings"))
-        if "the servers run" not in warnings:
-            break
+    try:
+        for _attempt in range(3):  # the leader repairs the catalog once a minute
+            datacenter.put("/v1/catalog/register", registration)
+            warnings = json.dumps(restore(datacenter, path, check=True).get("warnings"))
+            if "the servers run" not in warnings:
+                break
+    finally:
+        datacenter.put("/v1/catalog/register", {**registration, "Service": {**service, "Meta": server["ServiceMeta"]}})
     assert "the snapshot is of Consul 1.999 and the agent that answers runs" in warnings
