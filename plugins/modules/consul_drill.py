@@ -251,7 +251,9 @@ faults:
   returned: in check mode
   type: list
   elements: dict
-  sample: [{"fault": "leader killed from 4 s to 10 s", "targets": [{"host": "consul1", "node": "consul1", "commands": ["systemctl kill -s KILL consul.service"]}]}]
+  sample:
+    - fault: leader killed from 4 s to 10 s
+      targets: [{"host": "consul1", "node": "consul1", "commands": ["systemctl kill -s KILL consul.service"]}]
 expect:
   description: What the drill expects, as sentences.
   returned: in check mode
