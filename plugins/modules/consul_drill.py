@@ -28,8 +28,9 @@ options:
     type: str
   timeout:
     description:
-      - Seconds that a client waits for an answer. By default as O(drill) says, or 2, so that it asks another server soon.
+      - Seconds that a client waits for an answer, so short that it asks another server soon. A drill may say another default.
     type: float
+    default: 2.0
   confirm:
     description:
       - The name of the datacenter. Without it nothing is written and nothing is broken. Not needed in check mode.

@@ -25,13 +25,13 @@ from hypothesis import strategies as st
 NOW = 1_800_000_000.0
 DAY_S = 86400.0
 GOOD = DrillStatus("leader-killed", "20261129T015235Z-3a576b", NOW - DAY_S, True)
-BOTH: list[dict[str, t.Any]] = [{"rule": "drill_failed"}, {"rule": "drill_overdue"}]
+BOTH: tuple[dict[str, t.Any], ...] = ({"rule": "drill_failed"}, {"rule": "drill_overdue"})
 
 
-def found(*statuses: DrillStatus, rules: list[dict[str, t.Any]] = BOTH) -> list[tuple[str, str, str]]:
+def found(*statuses: DrillStatus, rules: t.Sequence[dict[str, t.Any]] = BOTH) -> list[tuple[str, str, str]]:
     observation = Observation("dc1", NOW)
     observation.add(Drills(statuses, len(statuses)))
-    return [(one.rule, one.severity, one.check) for one in judge(observation, make_rules(rules), {}).findings]
+    return [(one.rule, one.severity, one.check) for one in judge(observation, make_rules(list(rules)), {}).findings]
 
 
 def test_a_drill_that_was_passed_a_day_ago_is_no_finding() -> None:

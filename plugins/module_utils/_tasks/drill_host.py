@@ -27,7 +27,8 @@ def serve() -> None:
     answers = sys.stdout
     sys.stdout = sys.stderr  # an answer is the only thing that may stand between two others
     for line in sys.stdin:
-        print(json.dumps(_answer(json.loads(line))), file=answers, flush=True)
+        answers.write(json.dumps(_answer(json.loads(line))) + "\n")
+        answers.flush()
 
 
 def _answer(request: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

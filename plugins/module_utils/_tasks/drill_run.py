@@ -48,7 +48,7 @@ DEFAULT_TIMEOUT_S = 2.0  # a client that waits for an answer cannot find another
 
 SPEC: Spec = {
     **connection_spec(),
-    "timeout": {"type": "float"},
+    "timeout": {"type": "float", "default": DEFAULT_TIMEOUT_S},
     "confirm": {"type": "str"},
     "history": {"type": "path", "required": True},
     "duration": {"type": "str"},
@@ -57,7 +57,7 @@ SPEC: Spec = {
     "clients": {"type": "int"},
     "rate": {"type": "float"},
     "gaps": {"type": "str", "choices": list(GAPS)},
-    "keys": {"type": "int"},
+    "keys": {"type": "int", "no_log": False},
     "prefix": {"type": "str", "default": DRILL_ROOT},
     "settle": {"type": "str"},
     "seed": {"type": "int"},
@@ -104,6 +104,8 @@ def _request(options: t.Mapping[str, t.Any], multiplier: int) -> _Request:
     if definition.faults and not options["hosts"]:
         raise InvalidOption(f"The drill {definition.name} makes faults: it needs hosts, how to reach each server.")
     given = {name: options[name] for name in LOAD_OPTIONS if options[name] is not None}
+    if given["timeout"] == DEFAULT_TIMEOUT_S:
+        del given["timeout"]  # the drill may say another one
     load = {**LOAD_DEFAULTS, **of_drill, **given}
     if definition.faults and "duration" not in {**of_drill, **given}:
         load["duration"] = f"{definition.end_s + _after_faults_s(multiplier):g}s"

@@ -16,7 +16,7 @@ import zipfile
 
 from . import drill_host
 
-PACKAGE = __package__.rpartition(".")[0]  # module_utils, however it is called here
+PACKAGE = __name__.rpartition("._tasks")[0]  # module_utils, however it is called here
 ROOT = "consulops_drill"  # the package's name on the host
 # Reads the archive, whose size is the first line, and starts to serve. ``memfd_create`` needs Linux, as every fault does.
 START = (

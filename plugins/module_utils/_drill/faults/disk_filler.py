@@ -59,7 +59,7 @@ def main() -> None:
             time.sleep(POLL_S)
             size = fill(file, size, leave_free)
     except OSError as error:
-        sys.exit(f"{directory} cannot be kept full: {error}")
+        raise SystemExit(f"{directory} cannot be kept full: {error}") from None
 
 
 if __name__ == "__main__":
