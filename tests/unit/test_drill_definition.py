@@ -61,6 +61,7 @@ def test_times_and_objectives_grow_with_the_multiplier() -> None:
         ({"expect": {"leader": "new"}}, "drill.expect.leader: 'new' is not one of stays, changes"),
         ({"faults": [{**STEP, "fault": "disk_full"}]}, "drill.faults[0].path: the fault disk_full needs it"),
         ({"load": {"rat": 1}}, "drill.load.rat: unknown option"),
+        ({"name": "../d"}, "drill.name: '../d' is not a name"),
         ({"name": None}, "drill.name: this option is required"),
     ],
 )

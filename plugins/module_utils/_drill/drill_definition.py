@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from .._consul.errors import InvalidOption
 from .._consul.units import parse_duration
+from .faults.fault_plan import NAME
 
 # Whom a fault strikes, among the servers of the drill.
 LEADER, FOLLOWER, FOLLOWERS, MINORITY, MAJORITY, ALL = "leader", "follower", "followers", "minority", "majority", "all"
@@ -94,6 +95,10 @@ class DrillDefinition:
     loses_quorum: bool = False
 
     def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):  # it becomes the name of files, and of a key
+            raise InvalidOption(
+                f"name: {self.name!r} is not a name: use up to 64 letters, digits, dots, dashes and underscores."
+            )
         if len(self.faults) > MOST_FAULTS:
             raise InvalidOption(f"faults: {len(self.faults)} of them; a drill has {MOST_FAULTS} at most.")
         before = 0.0
