@@ -63,7 +63,7 @@ class Drilled:
             "history": str(self.directory / f"{name}-{time.monotonic_ns()}.jsonl"),
             "max_targets": len(self.servers),
             "allow_quorum_loss": drill.get("loses_quorum", False),
-            "settle": "20s",
+            "settle": "60s",
             "snapshot_path": str(self.directory / "snapshots") if drill.get("loses_quorum") or disk else None,
             "data_path": DISK if disk else None,
         }
