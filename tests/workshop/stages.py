@@ -135,10 +135,10 @@ STAGES = [
     Stage(
         "hosts",
         _python(*PYTEST),
-        cores=TIMED,
+        cores=TIMED + WAITING,  # labs of up to six hosts each, which must boot in time
         after=("prepare-hosts", "prepare-wheels"),
         tests=True,
-        options=("-n", "4"),
+        options=("-n", "3"),
         selection=("tests/hosts",),
     ),
     _gate("format", _tool("ruff", "format", "--check", ".")),
