@@ -135,7 +135,7 @@ STAGES = [
     Stage(
         "hosts",
         _python(*PYTEST),
-        cores=TIMED + WAITING,  # labs of up to six hosts each, which must boot in time
+        cores=TIMED,
         after=("prepare-hosts", "prepare-wheels"),
         tests=True,
         options=("-n", "3"),
