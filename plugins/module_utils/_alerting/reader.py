@@ -10,7 +10,7 @@ import logging
 import time
 import typing as t
 
-from .._consul import errors
+from .._consul import errors, kv
 from .._consul.acl_filter import HEADER_OF_NEWER
 from .._consul.client import Client, Response
 from .expectation import Expected
@@ -80,6 +80,14 @@ class Reader:
         response = self.client.get(path, params, consistency=consistency, partial_ok=True)
         self.note_filtered(response)
         return response
+
+    def published(self, folder: str) -> t.Sequence[kv.Entry]:
+        """Return the keys below a folder of what others publish: two requests, however many there are. Raises a ConsulError."""
+        try:
+            kv.check_readable(self.client, folder)  # a denied list looks empty
+            return kv.read_shard(self.client, folder).entries
+        except errors.PermissionDenied as error:
+            raise error.with_advice(after=f'The token needs key_prefix "{folder}" {{ policy = "read" }}.') from None
 
     def note_filtered(self, response: Response) -> None:
         """Note whether a list was filtered by ACLs, as far as Consul says so."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from .._config.connection_spec import Spec
-from .._consul.errors import LocalFailure, NotConverged
+from .._consul.errors import NotConverged
+from .._consul.token_file import TokenFile
 from .._drill.recovery import host_facts, voters
 from .._drill.recovery.local_agent import LocalAgent
 from .task import Invocation, Result, Task
@@ -30,7 +31,7 @@ SPEC: Spec = {
 
 
 def perform(call: Invocation) -> Result:
-    """Look, or wait until the voters are those of the options. Raises InvalidOption, LocalFailure and NotConverged."""
+    """Look, or wait until the voters are those of the options. Raises InvalidOption, LocalFailure, TokenUnavailable and NotConverged."""
     options = call.params
     agent = LocalAgent(options["url"], _token(call), options["ca_path"])
     if options["voters"]:
@@ -48,10 +49,7 @@ def perform(call: Invocation) -> Result:
 def _token(call: Invocation) -> str | None:
     token: str | None = call.params["token"]
     if call.params["token_file"]:
-        try:
-            token = Path(call.params["token_file"]).read_text(encoding="ascii").strip()
-        except (OSError, ValueError) as error:
-            raise LocalFailure(f"The token cannot be read: {error}.") from error
+        token = TokenFile(call.params["token_file"], "token_file").read()
     call.mask([token] if token else [])
     return token
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import typing as t
 
-from ..._consul import errors, kv
 from ..._consul.drill_status import DrillStatus, parse_drill_status
 from ..._consul.reserved_keys import DRILL_STATUS_ROOT
 from ..._consul.units import human_age, timestamp
@@ -34,14 +33,8 @@ class Drills(t.NamedTuple):
 
 
 def _read_drills(reader: Reader) -> None:
-    """Read what is published: two requests, however many drills there are."""
-    try:
-        kv.check_readable(reader.client, DRILL_STATUS_ROOT)  # a denied list looks empty
-        entries = kv.read_shard(reader.client, DRILL_STATUS_ROOT).entries
-    except errors.PermissionDenied as error:
-        advice = f'The token needs key_prefix "{DRILL_STATUS_ROOT}" {{ policy = "read" }}.'
-        raise error.with_advice(after=advice) from None
     found = []
+    entries = reader.published(DRILL_STATUS_ROOT)
     for entry in entries:
         try:
             found.append(parse_drill_status(entry.key, entry.value))

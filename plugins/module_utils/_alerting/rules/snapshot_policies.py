@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import typing as t
 
-from ..._consul import errors, kv
 from ..._consul.reserved_keys import SNAPSHOT_ROOT
 from ..._consul.snapshot_status import (
     RehearsalRecord,
@@ -63,15 +62,9 @@ class SnapshotPolicies(t.NamedTuple):
 
 
 def _read_policies(reader: Reader) -> None:
-    """Read what is published: two requests, however many policies there are."""
-    try:
-        kv.check_readable(reader.client, SNAPSHOT_ROOT)  # a denied list looks empty
-        entries = kv.read_shard(reader.client, SNAPSHOT_ROOT).entries
-    except errors.PermissionDenied as error:
-        raise error.with_advice(after=f'The token needs key_prefix "{SNAPSHOT_ROOT}" {{ policy = "read" }}.') from None
     found, waiting = [], []
     total = 0
-    for entry in entries:
+    for entry in reader.published(SNAPSHOT_ROOT):
         place, held_at = place_of(entry.key), waiting_place_of(entry.key)
         total += place is not None
         try:
