@@ -17,8 +17,8 @@ from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules
 from ansible_collections.consulops.failover.plugins.module_utils._consul.drill_status import (
     DrillStatus,
     parse_drill_status,
-    status_of,
 )
+from ansible_collections.consulops.failover.plugins.module_utils._tasks.drill_run import status_of
 from hypothesis import given
 from hypothesis import strategies as st
 

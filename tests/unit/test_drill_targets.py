@@ -22,7 +22,8 @@ from ansible_collections.consulops.failover.plugins.module_utils._drill.fault_ta
     quorum,
     unavailable,
 )
-from ansible_collections.consulops.failover.plugins.module_utils._drill.raft_state import address_of, multiplier_of
+from ansible_collections.consulops.failover.plugins.module_utils._drill.raft_address import address_of
+from ansible_collections.consulops.failover.plugins.module_utils._drill.raft_state import multiplier_of
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import typing as t
 from dataclasses import dataclass
 
 from . import status_fields as fields
@@ -58,10 +57,3 @@ def parse_drill_status(key: str, value: bytes) -> DrillStatus:
         )
     except (LookupError, TypeError, ValueError, RecursionError, InvalidOption):
         raise ValueError from None
-
-
-def status_of(drill: str, run: str, at: float, judgement: t.Mapping[str, t.Any]) -> DrillStatus:
-    """Return the status of a run from its judgement as plain data."""
-    missed = [one["sentence"] for one in judgement["expectations"] if one["verdict"] != "met"]
-    reasons = missed or [f"the history is {judgement['verdict']}"]
-    return DrillStatus(drill, run, at, judgement["passed"], () if judgement["passed"] else tuple(reasons))

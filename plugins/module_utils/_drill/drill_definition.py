@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from .._consul.errors import InvalidOption
 from .._consul.units import parse_duration
+from .faults import disk_fault
 from .faults.fault_plan import NAME
 
 # Whom a fault strikes, among the servers of the drill.
@@ -25,7 +26,6 @@ SHAPES = (ALONE, HALVES, BRIDGE, RING, WAN)
 STAYS, CHANGES = "stays", "changes"
 
 STEP_OPTIONS = ("unit", "direction", "peers", "path", "leave_free", "shared_disk")  # of consul_drill_fault, as they are
-OF_DISKS = ("disk_full", "disk_frozen")
 MOST_FAULTS = 20
 LONGEST_S = 3600.0
 _EXPRESSION = re.compile(r"(?P<duration>[0-9][0-9.a-z]*)(?: *\* *(?P<factor>raft_multiplier))?")
@@ -112,7 +112,7 @@ class DrillDefinition:
     @property
     def needs_snapshot(self) -> bool:
         """Whether it can cost data if Consul does not do what it should."""
-        return self.loses_quorum or any(step.fault in OF_DISKS for step in self.faults)
+        return self.loses_quorum or any(step.fault in disk_fault.FAULTS for step in self.faults)
 
     @property
     def end_s(self) -> float:
@@ -140,7 +140,7 @@ def make_step(
     if shape in (BRIDGE, RING, WAN) and targets != ALL:
         raise InvalidOption(f"{path}.targets: the shape {shape} needs all servers: write targets: {ALL}.")
     more = {name: options[name] for name in STEP_OPTIONS if options.get(name) is not None}
-    if fault in OF_DISKS and "path" not in more:
+    if fault in disk_fault.FAULTS and "path" not in more:
         if data_path is None:
             raise InvalidOption(
                 f"{path}.path: the fault {fault} needs it, or the option data_path: where Consul has its data."

@@ -90,7 +90,7 @@ class DrillHost:
 
     def _moment(self, found: t.Mapping[str, t.Any]) -> HostMoment:
         offset = self.offset()
-        return HostMoment(round(found["uptime_s"] * 1e9) + offset.offset_ns, offset.error_ns)
+        return HostMoment(found["uptime_ns"] + offset.offset_ns, offset.error_ns)
 
 
 def _options(drill: str, step: FaultStep, target: Target, heal_after_s: int) -> dict[str, t.Any]:

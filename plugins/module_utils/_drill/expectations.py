@@ -14,10 +14,9 @@ from dataclasses import asdict, dataclass
 
 from .check_result import VALID
 from .drill_definition import CHANGES, Expectations, Objective
-from .history import NS, OK, Event, History
-from .phase_timing import FAULT_ENDED, FAULT_STARTED, Band, longest_gap_ns
+from .history import FAULT_ENDED, FAULT_STARTED, HEALTHY, LEADER, NS, PLANNED, Event, History
+from .phase_timing import Band, acknowledged_changes, load_span_ns, longest_gap_ns
 
-PLANNED, HEALTHY, LEADER = "drill_plan", "healthy", "leader"  # events
 MET, MISSED, UNKNOWN = "met", "missed", "unknown"
 HISTORY = "history"  # the outcome that says whether the history is valid
 STEP_DOWN_S = (
@@ -60,12 +59,8 @@ def expected(expect: Expectations, raft_multiplier: int | None) -> list[str]:
     for name, sentence in words.items():
         objective = getattr(expect, name)
         if objective is not None:
-            known = not objective.scaled or raft_multiplier is not None
-            limit = (
-                f"{objective.limit_s(raft_multiplier or 1):g} s"
-                if known
-                else f"{objective.seconds:g} s * raft_multiplier"
-            )
+            limit_s = _limit_s(objective, raft_multiplier)
+            limit = f"{objective.seconds:g} s * raft_multiplier" if limit_s is None else f"{limit_s:g} s"
             found.append(sentence.format(limit))
     if expect.leader is not None:
         found.append("another server leads" if expect.leader == CHANGES else "the leader stays")
@@ -133,13 +128,8 @@ class _Judge:
     def __init__(self, history: History, multiplier: int | None) -> None:
         self._history = history
         self._multiplier = multiplier
-        load = [one for one in history.operations if not one.is_final]
-        self._acknowledged = sorted(
-            t.cast(int, one.end_ns) for one in load if not one.is_read and one.outcome == OK and one.end_ns is not None
-        )
-        ends = [one.start_ns if one.end_ns is None else one.end_ns for one in load]
-        ended = next((event.time_ns for event in history.events if event.name == "load_ended"), None)
-        self._end_ns = max(ends, default=0) if ended is None else ended
+        self._acknowledged = acknowledged_changes(history)
+        _start_ns, self._end_ns = load_span_ns(history)
         self._faults = list(_faults(history.events, self._end_ns))
 
     def fault_bands(self) -> list[Band]:
@@ -157,7 +147,7 @@ class _Judge:
 
     def gap(self, name: str, when: str, objective: Objective, bands: t.Sequence[Band]) -> Outcome:
         """Judge the longest time without an acknowledged change in some stretches."""
-        limit_s = self._limit_s(objective)
+        limit_s = _limit_s(objective, self._multiplier)
         if not bands or limit_s is None:
             return self._unknown(
                 name, objective, "no fault was made" if not bands else "the raft_multiplier is unknown"
@@ -169,7 +159,7 @@ class _Judge:
 
     def healthy(self, objective: Objective) -> Outcome:
         """Judge how long after the last healing autopilot called all servers healthy."""
-        limit_s = self._limit_s(objective)
+        limit_s = _limit_s(objective, self._multiplier)
         if not self._faults or not self._faults[-1].has_ended or limit_s is None:
             return self._unknown("healthy_after", objective, "no fault was healed")
         healed_ns = self._faults[-1].band.end_ns
@@ -226,13 +216,17 @@ class _Judge:
         sentence = f"{count:,} changes were acknowledged while there was no quorum; none may be."
         return Outcome("changes_refused", MISSED if count else MET, float(count), objective, sentence)
 
-    def _limit_s(self, objective: Objective) -> float | None:
-        if objective.scaled and self._multiplier is None:
-            return None
-        return objective.limit_s(self._multiplier or 1)
-
     def _unknown(self, name: str, objective: Objective, reason: str) -> Outcome:
-        return Outcome(name, UNKNOWN, None, self._limit_s(objective) or objective.seconds, f"Not known: {reason}.")
+        return Outcome(
+            name, UNKNOWN, None, _limit_s(objective, self._multiplier) or objective.seconds, f"Not known: {reason}."
+        )
+
+
+def _limit_s(objective: Objective, raft_multiplier: int | None) -> float | None:
+    """Return the limit of an objective, None where it depends on a multiplier that is not known."""
+    if objective.scaled and raft_multiplier is None:
+        return None
+    return objective.limit_s(raft_multiplier or 1)
 
 
 def _faults(events: t.Iterable[Event], end_ns: int) -> t.Iterator[_Fault]:

@@ -11,27 +11,27 @@ from __future__ import annotations
 
 import threading
 import typing as t
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from .._consul.client import Client
 from .._consul.errors import ConsulError, Error, GuardRefused, NotConverged
+from .at_once import at_once, results
 from .drill_definition import DrillDefinition, FaultStep
 from .drill_host import DrillHost, HostMoment
 from .fault_targets import Target, TargetChoice
-from .history import NS
+from .history import FAULT_ENDED, FAULT_STARTED, HEALTHY, NS
 from .history_writer import HistoryWriter
 from .host_channel import HostLost
 from .open_loop import Node
-from .phase_timing import FAULT_ENDED, FAULT_STARTED
-from .raft_state import address_of, autopilot_health, first_answer
+from .raft_address import address_of
+from .raft_state import autopilot_health, first_answer
 from .running_load import RunningLoad
 
 HEALED_BY_TIMER_S = 20  # after a fault was to end, its host heals it without us
 HEALTH_EVERY_S = 0.25
 HEALTH_TIMEOUT_S = 1.0
 HEAL_ATTEMPTS = 3
-FAULT_REFUSED, HEAL_FAILED, HEALTHY, STOPPED = "fault_refused", "heal_failed", "healthy", "stopped"
+FAULT_REFUSED, HEAL_FAILED, STOPPED = "fault_refused", "heal_failed", "stopped"  # events
 
 
 @dataclass
@@ -77,7 +77,7 @@ class FaultSchedule:
         def put(target: Target) -> HostMoment:
             return self._host(target).put(self.run_name, step, target, heal_after_s(step))
 
-        return _results(_at_once(put, targets))
+        return results(at_once(put, targets))
 
     def _heal(self, step: FaultStep, targets: t.Sequence[Target]) -> None:
         def heal(target: Target) -> HostMoment | None:
@@ -89,7 +89,7 @@ class FaultSchedule:
                         raise
             return None
 
-        futures = _at_once(heal, targets)
+        futures = at_once(heal, targets)
         failures = [error for error in (future.exception() for future in futures) if error is not None]
         for failure in failures:
             if not isinstance(failure, Error):
@@ -101,7 +101,7 @@ class FaultSchedule:
             )
             self.history.event(HEAL_FAILED, {"fault": step.fault, "sentence": sentence})
             raise NotConverged(f"A fault of the drill could not be healed from here. {sentence}")
-        self._record(FAULT_ENDED, step, targets, _results(futures), max)
+        self._record(FAULT_ENDED, step, targets, results(futures), max)
 
     def _record(
         self,
@@ -168,15 +168,3 @@ class FaultSchedule:
 def heal_after_s(step: FaultStep) -> int:
     """Return the seconds after which a host heals a fault by itself."""
     return int(step.for_s) + HEALED_BY_TIMER_S
-
-
-Made = t.TypeVar("Made")
-
-
-def _at_once(work: t.Callable[[Target], Made], targets: t.Sequence[Target]) -> list[Future[Made]]:
-    with ThreadPoolExecutor(max(1, len(targets)), thread_name_prefix="fault") as pool:
-        return [pool.submit(work, target) for target in targets]
-
-
-def _results(futures: t.Iterable[Future[Made]]) -> list[Made]:
-    return [future.result() for future in futures]

@@ -17,6 +17,9 @@ READS = ("read",)
 # The functions of each workload.
 WORKLOADS = {"register": ("read", "write", "cas"), "set": ("add", "read"), "lock": ("acquire", "release")}
 NS = 1_000_000_000
+# Events that more than one file knows.
+LOAD_ENDED, FAULT_STARTED, FAULT_ENDED = "load_ended", "fault_started", "fault_ended"
+LEADER, HEALTHY, PLANNED = "leader", "healthy", "drill_plan"
 
 
 class Operation(t.NamedTuple):

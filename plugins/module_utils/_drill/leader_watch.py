@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from .._consul.client import Client
 from .._consul.errors import ConsulError
+from .history import LEADER
 from .history_writer import HistoryWriter
 from .open_loop import Node
 
@@ -37,7 +38,7 @@ class LeaderWatch:
                 self.leader = leader_address(client)
                 if self.leader != last:
                     last = self.leader
-                    self._history.event("leader", {"node": self._node.name, "leader": self.leader})
+                    self._history.event(LEADER, {"node": self._node.name, "leader": self.leader})
                 self._stop.wait(EVERY_S)
 
 

@@ -10,9 +10,8 @@ import typing as t
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
-from .history import FAIL, INFO, NS, OK, Event, History, Operation
+from .history import FAIL, FAULT_ENDED, FAULT_STARTED, INFO, LOAD_ENDED, NS, OK, Event, History, Operation
 
-FAULT_STARTED, FAULT_ENDED = "fault_started", "fault_ended"
 WHOLE, BEFORE, FAULT, AFTER = "whole", "before", "fault", "after"
 READS, CHANGES = "reads", "changes"
 _PERCENTS = (50, 95, 99, 100)
@@ -114,3 +113,18 @@ def longest_gap_ns(ends: t.Sequence[int], band: Band) -> int:
     inside = ends[bisect_left(ends, band.start_ns) : bisect_right(ends, band.end_ns)]
     moments = [band.start_ns, *inside, band.end_ns]
     return max(after - before for before, after in zip(moments, moments[1:]))
+
+
+def load_span_ns(history: History) -> tuple[int, int]:
+    """Return when the clients began and ended, as far as the history says."""
+    load = [one for one in history.operations if not one.is_final]
+    ends = [one.start_ns if one.end_ns is None else one.end_ns for one in load]
+    named = [one.time_ns for one in history.events if one.name == LOAD_ENDED]
+    start_ns = min((one.start_ns for one in load), default=0)
+    return start_ns, max(start_ns, named[0] if named else max(ends, default=0))
+
+
+def acknowledged_changes(history: History) -> list[int]:
+    """Return when changes of the clients were acknowledged, in order."""
+    changes = (one for one in history.operations if not one.is_read and not one.is_final and one.outcome == OK)
+    return sorted(t.cast(int, one.end_ns) for one in changes)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from .._consul.client import Client
 from .._consul.errors import ConsulError, PermissionDenied
+from .raft_address import address_of
 
 _ELECTION_TIMEOUT = re.compile(r"(?:(?P<minutes>[0-9]+)m)?(?:(?P<seconds>[0-9.]+)(?P<unit>ms|s))?")
 
@@ -41,11 +42,6 @@ def raft_peers(client: Client) -> list[RaftPeer]:
         ]
 
     return client.get("/v1/operator/raft/configuration").parse(read)
-
-
-def address_of(with_port: str) -> str:
-    """Return the address of ``10.0.0.1:8300`` or ``[fd00::1]:8300``."""
-    return with_port.rpartition(":")[0].strip("[]")
 
 
 def autopilot_health(client: Client) -> AutopilotHealth:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 import time
 import typing as t
@@ -16,9 +17,10 @@ from dataclasses import dataclass
 from .._consul import errors
 from .._consul.key_path import key_path
 from . import set_workload
+from .at_once import at_once, results
 from .drill_plan import DrillPlan
 from .drill_space import DrillSpace, create_space
-from .history import NS, OK
+from .history import LOAD_ENDED, NS, OK
 from .history_writer import HistoryWriter
 from .leader_watch import LeaderWatch, agreed
 from .lock_workload import LockWorkload
@@ -156,7 +158,7 @@ class Recorder:
                 stop_watching.set()
         for future in (*running, *watching):
             future.result()  # raises what ended it
-        load_ns = self.history.event("load_ended") - began_ns
+        load_ns = self.history.event(LOAD_ENDED) - began_ns
         until_ns = min(load_ns, int(self.plan.duration_s * NS))
         unsent = sum(self.plan.unsent(loop.number, loop.sent, until_ns - loop.paused_ns) for loop in loops)
         return Recorded(journal.measured, unsent, load_ns / NS, is_interrupted)
@@ -215,13 +217,11 @@ class Recorder:
         """Read the set from every server's own copy, and each register once from the leader."""
         self.history.event("final_reads")
         if "set" in self.plan.workloads:
-            with ThreadPoolExecutor(len(self.nodes), thread_name_prefix="final") as pool:
-                for future in [pool.submit(self._read_set, node, shared, journal) for node in self.nodes]:
-                    future.result()
+            results(at_once(functools.partial(self._read_set, shared, journal), self.nodes))
         if "register" in self.plan.workloads:
             self._read_registers(shared, journal)
 
-    def _read_set(self, node: Node, shared: Shared, journal: Journal) -> None:
+    def _read_set(self, shared: Shared, journal: Journal, node: Node) -> None:
         call = set_workload.final_read(shared.space, shared.acknowledged[0], self.settle_s)
         journal.perform(next(journal.processes), "set", call, node, self.history.now_ns(), final=True)
 

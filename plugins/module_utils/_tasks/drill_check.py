@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import typing as t
 from pathlib import Path
 
 from .._config.connection_spec import Spec
@@ -15,7 +16,7 @@ from .._drill.check_result import VALID
 from .._drill.expectations import HISTORY, MET
 from .._drill.history import History
 from .._drill.history_reader import BrokenHistory, read_history
-from .._drill.judge import judge_history
+from .._drill.judge import HistoryJudgement, judge_history
 from .._drill.judgement_data import judgement_result, junit_xml
 from .._drill.linearizability import MAX_STEPS
 from .task import Invocation, Result, Task
@@ -31,17 +32,35 @@ def perform(call: Invocation) -> Result:
     """Judge a history. Raises BrokenHistory, and GateClosed unless it is valid."""
     options = call.params
     check_max_steps(options["max_steps"])
-    path = Path(options["history"])
+    judged = judge_file(call, Path(options["history"]), options["max_steps"])
+    return conclude(judged, options["junit"])
+
+
+class Judged(t.NamedTuple):
+    """The history in a file, and its judgement."""
+
+    path: Path
+    history: History
+    judgement: HistoryJudgement
+
+
+def judge_file(call: Invocation, path: Path, max_steps: int) -> Judged:
+    """Read a history and judge it; a last line that is cut is a warning. Raises BrokenHistory and LocalFailure."""
     history = read_history_file(path)
     if history.cut_line is not None:
         call.warn(f"{path}: line {history.cut_line}, the last one, is cut in its middle and was ignored.")
+    return Judged(path, history, judge_history(history, max_steps))
+
+
+def conclude(judged: Judged, junit: str | None) -> Result:
+    """Write JUnit XML if a file is named, and return the judgement as plain data. Raises GateClosed unless it is passed."""
     result = {
         "changed": False,
-        "history": str(path),
-        **judgement_result(history, judge_history(history, options["max_steps"])),
+        "history": str(judged.path),
+        **judgement_result(judged.history, judged.judgement),
     }
-    if options["junit"] is not None:
-        _write(Path(options["junit"]), junit_xml(result))
+    if junit is not None:
+        _write(Path(junit), junit_xml(result))
     if not result["passed"]:
         raise _closed(result)
     return result

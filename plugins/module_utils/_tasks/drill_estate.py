@@ -10,13 +10,13 @@ import contextlib
 import functools
 import time
 import typing as t
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from .._config.connection_spec import Spec
 from .._consul.errors import GuardRefused, InvalidOption
 from .._consul.units import parse_duration
+from .._drill.at_once import at_once, results
 from .._drill.drill_definition import DrillDefinition
 from .._drill.drill_host import DrillHost
 from .._drill.fault_schedule import FaultSchedule, heal_after_s
@@ -25,9 +25,9 @@ from .._drill.history_writer import HistoryWriter
 from .._drill.host_channel import HostAccess, HostChannel, HostProgram
 from .._drill.leader_watch import leader_address
 from .._drill.open_loop import Node
+from .._drill.raft_address import address_of
 from .._drill.raft_state import (
     AutopilotHealth,
-    address_of,
     autopilot_health,
     first_answer,
     raft_peers,
@@ -64,9 +64,7 @@ def open_channels(hosts: t.Sequence[t.Mapping[str, t.Any]], url: str | None) -> 
     program = HostProgram(host_program.START, host_program.archive())
     channels = [HostChannel(_access(one, url or DEFAULT_URL), program) for one in hosts]
     try:
-        with ThreadPoolExecutor(len(channels), thread_name_prefix="ssh") as pool:
-            for future in [pool.submit(channel.open) for channel in channels]:
-                future.result()
+        results(at_once(HostChannel.open, channels))
         yield channels
     finally:
         for channel in channels:
@@ -152,9 +150,7 @@ def check_estate(
     def check(host: DrillHost) -> None:
         host.check_clean(run_name)
 
-    with ThreadPoolExecutor(len(hosts), thread_name_prefix="check") as pool:
-        for future in [pool.submit(check, host) for host in hosts]:
-            future.result()
+    results(at_once(check, hosts))
     outage = options["stop_after_outage"]
     limits = FaultLimits(
         options["max_targets"],

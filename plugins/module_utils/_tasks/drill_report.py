@@ -14,13 +14,11 @@ from pathlib import Path
 from .._config.connection_spec import Spec
 from .._consul.errors import GuardRefused, InvalidOption, LocalFailure
 from .._consul.private_file import PrivateFile, os_errors_as
-from .._drill.history import History
 from .._drill.history_reader import BrokenHistory
-from .._drill.judge import HistoryJudgement, judge_history
 from .._drill.linearizability import MAX_STEPS
 from .._drill.report.page import report_page
 from .._drill.report.run_summary import RunSummary, run_summary
-from .drill_check import check_max_steps, read_history_file
+from .drill_check import Judged, check_max_steps, judge_file
 from .task import Invocation, Result, Task
 
 SUFFIX = ".jsonl"
@@ -33,14 +31,6 @@ SPEC: Spec = {
 }
 
 
-class _Newest(t.NamedTuple):
-    """The history that the report is about."""
-
-    path: Path
-    history: History
-    judgement: HistoryJudgement
-
-
 def perform(call: Invocation) -> Result:
     """Write the report of the newest of the histories, with the trend of all. Its verdict does not make this fail.
 
@@ -50,14 +40,8 @@ def perform(call: Invocation) -> Result:
     check_max_steps(options["max_steps"])
     output = Path(options["output"])
     files = _files([Path(name) for name in options["history"]])
-    _check_output(output, files, overwrites=options["force"])
-    with PrivateFile(output.parent) as part:
-        newest, runs = _read(call, files, options["max_steps"])
-        part.write(report_page(newest.history, newest.judgement, str(newest.path), runs))
-        if options["force"]:
-            part.commit(output)
-        elif not part.commit_new(output):
-            raise _exists(output)
+    check_output(output, files, overwrites=options["force"])
+    newest, runs = write_report(output, lambda: _read(call, files, options["max_steps"]), overwrites=options["force"])
     return {
         "changed": True,
         "report": str(output),
@@ -65,6 +49,28 @@ def perform(call: Invocation) -> Result:
         "verdict": newest.judgement.verdict,
         "runs": [asdict(one) for one in runs],
     }
+
+
+def write_report(
+    output: Path, read: t.Callable[[], tuple[Judged, list[RunSummary]]], *, overwrites: bool
+) -> tuple[Judged, list[RunSummary]]:
+    """Write the report of what ``read`` returns, and return that: a history and the numbers of all runs, itself among them.
+
+    Raises GuardRefused when there is something at ``output``, and LocalFailure, before ``read`` where it can be known.
+    """
+    with PrivateFile(output.parent) as part:
+        newest, runs = read()
+        part.write(report_page(newest.history, newest.judgement, str(newest.path), runs))
+        if overwrites:
+            part.commit(output)
+        elif not part.commit_new(output):
+            raise _exists(output)
+    return newest, runs
+
+
+def run_of(judged: Judged) -> RunSummary:
+    """Return the numbers of one run, for the trend."""
+    return run_summary(judged.path.name, judged.history, judged.judgement)
 
 
 def _files(given: t.Sequence[Path]) -> dict[Path, bool]:
@@ -82,7 +88,8 @@ def _files(given: t.Sequence[Path]) -> dict[Path, bool]:
     return found
 
 
-def _check_output(output: Path, files: t.Iterable[Path], *, overwrites: bool) -> None:
+def check_output(output: Path, files: t.Iterable[Path], *, overwrites: bool) -> None:
+    """Raise GuardRefused when something is there and stays, and InvalidOption when it is one of the histories."""
     with os_errors_as(f"reading {output}"):
         is_there = os.path.lexists(output)
         if is_there and any(output.exists() and one.exists() and output.samefile(one) for one in files):
@@ -95,14 +102,14 @@ def _exists(output: Path) -> GuardRefused:
     return GuardRefused(f"{output} exists: name another file, or overwrite it with --force. Nothing was written.")
 
 
-def _read(call: Invocation, files: t.Mapping[Path, bool], max_steps: int) -> tuple[_Newest, list[RunSummary]]:
+def _read(call: Invocation, files: t.Mapping[Path, bool], max_steps: int) -> tuple[Judged, list[RunSummary]]:
     """Return the newest history and the numbers of all, one history in memory at a time. A broken one of a directory has its reason."""
-    newest: _Newest | None = None
+    newest: Judged | None = None
     runs = []
     problem: BrokenHistory | None = None
     for path, is_named in files.items():
         try:
-            history = read_history_file(path)
+            judged = judge_file(call, path, max_steps)
         except BrokenHistory as error:
             if is_named:
                 raise
@@ -110,12 +117,9 @@ def _read(call: Invocation, files: t.Mapping[Path, bool], max_steps: int) -> tup
             call.warn(f"{error} It is left out of the trend.")
             runs.append(RunSummary(path.name, problem=str(error)))
             continue
-        if history.cut_line is not None:
-            call.warn(f"{path}: line {history.cut_line}, the last one, is cut in its middle and was ignored.")
-        judgement = judge_history(history, max_steps)
-        runs.append(run_summary(path.name, history, judgement))
-        if newest is None or history.header.started >= newest.history.header.started:
-            newest = _Newest(path, history, judgement)
+        runs.append(run_of(judged))
+        if newest is None or judged.history.header.started >= newest.history.header.started:
+            newest = judged
     if newest is None:
         raise t.cast(BrokenHistory, problem)
     return newest, runs

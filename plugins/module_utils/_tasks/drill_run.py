@@ -17,7 +17,7 @@ from pathlib import Path
 from .._config.connection_spec import ONE_TOKEN, Spec, connection_spec
 from .._config.validation import validated
 from .._consul.client import Client
-from .._consul.drill_status import status_of
+from .._consul.drill_status import DrillStatus
 from .._consul.errors import ConsulError, GateClosed, GuardRefused, InvalidOption
 from .._consul.key_path import key_path
 from .._consul.reserved_keys import DRILL_ROOT
@@ -27,18 +27,19 @@ from .._drill.drill_definition import DrillDefinition, Expectations
 from .._drill.drill_guards import check_confirmed, check_leaders, drill_nodes
 from .._drill.drill_plan import GAPS, DrillPlan
 from .._drill.drill_space import earlier_runs, new_run_name
-from .._drill.expectations import PLANNED, expected, plan_event
-from .._drill.history import WORKLOADS
+from .._drill.expectations import MET, expected, plan_event
+from .._drill.history import PLANNED, WORKLOADS
 from .._drill.history_reader import CONSISTENCIES
 from .._drill.history_writer import HistoryWriter
 from .._drill.host_channel import HostChannel
+from .._drill.linearizability import MAX_STEPS
 from .._drill.open_loop import Node
 from .._drill.raft_state import first_answer, raft_multiplier
 from .._drill.recorder import EventWaker, Progress, Recorded, Recorder, Wakeable
-from .drill_check import DRILL_CHECK
+from .drill_check import conclude, judge_file
 from .drill_definition import LOAD_OPTIONS, definition_of
 from .drill_estate import FAULT_OPTIONS, check_estate, forwarded, open_channels
-from .drill_report import DRILL_REPORT
+from .drill_report import check_output, run_of, write_report
 from .snapshot import SNAPSHOT
 from .task import Invocation, Result, Task
 
@@ -146,6 +147,8 @@ def record_drill(call: Invocation, waker: Wakeable, on_progress: t.Callable[[Pro
     options = call.params
     # What is wrong is said before anything is asked. Only times depend on what Consul says.
     timeout_s = _request(options, 1).timeout_s
+    if options["report"] is not None:
+        check_output(Path(options["report"]), [], overwrites=False)
     call = replace(call, params={**options, "timeout": timeout_s})
     with contextlib.ExitStack() as stack:
         channels: list[HostChannel] = []
@@ -259,27 +262,29 @@ class _Drill:
         url = self.nodes[0].client.endpoint.base_url
         connection = {name: options[name] for name in connection_spec()}
         of_snapshot = {name: rules.get("default") for name, rules in SNAPSHOT.spec.items()}
-        path = str(Path(options["snapshot_path"])) + "/"  # a directory, which saving makes
+        path = str(Path(options["snapshot_path"])) + "/"  # a directory
         params = {**of_snapshot, **connection, "url": url, "timeout": None, "path": path}
         saved = SNAPSHOT.run(replace(self.call, params=params))
         return {"snapshot": saved["path"]}
 
 
+def status_of(drill: str, run: str, at: float, judgement: t.Mapping[str, t.Any]) -> DrillStatus:
+    """Return what a run publishes, from its judgement as plain data."""
+    missed = [one["sentence"] for one in judgement["expectations"] if one["verdict"] != MET]
+    reasons = missed or [f"the history is {judgement['verdict']}"]
+    return DrillStatus(drill, run, at, judgement["passed"], () if judgement["passed"] else tuple(reasons))
+
+
 def _judgement(call: Invocation, result: Result) -> Result:
     """Write the report, and return what ``consulops drill check`` says of the history. Raises GateClosed unless all is as expected."""
-    history, output = result["history"], call.params["report"]
-    if output is not None:
-        DRILL_REPORT.run(_of_history(call, DRILL_REPORT, history=[history], output=output))
+    judged = judge_file(call, Path(result["history"]), MAX_STEPS)
+    if call.params["report"] is not None:
+        write_report(Path(call.params["report"]), lambda: (judged, [run_of(judged)]), overwrites=False)
     try:
-        return DRILL_CHECK.run(_of_history(call, DRILL_CHECK, history=history, junit=call.params["junit"]))
+        return conclude(judged, call.params["junit"])
     except GateClosed as closed:
         closed.details = {**result, "judgement": closed.details}
         raise
-
-
-def _of_history(call: Invocation, task: Task, **options: t.Any) -> Invocation:
-    defaults = {name: rules.get("default") for name, rules in task.spec.items()}
-    return replace(call, params={**defaults, **options})
 
 
 def _addresses(url: str | None) -> list[dict[str, str]] | None:

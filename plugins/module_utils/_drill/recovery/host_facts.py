@@ -15,6 +15,7 @@ import typing as t
 from pathlib import Path
 
 from ..._consul.errors import LocalFailure
+from ..raft_address import address_of
 from .local_agent import LocalAgent, NoAnswer
 from .raft_data import RaftData, Server, read_raft_data
 
@@ -24,7 +25,7 @@ POLL_S = 0.5
 
 def look(data_dir: Path, unit: str, agent: LocalAgent, record: Path | None) -> dict[str, t.Any]:
     """Return the facts of this host as plain data. Raises LocalFailure."""
-    said = ask(agent)
+    said, addresses = ask(agent), _addresses()
     try:
         raft = read_raft_data(data_dir)
         node_id = _text(data_dir / "node-id")
@@ -35,7 +36,7 @@ def look(data_dir: Path, unit: str, agent: LocalAgent, record: Path | None) -> d
             "node_id": node_id,
             "owner": None if owner is None else {"uid": owner.st_uid, "gid": owner.st_gid},
             "free_bytes": None if owner is None else shutil.disk_usage(data_dir).free,
-            "addresses": _addresses(),
+            "addresses": addresses,
             "record": _record(record),
         }
     except OSError as error:
@@ -51,7 +52,7 @@ def look(data_dir: Path, unit: str, agent: LocalAgent, record: Path | None) -> d
             "servers": None if raft.servers is None else [one._asdict() for one in raft.servers],
         },
         "agent": {key: said[key] for key in ("answers", "leader", "datacenter", "problem")},
-        "datacenter": said["datacenter"] or _datacenter(data_dir, _addresses()),
+        "datacenter": said["datacenter"] or _datacenter(data_dir, addresses),
     }
 
 
@@ -114,7 +115,7 @@ def _datacenter(data_dir: Path, addresses: t.Collection[str]) -> str:
     found = ""
     for line in _text(data_dir / "serf/remote.snapshot").splitlines():
         words = line.split()
-        if len(words) == 3 and words[0] == "alive:" and words[2].rpartition(":")[0].strip("[]") in addresses:
+        if len(words) == 3 and words[0] == "alive:" and address_of(words[2]) in addresses:
             found = words[1].rpartition(".")[2]
     return found
 

@@ -11,6 +11,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ..._consul.errors import GuardRefused
+from ..raft_address import address_of
 from .raft_data import Server
 
 NOTHING, FINISH, RECOVER = "nothing", "finish", "recover"
@@ -208,7 +209,7 @@ def _check_gone(
     empty = {address for found in fresh.values() for address in found}
     gone = [one for one in servers if one.id not in known]
     for one in gone:
-        address = one.address.rpartition(":")[0].strip("[]")
+        address = address_of(one.address)
         if not {one.id, one.address, address} & given and address not in empty:
             raise GuardRefused(
                 f"The server {one.id} at {one.address} is on none of the hosts that answer: add its host to the inventory, or name its "

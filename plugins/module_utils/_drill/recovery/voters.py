@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import typing as t
 
+from ..raft_address import address_of
 from .host_facts import POLL_S, raft_servers
 from .local_agent import LocalAgent, NoAnswer
 from .raft_data import Server
@@ -54,7 +55,7 @@ def difference(servers: t.Iterable[Server], expected: t.Mapping[str, t.Collectio
     """
     missing = dict(expected)
     for server in servers:
-        names = {server.id, server.address, server.address.rpartition(":")[0].strip("[]")}
+        names = {server.id, server.address, address_of(server.address)}
         host = next((host for host, known in missing.items() if names & set(known)), None)
         if host is None:
             return f"Raft's configuration has a server that is not expected, {server.id} at {server.address}"

@@ -10,9 +10,8 @@ import typing as t
 from bisect import bisect_left
 from dataclasses import dataclass
 
-from ..history import OK, Event, History
-from ..phase_timing import FAULT_ENDED, FAULT_STARTED
-from .scenario import LOAD_ENDED
+from ..history import FAULT_ENDED, FAULT_STARTED, Event, History
+from ..phase_timing import acknowledged_changes, load_span_ns
 
 
 @dataclass(frozen=True)
@@ -32,15 +31,6 @@ class Recovery:
     def is_healing(self) -> bool:
         """Whether a fault ended, and did not begin."""
         return self.event.name == FAULT_ENDED
-
-
-def load_span_ns(history: History) -> tuple[int, int]:
-    """Return when the clients began and ended, as far as the history says."""
-    load = [one for one in history.operations if not one.is_final]
-    ends = [one.start_ns if one.end_ns is None else one.end_ns for one in load]
-    named = [one.time_ns for one in history.events if one.name == LOAD_ENDED]
-    start_ns = min((one.start_ns for one in load), default=0)
-    return start_ns, max(start_ns, named[0] if named else max(ends, default=0))
 
 
 def recoveries(history: History) -> list[Recovery]:
@@ -68,12 +58,6 @@ def longest(found: t.Iterable[Recovery], *, is_healing: bool) -> Recovery | None
 
 def _gap_of(one: Recovery) -> int:
     return t.cast(int, one.gap_ns)
-
-
-def acknowledged_changes(history: History) -> list[int]:
-    """Return when changes of the clients were acknowledged, in order."""
-    changes = (one for one in history.operations if not one.is_read and not one.is_final and one.outcome == OK)
-    return sorted(t.cast(int, one.end_ns) for one in changes)
 
 
 def _time_of(event: Event) -> int:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from ..expectations import MISSED
 from ..history import NS, OK, History
 from ..judge import HistoryJudgement
-from ..phase_timing import Band, longest_gap_ns, percentile
-from .recovery import Recovery, acknowledged_changes, load_span_ns, longest, recoveries
+from ..phase_timing import Band, acknowledged_changes, load_span_ns, longest_gap_ns, percentile
+from .recovery import Recovery, longest, recoveries
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,11 @@ import typing as t
 from bisect import bisect_left
 from dataclasses import dataclass
 
-from ..expectations import PLANNED
-from ..history import Event, History
-from ..phase_timing import FAULT, FAULT_ENDED, FAULT_STARTED, phase_bands
+from ..history import FAULT_ENDED, FAULT_STARTED, LEADER, LOAD_ENDED, PLANNED, Event, History
+from ..phase_timing import FAULT, phase_bands
 from .axes import TimeAxis
 from .markup import shortened
 
-LEADER, LOAD_ENDED = "leader", "load_ended"
 ALERT_FIRING, ALERT_RESOLVED = "alert_firing", "alert_resolved"
 NO_LEADER, NO_ANSWER = "none", "no answer"
 _NOT_LISTED = (LEADER, PLANNED, "progress")  # shown elsewhere, or a summary of the operations
