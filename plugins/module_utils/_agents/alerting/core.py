@@ -23,6 +23,7 @@ from .notification import FIRING, RESOLVED, Alert, Notification
 from .queues import EMPTY, Queues
 from .saved_state import decode_state, encode_state, number
 from .silences import Silences
+from .spool_file import Fates
 from .timing import Timing
 from .told import Superseded, Told, decode_told
 
@@ -182,13 +183,14 @@ class Core:
         self._merge(told, now)
         return pointless
 
-    def correct_notes(self, shared: Told, fates: lost_messages.Fates, now: float) -> None:
-        """Tell again what a damaged spool has lost: ``fates`` is what the spool knows, and the rest what is shared, as in ``merge_notes``.
+    def correct_notes(self, shared: Told, fates: Fates, now: float) -> None:
+        """Tell again what a damaged spool has lost, and ends that were told too early.
 
-        Once after ``load``.
+        ``fates`` is what the spool knows, and ``shared`` what instances share. Once after ``load``.
         """
         for alert in lost_messages.correct_notes(self.told, shared, fates, now):
             self._restore_end(alert, now)
+        self._owe_ends(lost_messages.correct_times(self.told, fates), now)
 
     def _owe_ends(self, alerts: t.Iterable[Alert], now: float) -> None:
         """Tell again that episodes are over; of those that fire here, the end is told when it comes."""

@@ -21,6 +21,7 @@ from .delivery_worker import Clock, Lane, Listener, Outcome, Shared, Worker
 from .notification import Notification
 from .receivers.receiver import Receiver
 from .spool import Spool
+from .spool_file import Fates
 
 GIVE_UP_AFTER_S = 86400.0
 FEW = 10  # a receiver that works and for which no more than these wait keeps up
@@ -122,7 +123,7 @@ class Delivery:
             is_orphan = added.is_new and lane.is_closed
             lane.condition.notify_all()
         if added.fate is not None:
-            self._report(notification, Outcome.DELIVERED if added.fate else Outcome.GIVEN_UP, BEFORE)
+            self._report(notification, Outcome.DELIVERED if added.fate.ok else Outcome.GIVEN_UP, BEFORE)
         for old in evicted:
             self._report(
                 old,
@@ -198,8 +199,8 @@ class Delivery:
         """Return the IDs of all messages that wait."""
         return self._shared.spool.waiting()
 
-    def fates(self) -> dict[tuple[str, str], bool | None]:
-        """Return what is known of messages by receiver and ID: None for one that waits, else whether it was delivered."""
+    def fates(self) -> Fates:
+        """Return what is known of messages by receiver and ID: None for one that waits."""
         return self._shared.spool.fates()
 
     def stop(self, within_s: float) -> bool:
@@ -236,9 +237,9 @@ class Delivery:
         lane = self._lanes[name] = Lane(name, DeliveryQueue(self._back_off))
         lane.queue.is_held = self._is_held
         for notification, at in self._shared.spool.pending(name):
-            # The process before may have been sending it when it ended.
+            # The process before may have been sending it when it ended. Who asked for a reminder that is out of date is gone.
             for old in lane.queue.add(notification, at, tried_at=self._shared.clock.time()):
-                self._shared.spool.remove(old, True)  # a reminder that is out of date; whoever asked for it is gone
+                self._shared.spool.remove(old, True, self._shared.clock.time())
         return lane
 
     def _end(self, name: str) -> None:
@@ -261,7 +262,7 @@ class Delivery:
 
     def _finish(self, notification: Notification, outcome: Outcome, problem: str) -> None:
         """Remove a message that will not be sent, and report it unless another thread has done so."""
-        if self._shared.spool.remove(notification, outcome.is_good):
+        if self._shared.spool.remove(notification, outcome.is_good, self._shared.clock.time()):
             self._report(notification, outcome, problem)
 
     def _report(self, notification: Notification, outcome: Outcome, problem: str) -> None:

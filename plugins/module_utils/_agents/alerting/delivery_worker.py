@@ -200,7 +200,7 @@ class Worker:
         permanent = isinstance(failure, DeliveryFailed) and failure.permanent
         if failure is None or permanent or is_cancelled:
             delivered = failure is None or is_cancelled or (isinstance(failure, DeliveryFailed) and failure.partial)
-            self._shared.spool.remove(notification, delivered)
+            self._shared.spool.remove(notification, delivered, self._shared.clock.time())
             log.log(
                 logging.WARNING if failure else logging.DEBUG, "receiver %s: %s", self._lane.name, failure or "sent"
             )
@@ -239,7 +239,7 @@ class Worker:
 
     def _give_up(self, notification: Notification, problem: str) -> None:
         log.warning("receiver %s: a message was %s", self._lane.name, problem)
-        self._shared.spool.remove(notification, False)
+        self._shared.spool.remove(notification, False, self._shared.clock.time())
         self._shared.listener.on_result(notification, Outcome.GIVEN_UP, problem)
 
     def _repeat(self) -> None:

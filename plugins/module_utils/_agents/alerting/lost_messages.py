@@ -2,18 +2,18 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which messages that are noted as told were lost with a spool that was damaged: neither the spool nor anybody knows them. Pure."""
+"""What the spool knows better than the state of a process that was killed. Pure.
+
+Messages that are noted as told may be lost with a spool that was damaged, and what was delivered last may not be noted yet.
+"""
 
 from __future__ import annotations
 
-import typing as t
 from dataclasses import replace
 
 from .notification import FIRING, RESOLVED, Alert
+from .spool_file import Done, Fates
 from .told import GIVEN_UP, KEPT_S, Note, Told
-
-# By receiver and ID of the message: None while it waits, else whether it was delivered.
-Fates = t.Mapping[tuple[str, str], t.Optional[bool]]
 
 
 def correct_notes(told: Told, shared: Told, fates: Fates, now: float) -> list[Alert]:
@@ -40,11 +40,28 @@ def correct_notes(told: Told, shared: Told, fates: Fates, now: float) -> list[Al
     return owed
 
 
-def _with_fate(note: Note, fate: bool | None) -> Note:
+def correct_times(told: Told, fates: Fates) -> list[Alert]:
+    """Note when receivers heard that episodes fire, as the spool knows it. Return the ends that must be told again.
+
+    Those are the ones that the receivers were told before they heard that the episode fires.
+    """
+    for (receiver, _id), fate in fates.items():
+        if fate is not None:
+            for episode in fate.fires:
+                told.record_time_fired((receiver, episode), fate.at)
+    owed = []
+    for place, note in list(told.notes.items()):
+        fate = fates.get((note.receiver, note.notification), Done(True, note.at))
+        if fate is not None:  # what waits follows
+            owed += told.reopen_if_late(place, fate.at)
+    return owed
+
+
+def _with_fate(note: Note, fate: Done | None) -> Note:
     """Return a note of a message that the spool knows: what became of it may be newer than the note."""
     if fate is None:
         return note
-    if fate:
+    if fate.ok:
         return replace(note, heard=note.status == FIRING)
     return replace(note, status=GIVEN_UP) if note.status == FIRING or note.heard else note
 

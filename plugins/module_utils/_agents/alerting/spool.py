@@ -23,12 +23,13 @@ from ..._consul.errors import Error, LocalFailure
 from ..._consul.private_file import sweep_abandoned
 from ..._consul.units import count_of
 from . import spool_file
-from .notification import Notification
-from .spool_file import Key, NewerSpool, SpoolFile, Stored, done_line, header_line, key_of, queued_line
+from .notification import FIRING, Notification
+from .spool_file import Done, Fates, Key, NewerSpool, SpoolFile, Stored, done_line, header_line, key_of, queued_line
 
 LIMIT_MESSAGES = 1000
 LIMIT_BYTES = 16 << 20
 REMEMBERED_DONE = 1000  # a message that is submitted again after it was delivered is recognised
+REMEMBERED_FIRES = 50  # the state of the agent, which has the rest, is saved soon after a message was delivered
 CLOSE_WAIT_S = 0.2
 COMPACT_ABOVE_BYTES = 1 << 20
 COMPACT_FACTOR = 4  # the file is written anew when it is this many times as long as what still waits
@@ -37,12 +38,12 @@ COMPACT_FACTOR = 4  # the file is written anew when it is this many times as lon
 class Added(t.NamedTuple):
     """What came of adding a message: whether it is new, and the messages that had to go because the receiver has too many.
 
-    ``fate`` is None, or for one that was dealt with before whether it was delivered.
+    ``fate`` is None, or for one that was dealt with before what became of it.
     """
 
     is_new: bool
     removed: list[Notification]
-    fate: bool | None
+    fate: Done | None
 
 
 class Spool:
@@ -56,7 +57,7 @@ class Spool:
         self._lock = threading.Lock()  # guards what follows; never held while the disk works
         self._pending: dict[Key, Stored] = {}
         self._sizes: dict[Key, int] = {}
-        self._done: dict[Key, bool] = {}  # whether it was delivered
+        self._done: dict[Key, Done] = {}
         self._file: SpoolFile | None = SpoolFile(path)
         self._unsaved = b""  # lines that the file lacks
         self._must_sync = False  # whether one of them must be on the disk before anything else is done
@@ -90,8 +91,8 @@ class Spool:
         with self._lock:
             return frozenset(stored.notification.id for stored in self._pending.values())
 
-    def fates(self) -> dict[Key, bool | None]:
-        """Return what is known of messages: None for one that waits, else whether it was delivered."""
+    def fates(self) -> Fates:
+        """Return what is known of messages: None for one that waits."""
         with self._lock:
             return {**self._done, **dict.fromkeys(self._pending)}
 
@@ -101,25 +102,29 @@ class Spool:
         One that waits already or was dealt with lately is not stored again. Never raises for a disk that fails: see ``problem``.
         """
         key, stored = key_of(notification), Stored(notification, at)
-        line = queued_line(stored)
+        line, given_up = queued_line(stored), Done(False, at)
         with self._lock:
             if key in self._pending or key in self._done:
                 return Added(False, [], self._done.get(key))
-            removed = self._make_room(key[0], len(line))
+            removed = self._make_room(key[0], len(line), given_up)
             self._pending[key], self._sizes[key] = stored, len(line)
-            self._note(*(done_line(key_of(one), False) for one in removed), line)
+            self._note(*(done_line(key_of(one), given_up) for one in removed), line)
             self._must_sync = True
         self._write(wait=True)
         return Added(True, removed, None)
 
-    def remove(self, notification: Notification, ok: bool) -> bool:
-        """Note that a message was delivered (``ok``) or given up. Return False if it was not waiting. Never waits for the disk."""
+    def remove(self, notification: Notification, ok: bool, at: float) -> bool:
+        """Note that a message was delivered (``ok``) or given up, ``at`` a time in Unix seconds.
+
+        Return False if it was not waiting. Never waits for the disk.
+        """
         key = key_of(notification)
         with self._lock:
             if key not in self._pending:
                 return False
-            self._forget(key, ok)
-            self._note(done_line(key, ok))
+            done = Done(ok, at, _fires(notification) if ok else ())
+            self._forget(key, done)
+            self._note(done_line(key, done))
         self._write(wait=False)
         return True
 
@@ -169,7 +174,7 @@ class Spool:
         self._damage = f"{self._path}: {count_of(lines, 'line')} cannot be read and may have been messages; the file as it was is {copy}."
         return True
 
-    def _make_room(self, receiver: str, size: int) -> list[Notification]:
+    def _make_room(self, receiver: str, size: int, given_up: Done) -> list[Notification]:
         own = [(key, stored) for key, stored in self._pending.items() if key[0] == receiver]
         count, total = len(own) + 1, sum(self._sizes[key] for key, _stored in own) + size
         removed = []
@@ -178,18 +183,21 @@ class Spool:
             if count <= self._limit_messages and total <= self._limit_bytes:
                 break
             count, total = count - 1, total - self._sizes[key]
-            self._forget(key, False)
+            self._forget(key, given_up)
             removed.append(stored.notification)
         return removed
 
-    def _forget(self, key: Key, ok: bool) -> None:
+    def _forget(self, key: Key, done: Done) -> None:
         del self._pending[key], self._sizes[key]
-        self._done[key] = ok
+        self._done[key] = done
         self._trim_done()
 
     def _trim_done(self) -> None:
         for old in list(itertools.islice(self._done, max(0, len(self._done) - REMEMBERED_DONE))):
             del self._done[old]
+        for old in list(itertools.islice(self._done, max(0, len(self._done) - REMEMBERED_FIRES))):
+            if self._done[old].fires:
+                self._done[old] = self._done[old]._replace(fires=())
 
     def _note(self, *lines: bytes) -> None:
         """Remember lines that the file must get. The lock is held."""
@@ -248,8 +256,12 @@ class Spool:
 
     def _all_lines(self) -> t.Iterator[bytes]:
         yield header_line()
-        yield from (done_line(key, ok) for key, ok in self._done.items())
+        yield from (done_line(key, done) for key, done in self._done.items())
         yield from (queued_line(stored) for stored in self._pending.values())
+
+
+def _fires(notification: Notification) -> tuple[str, ...]:
+    return tuple(alert.episode for alert in notification.alerts if alert.status == FIRING)
 
 
 def _in_memory(error: Error) -> str:

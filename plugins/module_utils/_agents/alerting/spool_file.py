@@ -5,7 +5,8 @@
 """The spool's file: JSON lines that say what was queued and what was dealt with. Reads, appends and rewrites it.
 
 The first line names the format and its version. ``{"queued": notification, "at": seconds}`` adds a message,
-``{"done": [receiver, id], "ok": whether it was delivered}`` removes it. A line counts when it is complete: a crash can
+``{"done": [receiver, id], "ok": whether it was delivered, "at": seconds,
+"fires": [episode]}`` removes it. A line counts when it is complete: a crash can
 only cut the last one.
 """
 
@@ -39,16 +40,30 @@ class Stored(t.NamedTuple):
     at: float
 
 
+class Done(t.NamedTuple):
+    """That a message was delivered (``ok``) or given up, and when, in Unix seconds (0 if an earlier version noted it).
+
+    ``fires`` are the episodes that a delivered message said are firing; of messages that were delivered long ago they are forgotten.
+    """
+
+    ok: bool
+    at: float
+    fires: tuple[str, ...] = ()
+
+
+# What is known of messages: None for one that waits.
+Fates = t.Mapping[Key, t.Optional[Done]]
+
+
 @dataclass
 class Content:
-    """What a spool file says: messages that wait, in the order in which they were queued, and the last ones that were dealt with,
-    and whether they were delivered.
+    """What a spool file says: messages that wait, in the order in which they were queued, and the last ones that were dealt with.
 
     ``damaged`` is the number of complete lines that could not be read, ``cut`` is whether the last line is incomplete.
     """
 
     pending: dict[Key, Stored] = field(default_factory=dict)
-    done: dict[Key, bool] = field(default_factory=dict)
+    done: dict[Key, Done] = field(default_factory=dict)
     damaged: int = 0
     cut: bool = False
 
@@ -63,9 +78,9 @@ def queued_line(stored: Stored) -> bytes:
     return _line({"queued": notification_to_json(stored.notification), "at": stored.at})
 
 
-def done_line(key: Key, ok: bool) -> bytes:
-    """Return the line that removes a message, which was delivered (``ok``) or given up."""
-    return _line({"done": list(key), "ok": ok})
+def done_line(key: Key, done: Done) -> bytes:
+    """Return the line that removes a message."""
+    return _line({"done": list(key), "ok": done.ok, "at": done.at, "fires": done.fires})
 
 
 def header_line() -> bytes:
@@ -106,8 +121,9 @@ def _apply(entry: t.Any, content: Content, path: Path) -> None:
         return
     if "done" in entry:
         receiver, identity = entry["done"]
+        done = Done(entry["ok"] is True, float(entry.get("at", 0.0)), tuple(map(str, entry.get("fires", ()))))
         content.pending.pop((receiver, identity), None)
-        content.done[receiver, identity] = entry["ok"] is True
+        content.done[receiver, identity] = done
         return
     notification = notification_from_json(entry["queued"])
     if not isinstance(entry["at"], (int, float)):

@@ -67,7 +67,7 @@ class Told:
         self.notes: dict[tuple[str, str], Note] = {}
         self.alerts: dict[str, Alert] = {}
         self.sources: dict[str, str] = {}
-        # When a receiver heard last from this process that an episode fires.
+        # When a receiver heard last from this instance that an episode fires. Saved, but not shared.
         self._fired_at: dict[tuple[str, str], float] = {}
 
     def find(self, receiver: str, episodes: t.Iterable[str]) -> Note | None:
@@ -131,13 +131,24 @@ class Told:
             if alert.status != FIRING:
                 continue
             place = (notification.receiver, alert.episode)
-            self._fired_at[place] = now
+            self.record_time_fired(place, now)
             note = self.notes.get(place)
             if note is None or note.notification in (notification.id, *waiting):
                 continue
             if note.status == RESOLVED and note.at >= notification.time:
                 owed += self._reopen(place, note)
         return owed
+
+    def record_time_fired(self, place: tuple[str, str], at: float) -> None:
+        """Note when (Unix seconds) this instance delivered that an episode fires, to a receiver: ``place`` is that and the episode."""
+        self._fired_at[place] = max(at, self._fired_at.get(place, at))
+
+    def reopen_if_late(self, place: tuple[str, str], ended_at: float) -> list[Alert]:
+        """Return the alert whose end must be told again: it was told at ``ended_at``, and later this instance delivered that it fires."""
+        note = self.notes[place]
+        if note.status != RESOLVED or self._fired_at.get(place, ended_at) <= ended_at:
+            return []
+        return self._reopen(place, note)
 
     def _reopen(self, place: tuple[str, str], note: Note) -> list[Alert]:
         """Note that the last that a receiver heard of an episode is that it fires. Return its alert, if it is known."""
@@ -272,6 +283,8 @@ class Told:
         owed = []
         self.alerts = {**other.alerts, **self.alerts}
         self.sources = {**other.sources, **self.sources}
+        for place, at in other._fired_at.items():  # of a saved state; what instances share has none
+            self.record_time_fired(place, at)
         for place, note in other.notes.items():
             known = self.notes.get(place)
             if known is None or note.is_later_than(known):
@@ -312,6 +325,7 @@ class Told:
                     ]
                     for _place, note in sorted(self.notes.items())
                 ],
+                "fired": [[*place, at] for place, at in sorted(self._fired_at.items())],
             }
         )
 
@@ -342,6 +356,8 @@ def _told(raw: dict[str, t.Any]) -> Told:
     alerts = [decode_alert(one) for one in raw["alerts"]]
     told.alerts = {alert.episode: alert for alert in alerts}
     told.sources = {text(episode): text(source) for episode, source in raw["sources"].items()}
+    for receiver, episode, at in raw.get("fired", []):  # not in what earlier versions saved
+        told.record_time_fired((text(receiver), text(episode)), number(at))
     return told
 
 

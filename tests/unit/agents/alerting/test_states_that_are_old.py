@@ -9,6 +9,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.spool_file import Done
 from ansible_collections.consulops.failover.plugins.module_utils._agents.alerting.told import Told
 
 from .scenario import T0, Inbox, check, core_of
@@ -48,8 +49,8 @@ def test_what_a_damaged_spool_lost_is_told_again_under_the_same_key() -> None:
     assert after.received[0].id == before.received[0].id
 
 
-@pytest.mark.parametrize("fate", [None, True])
-def test_what_the_spool_knows_is_not_told_again(fate: bool | None) -> None:
+@pytest.mark.parametrize("fate", [None, Done(True, T0 + 30)])
+def test_what_the_spool_knows_is_not_told_again(fate: Done | None) -> None:
     before = Inbox(core_of())
     before.judge(0, check())
     before.read(30)
@@ -95,7 +96,7 @@ def test_begin_and_end_that_a_damaged_spool_lost_are_both_told() -> None:
 def test_what_was_given_up_before_the_crash_counts_as_given_up() -> None:
     before = told_and_ended(delivered=True)
     after = restarted(before, 71)
-    after.core.correct_notes(Told(), {("ops", before.received[-1].id): False}, T0 + 72)
+    after.core.correct_notes(Told(), {("ops", before.received[-1].id): Done(False, T0 + 70)}, T0 + 72)
     assert list(after.core.incidents.ended) == [before.received[-1].alerts[0].episode]
 
 

@@ -92,7 +92,7 @@ def test_messages_wait_in_order_until_they_are_removed_and_after_a_restart(tmp_p
     for number in range(3):
         assert first.add(numbered(number), NOON + number) == (True, [], None)
     first.add(numbered(7, receiver="pager"), NOON)
-    first.remove(numbered(1), True)
+    first.remove(numbered(1), True, NOON)
     again = spool.Spool(path)
     for kept in (first, again):
         assert ids(kept) == ["n0", "n2"] and ids(kept, "pager") == ["n7"] and kept.receivers() == {"ops", "pager"}
@@ -107,11 +107,12 @@ def test_a_message_that_waits_or_was_delivered_is_not_stored_again(tmp_path: Pat
     kept.add(numbered(1), NOON)
     kept.add(numbered(2), NOON)
     assert kept.add(numbered(1), NOON) == (False, [], None)
-    kept.remove(numbered(1), True)
-    kept.remove(numbered(2), False)
+    kept.remove(numbered(1), True, NOON)
+    kept.remove(numbered(2), False, NOON)
     for one in (kept, spool.Spool(path)):
-        assert one.add(numbered(1), NOON) == (False, [], True)
-        assert one.add(numbered(2), NOON) == (False, [], False)
+        fires = tuple(alert.episode for alert in numbered(1).alerts)
+        assert one.add(numbered(1), NOON) == (False, [], spool_file.Done(True, NOON, fires))
+        assert one.add(numbered(2), NOON) == (False, [], spool_file.Done(False, NOON))
 
 
 def test_a_message_is_on_the_disk_before_add_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +127,7 @@ def test_a_message_is_on_the_disk_before_add_returns(tmp_path: Path, monkeypatch
     monkeypatch.setattr(os, "fsync", fsync)
     kept.add(numbered(1), NOON)
     assert b'"n1"' in synced[-1]
-    kept.remove(numbered(1), True)
+    kept.remove(numbered(1), True, NOON)
     assert len(synced) == 1
 
 
@@ -145,7 +146,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
         kept.add(numbered(number, kind="reminder" if number == 2 else "firing"), NOON)
         states.append((path.stat().st_size, set(ids(kept))))
         if number % 2:
-            kept.remove(numbered(number - 1), True)
+            kept.remove(numbered(number - 1), True, NOON)
             states.append((path.stat().st_size, set(ids(kept))))
     return Recorded(path.read_bytes(), states)
 
@@ -205,7 +206,7 @@ def test_the_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     path.write_bytes(content)
     kept = spool.Spool(path)
     assert kept.add(numbered(1), NOON).is_new and ids(kept) == ["n1"]
-    kept.remove(numbered(1), True)
+    kept.remove(numbered(1), True, NOON)
     kept.retry()
     kept.close()
     assert path.read_bytes() == content
@@ -233,7 +234,7 @@ def test_a_full_disk_keeps_messages_in_memory_and_the_file_whole_until_there_is_
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", _takes_then_fails(os.write, taken))
         assert kept.add(numbered(1), NOON).is_new
-        kept.remove(numbered(0), True)
+        kept.remove(numbered(0), True, NOON)
         assert str(path) in kept.problem and "No space left" in kept.problem and kept.is_behind
         assert ids(kept) == ["n1"]
         assert [key for _receiver, key in spool_file.read(path).pending] == ["n0"]
@@ -280,7 +281,7 @@ def test_a_file_of_delivered_messages_is_written_anew(tmp_path: Path, monkeypatc
     for number in range(100):
         kept.add(numbered(number), NOON)
         if number != 50:
-            kept.remove(numbered(number), True)
+            kept.remove(numbered(number), True, NOON)
         assert path.stat().st_size < 25_000
     assert ids(kept) == ids(spool.Spool(path)) == ["n50"]
 
@@ -296,7 +297,7 @@ for number in range(10**6):
     kept.add(one, 1.0)
     print(number, flush=True)
     if number % 3 == 0:
-        kept.remove(one, True)
+        kept.remove(one, True, 1.0)
 """
 
 
