@@ -115,3 +115,42 @@ def test_one_generation_for_both_directions_is_a_mistake_that_is_said(
     said = "generation 1 was taken by tie-there, so tie-back needs a higher one"
     wait_for_status(lost, "tie-back", lambda one: said in (one["frozen"] or ""), "it says why it is frozen")
     wait_for_following(won, "tie-there")
+
+
+def test_what_the_failed_datacenter_wrote_alone_is_kept_and_shown(
+    replicators: Replicators, west: Datacenter, own_lab: Lab
+) -> None:
+    failed = own_lab.datacenter("lone")
+    options = {**OPTIONS, "on_conflict": "keep"}
+    before = {"kept-before": a_set(failed, west, "kept/", reverses="kept-after", generation=1, **options)}
+    after = {"kept-after": a_set(west, failed, "kept/", reverses="kept-before", generation=2, **options)}
+    write(failed, {f"kept/{name}": "copied" for name in ("same", "by-west", "gone", "late", "by-both", "lost")})
+    old = replicators.start(before)
+    wait_for_equal(failed, west, "kept/")
+    old.stop()
+    # What is not copied any more before it fails, and what is written there after that, are the same thing.
+    write(failed, {f"kept/{name}": "by failed" for name in ("late", "by-both", "only-failed")})
+    assert failed.request("DELETE", "/v1/kv/kept/lost").ok
+    failed.servers[0].pause()
+    try:
+        new = replicators.start(after)
+        frozen = "/v1/kv/consulops/replication/kept-before/control/freeze"
+        eventually(lambda: west.request("GET", frozen).ok, what="the old direction is frozen")
+        write(west, {f"kept/{name}": "by west" for name in ("by-west", "by-both", "only-west")})
+        assert west.request("DELETE", "/v1/kv/kept/gone").ok
+    finally:
+        failed.servers[0].resume()
+    wait_for_status(new, "kept-after", lambda one: one["conflicts"]["count"] == 3, "three keys are in conflict")
+    contents = {key: value for key, (value, _flags) in read(failed, "kept/").items()}
+    assert contents == {
+        "kept/same": b"copied",
+        "kept/by-west": b"by west",
+        "kept/only-west": b"by west",
+        "kept/late": b"by failed",
+        "kept/by-both": b"by failed",
+        "kept/only-failed": b"by failed",
+    }
+    # What was copied in this direction belongs to it.
+    write(west, {"kept/by-west": "again", "kept/same": "again"})
+    eventually(lambda: read(failed, "kept/")["kept/same"][0] == b"again", what="a key is copied")
+    eventually(lambda: read(failed, "kept/")["kept/by-west"][0] == b"again", what="another key is copied")

@@ -18,7 +18,7 @@ from . import checkpoint
 from .mapping import PrefixMapping, check_one_store
 from .prepared import MappingPlan
 from .request import ReplicationRequest
-from .state import Direction, State, Upstream, changed_sources, find_loops, upstream_of
+from .state import Direction, State, Upstream, changed_sources, find_loops, find_reversed, upstream_of
 
 
 def identify_datacenters(source: Client, destination: Client, request: ReplicationRequest) -> tuple[str, str | None]:
@@ -110,11 +110,13 @@ class DirectionCheck(t.NamedTuple):
     """``reversed_after``: when the replication in the other direction last wrote (Unix seconds), 0 for none.
 
     ``unchecked`` says what could not be checked. ``upstream`` says from where the source has what is copied, None if that is not known.
+    ``reversed_names`` are the names of the replications in the other direction, which the next run ends.
     """
 
     reversed_after: float
     unchecked: list[str]
     upstream: Upstream | None = None
+    reversed_names: t.Sequence[str] = ()
 
 
 def check_direction(
@@ -147,7 +149,12 @@ def check_direction(
             "other direction is then refused. Nothing was changed"
         )
     upstream = None if unreadable else upstream_of(states, sides, request.mappings)
-    return DirectionCheck(newest, [f"loops: at the source, {reason}" for reason in unreadable], upstream)
+    return DirectionCheck(
+        newest,
+        [f"loops: at the source, {reason}" for reason in unreadable],
+        upstream,
+        find_reversed(states, sides, previous, request.mappings),
+    )
 
 
 def _check_changed_sources(name: str, source_name: str, previous: State | None, request: ReplicationRequest) -> None:

@@ -20,6 +20,7 @@ from . import preflight
 from .checkpoint import Checkpoint, read_checkpoint
 from .control import read_control
 from .delete_guards import PlannedDeletes, deferral_reason, refusals
+from .inheritance import Inheritance
 from .ledger import Ledger, prefix_ids
 from .mapping import PrefixMapping
 from .plan import Change, DiffLine, digest_text, plan_shard, value_text
@@ -97,12 +98,16 @@ def compare(
         checkpoint = read_checkpoint(destination, name)
     checkpoint.ledger.clear_seen()
     checked = preflight.check_direction(source, name, direction, checkpoint.state, request)
+    inheritance = None
+    if checked.reversed_names:
+        inheritance = Inheritance([read_checkpoint(source, one).ledger for one in checked.reversed_names])
     # A first copy needs no more than names to be judged: without a ledger nothing can be owned, edited or deleted.
-    may_leave_unread = is_to_write and not len(checkpoint.ledger)
+    may_leave_unread = is_to_write and not len(checkpoint.ledger) and inheritance is None
     planner = _Planner(
         Sides.of(source, destination, request),
         request,
         checkpoint.ledger,
+        inheritance,
         leaves_out_denied=leaves_out_denied,
         may_leave_unread=may_leave_unread,
     )
@@ -151,6 +156,7 @@ class _Planner:
         sides: Sides,
         request: ReplicationRequest,
         ledger: Ledger,
+        inheritance: Inheritance | None,
         *,
         leaves_out_denied: bool = False,
         may_leave_unread: bool = False,
@@ -161,6 +167,7 @@ class _Planner:
         self._reader = Reader(sides)
         self._request = request
         self._ledger = ledger
+        self._inheritance = inheritance
         self._room = Room()
         self.lines: list[DiffLine] = []
 
@@ -177,6 +184,8 @@ class _Planner:
             describe = None
             if len(self.lines) < request.limit:
                 describe = value_text if request.show_values else digest_text
+            if self._inheritance is not None:
+                self._inheritance.take_over(self._ledger, mapping, pair.source.entries, pair.destination.entries)
             shard = plan_shard(
                 mapping, request.policy, self._ledger, pair.source.entries, pair.destination.entries, describe
             )

@@ -203,19 +203,43 @@ def find_loops(
                 newest = max(newest, origin.time) if ways else newest
                 sentences += ways
             continue
-        for prefix, origin in sorted(state.prefixes.items()):
-            for mapping in mappings:
-                copies_back = overlaps(prefix, mapping.source) and overlaps(origin.source, mapping.destination)
-                if not copies_back or mapping.excludes_folder(prefix, mapping.source):
-                    continue
-                if _last_written(previous, direction.source, mapping) > origin.time:
-                    continue
-                newest = max(newest, origin.time)
-                sentences.append(
-                    f"the replication {name!r} copies {origin.source!r} of {state.source} to {prefix!r} of {direction.source}, and "
-                    f"{mapping} would copy it back"
-                )
+        for prefix, origin, mapping in _copied_back(state, direction, previous, mappings):
+            newest = max(newest, origin.time)
+            sentences.append(
+                f"the replication {name!r} copies {origin.source!r} of {state.source} to {prefix!r} of {direction.source}, and "
+                f"{mapping} would copy it back"
+            )
     return sentences, newest
+
+
+def find_reversed(
+    source_states: t.Mapping[str, State],
+    direction: Direction,
+    previous: State | None,
+    mappings: t.Sequence[PrefixMapping],
+) -> list[str]:
+    """Return the names of the replications that copy these keys in the other direction, and that are reversed with the next run.
+
+    The parameters are those of ``find_loops``.
+    """
+    return [
+        name
+        for name, state in sorted(source_states.items())
+        if state.source == direction.destination and any(_copied_back(state, direction, previous, mappings))
+    ]
+
+
+def _copied_back(
+    state: State, direction: Direction, previous: State | None, mappings: t.Sequence[PrefixMapping]
+) -> t.Iterator[tuple[str, Origin, PrefixMapping]]:
+    """Yield each prefix that a replication fills from the destination, with the mapping that would copy it back there."""
+    for prefix, origin in sorted(state.prefixes.items()):
+        for mapping in mappings:
+            copies_back = overlaps(prefix, mapping.source) and overlaps(origin.source, mapping.destination)
+            if not copies_back or mapping.excludes_folder(prefix, mapping.source):
+                continue
+            if _last_written(previous, direction.source, mapping) <= origin.time:
+                yield prefix, origin, mapping
 
 
 def _ways_back(
