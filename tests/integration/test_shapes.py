@@ -203,6 +203,14 @@ RUNS: dict[str, tuple[str, t.Callable[[Setting], dict[str, t.Any]]]] = {
         "consul_kv_replicate",
         lambda setting: _replicate(setting.at, {**setting.at, "datacenter": "second"}),
     ),
+    "queried": (
+        "consul_prepared_query",
+        lambda setting: {
+            **{"name": f"shapes-{next(_numbers)}", "service": "web", "failover": {"datacenters": ["second"]}},
+            **{"execute": True, "plan": True, "explain": "shapes"},
+            **setting.at,
+        },
+    ),
     "checked": ("consul_alert_check", lambda setting: setting.at),
     "checked with a narrow token": ("consul_alert_check", lambda setting: setting.narrow),
 }

@@ -20,6 +20,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._daemon.agent_c
 from ansible_collections.consulops.failover.plugins.module_utils._tasks import (
     alert_check,
     drill_fault,
+    prepared_query,
     replicate,
     snapshot,
     snapshot_info,
@@ -35,6 +36,7 @@ TASKS = {
     "consul_kv_replicate": replicate.REPLICATE,
     "consul_drill_fault": drill_fault.DRILL_FAULT,
     "consul_alert_check": alert_check.ALERT_CHECK,
+    "consul_prepared_query": prepared_query.PREPARED_QUERY,
 }
 PLAYBOOKS = {path.stem: path for path in (ROOT / "playbooks").glob("*.yml")}
 PLAYBOOK_TEXT = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "playbooks").rglob("*.yml"))
