@@ -211,6 +211,10 @@ RUNS: dict[str, tuple[str, t.Callable[[Setting], dict[str, t.Any]]]] = {
             **setting.at,
         },
     ),
+    "probed": (
+        "consul_service_probe",
+        lambda setting: {"services": ["web", "none"], "queries": ["none"], "expect": {"max_gap": "5s"}, **setting.at},
+    ),
     "checked": ("consul_alert_check", lambda setting: setting.at),
     "checked with a narrow token": ("consul_alert_check", lambda setting: setting.narrow),
 }

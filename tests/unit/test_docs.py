@@ -22,6 +22,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._tasks import (
     drill_fault,
     prepared_query,
     replicate,
+    service_probe,
     snapshot,
     snapshot_info,
     snapshot_rehearse,
@@ -36,6 +37,7 @@ TASKS = {
     "consul_kv_replicate": replicate.REPLICATE,
     "consul_drill_fault": drill_fault.DRILL_FAULT,
     "consul_alert_check": alert_check.ALERT_CHECK,
+    "consul_service_probe": service_probe.SERVICE_PROBE,
     "consul_prepared_query": prepared_query.PREPARED_QUERY,
 }
 PLAYBOOKS = {path.stem: path for path in (ROOT / "playbooks").glob("*.yml")}
