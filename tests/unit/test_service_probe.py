@@ -185,11 +185,19 @@ def test_an_answer_that_was_cut_is_asked_for_by_tcp() -> None:
 
 
 def test_what_is_no_answer_of_dns_is_one_sentence() -> None:
-    with OneAnswer(lambda asked: asked[:2] + b"\x80\0 hello, who is there?", lambda _asked: b"") as server:
-        with pytest.raises(errors.InvalidResponse, match="gave no answer for"):
-            DnsServer(ADDRESS, server.port, 5.0).look_up(NAME, TYPE_SRV)
-    with pytest.raises(errors.Unreachable, match="cannot be asked for"):
+    with (
+        OneAnswer(lambda asked: asked[:2] + b"\x80\0 hello, who is there?", lambda _asked: b"") as server,
+        pytest.raises(errors.InvalidResponse, match="gave no answer for"),
+    ):
         DnsServer(ADDRESS, server.port, 5.0).look_up(NAME, TYPE_SRV)
+
+
+def test_a_port_where_nobody_listens_is_one_sentence() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind((ADDRESS, 0))
+        port = taken.getsockname()[1]
+    with pytest.raises(errors.Unreachable, match="cannot be asked for"):
+        DnsServer(ADDRESS, port, 5.0).look_up(NAME, TYPE_SRV)
 
 
 def test_silence_ends_with_the_timeout() -> None:
