@@ -93,6 +93,11 @@ options:
     description:
       - Directory of Consul's data on the hosts, a file system of its own. Needed by drills that fill or freeze disks and name no path.
     type: str
+  alert_listen:
+    description:
+      - Address and port on the controller, for example V(10.0.0.5:8497), at which the drill listens while it runs, as a webhook of the alerting agent.
+        Needed by drills with C(alert). Whatever else arrives there is ignored.
+    type: str
   duration:
     description:
       - How long the clients run. By default as O(drill) says, else 15 seconds longer than its faults, or 30 seconds without faults.
@@ -150,6 +155,8 @@ notes:
   - The token needs write access to the keys below O(prefix) and to sessions, and read access to agents and to C(operator).
   - A drill is refused when autopilot calls the datacenter unhealthy, when a fault, a timer or a packet filter of another drill is on a host, when another
     drill left keys, or when servers are missing in O(hosts).
+  - A drill with the alert of a canary registers a node in the catalogue, whose name begins with C(consulops-drill-), and removes it at its end. The token
+    needs write access to that node.
 seealso:
   - module: consulops.failover.consul_drill_fault
 """

@@ -24,6 +24,9 @@ SERVER = "server:"  # with a number from 1 on: the followers, and then the serve
 ALONE, HALVES, BRIDGE, RING, WAN = "alone", "halves", "bridge", "ring", "wan"
 SHAPES = (ALONE, HALVES, BRIDGE, RING, WAN)
 STAYS, CHANGES = "stays", "changes"
+CANARY = "canary"  # what an alert is about, if not a rule
+OBJECTIVES = ("gap_at_fault", "gap_at_healing", "healthy_after", "alert_firing", "alert_resolved")  # in seconds
+ALERT_OBJECTIVES = ("alert_firing", "alert_resolved")
 
 STEP_OPTIONS = ("unit", "direction", "peers", "path", "leave_free", "shared_disk")  # of consul_drill_fault, as they are
 MOST_FAULTS = 20
@@ -56,6 +59,23 @@ class FaultStep:
 
 
 @dataclass(frozen=True)
+class AlertStep:
+    """The alert of a drill: about a canary that fails ``at_s`` seconds after the load began for ``for_s`` seconds, or about a rule.
+
+    A rule is about the faults of the drill; its times are those from the first one to the end of the last one.
+    """
+
+    about: str
+    at_s: float
+    for_s: float
+
+    @property
+    def end_s(self) -> float:
+        """When what it is about ends, in seconds after the load began."""
+        return self.at_s + self.for_s
+
+
+@dataclass(frozen=True)
 class Objective:
     """A limit in seconds, which is for ``raft_multiplier`` 1 where it is ``scaled``."""
 
@@ -73,7 +93,8 @@ class Expectations:
 
     ``gap_at_fault`` and ``gap_at_healing`` limit the time without an acknowledged change, ``healthy_after`` the time until autopilot calls
     the datacenter healthy after the last healing. ``leader`` is whether another server must lead. ``changes_refused``: none is
-    acknowledged while the fault lasts. ``history_valid``: false for drills that only report.
+    acknowledged while the fault lasts. ``history_valid``: false for drills that only report. ``alert_firing`` and ``alert_resolved`` limit
+    the time from what the alert is about, and from its end, until a receiver has the message.
     """
 
     gap_at_fault: Objective | None = None
@@ -82,6 +103,8 @@ class Expectations:
     leader: str | None = None
     changes_refused: bool = False
     history_valid: bool = True
+    alert_firing: Objective | None = None
+    alert_resolved: Objective | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +116,7 @@ class DrillDefinition:
     faults: tuple[FaultStep, ...]
     expect: Expectations
     loses_quorum: bool = False
+    alert: AlertStep | None = None
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):  # it becomes the name of files, and of a key
@@ -108,6 +132,11 @@ class DrillDefinition:
                     f"faults[{number}].at: the fault before ends at {before:g} s, and a host has one fault at a time."
                 )
             before = step.end_s
+        named = next((name for name in ALERT_OBJECTIVES if getattr(self.expect, name) is not None), None)
+        if named is not None and self.alert is None:
+            raise InvalidOption(
+                f"expect.{named}: the drill has no alert: write for example alert: {{about: {CANARY}}}."
+            )
 
     @property
     def needs_snapshot(self) -> bool:
@@ -116,8 +145,9 @@ class DrillDefinition:
 
     @property
     def end_s(self) -> float:
-        """When the last fault is healed, in seconds after the load began."""
-        return max((step.end_s for step in self.faults), default=0.0)
+        """When the last fault is healed and the canary passes again, in seconds after the load began."""
+        steps = [*self.faults, *(() if self.alert is None else (self.alert,))]
+        return max((step.end_s for step in steps), default=0.0)
 
 
 def make_step(
@@ -147,6 +177,35 @@ def make_step(
             )
         more["path"] = data_path
     return FaultStep(at_s, for_s, fault, targets, shape or (ALONE if fault == "isolated" else ""), more)
+
+
+def make_alert(options: t.Mapping[str, t.Any], faults: t.Sequence[FaultStep], raft_multiplier: int) -> AlertStep:
+    """Return the alert of validated options. Raises InvalidOption that begins with the path of the key."""
+    about = options["about"]
+    at_s = min((step.at_s for step in faults), default=None)
+    end_s = max((step.end_s for step in faults), default=0.0)
+    if about != CANARY:
+        given = next((name for name in ("at", "for") if options[name] is not None), None)
+        if given is not None:
+            raise InvalidOption(
+                f"alert.{given}: only a canary has times of its own; the rule {about} is about the faults."
+            )
+        if at_s is None:
+            raise InvalidOption(f"alert.about: the rule {about} is about faults, and the drill has none.")
+        return AlertStep(about, at_s, end_s - at_s)
+    missing = next((name for name in ("at", "for") if options[name] is None), None)
+    if missing is not None and at_s is None:
+        raise InvalidOption(
+            f"alert.{missing}: the drill has no fault, so the canary needs the times at which it fails."
+        )
+    begin_s = at_s or 0.0 if options["at"] is None else _seconds(options["at"], "alert.at", 0, raft_multiplier)
+    if options["for"] is not None:
+        return AlertStep(about, begin_s, _seconds(options["for"], "alert.for", 1, raft_multiplier))
+    if end_s - begin_s < 1:
+        raise InvalidOption(
+            "alert.at: the canary must fail at least 1 s before the last fault is healed; or write for."
+        )
+    return AlertStep(about, begin_s, end_s - begin_s)
 
 
 def _are_targets(words: str) -> bool:

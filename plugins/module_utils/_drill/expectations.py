@@ -10,29 +10,19 @@ What was expected stands in the history itself, as an event, so a history of a d
 from __future__ import annotations
 
 import typing as t
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
+from .alerts.alert_outcomes import AlertJudge
 from .check_result import VALID
-from .drill_definition import CHANGES, Expectations, Objective
+from .drill_definition import CHANGES, OBJECTIVES, Expectations, Objective
+from .expectation_outcome import MET, MISSED, UNKNOWN, Outcome
 from .history import FAULT_ENDED, FAULT_STARTED, HEALTHY, LEADER, NS, PLANNED, Event, History
 from .phase_timing import Band, acknowledged_changes, load_span_ns, longest_gap_ns
 
-MET, MISSED, UNKNOWN = "met", "missed", "unknown"
 HISTORY = "history"  # the outcome that says whether the history is valid
 STEP_DOWN_S = (
     1.0  # for raft_multiplier 1: so long a leader without a majority may still acknowledge (its lease is 0.5 s)
 )
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One expectation and what became of it. ``measured`` and ``objective`` are in seconds, or in words."""
-
-    name: str
-    verdict: str
-    measured: float | str | None
-    objective: float | str
-    sentence: str
 
 
 class _Fault(t.NamedTuple):
@@ -54,6 +44,8 @@ def expected(expect: Expectations, raft_multiplier: int | None) -> list[str]:
         "gap_at_fault": "changes are acknowledged again at most {} after a fault",
         "gap_at_healing": "changes are acknowledged again at most {} after healing",
         "healthy_after": "all servers are healthy at most {} after the last healing",
+        "alert_firing": "one alert arrives at most {} after its cause began",
+        "alert_resolved": "its end arrives at most {} after its cause ended",
     }
     found = []
     for name, sentence in words.items():
@@ -80,7 +72,8 @@ def judge_expectations(history: History, verdict: str) -> list[Outcome]:
     if planned is None or expect is None:
         return []
     multiplier = planned.fields.get("raft_multiplier")
-    found = _Judge(history, multiplier if isinstance(multiplier, int) else None)
+    known = multiplier if isinstance(multiplier, int) else None
+    found = _Judge(history, known)
     outcomes = [_history_outcome(verdict)] if expect.history_valid else []
     if expect.gap_at_fault is not None:
         outcomes.append(found.gap("gap_at_fault", "a fault", expect.gap_at_fault, found.fault_bands()))
@@ -92,6 +85,15 @@ def judge_expectations(history: History, verdict: str) -> list[Outcome]:
         outcomes.append(found.leader(expect.leader))
     if expect.changes_refused:
         outcomes.append(found.refused())
+    return outcomes + _alert_outcomes(history, expect, known)
+
+
+def _alert_outcomes(history: History, expect: Expectations, raft_multiplier: int | None) -> list[Outcome]:
+    alerts, outcomes = AlertJudge(history), []
+    if expect.alert_firing is not None:
+        outcomes.append(alerts.firing(expect.alert_firing, _limit_s(expect.alert_firing, raft_multiplier)))
+    if expect.alert_resolved is not None:
+        outcomes.append(alerts.resolved(expect.alert_resolved, _limit_s(expect.alert_resolved, raft_multiplier)))
     return outcomes
 
 
@@ -109,7 +111,7 @@ def _expectations(planned: Event) -> Expectations | None:
             name: None
             if given.get(name) is None
             else Objective(float(given[name]["seconds"]), bool(given[name]["scaled"]))
-            for name in ("gap_at_fault", "gap_at_healing", "healthy_after")
+            for name in OBJECTIVES
         }
     except (KeyError, TypeError, ValueError):
         return None

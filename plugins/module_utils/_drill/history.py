@@ -20,6 +20,10 @@ NS = 1_000_000_000
 # Events that more than one file knows.
 LOAD_ENDED, FAULT_STARTED, FAULT_ENDED = "load_ended", "fault_started", "fault_ended"
 LEADER, HEALTHY, PLANNED = "leader", "healthy", "drill_plan"
+ALERTS_STARTED, ALERTS_ENDED = "alerts_started", "alerts_ended"  # while the drill listens for alerts
+ALERT_FIRING, ALERT_RESOLVED = "alert_firing", "alert_resolved"
+CANARY_ASKED, CANARY_SET = "canary_asked", "canary_set"  # to change its status, and that Consul acknowledged it
+PASSING, CRITICAL = "passing", "critical"  # statuses of the canary
 
 
 class Operation(t.NamedTuple):

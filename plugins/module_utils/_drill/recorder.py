@@ -12,12 +12,13 @@ import threading
 import time
 import typing as t
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .._consul import errors
 from .._consul.key_path import key_path
 from . import set_workload
 from .at_once import at_once, results
+from .drill_part import DrillPart, RunningParts
 from .drill_plan import DrillPlan
 from .drill_space import DrillSpace, create_space
 from .history import LOAD_ENDED, NS, OK
@@ -103,6 +104,7 @@ class Recorder:
     waker: Wakeable
     on_progress: t.Callable[[Progress], None]
     faults: Faults | None = None
+    parts: t.Sequence[DrillPart] = ()
 
     def record(self) -> Recorded:
         """Run the drill to its end, or to a signal, and remove its keys.
@@ -114,8 +116,11 @@ class Recorder:
         shared = Shared(space, self.plan.consistency, self.plan.keys, self.history.now_ns)
         try:
             journal = make_journal(self.history)
-            recorded = self._load(shared, journal)
-            self._final_reads(shared, journal)
+            with RunningParts(self.parts) as parts:
+                recorded = self._load(shared, journal, parts)
+                self._final_reads(shared, journal)
+                is_interrupted = self._wait_for_parts(parts)
+            recorded = replace(recorded, is_interrupted=recorded.is_interrupted or is_interrupted)
         finally:
             space.remove([node.client for node in self.nodes], shared.sessions)
         self.history.event("removed")
@@ -134,7 +139,7 @@ class Recorder:
     # -----------------------------------------------------------------------------------------------------------
     # The load
 
-    def _load(self, shared: Shared, journal: Journal) -> Recorded:
+    def _load(self, shared: Shared, journal: Journal, parts: RunningParts) -> Recorded:
         stop, stop_watching = threading.Event(), threading.Event()
         loops = [
             OpenLoop(number, self.plan, self._workload(number, shared), self.nodes, journal, stop)
@@ -149,16 +154,19 @@ class Recorder:
                     watching.append(
                         pool.submit(self.faults.run, began_ns, stop, RunningLoad(watches, journal.measured))
                     )
+                beside = [*watching, *parts.start(began_ns)]
                 running = [pool.submit(loop.run, began_ns) for loop in loops]
-                for future in (*running, *watching):
+                for future in (*running, *beside):
                     future.add_done_callback(self._wake)
-                is_interrupted = self._supervise(running, watching, began_ns, journal.measured, watches, stop)
+                is_interrupted = self._supervise(running, beside, began_ns, journal.measured, watches, stop)
+                is_early = stop.is_set()
             finally:
                 stop.set()
                 stop_watching.set()
         for future in (*running, *watching):
             future.result()  # raises what ended it
         load_ns = self.history.event(LOAD_ENDED) - began_ns
+        parts.load_ended(is_early=is_early)
         until_ns = min(load_ns, int(self.plan.duration_s * NS))
         unsent = sum(self.plan.unsent(loop.number, loop.sent, until_ns - loop.paused_ns) for loop in loops)
         return Recorded(journal.measured, unsent, load_ns / NS, is_interrupted)
@@ -201,6 +209,17 @@ class Recorder:
                 elapsed_s = (self.history.now_ns() - began_ns) / NS
                 fault = "" if self.faults is None else self.faults.now
                 self._report(Progress(elapsed_s, self.plan.duration_s, measured.counts(), agreed(watches), fault))
+        return is_interrupted
+
+    def _wait_for_parts(self, parts: RunningParts) -> bool:
+        """Wait until what goes on beside the clients has ended; return whether a signal ended it."""
+        is_interrupted = False
+        while not parts.are_done:
+            if self.waker.wait(PROGRESS_EVERY_S):
+                is_interrupted = True
+                parts.signals.stop.set()
+                self.history.event("interrupted")
+        parts.check()
         return is_interrupted
 
     def _report(self, progress: Progress) -> None:

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import typing as t
 
+from .._alerting.rule_options import RULE_NAMES
 from .._config.connection_spec import Spec
 from .._config.validation import validated
 from .._consul.errors import InvalidOption
 from .._drill.drill_definition import (
+    CANARY,
     CHANGES,
+    OBJECTIVES,
     SHAPES,
     STAYS,
     DrillDefinition,
     Expectations,
+    make_alert,
     make_step,
     parse_limit,
 )
@@ -35,10 +39,13 @@ FAULT_SPEC: Spec = {
     "leave_free": {"type": "str"},
     "shared_disk": {"type": "bool"},
 }
+ALERT_SPEC: Spec = {
+    "about": {"type": "str", "required": True, "choices": [CANARY, *RULE_NAMES]},
+    "at": {"type": "str"},
+    "for": {"type": "str"},
+}
 EXPECT_SPEC: Spec = {
-    "gap_at_fault": {"type": "str"},
-    "gap_at_healing": {"type": "str"},
-    "healthy_after": {"type": "str"},
+    **{name: {"type": "str"} for name in OBJECTIVES},
     "leader": {"type": "str", "choices": [STAYS, CHANGES]},
     "changes_refused": {"type": "bool", "default": False},
     "history_valid": {"type": "bool", "default": True},
@@ -50,6 +57,7 @@ DEFINITION_SPEC: Spec = {
     "loses_quorum": {"type": "bool", "default": False},
     "load": {"type": "dict"},
     "faults": {"type": "list", "elements": "dict", "options": FAULT_SPEC, "default": []},
+    "alert": {"type": "dict", "options": ALERT_SPEC},
     "expect": {"type": "dict", "options": EXPECT_SPEC, "apply_defaults": True},
 }
 # What the definition of a drill may say about its load, unless the user does.
@@ -68,8 +76,7 @@ def definition_of(
     try:
         expect = options["expect"]
         objectives = {
-            name: None if expect[name] is None else parse_limit(expect[name], f"expect.{name}")
-            for name in ("gap_at_fault", "gap_at_healing", "healthy_after")
+            name: None if expect[name] is None else parse_limit(expect[name], f"expect.{name}") for name in OBJECTIVES
         }
         steps = tuple(
             make_step(number, step, raft_multiplier, data_path) for number, step in enumerate(options["faults"])
@@ -85,6 +92,7 @@ def definition_of(
                 history_valid=expect["history_valid"],
             ),
             options["loses_quorum"],
+            None if options["alert"] is None else make_alert(options["alert"], steps, raft_multiplier),
         )
     except InvalidOption as error:
         raise InvalidOption(f"drill.{error}") from None

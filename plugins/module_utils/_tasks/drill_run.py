@@ -39,6 +39,7 @@ from .._drill.recorder import EventWaker, Progress, Recorded, Recorder, Wakeable
 from .drill_check import conclude, judge_file
 from .drill_definition import LOAD_OPTIONS, definition_of
 from .drill_estate import FAULT_OPTIONS, check_estate, forwarded, open_channels
+from .drill_parts import PART_OPTIONS, PartsOfDrill, check_parts
 from .drill_report import check_output, run_of, write_report
 from .snapshot import SNAPSHOT
 from .task import Invocation, Result, Task
@@ -67,6 +68,7 @@ SPEC: Spec = {
     "publish": {"type": "bool", "default": False},
     "snapshot_path": {"type": "path"},
     **FAULT_OPTIONS,
+    **PART_OPTIONS,
 }
 
 
@@ -104,11 +106,12 @@ def _request(options: t.Mapping[str, t.Any], multiplier: int) -> _Request:
         definition, of_drill = definition_of(options["drill"], multiplier, options["data_path"])
     if definition.faults and not options["hosts"]:
         raise InvalidOption(f"The drill {definition.name} makes faults: it needs hosts, how to reach each server.")
+    check_parts(options, definition)
     given = {name: options[name] for name in LOAD_OPTIONS if options[name] is not None}
     if given["timeout"] == DEFAULT_TIMEOUT_S:
         del given["timeout"]  # the drill may say another one
     load = {**LOAD_DEFAULTS, **of_drill, **given}
-    if definition.faults and "duration" not in {**of_drill, **given}:
+    if definition.end_s and "duration" not in {**of_drill, **given}:
         load["duration"] = f"{definition.end_s + _after_faults_s(multiplier):g}s"
     load = validated(_LOAD_SPEC, load, "drill.load")
     plan = DrillPlan(
@@ -122,9 +125,9 @@ def _request(options: t.Mapping[str, t.Any], multiplier: int) -> _Request:
         seed=random.randrange(1 << 31) if options["seed"] is None else options["seed"],
         prefix=options["prefix"],
     )
-    if definition.faults and plan.duration_s <= definition.end_s:
+    if definition.end_s and plan.duration_s <= definition.end_s:
         raise InvalidOption(
-            f"duration is {plan.duration_s:g} s, and the last fault of {definition.name} is healed {definition.end_s:g} s after "
+            f"duration is {plan.duration_s:g} s, and what {definition.name} does to the datacenter ends {definition.end_s:g} s after "
             "the load began: the load must go on after that."
         )
     settle_s = positive_seconds(parse_duration(load["settle"], "settle"), "settle")
@@ -225,8 +228,17 @@ class _Drill:
                 history.event(PLANNED, plan_event(definition.title, definition.expect, self.multiplier))
             if estate is not None:
                 faults = estate.schedule(definition, run_name, self.nodes, history)
-            recorder = Recorder(plan, run_name, self.nodes, history, self.request.settle_s, waker, on_progress, faults)
-            result = {**header, "history": history.path, **snapshot, **_summary(plan, recorder.record())}
+            with contextlib.ExitStack() as stack:
+                multiplier = self.multiplier or CONSULS_MULTIPLIER
+                beside = PartsOfDrill(definition, run_name, self.nodes, self.datacenter, multiplier, history).make(
+                    options
+                )
+                for part in beside:
+                    stack.enter_context(part)
+                recorded = Recorder(
+                    plan, run_name, self.nodes, history, self.request.settle_s, waker, on_progress, faults, beside
+                ).record()
+            result = {**header, "history": history.path, **snapshot, **_summary(plan, recorded)}
         try:
             judgement = _judgement(self.call, result)
         except GateClosed as closed:

@@ -12,12 +12,21 @@ import typing as t
 from bisect import bisect_left
 from dataclasses import dataclass
 
-from ..history import FAULT_ENDED, FAULT_STARTED, LEADER, LOAD_ENDED, PLANNED, Event, History
+from ..history import (
+    ALERT_FIRING,
+    ALERT_RESOLVED,
+    FAULT_ENDED,
+    FAULT_STARTED,
+    LEADER,
+    LOAD_ENDED,
+    PLANNED,
+    Event,
+    History,
+)
 from ..phase_timing import FAULT, phase_bands
 from .axes import TimeAxis
 from .markup import shortened
 
-ALERT_FIRING, ALERT_RESOLVED = "alert_firing", "alert_resolved"
 NO_LEADER, NO_ANSWER = "none", "no answer"
 _NOT_LISTED = (LEADER, PLANNED, "progress")  # shown elsewhere, or a summary of the operations
 _FRAME = ("type", "event", "time", "at")
