@@ -131,6 +131,11 @@ def _side(name: str, text: str, type_lines: str = "    type: dict\n    default: 
 ModuleDocFragment.SIDES = (
     "options:" + _side("source", "The datacenter to read from.") + _side("destination", "The datacenter to write to.")
 )
+ModuleDocFragment.REPLICA = "options:" + _side(
+    "replica",
+    "The datacenter to which the keys of the drill are replicated, as this host reaches it.",
+    "    type: dict",
+)
 ModuleDocFragment.SEVERAL = "options:" + _side(
     "connections",
     "Connections to check, one for each datacenter. Mutually exclusive with O(datacenters).",

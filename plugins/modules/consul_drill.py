@@ -20,6 +20,7 @@ description:
   - Fails when the history is not valid, or when something that the drill expects was not met. The result is there all the same.
 extends_documentation_fragment:
   - consulops.failover.connection
+  - consulops.failover.connection.replica
 options:
   url:
     description:
@@ -97,6 +98,10 @@ options:
     description:
       - Address and port on the controller, for example V(10.0.0.5:8497), at which the drill listens while it runs, as a webhook of the alerting agent.
         Needed by drills with C(alert). Whatever else arrives there is ignored.
+    type: str
+  replica_prefix:
+    description:
+      - Folder at O(replica) to which the keys below O(prefix) are copied, if it is another one than O(prefix).
     type: str
   duration:
     description:

@@ -24,6 +24,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._tasks.drill_ch
 from ansible_collections.consulops.failover.plugins.module_utils._tasks.drill_run import DRILL_RUN
 from ansible_collections.consulops.failover.plugins.module_utils._tasks.task import Invocation
 
+from tests.lab.agents import make_bundle
 from tests.lab.ansible import run_playbook
 from tests.lab.consul import ROOT, eventually
 from tests.lab.drill_hosts import reached, start_servers, wait_healthy
@@ -32,7 +33,28 @@ from tests.lab.hosts import DISK, Host, Hosts
 CATALOGUE = ROOT / "roles/consul_drill/files/drills"
 SERVERS = ("n1", "n2", "n3")
 # The whole catalogue takes a quarter of an hour (make drills); these show each kind of fault and of expectation.
-FAST = ("baseline", "leader-killed", "leader-isolated", "follower-killed", "quorum-lost", "wan-cut")
+FAST = ("baseline", "leader-killed", "leader-isolated", "follower-killed", "datacenter-lost", "wan-cut-replica")
+# These follow their keys to the second datacenter, where an agent copies them.
+REPLICATED = ("datacenter-lost", "wan-cut-replica")
+FOLDER = "drills/"
+AGENT = {
+    "agent": "replication",
+    "connection": {"timeout": 3.0},
+    "service": {"register": False},
+    "options": {
+        "sets": {
+            "drills": {
+                "source": {"datacenter": "dc1"},
+                "destination": {"datacenter": "dc2"},
+                "prefixes": [FOLDER],
+                # A drill removes its keys at its end.
+                "max_deletes": 100000,
+                "max_delete_percent": 100,
+                "allow_empty_source": True,
+            }
+        }
+    },
+}
 # An hour of the day that is not now, nor will be while the tests run.
 OTHER_TIME = f"{(time.gmtime().tm_hour + 12) % 24:02d}:00-{(time.gmtime().tm_hour + 12) % 24:02d}:30"
 # Runs a drill with the options in a file, as a process that can be killed.
@@ -67,6 +89,8 @@ class Drilled:
             "snapshot_path": str(self.directory / "snapshots") if drill.get("loses_quorum") or disk else None,
             "data_path": DISK if disk else None,
         }
+        if name in REPLICATED:
+            given |= {"prefix": FOLDER, "replica": {"url": f"http://{self.hosts['w1'].address}:8500"}}
         return {**given, **more}
 
     def run(self, options: dict[str, t.Any], *, check: bool = False) -> dict[str, t.Any]:
@@ -117,11 +141,20 @@ def drilled(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Drilled]:
         histories = directory / "histories"
         (histories / "snapshots").mkdir(parents=True)
         found = Drilled(hosts, histories)
-        start_servers([hosts["w1"]], "dc2")
+        start_servers([hosts["w1"]], "dc2", client_addr="0.0.0.0")
         start_servers(found.servers, data=DISK, retry_join_wan=[hosts["w1"].address])
         members = functools.partial(wan_members, found.servers[0])
         eventually(lambda: len(members()) == len(names) + 1, 60, "both datacenters know each other")
+        start_replication(hosts["w1"], make_bundle(directory))
         yield found
+
+
+def start_replication(host: Host, bundle: Path) -> None:
+    """Start the agent that copies the keys of drills."""
+    (host.root / "root/consulops.pyz").write_bytes(bundle.read_bytes())
+    (host.root / "root/replication.json").write_text(json.dumps(AGENT), encoding="utf-8")
+    words = ("python3", "-I", "/root/consulops.pyz", "agent", "--config", "/root/replication.json")
+    host.run("systemd-run", "-q", "--unit=replication", "--property=StateDirectory=replication", *words)
 
 
 def wan_members(host: Host) -> list[t.Any]:
@@ -139,7 +172,7 @@ def drills() -> list[str]:
 def test_a_drill_of_the_catalogue_is_passed_and_leaves_nothing(drilled: Drilled, name: str) -> None:
     more = {"duration": "5s"} if name == "baseline" else {}
     result = drilled.run(drilled.options(name, **more))
-    assert name != "quorum-lost" or Path(result["snapshot"]).is_file()
+    assert name != "datacenter-lost" or Path(result["snapshot"]).is_file()
     judgement = t.cast("dict[str, t.Any]", result["judgement"])
     print(name, *(one["sentence"] for one in judgement["expectations"]), sep="\n  ")
     assert judgement["passed"] and judgement["verdict"] == "valid", judgement["expectations"]

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
 import typing as t
@@ -14,20 +13,16 @@ from pathlib import Path
 
 import pytest
 import requests
-from ansible_collections.consulops.failover.plugins.module_utils._config.validation import validated
 from ansible_collections.consulops.failover.plugins.module_utils._consul.errors import (
-    GateClosed,
     GuardRefused,
     InvalidOption,
     LocalFailure,
 )
-from ansible_collections.consulops.failover.plugins.module_utils._drill.recorder import EventWaker
-from ansible_collections.consulops.failover.plugins.module_utils._tasks.drill_run import DRILL_RUN, record_drill
-from ansible_collections.consulops.failover.plugins.module_utils._tasks.task import Invocation
 
 from tests.lab.agents import free_port
 from tests.lab.alerting import Instances, messages, wait_for_lease
 from tests.lab.consul import Datacenter, Lab, eventually
+from tests.lab.drilling import events, run_drill, running_drill, verdicts
 from tests.lab.http_service import HttpService
 
 DRILL: dict[str, t.Any] = {
@@ -47,14 +42,11 @@ class Watched(t.NamedTuple):
 
     def options(self, file: Path, **more: t.Any) -> dict[str, t.Any]:
         given = {"url": self.datacenter.url, "confirm": self.datacenter.name, "history": str(file), "drill": DRILL}
-        return validated(DRILL_RUN.spec, {**given, "alert_listen": f"127.0.0.1:{self.port}", **more})
+        return {**given, "alert_listen": f"127.0.0.1:{self.port}", **more}
 
     def run(self, file: Path, **more: t.Any) -> dict[str, t.Any]:
         """Run the drill, and return its result, also when something expected was missed."""
-        try:
-            return DRILL_RUN.run(Invocation(self.options(file, **more)))
-        except GateClosed as closed:
-            return closed.details
+        return run_drill(self.options(file, **more))
 
     def canaries(self) -> list[str]:
         found = self.datacenter.get("/v1/catalog/nodes?consistent")
@@ -76,15 +68,6 @@ def watched(own_lab: Lab, bundle: Path, tmp_path_factory: pytest.TempPathFactory
         wait_for_lease(instances.start(datacenter, options={"receivers": receivers, "route": route}))
         yield Watched(datacenter, port)
         assert "consulops-drill" not in str(messages(hook)), "a canary wakes nobody"
-
-
-def events(file: Path, *names: str) -> list[dict[str, t.Any]]:
-    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    return [line for line in lines if line.get("event") in names]
-
-
-def verdicts(result: t.Mapping[str, t.Any]) -> dict[str, str]:
-    return {one["name"]: one["verdict"] for one in result["judgement"]["expectations"]}
 
 
 def test_one_alert_of_the_canary_arrives_and_ends_and_the_canary_is_gone(watched: Watched, tmp_path: Path) -> None:
@@ -113,46 +96,16 @@ def test_an_alert_that_does_not_arrive_is_missed(watched: Watched, tmp_path: Pat
 
 
 def test_a_drill_that_is_interrupted_does_not_know_what_would_have_arrived(watched: Watched, tmp_path: Path) -> None:
-    file, waker = tmp_path / "h.jsonl", Interrupted()
+    file = tmp_path / "h.jsonl"
     drill = {
         **DRILL,
         "alert": {"about": "canary", "at": "500ms", "for": "60s"},
         "load": {**DRILL["load"], "duration": "70s"},
     }
-    found: list[t.Any] = []
-
-    def work() -> None:
-        try:
-            record_drill(Invocation(watched.options(file, drill=drill)), waker, lambda _progress: None)
-        except GateClosed as closed:
-            found.append(closed.details)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        eventually(lambda: file.exists() and '"alert_firing", ' in file.read_text(encoding="utf-8"), 30, "the alert")
-    finally:
-        waker.interrupt()
-        thread.join(60)
+    with running_drill(watched.options(file, drill=drill)) as found:
+        eventually(lambda: events(file, "alert_firing"), 30, "the alert")
     assert verdicts(found[0])["alert_firing"] == verdicts(found[0])["alert_resolved"] == "unknown"
     assert watched.canaries() == []
-
-
-class Interrupted(EventWaker):
-    """A waker that a test gives a signal."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._signals: set[int] = set()
-
-    def interrupt(self) -> None:
-        self._signals = {2}
-        self.wake()
-
-    def wait(self, within_s: float) -> set[int]:
-        super().wait(within_s)
-        found, self._signals = self._signals, set()
-        return found
 
 
 def test_what_is_wrong_is_refused_before_anything_is_written(watched: Watched, tmp_path: Path) -> None:
@@ -180,7 +133,7 @@ def test_what_is_no_notification_is_refused_and_ends_nothing(watched: Watched, t
     thread = threading.Thread(target=lambda: results.append(watched.run(file)))
     thread.start()
     try:
-        eventually(lambda: file.exists() and bool(events(file, "load_started")), 30, "the load")
+        eventually(lambda: events(file, "load_started"), 30, "the load")
         assert requests.post(url, data=b"[", timeout=5).status_code == 400
         assert requests.put(url, json={"kind": "firing", "alerts": [{}]}, timeout=5).status_code == 400
         assert requests.post(url, data=iter([b"x"]), timeout=5).status_code == 411

@@ -25,8 +25,9 @@ ALONE, HALVES, BRIDGE, RING, WAN = "alone", "halves", "bridge", "ring", "wan"
 SHAPES = (ALONE, HALVES, BRIDGE, RING, WAN)
 STAYS, CHANGES = "stays", "changes"
 CANARY = "canary"  # what an alert is about, if not a rule
-OBJECTIVES = ("gap_at_fault", "gap_at_healing", "healthy_after", "alert_firing", "alert_resolved")  # in seconds
 ALERT_OBJECTIVES = ("alert_firing", "alert_resolved")
+REPLICA_OBJECTIVES = ("replica_lag", "replica_caught_up", "replica_equal", "replica_answers")
+OBJECTIVES = ("gap_at_fault", "gap_at_healing", "healthy_after", *ALERT_OBJECTIVES, *REPLICA_OBJECTIVES)  # in seconds
 
 STEP_OPTIONS = ("unit", "direction", "peers", "path", "leave_free", "shared_disk")  # of consul_drill_fault, as they are
 MOST_FAULTS = 20
@@ -95,6 +96,11 @@ class Expectations:
     the datacenter healthy after the last healing. ``leader`` is whether another server must lead. ``changes_refused``: none is
     acknowledged while the fault lasts. ``history_valid``: false for drills that only report. ``alert_firing`` and ``alert_resolved`` limit
     the time from what the alert is about, and from its end, until a receiver has the message.
+
+    Of the datacenter to which the keys of the drill are replicated: ``replica_lag`` limits the time until a write is there while nothing
+    fails, ``replica_caught_up`` the time after the last healing, ``replica_equal`` that after the load until all keys are equal,
+    ``replica_answers`` the longest time without an answer of its leader, and ``replica_lacks`` how many acknowledged additions are not
+    there at the end of a fault. ``replica_keeps_keys``: no key is deleted there.
     """
 
     gap_at_fault: Objective | None = None
@@ -105,6 +111,18 @@ class Expectations:
     history_valid: bool = True
     alert_firing: Objective | None = None
     alert_resolved: Objective | None = None
+    replica_lag: Objective | None = None
+    replica_caught_up: Objective | None = None
+    replica_equal: Objective | None = None
+    replica_answers: Objective | None = None
+    replica_lacks: int | None = None
+    replica_keeps_keys: bool = False
+
+    @property
+    def needs_replica(self) -> bool:
+        """Whether something is expected of another datacenter."""
+        limited = any(getattr(self, name) is not None for name in (*REPLICA_OBJECTIVES, "replica_lacks"))
+        return limited or self.replica_keeps_keys
 
 
 @dataclass(frozen=True)
@@ -137,6 +155,11 @@ class DrillDefinition:
             raise InvalidOption(
                 f"expect.{named}: the drill has no alert: write for example alert: {{about: {CANARY}}}."
             )
+        if self.expect.replica_lacks is not None and self.expect.replica_lacks < 0:
+            raise InvalidOption(f"expect.replica_lacks: {self.expect.replica_lacks} is not a number of keys.")
+        for name in ("replica_caught_up", "replica_lacks"):
+            if getattr(self.expect, name) is not None and not self.faults:
+                raise InvalidOption(f"expect.{name}: it is measured at faults, and the drill has none.")
 
     @property
     def needs_snapshot(self) -> bool:

@@ -12,6 +12,8 @@ import typing as t
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from .drill_space import DrillSpace
+
 
 @dataclass(frozen=True)
 class DrillSignals:
@@ -30,7 +32,7 @@ class DrillPart(t.Protocol):
     def __exit__(self, *args: object) -> None:
         """Remove what it made."""
 
-    def run(self, began_ns: int, signals: DrillSignals) -> None:
+    def run(self, began_ns: int, space: DrillSpace, signals: DrillSignals, /) -> None:
         """Work in a thread of its own from the beginning of the load on, and end soon when ``stop`` is set. Raises an Error."""
 
 
@@ -43,9 +45,9 @@ class RunningParts(contextlib.AbstractContextManager["RunningParts"]):
         self._pool = ThreadPoolExecutor(max(1, len(parts)), thread_name_prefix="drill-part")
         self._futures: list[Future[None]] = []
 
-    def start(self, began_ns: int) -> list[Future[None]]:
+    def start(self, began_ns: int, space: DrillSpace) -> list[Future[None]]:
         """Start all; return their ends."""
-        self._futures = [self._pool.submit(part.run, began_ns, self.signals) for part in self._parts]
+        self._futures = [self._pool.submit(part.run, began_ns, space, self.signals) for part in self._parts]
         return self._futures
 
     def load_ended(self, *, is_early: bool) -> None:

@@ -18,6 +18,7 @@ from .drill_definition import CHANGES, OBJECTIVES, Expectations, Objective
 from .expectation_outcome import MET, MISSED, UNKNOWN, Outcome
 from .history import FAULT_ENDED, FAULT_STARTED, HEALTHY, LEADER, NS, PLANNED, Event, History
 from .phase_timing import Band, acknowledged_changes, load_span_ns, longest_gap_ns
+from .replica.replica_outcomes import ReplicaJudge
 
 HISTORY = "history"  # the outcome that says whether the history is valid
 STEP_DOWN_S = (
@@ -46,6 +47,10 @@ def expected(expect: Expectations, raft_multiplier: int | None) -> list[str]:
         "healthy_after": "all servers are healthy at most {} after the last healing",
         "alert_firing": "one alert arrives at most {} after its cause began",
         "alert_resolved": "its end arrives at most {} after its cause ended",
+        "replica_lag": "while nothing fails, a write is at the replica at most {} later",
+        "replica_caught_up": "a write after the last healing is at the replica at most {} after that healing",
+        "replica_equal": "all keys are the same at the replica at most {} after the load",
+        "replica_answers": "the replica's leader answers at least every {}",
     }
     found = []
     for name, sentence in words.items():
@@ -58,6 +63,10 @@ def expected(expect: Expectations, raft_multiplier: int | None) -> list[str]:
         found.append("another server leads" if expect.leader == CHANGES else "the leader stays")
     if expect.changes_refused:
         found.append("no change is acknowledged while the fault lasts")
+    if expect.replica_lacks is not None:
+        found.append(f"the replica lacks at most {expect.replica_lacks:,} acknowledged additions at the end of a fault")
+    if expect.replica_keeps_keys:
+        found.append("no key is deleted at the replica")
     if expect.history_valid:
         found.append(
             "the history is valid: no acknowledged write is lost, no read is out of date, no lock has two holders"
@@ -85,7 +94,7 @@ def judge_expectations(history: History, verdict: str) -> list[Outcome]:
         outcomes.append(found.leader(expect.leader))
     if expect.changes_refused:
         outcomes.append(found.refused())
-    return outcomes + _alert_outcomes(history, expect, known)
+    return outcomes + _alert_outcomes(history, expect, known) + _replica_outcomes(history, expect, known)
 
 
 def _alert_outcomes(history: History, expect: Expectations, raft_multiplier: int | None) -> list[Outcome]:
@@ -94,6 +103,29 @@ def _alert_outcomes(history: History, expect: Expectations, raft_multiplier: int
         outcomes.append(alerts.firing(expect.alert_firing, _limit_s(expect.alert_firing, raft_multiplier)))
     if expect.alert_resolved is not None:
         outcomes.append(alerts.resolved(expect.alert_resolved, _limit_s(expect.alert_resolved, raft_multiplier)))
+    return outcomes
+
+
+def _replica_outcomes(history: History, expect: Expectations, raft_multiplier: int | None) -> list[Outcome]:
+    if not expect.needs_replica:
+        return []
+    replica = ReplicaJudge(history)
+    judges = {
+        "replica_lag": replica.lag,
+        "replica_caught_up": replica.caught_up,
+        "replica_equal": replica.equal,
+        "replica_answers": replica.answers,
+    }
+    objectives = {name: getattr(expect, name) for name in judges}
+    outcomes = [
+        judges[name](objective, _limit_s(objective, raft_multiplier))
+        for name, objective in objectives.items()
+        if objective is not None
+    ]
+    if expect.replica_lacks is not None:
+        outcomes.append(replica.lacks(expect.replica_lacks))
+    if expect.replica_keeps_keys:
+        outcomes.append(replica.keeps_keys())
     return outcomes
 
 
@@ -115,12 +147,15 @@ def _expectations(planned: Event) -> Expectations | None:
         }
     except (KeyError, TypeError, ValueError):
         return None
+    lacks = given.get("replica_lacks")
     leader, refused = given.get("leader"), given.get("changes_refused")
     return Expectations(
         **objectives,
         leader=leader if isinstance(leader, str) else None,
         changes_refused=refused is True,
         history_valid=given.get("history_valid") is not False,
+        replica_lacks=lacks if isinstance(lacks, int) else None,
+        replica_keeps_keys=given.get("replica_keeps_keys") is True,
     )
 
 

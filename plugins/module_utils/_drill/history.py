@@ -23,6 +23,10 @@ LEADER, HEALTHY, PLANNED = "leader", "healthy", "drill_plan"
 ALERTS_STARTED, ALERTS_ENDED = "alerts_started", "alerts_ended"  # while the drill listens for alerts
 ALERT_FIRING, ALERT_RESOLVED = "alert_firing", "alert_resolved"
 CANARY_ASKED, CANARY_SET = "canary_asked", "canary_set"  # to change its status, and that Consul acknowledged it
+BEAT, BEAT_SEEN = "beat", "beat_seen"  # a heartbeat at the source, and that the replica has it
+REPLICA_STARTED, REPLICA_ENDED = "replica_started", "replica_ended"  # while the replica is watched
+REPLICA_SILENT, REPLICA_DELETED = "replica_silent", "replica_deleted"
+REPLICA_READ, REPLICA_COMPARED = "replica_read", "replica_compared"
 PASSING, CRITICAL = "passing", "critical"  # statuses of the canary
 
 

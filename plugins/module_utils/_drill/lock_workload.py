@@ -18,6 +18,8 @@ from .history import NS
 from .outcome import NotAttempted
 from .workload import Answer, Call, Shared
 
+FOLDER = "lock/"
+
 LOCKS = 3
 LONGEST_HOLD_S = 0.2
 MAX_RELEASES = 5  # attempts that failed, before the lock is left to the TTL
@@ -126,4 +128,4 @@ class LockWorkload:
         return _Session(created, asked_ns + MIN_TTL_S * NS)
 
     def _key(self, name: str) -> str:
-        return self._shared.space.key(f"lock/{name}")
+        return self._shared.space.key(f"{FOLDER}{name}")

@@ -154,7 +154,7 @@ class Recorder:
                     watching.append(
                         pool.submit(self.faults.run, began_ns, stop, RunningLoad(watches, journal.measured))
                     )
-                beside = [*watching, *parts.start(began_ns)]
+                beside = [*watching, *parts.start(began_ns, shared.space)]
                 running = [pool.submit(loop.run, began_ns) for loop in loops]
                 for future in (*running, *beside):
                     future.add_done_callback(self._wake)

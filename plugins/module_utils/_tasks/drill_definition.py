@@ -49,6 +49,8 @@ EXPECT_SPEC: Spec = {
     "leader": {"type": "str", "choices": [STAYS, CHANGES]},
     "changes_refused": {"type": "bool", "default": False},
     "history_valid": {"type": "bool", "default": True},
+    "replica_lacks": {"type": "int"},
+    "replica_keeps_keys": {"type": "bool", "default": False},
 }
 DEFINITION_SPEC: Spec = {
     "name": {"type": "str", "required": True},
@@ -90,6 +92,8 @@ def definition_of(
                 leader=expect["leader"],
                 changes_refused=expect["changes_refused"],
                 history_valid=expect["history_valid"],
+                replica_lacks=expect["replica_lacks"],
+                replica_keeps_keys=expect["replica_keeps_keys"],
             ),
             options["loses_quorum"],
             None if options["alert"] is None else make_alert(options["alert"], steps, raft_multiplier),

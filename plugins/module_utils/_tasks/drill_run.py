@@ -230,11 +230,8 @@ class _Drill:
                 faults = estate.schedule(definition, run_name, self.nodes, history)
             with contextlib.ExitStack() as stack:
                 multiplier = self.multiplier or CONSULS_MULTIPLIER
-                beside = PartsOfDrill(definition, run_name, self.nodes, self.datacenter, multiplier, history).make(
-                    options
-                )
-                for part in beside:
-                    stack.enter_context(part)
+                parts = PartsOfDrill(definition, run_name, self.nodes, self.datacenter, multiplier, history)
+                beside = parts.make(self.call, stack)
                 recorded = Recorder(
                     plan, run_name, self.nodes, history, self.request.settle_s, waker, on_progress, faults, beside
                 ).record()

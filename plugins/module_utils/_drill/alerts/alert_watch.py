@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from ..._consul.errors import ConsulError
 from ..drill_definition import CANARY, AlertStep
 from ..drill_part import DrillSignals
+from ..drill_space import DrillSpace
 from ..history import (
     ALERT_FIRING,
     ALERT_RESOLVED,
@@ -83,7 +84,7 @@ class AlertWatch:
         if self._canary is not None:
             self._canary.remove()
 
-    def run(self, began_ns: int, signals: DrillSignals) -> None:
+    def run(self, began_ns: int, _space: DrillSpace, signals: DrillSignals, /) -> None:
         """Make the canary fail and pass, and listen until all that is expected has arrived, or its time is over. Raises LocalFailure."""
         if self._canary is not None:
             fails_ns, passes_ns = (began_ns + int(at_s * NS) for at_s in (self._step.at_s, self._step.end_s))

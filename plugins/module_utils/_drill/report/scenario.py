@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from ..history import (
     ALERT_FIRING,
     ALERT_RESOLVED,
+    BEAT,
+    BEAT_SEEN,
     FAULT_ENDED,
     FAULT_STARTED,
     LEADER,
@@ -28,7 +30,7 @@ from .axes import TimeAxis
 from .markup import shortened
 
 NO_LEADER, NO_ANSWER = "none", "no answer"
-_NOT_LISTED = (LEADER, PLANNED, "progress")  # shown elsewhere, or a summary of the operations
+_NOT_LISTED = (LEADER, PLANNED, "progress", BEAT, BEAT_SEEN)  # shown elsewhere, or a summary of the operations
 _FRAME = ("type", "event", "time", "at")
 MOST_OPEN = 100
 # Fields that say which fault or alert an event is about, whatever else it has.
