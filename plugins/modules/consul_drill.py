@@ -73,8 +73,15 @@ options:
   snapshot_path:
     description:
       - Directory on the controller for a snapshot that is taken and checked before the drill. Needed by drills that take the quorum away, or break disks.
+      - A drill that expects C(snapshot_restores) needs it for another snapshot, which is taken after its load.
       - A snapshot needs a management token.
     type: path
+  consul_binary:
+    description:
+      - Consul on the controller, by path or in E(PATH), that restores the snapshot of a drill that expects C(snapshot_restores), as
+        M(consulops.failover.consul_snapshot_rehearse) does.
+    type: str
+    default: consul
   max_targets:
     description: How many hosts one fault may strike.
     type: int
@@ -164,6 +171,7 @@ notes:
     needs write access to that node.
 seealso:
   - module: consulops.failover.consul_drill_fault
+  - module: consulops.failover.consul_snapshot_rehearse
 """
 
 EXAMPLES = r"""

@@ -26,7 +26,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._tasks.task imp
 
 from tests.lab.agents import make_bundle
 from tests.lab.ansible import run_playbook
-from tests.lab.consul import ROOT, eventually
+from tests.lab.consul import ROOT, consul_binary, eventually
 from tests.lab.drill_hosts import reached, start_servers, wait_healthy
 from tests.lab.hosts import DISK, Host, Hosts
 
@@ -78,6 +78,7 @@ class Drilled:
     def options(self, name: str, **more: t.Any) -> dict[str, t.Any]:
         drill = yaml.safe_load((CATALOGUE / f"{name}.yml").read_text(encoding="utf-8"))
         disk = name.startswith("disk")
+        needs_snapshot = disk or drill.get("loses_quorum") or drill["expect"].get("snapshot_restores")
         given = {
             "drill": drill,
             "hosts": reached(self.hosts, [host.name for host in self.servers]),
@@ -86,7 +87,8 @@ class Drilled:
             "max_targets": len(self.servers),
             "allow_quorum_loss": drill.get("loses_quorum", False),
             "settle": "60s",
-            "snapshot_path": str(self.directory / "snapshots") if drill.get("loses_quorum") or disk else None,
+            "snapshot_path": str(self.directory / "snapshots") if needs_snapshot else None,
+            "consul_binary": consul_binary(),
             "data_path": DISK if disk else None,
         }
         if name in REPLICATED:

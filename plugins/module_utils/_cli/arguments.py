@@ -123,7 +123,7 @@ HELP = {
     "keys": "number of keys of the workload register",
     "settle": "how long servers may take to catch up before their copies are read at the end",
     "seed": "number from which the operations and their times are made; by default a random one, which the result shows",
-    "snapshot_path": "directory for a snapshot that is taken before a drill",
+    "snapshot_path": "directory for a snapshot that is taken before a drill, and one after it if that is restored",
     "max_targets": "how many hosts one fault may strike",
     "allow_quorum_loss": "let a fault take away more servers than the datacenter can lose",
     "stop_after_outage": "end the drill and heal when no change was acknowledged for so long, for example 30s",

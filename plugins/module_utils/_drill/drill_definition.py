@@ -100,7 +100,8 @@ class Expectations:
     Of the datacenter to which the keys of the drill are replicated: ``replica_lag`` limits the time until a write is there while nothing
     fails, ``replica_caught_up`` the time after the last healing, ``replica_equal`` that after the load until all keys are equal,
     ``replica_answers`` the longest time without an answer of its leader, and ``replica_lacks`` how many acknowledged additions are not
-    there at the end of a fault. ``replica_keeps_keys``: no key is deleted there.
+    there at the end of a fault. ``replica_keeps_keys``: no key is deleted there. ``snapshot_restores``: a snapshot that is taken after the
+    load, restored into a throw-away Consul, has all additions that were acknowledged.
     """
 
     gap_at_fault: Objective | None = None
@@ -117,6 +118,7 @@ class Expectations:
     replica_answers: Objective | None = None
     replica_lacks: int | None = None
     replica_keeps_keys: bool = False
+    snapshot_restores: bool = False
 
     @property
     def needs_replica(self) -> bool:

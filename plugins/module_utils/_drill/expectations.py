@@ -19,6 +19,7 @@ from .expectation_outcome import MET, MISSED, UNKNOWN, Outcome
 from .history import FAULT_ENDED, FAULT_STARTED, HEALTHY, LEADER, NS, PLANNED, Event, History
 from .phase_timing import Band, acknowledged_changes, load_span_ns, longest_gap_ns
 from .replica.replica_outcomes import ReplicaJudge
+from .snapshot_outcome import judge_snapshot
 
 HISTORY = "history"  # the outcome that says whether the history is valid
 STEP_DOWN_S = (
@@ -67,6 +68,8 @@ def expected(expect: Expectations, raft_multiplier: int | None) -> list[str]:
         found.append(f"the replica lacks at most {expect.replica_lacks:,} acknowledged additions at the end of a fault")
     if expect.replica_keeps_keys:
         found.append("no key is deleted at the replica")
+    if expect.snapshot_restores:
+        found.append("a snapshot, restored into a throw-away Consul, has all that was acknowledged")
     if expect.history_valid:
         found.append(
             "the history is valid: no acknowledged write is lost, no read is out of date, no lock has two holders"
@@ -94,6 +97,8 @@ def judge_expectations(history: History, verdict: str) -> list[Outcome]:
         outcomes.append(found.leader(expect.leader))
     if expect.changes_refused:
         outcomes.append(found.refused())
+    if expect.snapshot_restores:
+        outcomes.append(judge_snapshot(history))
     return outcomes + _alert_outcomes(history, expect, known) + _replica_outcomes(history, expect, known)
 
 
@@ -156,6 +161,7 @@ def _expectations(planned: Event) -> Expectations | None:
         history_valid=given.get("history_valid") is not False,
         replica_lacks=lacks if isinstance(lacks, int) else None,
         replica_keeps_keys=given.get("replica_keeps_keys") is True,
+        snapshot_restores=given.get("snapshot_restores") is True,
     )
 
 

@@ -27,6 +27,7 @@ BEAT, BEAT_SEEN = "beat", "beat_seen"  # a heartbeat at the source, and that the
 REPLICA_STARTED, REPLICA_ENDED = "replica_started", "replica_ended"  # while the replica is watched
 REPLICA_SILENT, REPLICA_DELETED = "replica_silent", "replica_deleted"
 REPLICA_READ, REPLICA_COMPARED = "replica_read", "replica_compared"
+SNAPSHOT_REHEARSED = "snapshot_rehearsed"
 PASSING, CRITICAL = "passing", "critical"  # statuses of the canary
 
 

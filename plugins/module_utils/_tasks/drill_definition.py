@@ -51,6 +51,7 @@ EXPECT_SPEC: Spec = {
     "history_valid": {"type": "bool", "default": True},
     "replica_lacks": {"type": "int"},
     "replica_keeps_keys": {"type": "bool", "default": False},
+    "snapshot_restores": {"type": "bool", "default": False},
 }
 DEFINITION_SPEC: Spec = {
     "name": {"type": "str", "required": True},
@@ -94,6 +95,7 @@ def definition_of(
                 history_valid=expect["history_valid"],
                 replica_lacks=expect["replica_lacks"],
                 replica_keeps_keys=expect["replica_keeps_keys"],
+                snapshot_restores=expect["snapshot_restores"],
             ),
             options["loses_quorum"],
             None if options["alert"] is None else make_alert(options["alert"], steps, raft_multiplier),

@@ -24,10 +24,13 @@ from .._drill.drill_part import DrillPart
 from .._drill.history_writer import HistoryWriter
 from .._drill.open_loop import Node
 from .._drill.replica.replica_watch import ReplicaPlan, ReplicaWatch
+from .._snapshot.rehearsal.launch import find_consul
+from .drill_snapshot import SnapshotRehearsal
 from .task import Invocation
 
 PART_OPTIONS: Spec = {
     "alert_listen": {"type": "str"},
+    "consul_binary": {"type": "str", "default": "consul"},
     "replica": side_spec(type="dict"),
     "replica_prefix": {"type": "str"},
 }
@@ -35,7 +38,7 @@ _LISTEN = re.compile(r"(?P<address>\[[0-9a-fA-F:.]+\]|[0-9.]+):(?P<port>[0-9]{1,
 
 
 def check_parts(options: t.Mapping[str, t.Any], definition: DrillDefinition) -> None:
-    """Raise InvalidOption where the drill needs an option that is missing, or one is wrong."""
+    """Raise InvalidOption or RehearsalRefused where the drill needs an option or a program that is missing, or an option is wrong."""
     if definition.alert is not None:
         if options["alert_listen"] is None:
             raise InvalidOption(
@@ -43,6 +46,12 @@ def check_parts(options: t.Mapping[str, t.Any], definition: DrillDefinition) -> 
                 "alerting agent, for example 10.0.0.5:8497."
             )
         listen_address(options["alert_listen"])
+    if definition.expect.snapshot_restores:
+        if options["snapshot_path"] is None:
+            raise InvalidOption(
+                f"The drill {definition.name} restores a snapshot: it needs snapshot_path, a directory for it on this host."
+            )
+        find_consul(options["consul_binary"])
     if definition.expect.needs_replica:
         _check_replica(options, definition)
 
@@ -114,6 +123,8 @@ class PartsOfDrill:
             parts.append(AlertWatch(self.definition.alert, limits, listen, made, self.datacenter, self.history))
         if self.definition.expect.needs_replica:
             parts.append(self._replica_watch(options, stack.enter_context(call.client("replica"))))
+        if self.definition.expect.snapshot_restores:
+            parts.append(SnapshotRehearsal(call, self.nodes, self.history))
         return parts
 
     def _replica_watch(self, options: t.Mapping[str, t.Any], client: Client) -> ReplicaWatch:

@@ -41,7 +41,7 @@ from .drill_definition import LOAD_OPTIONS, definition_of
 from .drill_estate import FAULT_OPTIONS, check_estate, forwarded, open_channels
 from .drill_parts import PART_OPTIONS, PartsOfDrill, check_parts
 from .drill_report import check_output, run_of, write_report
-from .snapshot import SNAPSHOT
+from .drill_snapshot import save_snapshot
 from .task import Invocation, Result, Task
 
 log = logging.getLogger("consulops")
@@ -268,13 +268,7 @@ class _Drill:
                     "nothing was changed."
                 )
             return {}
-        url = self.nodes[0].client.endpoint.base_url
-        connection = {name: options[name] for name in connection_spec()}
-        of_snapshot = {name: rules.get("default") for name, rules in SNAPSHOT.spec.items()}
-        path = str(Path(options["snapshot_path"])) + "/"  # a directory
-        params = {**of_snapshot, **connection, "url": url, "timeout": None, "path": path}
-        saved = SNAPSHOT.run(replace(self.call, params=params))
-        return {"snapshot": saved["path"]}
+        return {"snapshot": save_snapshot(self.call, self.nodes[0].client)}
 
 
 def status_of(drill: str, run: str, at: float, judgement: t.Mapping[str, t.Any]) -> DrillStatus:

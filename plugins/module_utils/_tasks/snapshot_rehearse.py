@@ -13,6 +13,7 @@ import typing as t
 from pathlib import Path
 
 from .._config.connection_spec import Spec
+from .._consul.client import Client
 from .._consul.errors import InvalidOption
 from .._consul.units import parse_bytes, parse_duration, positive_seconds
 from .._snapshot.rehearsal import result as rehearsal_result
@@ -48,8 +49,20 @@ def memory_limit(text: str, option: str) -> int:
     return found
 
 
-def rehearse_with_steps(call: Invocation, on_step: OnStep) -> Result:
-    """Rehearse; ``on_step`` gets a few words about each step that begins. Raises as ``perform`` does."""
+def _always() -> bool:
+    return True
+
+
+def rehearse_with_steps(
+    call: Invocation,
+    on_step: OnStep,
+    on_restored: t.Callable[[Client], None] | None = None,
+    is_wanted: t.Callable[[], bool] = _always,
+) -> Result:
+    """Rehearse; ``on_step`` gets a few words about each step that begins. Raises as ``perform`` does.
+
+    ``on_restored`` gets a client of the throw-away Consul, which has the snapshot. ``is_wanted`` is asked now and then, and ends it.
+    """
     options = call.params
     if options["limit"] < 0:
         raise InvalidOption(f"limit is {options['limit']}: it cannot be negative.")
@@ -73,8 +86,9 @@ def rehearse_with_steps(call: Invocation, on_step: OnStep) -> Result:
             memory_bytes=memory_bytes,
             time_s=time_s,
             is_private_copy=str(source.path) != source.shown,
+            on_restored=on_restored,
         )
-        found = rehearse(request, on_step)
+        found = rehearse(request, on_step, is_wanted)
     result: Result = {
         "changed": False,
         "path": source.shown,

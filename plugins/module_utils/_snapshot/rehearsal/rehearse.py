@@ -52,6 +52,7 @@ OnStep = t.Callable[[str], None]
 class RehearsalRequest:
     """What to rehearse, and within which limits.
 
+    ``on_restored`` is called with a client of the throw-away Consul when everything else was compared, to read more there.
     ``shown`` is what the user knows the file as. ``is_private_copy``: nobody else needs the file, so its name is removed as soon as it
     is open, and a process that is killed leaves nothing of it. ``scratch`` is where a private directory is made.
     """
@@ -64,6 +65,7 @@ class RehearsalRequest:
     time_s: float = DEFAULT_TIME_S
     is_private_copy: bool = False
     is_isolated: bool = False
+    on_restored: t.Callable[[Client], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,8 @@ def _in_consul(
                         index, restored, "what Consul gives back", as_of=time.time(), versions=(run.version,)
                     )
                 verification = restore_plan.verify(comparison)
+                if run.request.on_restored is not None:
+                    run.request.on_restored(client)
     except errors.ConsulError as error:
         raise _explained(run, consul, watch, error) from None
     except BadSnapshot as error:
