@@ -37,7 +37,10 @@ FAST = ("baseline", "leader-killed", "leader-isolated", "follower-killed", "data
 # These follow their keys to the second datacenter, where an agent copies them.
 REPLICATED = ("datacenter-lost", "wan-cut-replica")
 FOLDER = "drills/"
-AGENT = {
+# This one has an alert, which agents on all servers report to the drill.
+ALERTED = "leader-killed"
+ALERT_PORT = 8497
+COPYING = {
     "agent": "replication",
     "connection": {"timeout": 3.0},
     "service": {"register": False},
@@ -91,6 +94,10 @@ class Drilled:
             "consul_binary": consul_binary(),
             "data_path": DISK if disk else None,
         }
+        if name == ALERTED:
+            drill["alert"] = {"about": "canary"}
+            drill["expect"] |= {"alert_firing": "60s", "alert_resolved": "60s"}
+            given |= {"alert_listen": f"{self.hosts.address}:{ALERT_PORT}"}
         if name in REPLICATED:
             given |= {"prefix": FOLDER, "replica": {"url": f"http://{self.hosts['w1'].address}:8500"}}
         return {**given, **more}
@@ -147,16 +154,42 @@ def drilled(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Drilled]:
         start_servers(found.servers, data=DISK, retry_join_wan=[hosts["w1"].address])
         members = functools.partial(wan_members, found.servers[0])
         eventually(lambda: len(members()) == len(names) + 1, 60, "both datacenters know each other")
-        start_replication(hosts["w1"], make_bundle(directory))
+        bundle = make_bundle(directory)
+        start_agent(hosts["w1"], bundle, COPYING)
+        for host in found.servers:
+            start_agent(host, bundle, watching(f"http://{hosts.address}:{ALERT_PORT}/"))
         yield found
 
 
-def start_replication(host: Host, bundle: Path) -> None:
-    """Start the agent that copies the keys of drills."""
+def watching(url: str) -> dict[str, t.Any]:
+    """Return the configuration of an agent that reports canaries of drills."""
+    receivers = {
+        "drill": {"type": "webhook", "url": url, "give_up_after": "1m"},
+        "others": {"type": "file", "path": "/var/lib/alerting/alerts.jsonl"},
+    }
+    quick = {"group_by": ["..."], "group_wait": "0s", "group_interval": "1s"}
+    of_drill = {"match": {"check": "consulops-drill-canary"}, "receiver": "drill", **quick}
+    return {
+        "agent": "alerting",
+        "service": {"register": False},
+        "connection": {"timeout": 2.0},
+        "back_off": {"longest": "1s"},
+        "options": {
+            "for": "0s",
+            "recover_for": "0s",
+            "receivers": receivers,
+            "route": {"receiver": "others", "routes": [of_drill]},
+        },
+    }
+
+
+def start_agent(host: Host, bundle: Path, config: t.Mapping[str, t.Any]) -> None:
+    """Start an agent as a unit of systemd."""
+    kind = config["agent"]
     (host.root / "root/consulops.pyz").write_bytes(bundle.read_bytes())
-    (host.root / "root/replication.json").write_text(json.dumps(AGENT), encoding="utf-8")
-    words = ("python3", "-I", "/root/consulops.pyz", "agent", "--config", "/root/replication.json")
-    host.run("systemd-run", "-q", "--unit=replication", "--property=StateDirectory=replication", *words)
+    (host.root / f"root/{kind}.json").write_text(json.dumps(config), encoding="utf-8")
+    words = ("python3", "-I", "/root/consulops.pyz", "agent", "--config", f"/root/{kind}.json")
+    host.run("systemd-run", "-q", f"--unit={kind}", f"--property=StateDirectory={kind}", *words)
 
 
 def wan_members(host: Host) -> list[t.Any]:

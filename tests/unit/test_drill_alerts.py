@@ -129,9 +129,11 @@ def test_what_is_expected_of_alerts_is_said() -> None:
 def test_a_canary_fails_while_the_faults_last_unless_it_has_times_of_its_own() -> None:
     definition, _load = definition_of({"name": "d", "title": "D", "faults": [FAULT], "alert": {"about": "canary"}}, 1)
     assert definition.alert is not None and (definition.alert.at_s, definition.alert.end_s) == (4, 10)
+    assert definition.alert.faults == 1
     alone = {"name": "d", "title": "D", "alert": {"about": "canary", "at": "2s * raft_multiplier", "for": "3s"}}
     definition, _load = definition_of(alone, 5)
     assert definition.alert is not None and (definition.alert.at_s, definition.end_s) == (10, 13)
+    assert definition.alert.faults == 0
 
 
 @pytest.mark.parametrize(

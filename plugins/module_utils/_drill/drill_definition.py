@@ -63,12 +63,14 @@ class FaultStep:
 class AlertStep:
     """The alert of a drill: about a canary that fails ``at_s`` seconds after the load began for ``for_s`` seconds, or about a rule.
 
-    A rule is about the faults of the drill; its times are those from the first one to the end of the last one.
+    With ``faults``, how many the drill has, it is about these: a rule, or a canary without times of its own. It begins when the first one
+    was made, and ends when the last one was healed, of which ``at_s`` and ``for_s`` are the planned times.
     """
 
     about: str
     at_s: float
     for_s: float
+    faults: int = 0
 
     @property
     def end_s(self) -> float:
@@ -217,7 +219,7 @@ def make_alert(options: t.Mapping[str, t.Any], faults: t.Sequence[FaultStep], ra
             )
         if at_s is None:
             raise InvalidOption(f"alert.about: the rule {about} is about faults, and the drill has none.")
-        return AlertStep(about, at_s, end_s - at_s)
+        return AlertStep(about, at_s, end_s - at_s, len(faults))
     missing = next((name for name in ("at", "for") if options[name] is None), None)
     if missing is not None and at_s is None:
         raise InvalidOption(
@@ -230,7 +232,7 @@ def make_alert(options: t.Mapping[str, t.Any], faults: t.Sequence[FaultStep], ra
         raise InvalidOption(
             "alert.at: the canary must fail at least 1 s before the last fault is healed; or write for."
         )
-    return AlertStep(about, begin_s, end_s - begin_s)
+    return AlertStep(about, begin_s, end_s - begin_s, len(faults) if options["at"] is None else 0)
 
 
 def _are_targets(words: str) -> bool:

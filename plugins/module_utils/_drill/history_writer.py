@@ -12,6 +12,7 @@ import stat
 import threading
 import time
 import typing as t
+from collections import Counter
 
 from .._consul.errors import InvalidOption, LocalFailure
 from .history_reader import FORMAT
@@ -20,12 +21,14 @@ from .history_reader import FORMAT
 class HistoryWriter:
     """Appends to a file, from any thread; times are nanoseconds since this object was made.
 
-    A line is with the kernel before ``append`` returns, so killing the process loses nothing. After a failure every
-    later line fails too. Construction raises InvalidOption for a file that has something in it, both raise LocalFailure.
+    ``events`` counts those that were written, by name. A line is with the kernel before ``append`` returns, so killing the process loses
+    nothing. After a failure every later line fails too. Construction raises InvalidOption for a file that has something in it, both raise
+    LocalFailure.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.events: Counter[str] = Counter()
         self._mutex = threading.Lock()
         self._failure: str | None = None
         self._origin_ns = time.monotonic_ns()
@@ -56,7 +59,10 @@ class HistoryWriter:
 
     def event(self, name: str, fields: t.Mapping[str, t.Any] | None = None) -> int:
         """Write something that is not an operation of a client, and return its time."""
-        return self.append("event", {"event": name, **(fields or {})})
+        time_ns = self.append("event", {"event": name, **(fields or {})})
+        with self._mutex:
+            self.events[name] += 1
+        return time_ns
 
     def _write(self, line: t.Mapping[str, t.Any]) -> None:
         if self._failure is not None:

@@ -24,6 +24,8 @@ from ..history import (
     CANARY_ASKED,
     CANARY_SET,
     CRITICAL,
+    FAULT_ENDED,
+    FAULT_STARTED,
     NS,
     PASSING,
 )
@@ -88,9 +90,11 @@ class AlertWatch:
         """Make the canary fail and pass, and listen until all that is expected has arrived, or its time is over. Raises LocalFailure."""
         if self._canary is not None:
             fails_ns, passes_ns = (began_ns + int(at_s * NS) for at_s in (self._step.at_s, self._step.end_s))
-            self._set_status(CRITICAL, fails_ns, passes_ns, signals)
-            self._set_status(PASSING, passes_ns, passes_ns + int(self._limits.resolved_s * NS), signals)
-        late_s = 0.0 if self._canary is not None else LATE_S
+            if self._wait(fails_ns, FAULT_STARTED, min(1, self._step.faults), signals):
+                self._set_status(CRITICAL, passes_ns, signals)
+            if self._wait(passes_ns, FAULT_ENDED, self._step.faults, signals):
+                self._set_status(PASSING, passes_ns + int(self._limits.resolved_s * NS), signals)
+        late_s = LATE_S if self._step.faults else 0.0
         most_s = max(self._step.at_s + self._limits.firing_s, self._step.end_s + self._limits.resolved_s) + late_s
         deadline_ns = began_ns + int(most_s * NS)
         while not signals.stop.wait(EVERY_S):
@@ -102,11 +106,18 @@ class AlertWatch:
 
     # -----------------------------------------------------------------------------------------------------------
 
-    def _set_status(self, status: str, at_ns: int, until_ns: int, signals: DrillSignals) -> None:
-        """Set the status of the canary at its time, and try again until Consul takes it or its time is over."""
+    def _wait(self, at_ns: int, event_name: str, count: int, signals: DrillSignals) -> bool:
+        """Wait for a time, or, with a ``count``, for so many events of faults; return whether the drill goes on."""
+        if not count:
+            return not signals.stop.wait(max(0.0, (at_ns - self._history.now_ns()) / NS))
+        while not signals.stop.wait(EVERY_S):
+            if self._history.events[event_name] >= count:
+                return True
+        return False
+
+    def _set_status(self, status: str, until_ns: int, signals: DrillSignals) -> None:
+        """Set the status of the canary, and try again until Consul takes it or its time is over."""
         made = t.cast(Canary, self._canary)
-        if signals.stop.wait(max(0.0, (at_ns - self._history.now_ns()) / NS)):
-            return
         fields = {"node": made.node, "status": status}
         self._history.event(CANARY_ASKED, fields)
         while not signals.stop.is_set():
