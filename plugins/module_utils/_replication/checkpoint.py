@@ -113,6 +113,14 @@ def part_operation(name: str, ledger: Ledger) -> Operation:
     return Operation("set", _part_key(name, number), data)
 
 
+def intents_operation(name: str, data: bytes, number: int) -> Operation:
+    """Return the operation that adds intents to a ledger without its lock, as a part (``ledger.intent_part``) that must be new.
+
+    Whoever reads the ledger next makes them part of it. The number must be one that a run does not count to, and that is not used again.
+    """
+    return Operation("cas", _part_key(name, number), data)
+
+
 def part_deletions(name: str, ledger: Ledger) -> list[Operation]:
     """Return the operations that delete all parts, which the ledger then no longer has. All buckets must have been stored."""
     return [Operation("delete", _part_key(name, number)) for number in ledger.take_parts()]

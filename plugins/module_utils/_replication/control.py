@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The keys that control a replication: freeze stops all writes, acknowledged lets one plan of deletions go on, direction says which of
-two opposite sets is active (direction.py).
+"""The keys that control a replication: freeze stops all writes, acknowledged lets one plan of deletions go on, compare asks for a
+comparison of everything, direction says which of two opposite sets is active (direction.py).
 
 They are below ``consulops/replication/NAME/control/`` at the destination.
 """
@@ -29,13 +29,15 @@ class Control(t.NamedTuple):
     """What the keys say: ``frozen`` is who froze the replication and why, None if nobody did.
 
     ``acknowledged`` is the digest of the plan of deletions that an operator lets go on, "" for none. ``is_reversed``: it is frozen
-    because the opposite set is active. ``direction`` is the content of the register of directions, b"" for none.
+    because the opposite set is active. ``direction`` is the content of the register of directions, b"" for none. ``compare_at`` is the
+    index of a request to compare everything, 0 for none.
     """
 
     frozen: str | None = None
     acknowledged: str = ""
     is_reversed: bool = False
     direction: bytes = b""
+    compare_at: int = 0
 
 
 def control_folder(name: str) -> str:
@@ -56,6 +58,22 @@ def acknowledgement_key(name: str) -> str:
 def direction_key(name: str) -> str:
     """Return the key of the register that says which of two opposite sets is active."""
     return f"{control_folder(name)}direction"
+
+
+def compare_key(name: str) -> str:
+    """Return the key that asks the agent to read the ledger again and to compare everything."""
+    return f"{control_folder(name)}compare"
+
+
+def request_comparison(name: str, by: str, *, only_new: bool = False) -> Operation:
+    """Return the operation that asks for a comparison of everything; with ``only_new`` it fails while another one is asked for."""
+    value = json.dumps({"by": by}).encode()
+    return Operation("cas", compare_key(name), value) if only_new else Operation("set", compare_key(name), value)
+
+
+def end_comparison(destination: Client, name: str, at_index: int) -> None:
+    """End the request with this index, after everything was compared. A newer one stays. Raises a ConsulError."""
+    destination.delete(key_path(compare_key(name)), {"cas": at_index})
 
 
 def frozen_generation(freeze: bytes) -> t.Any:
@@ -103,7 +121,9 @@ def acknowledge(destination: Client, name: str, digest: str, by: str, now: float
 def read_control(destination: Client, name: str) -> Control:
     """Return what the keys say. Raises a ConsulError."""
     entries = kv.read_shard(destination, control_folder(name)).entries
-    return control_of(name, {entry.key: entry.value for entry in entries})
+    indexes = {entry.key: entry.modify_index for entry in entries}
+    found = control_of(name, {entry.key: entry.value for entry in entries})
+    return found._replace(compare_at=indexes.get(compare_key(name), 0))
 
 
 def control_of(name: str, values: t.Mapping[str, bytes]) -> Control:

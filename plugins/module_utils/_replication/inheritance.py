@@ -36,17 +36,21 @@ class Inheritance:
     ) -> None:
         """Record in the ledger what is known of the keys of one shard. It is then as if this replication had copied them."""
         prefix = prefix_id(mapping.destination)
+        source = list(source)
+        at_source = {entry.key: entry for entry in source}
         existing = set()
         for entry in destination:
             existing.add(entry.key)
-            at_source = mapping.to_source(entry.key)
-            if key_path.REPLACEMENT in entry.key or not mapping.includes(at_source):
+            name = mapping.to_source(entry.key)
+            if key_path.REPLACEMENT in entry.key or not mapping.includes(name):
                 continue
-            if self._has_copied(fingerprint_of(at_source, entry.value, entry.flags)):
-                ledger.commit([fingerprint_of(entry.key, entry.value, entry.flags)], prefix)
-            elif self._has_copied_other(at_source):
-                # Any other content says that it was changed since.
-                ledger.commit([fingerprint_of(entry.key, entry.value + b"\0", entry.flags)], prefix)
+            fingerprint = fingerprint_of(entry.key, entry.value, entry.flags)
+            if self._has_copied(fingerprint_of(name, entry.value, entry.flags)):
+                ledger.commit([fingerprint], prefix)
+            elif ledger.is_intended(fingerprint):
+                pass  # both sides were given this content when they were reconciled
+            elif self._has_copied_other(name):
+                ledger.commit([self._copied_before(name, entry.key, at_source.get(name), entry)], prefix)
             else:
                 ledger.forget(entry.key)
         for entry in source:
@@ -54,9 +58,18 @@ class Inheritance:
             if key in existing or key_path.REPLACEMENT in key or not mapping.includes(entry.key):
                 continue
             if self._has_copied_other(entry.key):  # deleted at the destination
-                ledger.commit([fingerprint_of(key, entry.value, entry.flags)], prefix)
+                ledger.commit([self._copied_before(entry.key, key, entry, entry)], prefix)
             else:
                 ledger.forget(key)
+
+    def _copied_before(self, name: str, key: str, at_source: Entry | None, other: Entry) -> bytes:
+        """Return the fingerprint at the destination of what was copied, if the source still has it, else one that nothing has.
+
+        It is not that of ``other``.
+        """
+        if at_source is not None and self._has_copied(fingerprint_of(name, at_source.value, at_source.flags)):
+            return fingerprint_of(key, at_source.value, at_source.flags)
+        return fingerprint_of(key, other.value + b"\0", other.flags)
 
     def _has_copied(self, fingerprint: bytes) -> bool:
         return any(one.is_committed(fingerprint) for one in self._ledgers)

@@ -69,6 +69,11 @@ def prefix_id(prefix: str) -> bytes:
     return hashlib.blake2b(prefix.encode(), digest_size=_PREFIX_ID).digest()
 
 
+def intent_part(fingerprints: t.Iterable[bytes], prefix: bytes) -> bytes:
+    """Return a part that has the intents to write these, below the prefix of this ``prefix_id``."""
+    return MAGIC + b"".join(fingerprint + prefix + _INTENDED for fingerprint in fingerprints)
+
+
 def prefix_ids(prefixes: t.Iterable[str]) -> set[bytes]:
     """Return the hashes of several prefixes at the destination."""
     return {prefix_id(prefix) for prefix in prefixes}
@@ -126,6 +131,12 @@ class Ledger:
         records = self._cells[int.from_bytes(fingerprint[:3], "big") >> self._shift]  # as _cell: called for every key
         place = _place_of(records, fingerprint)
         return place != -1 and records[place + _MARK] == _COMMITTED[0]
+
+    def is_intended(self, fingerprint: bytes) -> bool:
+        """Return whether this content of this key is intended, and not committed."""
+        records = self._cell(fingerprint)
+        place = _place_of(records, fingerprint)
+        return place != -1 and records[place + _MARK] == _INTENDED[0]
 
     def was_committed(self, name: bytes) -> bool:
         """Return whether any content is committed for a key (its ``key_id``)."""

@@ -91,7 +91,8 @@ class ShardPlan:
     """What one shard needs. ``changes`` are to be written, ``to_delete`` to be deleted.
 
     ``adopted`` are fingerprints of equal keys that become owned because of the option adopt. ``equal_again`` are
-    fingerprints of owned keys that others made equal, or that an interrupted run wrote without committing them.
+    fingerprints of owned keys that others made equal, or that an interrupted run wrote without committing them. ``kept_keys`` are the
+    names of those that only the destination has and that stay.
     """
 
     counts: Counts = field(default_factory=Counts)
@@ -101,6 +102,7 @@ class ShardPlan:
     unwritable: list[Problem] = field(default_factory=list)
     adopted: list[bytes] = field(default_factory=list)
     equal_again: list[bytes] = field(default_factory=list)
+    kept_keys: list[str] = field(default_factory=list)
     digest: SetDigest = field(default_factory=SetDigest)
     lines: list[DiffLine] = field(default_factory=list)
 
@@ -174,7 +176,7 @@ class _ShardPlanner:
         plan, delete = self.plan, self._mapping.delete
         self._ledger.mark_seen(key_id(existing.key))
         if delete == "never":
-            plan.counts.kept += 1
+            self._keep(existing.key)
             return
         if self._policy.skip_locked and is_lock(existing.key, self._mapping.to_source(existing.key), existing):
             plan.counts.skipped_locked += 1
@@ -187,7 +189,11 @@ class _ShardPlanner:
         elif state == EDITED:
             plan.conflicts.append(Problem(existing.key, "edited at the destination, and gone from the source"))
         else:
-            plan.counts.kept += 1
+            self._keep(existing.key)
+
+    def _keep(self, key: str) -> None:
+        self.plan.counts.kept += 1
+        self.plan.kept_keys.append(key)
 
     def _equal(self, fingerprint: bytes) -> None:
         if self._ledger.state(fingerprint) != FOREIGN:

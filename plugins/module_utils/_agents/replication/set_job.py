@@ -175,6 +175,9 @@ class _SetRun:
         self._may_be_restored = False
         acknowledged = self._control.acknowledged
         is_acknowledged = bool(acknowledged) and acknowledged == self._follower.decision.digest
+        if self._control.compare_at:
+            self._follower.forget()
+            self._verify_at = 0.0
         if time.monotonic() >= self._verify_at or is_acknowledged:
             self._compare_all()
             return
@@ -192,6 +195,9 @@ class _SetRun:
         self._follower.compare_all(self._control.acknowledged, time.time())
         if self._control.acknowledged and not self._follower.decision.is_paused:
             self._control = self._control._replace(acknowledged="")
+        if self._control.compare_at:
+            control.end_comparison(self._destination, self._config.name, self._control.compare_at)
+            self._control = self._control._replace(compare_at=0)
         self._watch_groups()
         # What woke before the comparison began is part of it.
         self._wakes = {name: wake for name, wake in self._wakes.items() if taken.get(name) != wake}
