@@ -20,6 +20,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._daemon.agent_c
 from ansible_collections.consulops.failover.plugins.module_utils._tasks import (
     alert_check,
     drill_fault,
+    failover,
     prepared_query,
     reconcile,
     replicate,
@@ -37,6 +38,7 @@ TASKS = {
     "consul_snapshot_rehearse": snapshot_rehearse.REHEARSE,
     "consul_kv_replicate": replicate.REPLICATE,
     "consul_kv_reconcile": reconcile.RECONCILE,
+    "consul_failover": failover.FAILOVER,
     "consul_drill_fault": drill_fault.DRILL_FAULT,
     "consul_alert_check": alert_check.ALERT_CHECK,
     "consul_service_probe": service_probe.SERVICE_PROBE,
