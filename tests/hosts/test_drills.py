@@ -216,9 +216,11 @@ def test_a_drill_of_the_catalogue_is_passed_and_leaves_nothing(drilled: Drilled,
 
 
 def test_check_mode_shows_the_drill_and_changes_nothing(drilled: Drilled) -> None:
-    done = drilled.play("--check", "-e", "consul_drill_name=leader-killed")
+    extra = json.dumps({"consul_drill_extra": {"expect": {"healthy_after": "77s"}}})
+    done = drilled.play("--check", "-e", "consul_drill_name=leader-killed", "-e", extra)
     assert done.returncode == 0, done.stdout
     assert "systemctl kill -s KILL consul.service" in done.stdout and "another server leads" in done.stdout
+    assert "all servers are healthy at most 77 s after" in done.stdout, "the rest is as the drill has it"
     refused = drilled.play(
         "-e", "consul_drill_name=leader-killed", "-e", f"consul_drill_directory={drilled.directory}/new"
     )

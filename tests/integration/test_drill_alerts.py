@@ -9,18 +9,41 @@ from __future__ import annotations
 import socket
 import threading
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import requests
+from ansible_collections.consulops.failover.plugins.module_utils._consul import endpoint
+from ansible_collections.consulops.failover.plugins.module_utils._consul.client import Client
 from ansible_collections.consulops.failover.plugins.module_utils._consul.errors import (
     GuardRefused,
     InvalidOption,
     LocalFailure,
 )
+from ansible_collections.consulops.failover.plugins.module_utils._consul.txn import Operation
+from ansible_collections.consulops.failover.plugins.module_utils._drill.alerts.alert_watch import (
+    AlertLimits,
+    AlertWatch,
+)
+from ansible_collections.consulops.failover.plugins.module_utils._drill.alerts.canary import Canary
+from ansible_collections.consulops.failover.plugins.module_utils._drill.drill_definition import (
+    AlertStep,
+    Expectations,
+    Objective,
+)
+from ansible_collections.consulops.failover.plugins.module_utils._drill.drill_part import DrillSignals
+from ansible_collections.consulops.failover.plugins.module_utils._drill.drill_space import DrillSpace
+from ansible_collections.consulops.failover.plugins.module_utils._drill.expectations import (
+    judge_expectations,
+    plan_event,
+)
+from ansible_collections.consulops.failover.plugins.module_utils._drill.history_reader import read_history
+from ansible_collections.consulops.failover.plugins.module_utils._drill.history_writer import HistoryWriter
+from ansible_collections.consulops.failover.plugins.module_utils._drill.open_loop import Node
 
 from tests.lab.agents import free_port
-from tests.lab.alerting import Instances, messages, wait_for_lease
+from tests.lab.alerting import Instances, messages, register_check, set_check, wait_for_lease
 from tests.lab.consul import Datacenter, Lab, eventually
 from tests.lab.drilling import events, run_drill, running_drill, verdicts
 from tests.lab.http_service import HttpService
@@ -64,7 +87,11 @@ def watched(own_lab: Lab, bundle: Path, tmp_path_factory: pytest.TempPathFactory
         }
         quick = {"group_by": ["..."], "group_wait": "0s", "group_interval": "1s"}
         of_drill = {"match": {"check": "consulops-drill-canary"}, "receiver": "drill", **quick}
-        route = {"receiver": "ops", **quick, "routes": [of_drill]}
+        route = {
+            "receiver": "ops",
+            **quick,
+            "routes": [of_drill, {"match": {"service": "shop"}, "receiver": "drill", **quick}],
+        }
         wait_for_lease(instances.start(datacenter, options={"receivers": receivers, "route": route}))
         yield Watched(datacenter, port)
         assert "consulops-drill" not in str(messages(hook)), "a canary wakes nobody"
@@ -105,6 +132,36 @@ def test_a_drill_that_is_interrupted_does_not_know_what_would_have_arrived(watch
     with running_drill(watched.options(file, drill=drill)) as found:
         eventually(lambda: events(file, "alert_firing"), 30, "the alert")
     assert verdicts(found[0])["alert_firing"] == verdicts(found[0])["alert_resolved"] == "unknown"
+    assert watched.canaries() == []
+
+
+def test_an_alert_of_a_rule_is_taken_from_the_first_fault_to_the_last_healing(watched: Watched, tmp_path: Path) -> None:
+    at, file, signals = watched.datacenter, tmp_path / "h.jsonl", DrillSignals()
+    expect = Expectations(alert_firing=Objective(20, scaled=False), alert_resolved=Objective(20, scaled=False))
+    register_check(at, "shop")
+    with HistoryWriter(str(file)) as history, Client(endpoint.resolve({"url": at.url, "timeout": 5}, {})) as client:
+        history.header({"workloads": ["set"], "consistency": "default"})
+        history.event("drill_plan", plan_event("A rule", expect, 1))
+        step, limits = AlertStep("check_status", 0.0, 1.0, faults=1), AlertLimits(20, 20)
+        made = Canary("unused", [Node("n", client)])
+        space = DrillSpace("unused/", Operation("check-index", "unused"))
+        watch = AlertWatch(step, limits, ("127.0.0.1", watched.port), made, at.name, history)
+        with ThreadPoolExecutor(1) as pool, watch:
+            running = pool.submit(watch.run, history.now_ns(), space, signals)
+            try:
+                history.event("fault_started")
+                set_check(at, "shop", "critical")
+                eventually(lambda: history.events["alert_firing"], 30, "the alert")
+                history.event("fault_ended")
+                set_check(at, "shop", "passing")
+                eventually(lambda: history.events["alert_resolved"], 30, "its end")
+                signals.load_ended.set()
+                running.result(30)
+            finally:
+                signals.stop.set()
+    with file.open("rb") as lines:
+        found = {one.name: one.verdict for one in judge_expectations(read_history(lines), "valid")}
+    assert found == dict.fromkeys(("history", "alert_firing", "alert_resolved"), "met")
     assert watched.canaries() == []
 
 

@@ -146,9 +146,14 @@ class AlertWatch:
             return False
         if self._canary is not None:
             return alert.node == self._canary.node and alert.check == CHECK
+        if alert.check == CHECK:
+            return False  # the canary of an earlier drill
         return alert.rule == self._step.about and alert.since >= self._began - OLD_S
 
     def _record(self, kind: str, alert: ReceivedAlert) -> None:
+        if kind == RESOLVED and alert.episode not in self._heard.get((FIRING, alert.key), ()):
+            self._others += 1  # the end of what fired before the drill
+            return
         episodes = self._heard.setdefault((kind, alert.key), set())
         name = ALERT_REPEATED if alert.episode in episodes else ALERT_FIRING if kind == FIRING else ALERT_RESOLVED
         fields = {"alert": alert.key, "rule": alert.rule, "severity": alert.severity, "episode": alert.episode}
