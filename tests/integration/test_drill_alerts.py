@@ -146,7 +146,7 @@ def test_an_alert_of_a_rule_is_taken_from_the_first_fault_to_the_last_healing(wa
         made = Canary("unused", [Node("n", client)])
         space = DrillSpace("unused/", Operation("check-index", "unused"))
         watch = AlertWatch(step, limits, ("127.0.0.1", watched.port), made, at.name, history)
-        with ThreadPoolExecutor(1) as pool, watch:
+        with watch, ThreadPoolExecutor(1) as pool:
             running = pool.submit(watch.run, history.now_ns(), space, signals)
             try:
                 history.event("fault_started")
