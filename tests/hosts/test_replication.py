@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import threading
 import time
 import typing as t
@@ -332,3 +333,68 @@ def test_a_source_whose_servers_all_die_again_and_again_deletes_nothing_with_sta
     datacenters.healthy()
     datacenters.wait_converged()
     assert datacenters.restarts() == before
+
+
+DIRECTED = {
+    name: {
+        "source": {"datacenter": source},
+        "destination": {"datacenter": destination},
+        "prefixes": [PREFIX],
+        "on_conflict": "keep",
+        "reverses": other,
+    }
+    for name, other, source, destination in (("there", "back", "dc1", "dc2"), ("back", "there", "dc2", "dc1"))
+}
+FAILOVER = {
+    # The modules run on a host of the datacenter that takes over, with the libraries of the agent.
+    "consul_failover_controller": AGENTS[0],
+    "consul_failover_environment": {"PYTHONPATH": "/usr/local/lib/consulops/consulops.pyz"},
+    "consul_failover_old": {"datacenter": "dc1", "token": TOKEN, "timeout": 3},
+    "consul_failover_new": {"datacenter": "dc2", "token": TOKEN},
+    "consul_failover_replication": "there",
+    "consul_failover_reversed_by": "back",
+    "consul_failover_prefixes": [PREFIX],
+    "consul_failover_quiet": "1s",
+    "consul_failover_max_loss": "2m",
+}
+
+
+def _active(datacenters: Datacenters) -> set[str]:
+    """Return the sets that the agents work for."""
+    found = [json.loads(host.http("GET", PORT, "/status", timeout_s=2.0) or b"{}") for host in datacenters.agents]
+    return {name.rpartition(" ")[2] for one in found for name in one.get("leases", {}) if name.startswith("set ")}
+
+
+def test_a_datacenter_that_dies_is_replaced_and_gets_its_place_back(datacenters: Datacenters) -> None:
+    estate = datacenters.estate
+    first = {"consul_replication_sets": DIRECTED, "consul_replication_direction": {"active": "there", "generation": 1}}
+    role = {"ansible.builtin.include_role": {"name": "consulops.failover.consul_replication"}}
+    install = [{"hosts": "consul_replication", "gather_facts": False, "become": True, "tasks": [role]}]
+    options = ("-e", json.dumps(FAILOVER))
+    datacenters.healthy()
+    estate.play(install, **first)
+    datacenters.put("dc1", f"{PREFIX}last", b"by dc1")
+    eventually(lambda: f"{PREFIX}last" in datacenters.keys("dc2"), 60, "the last key is copied", POLL_S)
+    for host in datacenters.servers("dc1"):
+        host.run("systemctl", "kill", "-s", "KILL", "consul")
+        host.run("systemctl", "stop", "consul")
+    try:
+        plan = estate.play("consulops.failover.failover", "--check", *options, **first)
+        assert "dc1 does not answer" in plan and "promote dc2 with generation 2" in plan, plan
+        done = estate.play("consulops.failover.failover", *options, "-e", "consul_failover_confirm=dc2", **first)
+        assert "active: back, generation: 2" in " ".join(done.split()), done
+        assert datacenters.put("dc2", f"{PREFIX}last", b"by dc2")
+        assert _active(datacenters) == {"back"}
+    finally:
+        for host in datacenters.servers("dc1"):
+            host.run("systemctl", "start", "consul")
+    datacenters.healthy()
+    eventually(lambda: datacenters.keys("dc1") == datacenters.keys("dc2"), CONVERGE_S, "dc1 has what dc2 has", 0.5)
+    again = estate.play("consulops.failover.failover", *options, "-e", "consul_failover_confirm=dc2", **first)
+    assert not re.search(r"changed=[1-9]", again), again
+    second = {**first, "consul_replication_direction": {"active": "back", "generation": 2}}
+    returned = estate.play("consulops.failover.failback", *options, "-e", "consul_failover_confirm=dc1", **second)
+    assert "active: there, generation: 3" in " ".join(returned.split()), returned
+    assert _active(datacenters) == {"there"}
+    assert datacenters.put("dc1", f"{PREFIX}last", b"by dc1 again")
+    eventually(lambda: datacenters.keys("dc1") == datacenters.keys("dc2"), CONVERGE_S, "dc2 has what dc1 has", 0.5)
