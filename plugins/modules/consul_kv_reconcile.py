@@ -223,7 +223,7 @@ keys:
       description: Which side wins by the decisions (new, old or report).
       type: str
   sample: [{"key": "app/orders/17", "kind": "created_old", "wins": "old"}]
-failed:
+not_reconciled:
   description: Keys that could not be made equal, each with its reason, up to O(limit). The module fails then.
   returned: success, when keys are left, and when a run was interrupted
   type: list
@@ -239,7 +239,7 @@ counts:
     reported:
       description: Number of those for which no side wins.
       type: int
-    failed:
+    not_reconciled:
       description: Number of those that could not be made equal.
       type: int
     not_copied:

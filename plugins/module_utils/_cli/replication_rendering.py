@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Renders the sets of the replication agent as text."""
+"""Renders the sets of the replication agent, and what was reconciled, as text."""
 
 from __future__ import annotations
 
@@ -22,6 +22,39 @@ def sets(document: Data) -> list[str]:
     lines = columns([header, *rows])
     for name, one in sorted(document["sets"].items()):
         lines += [f"  {name}: {sentence}" for sentence in _sentences(one)]
+    return lines
+
+
+def reconciled(result: Data) -> list[str]:
+    """Return what diverged and what was done or would be done."""
+    new, old, counts = result["source_datacenter"], result["destination_datacenter"], result["counts"]
+    kinds = list(result["prefixes"][0]["kinds"])
+    header = ("PREFIX", *(kind.upper().replace("_", " ") for kind in kinds), "NEW WINS", "OLD WINS", "REPORTED")
+    rows = [
+        (
+            row["source"],
+            *(f"{row['kinds'][kind]:,}" for kind in kinds),
+            *(f"{row['wins'][side]:,}" for side in ("new", "old", "report")),
+        )
+        for row in result["prefixes"]
+    ]
+    lines = [f"new side {new}, old side {old}, replication {result['name']}", *columns([header, *rows])]
+    for row in result["prefixes"]:
+        done = (
+            (row["written_at_source"], "written", new),
+            (row["deleted_at_source"], "deleted", new),
+            (row["written_at_destination"], "written", old),
+            (row["deleted_at_destination"], "deleted", old),
+        )
+        lines += [f"  {row['source']}: {count:,} {what} in {where}" for count, what, where in done if count]
+    lines += [f"  {one['kind']}: {one['key']}: {one['wins']}" for one in result["keys"]]
+    if counts["diverged"] > len(result["keys"]):
+        lines.append(f"  … and {counts['diverged'] - len(result['keys']):,} more keys")
+    lines += [f"  not reconciled: {one['key']}: {one['reason']}" for one in result["not_reconciled"]]
+    if counts["not_copied"]:
+        lines.append(f"  not copied by the replication yet: {counts['not_copied']:,} keys")
+    if result["export"]:
+        lines.append(f"  values of {result['export']['keys']:,} keys: {result['export']['path']}")
     return lines
 
 

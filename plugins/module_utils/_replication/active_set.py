@@ -52,7 +52,7 @@ def read_active_set(source: Client, destination: Client, request: ReplicationReq
     control = read_control(destination, name)
     if control.is_reversed:
         raise GuardRefused(
-            f"The replication {name!r} is not the active direction: it was reversed by {control.frozen}. The source must be the "
+            f"The replication {name!r} is not the active direction: it is frozen by {control.frozen}. The source must be the "
             "side that is active now. Nothing was changed"
         )
     checkpoint = read_checkpoint(destination, name)
@@ -63,28 +63,48 @@ def read_active_set(source: Client, destination: Client, request: ReplicationReq
             "Correct the name or the source. Nothing was changed"
         )
     reversed_names = _reversed_names(source, Direction(source_name, destination_name), state, request)
-    if state is None and not reversed_names:
-        raise GuardRefused(
-            f"There is no replication {name!r} from {source_name} to {destination_name}, and none in the other direction, so what was "
-            "copied between them is not known. Correct the name or the prefixes. Nothing was changed"
-        )
     inheritance = None
     if reversed_names:
         _check_not_active(source, reversed_names)
+    if state is None:
+        _check_known(destination, name, Direction(source_name, destination_name), request, reversed_names)
+    if reversed_names:
         inheritance = Inheritance([read_checkpoint(source, one).ledger for one in reversed_names])
     return ActiveSet(name, source_name, destination_name, checkpoint.ledger, inheritance, control)
 
 
 def _only_name(destination: Client, source_name: str, request: ReplicationRequest) -> str:
     """Return the name of the only replication from the source to one of the prefixes. Raises InvalidOption or a ConsulError."""
-    states, unreadable = read_states(destination)
-    names = [name for name, state in sorted(states.items()) if _fills(state, source_name, request)]
+    names, unreadable = _names(destination, source_name, request)
     if len(names) != 1 or unreadable:
         found = f"found {', '.join(names)}" if names else "none has compared these prefixes yet"
         raise InvalidOption(
             f"Set name to that of the replication from {source_name} which is active now: {'; '.join([found, *unreadable])}."
         )
     return names[0]
+
+
+def _names(destination: Client, source_name: str, request: ReplicationRequest) -> tuple[list[str], list[str]]:
+    """Return the names of the replications from the source to one of the prefixes, and a sentence for each that cannot be read."""
+    states, unreadable = read_states(destination)
+    return [name for name, state in sorted(states.items()) if _fills(state, source_name, request)], unreadable
+
+
+def _check_known(
+    destination: Client,
+    name: str,
+    direction: Direction,
+    request: ReplicationRequest,
+    reversed_names: t.Sequence[str],
+) -> None:
+    """Raise GuardRefused for a replication that has stored nothing, unless it is one that reverses another. Raises a ConsulError."""
+    others, _unreadable = _names(destination, direction.source, request)
+    if others or not reversed_names:
+        found = f"found are {', '.join(others)}" if others else "and none in the other direction either"
+        raise GuardRefused(
+            f"There is no replication {name!r} from {direction.source} to {direction.destination}; {found}. Correct the name or the "
+            "prefixes. Nothing was changed"
+        )
 
 
 def _fills(state: State, source_name: str, request: ReplicationRequest) -> bool:

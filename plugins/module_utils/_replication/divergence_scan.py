@@ -101,6 +101,7 @@ class Scanner:
         self._reader = Reader(self.sides)
         self._request = request
         self._decisions = decisions
+        self.limit = request.limit
         self.lines: list[DiffLine] = []
         self.rows: list[Row] = []
 
@@ -164,7 +165,7 @@ class Scanner:
 
     def _describe(self, keys: t.Iterable[Divergence]) -> None:
         """Keep rows and lines of the diff, up to the limit."""
-        limit = self._request.limit
+        limit = self.limit
         describe = value_text if self._request.show_values else digest_text
         for one in keys:
             if len(self.rows) < limit:

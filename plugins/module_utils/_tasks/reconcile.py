@@ -163,7 +163,7 @@ def _result(
     outcomes: t.Sequence[ReconcileOutcome],
     export: DivergenceExport | None,
 ) -> Result:
-    active, limit = scanner.active, len(scanner.rows)
+    active, limit = scanner.active, scanner.limit
     failed = [problem for outcome in outcomes for problem in outcome.failed]
     written = sum(one.wins[NEW] + one.wins[OLD] for one in found)
     return {
@@ -173,11 +173,11 @@ def _result(
         "destination_datacenter": active.destination,
         "prefixes": [_row(one, outcome) for one, outcome in zip(found, outcomes)],
         "keys": [row._asdict() for row in scanner.rows],
-        "failed": [problem._asdict() for problem in failed[: max(limit, 1)]],
+        "not_reconciled": [problem._asdict() for problem in failed[:limit]],
         "counts": {
             "diverged": sum(one.diverged for one in found),
             "reported": sum(one.wins[REPORT] for one in found),
-            "failed": len(failed),
+            "not_reconciled": len(failed),
             "not_copied": sum(one.not_copied for one in found),
         },
         "export": None if export is None else {"path": str(export.path), "keys": export.keys},
