@@ -11,8 +11,8 @@ short_description: Decide about keys that a failed Consul datacenter wrote alone
 version_added: 1.3.0
 description:
   - After a failover the source is the new side, which was promoted, and the destination is the old side, which failed. The old side may
-    have keys that were written there in its last moments or while it was cut off. A replication with O(consulops.failover.consul_kv_replicate#module:on_conflict=keep)
-    leaves them.
+    have keys that were written there in its last moments or while it was cut off. A replication with
+    O(consulops.failover.consul_kv_replicate#module:on_conflict=keep) leaves them.
   - Lists these keys with what happened to each, and decides by prefix which side wins. With no decision it only lists them.
   - Makes each decided key equal on both sides by compare-and-set. A key that somebody writes to in the meantime is planned again once, and
     then named.

@@ -41,13 +41,24 @@ class Failover:
             "source": {"url": new.url, "token": new.token},
             "destination": {"url": old.url, "token": old.token},
         }
+        self.there: dict[str, t.Any] = {
+            "source": self.sides["destination"],
+            "destination": self.sides["source"],
+            "prefixes": [self.prefix],
+            "name": f"{self.name}-there",
+        }
+        self.back: dict[str, t.Any] = {
+            **self.sides,
+            "prefixes": [self.prefix],
+            "name": f"{self.name}-back",
+            "max_delete_percent": 100,
+        }
 
     def diverge(self) -> None:
         """Let the old side be copied, and both sides diverge in every way."""
         copied = ("same", "by-new", "by-old", "by-both", "gone-old", "gone-new", "gone-new-by-old")
         self.write(self.old, dict.fromkeys(copied, "copied"))
-        sides = {"source": self.sides["destination"], "destination": self.sides["source"]}
-        run_module("consul_kv_replicate", **sides, prefixes=[self.prefix], name=f"{self.name}-there")
+        run_module("consul_kv_replicate", **self.there)
         self.write(self.old, dict.fromkeys(("by-old", "by-both", "only-old", "gone-new-by-old", "both-created"), "old"))
         self.delete(self.old, "gone-old")
         self.write(self.new, dict.fromkeys(("by-new", "by-both", "only-new", "both-created"), "new"))
@@ -55,18 +66,12 @@ class Failover:
 
     def copy_back(self, **options: t.Any) -> dict[str, t.Any]:
         """Copy from the new to the old side once, as the active set does, and return the row of the result."""
-        defaults = {
-            "on_conflict": "keep",
-            "accept": ["reversed"],
-            "max_delete_percent": 100,
-            "name": f"{self.name}-back",
-        }
-        result = run_module("consul_kv_replicate", **self.sides, prefixes=[self.prefix], **{**defaults, **options})
+        once: dict[str, t.Any] = {"on_conflict": "keep", "accept": ["reversed"], **options}
+        result = run_module("consul_kv_replicate", **{**self.back, **once})
         return dict(result["prefixes"][0])
 
     def reconcile(self, *, check: bool = False, diff: bool = False, **options: t.Any) -> dict[str, t.Any]:
-        defaults = {"name": f"{self.name}-back", "prefixes": [self.prefix], "max_delete_percent": 100}
-        return run_module("consul_kv_reconcile", check=check, diff=diff, **{**self.sides, **defaults, **options})
+        return run_module("consul_kv_reconcile", check=check, diff=diff, **{**self.back, **options})
 
     def decided(self, wins: str, prefix: str = "") -> list[dict[str, str]]:
         return [{"prefix": self.prefix + prefix, "wins": wins}]
