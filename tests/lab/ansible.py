@@ -30,7 +30,7 @@ class ModuleFailed(AssertionError):
 
 
 def run_module(
-    name: str,
+    module: str,
     /,
     *,
     check: bool = False,
@@ -44,13 +44,13 @@ def run_module(
 
     The arguments are not part of a command line. ``python`` is the interpreter to run it with.
     """
-    arguments.update(_ansible_check_mode=check, _ansible_diff=diff, _ansible_module_name=f"consulops.failover.{name}")
+    arguments.update(_ansible_check_mode=check, _ansible_diff=diff, _ansible_module_name=f"consulops.failover.{module}")
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("CONSUL_")}
     plain = {key: _plain(value) for key, value in arguments.items()}
-    stdout, stderr = forked.call(name, plain, {**inherited, **(environment or {})}, umask, python)
+    stdout, stderr = forked.call(module, plain, {**inherited, **(environment or {})}, umask, python)
     assert "Traceback" not in stderr, stderr
     lines = [line for line in stdout.splitlines() if line.startswith("{")]
-    assert lines, f"{name} printed no result: {stdout} {stderr}"
+    assert lines, f"{module} printed no result: {stdout} {stderr}"
     result: dict[str, t.Any] = json.loads(lines[-1])
     if result.get("failed"):
         raise ModuleFailed(result)

@@ -35,6 +35,9 @@ log = logging.getLogger("consulops")
 
 UNKNOWN = "unknown"
 LOOK_AGAIN_S = 1.0
+FIRST_ROUND_S = (
+    4.0  # after an election autopilot calls everything unhealthy until its next round; there is one every 2 s
+)
 RETRY_S = 3.0  # a datacenter that has just failed is asked no longer than that
 
 SPEC: Spec = {
@@ -168,8 +171,12 @@ def _look_at(client: Client, name: str) -> Side:
         client.check_leader()
     except errors.ConsulError as error:
         return Side(name, str(error))
+    deadline = time.monotonic() + FIRST_ROUND_S
     try:
         health = autopilot_health(client)
+        while not health.is_healthy and time.monotonic() < deadline:
+            time.sleep(LOOK_AGAIN_S)
+            health = autopilot_health(client)
     except errors.ConsulError as error:
         log.debug("the health of %s is not known: %s", name, error)
         return Side(name)
