@@ -12,7 +12,8 @@ import typing as t
 import pytest
 
 from tests.lab.ansible import ModuleFailed, run_module
-from tests.lab.consul import Datacenter, Lab, eventually
+from tests.lab.consul import ROOT, Datacenter, Lab, eventually
+from tests.lab.fill import new_token
 from tests.lab.keys import read, write
 from tests.lab.replicating import Replicators, a_set, wait_for_equal, wait_for_following, wait_for_status
 
@@ -173,3 +174,44 @@ def test_a_request_that_is_wrong_is_one_sentence(
     east: Datacenter, west: Datacenter, options: dict[str, t.Any], said: str
 ) -> None:
     assert said in refusal("wrong", east, west, **options)
+
+
+POLICY = {
+    'key_prefix "guarded/"': 'key_prefix "guarded/" { policy = "read" }',
+    'key_prefix "consulops/"': 'key_prefix "consulops/" { policy = "write" }',
+    "operator": 'operator = "read"',
+}
+
+
+@pytest.fixture(scope="module")
+def guarded(own_lab: Lab) -> tuple[Datacenter, Datacenter]:
+    """Two datacenters with ACLs."""
+    return own_lab.datacenter("acl1", acl=True), own_lab.datacenter("acl2", acl=True)
+
+
+def guarded_failover(sides: tuple[Datacenter, Datacenter], without: str = "", **options: t.Any) -> dict[str, t.Any]:
+    """Run the module with tokens that have the policy of the guide, without one of its rules."""
+    rules = "\n".join(rule for name, rule in POLICY.items() if name != without)
+    old, new = ({"url": side.url, "token": new_token(side, rules, "failover")} for side in sides)
+    given = {"source": {**old, "datacenter": "acl1"}, "destination": {**new, "datacenter": "acl2"}, "wait": "1s"}
+    return failover("guarded", *sides, **{**given, **options})
+
+
+def test_the_policy_of_the_guide_is_enough_and_each_of_its_rules_is_needed(
+    guarded: tuple[Datacenter, Datacenter],
+) -> None:
+    old, new = guarded
+    guide = (ROOT / "docs/failover.md").read_text(encoding="utf-8")
+    assert [rule for rule in POLICY.values() if rule not in guide.replace("app/", "guarded/")] == []
+    for side in guarded:
+        write(side, {"guarded/1": "v"})
+    for rule in ('key_prefix "guarded/"', "operator"):
+        assert guarded_failover(guarded, rule)["refusals"], rule
+    with pytest.raises(ModuleFailed, match="consulops/"):
+        guarded_failover(guarded, 'key_prefix "consulops/"')
+    assert guarded_failover(guarded)["refusals"] == []
+    assert guarded_failover(guarded, state="promoted")["changed"]
+    assert guarded_failover(guarded, state="finished")["changed"]
+    for side, name in ((new, "guarded-forth"), (old, "guarded-back")):
+        key = f"/v1/kv/consulops/replication/{name}/control/direction"
+        assert side.get(key), name
