@@ -44,7 +44,8 @@ def test_after_a_lease_is_lost_nothing_more_is_written_with_it(probes: Probes, d
         before = len(journal.writers())
         datacenter.put(f"/v1/session/destroy/{journal.sessions()[-1]}")
         eventually(lambda before=before: len(journal.writers()) > before, what="another lease term")
-    assert {agent.status()["state"] for agent in pair} == {"active", "standby"}
+    # The one whose lease was destroyed last may still say that it failed.
+    eventually(lambda: {agent.status()["state"] for agent in pair} == {"active", "standby"}, what="one is on standby")
 
 
 def test_a_frozen_agent_is_replaced_and_becomes_standby_when_it_continues(
