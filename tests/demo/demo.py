@@ -35,6 +35,7 @@ INFO = "consulops.failover.consul_snapshot_info"
 REHEARSE = "consulops.failover.consul_snapshot_rehearse"
 CHECK = "consulops.failover.consul_alert_check"
 REPLICATE = "consulops.failover.consul_kv_replicate"
+FAILOVER = "consulops.failover.consul_failover"
 VERSIONS = ROOT / "tests" / "fixtures" / "consul-versions"
 WIDTH = 88
 ALIVE = 1  # status of a member in /v1/agent/members
@@ -237,6 +238,7 @@ def run(demo: Demo, lab: Lab) -> None:
         say(
             f"{sum(table['count'] for table in result['snapshot']['tables']):,} records; consulops snapshot salvage makes a file of it"
         )
+    take_over(demo, datacenter, second)
     with demo.step("damage one bit of the file") as say:
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 1
@@ -301,6 +303,29 @@ def follow(demo: Demo, lab: Lab, bundle: Path, source: Datacenter, destination: 
             say(acknowledged.stdout.strip() + ";")
             wait_for_status(agent, "live", lambda one: one["written"]["deleted"] == old, "they go on")
             say(f"{len(read(destination, 'live/')):,} keys are left in dc2")
+
+
+def take_over(demo: Demo, dead: Datacenter, new: Datacenter) -> None:
+    """Let a datacenter take over from one that is dead."""
+    failover: dict[str, t.Any] = {
+        "state": "promoted",
+        "source": {"url": dead.url, "datacenter": dead.name},
+        "destination": {"url": new.url},
+        "replication": "live",
+        "reversed_by": "live-back",
+        "prefixes": ["live/"],
+        "confirm": new.name,
+        "accept": ["unhealthy"],  # its leader was killed a moment ago
+    }
+    with demo.step("let dc2 take over") as say:
+        refused = demo.task(FAILOVER, {**failover, "max_loss": "1s"}, fails=True)
+        say(f"refused: {refused['msg'].partition(': ')[2].partition(':')[0]};")
+        promoted = demo.task(FAILOVER, {**failover, "max_loss": "unknown"})
+        finished = demo.task(FAILOVER, {**failover, "state": "finished"})
+        say(
+            f"accepted: generation {promoted['generation']}, dc2 has what was written until {promoted['loss']['until']},"
+        )
+        say(f"verified after {finished['took_seconds']:.1f} s")
 
 
 def watch(demo: Demo, lab: Lab, bundle: Path, datacenter: Datacenter) -> None:
