@@ -11,8 +11,7 @@ import typing as t
 
 import pytest
 from ansible_collections.consulops.failover.plugins.module_utils._consul.errors import GuardRefused, InvalidOption
-from ansible_collections.consulops.failover.plugins.module_utils._failover import failover_plan, query_definition
-from ansible_collections.consulops.failover.plugins.module_utils._failover.failover_plan import Step, answer_of
+from ansible_collections.consulops.failover.plugins.module_utils._failover import query_definition, query_plan
 from ansible_collections.consulops.failover.plugins.module_utils._failover.prepared_queries import (
     choose,
     execution_of,
@@ -27,6 +26,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._failover.query
     shown,
     to_api,
 )
+from ansible_collections.consulops.failover.plugins.module_utils._failover.query_plan import Step, answer_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -170,7 +170,7 @@ json_values = st.recursive(
 
 @given(json_values)
 def test_json_of_another_shape_is_an_error_of_its_shape(value: t.Any) -> None:
-    for convert in (query_of, execution_of, lambda rows: failover_plan.chosen(rows, from_options({"service": "web"}))):
+    for convert in (query_of, execution_of, lambda rows: query_plan.chosen(rows, from_options({"service": "web"}))):
         with contextlib.suppress(
             LookupError, TypeError, ValueError, AttributeError
         ):  # Response.parse makes one sentence of them
@@ -221,7 +221,7 @@ def order(
     local: str | None = "dc1", known: t.Sequence[str] = ("dc1", "dc3", "dc2"), **failover: t.Any
 ) -> list[tuple[str, bool]]:
     definition = from_options({"service": "web", "failover": failover})
-    return [(place.datacenter, bool(place.problem)) for place in failover_plan.places(definition, local, known)]
+    return [(place.datacenter, bool(place.problem)) for place in query_plan.places(definition, local, known)]
 
 
 def test_the_nearest_come_first_and_nobody_is_asked_twice() -> None:
@@ -277,7 +277,7 @@ def entry(
 )
 def test_instances_are_chosen_as_consul_chooses_them(found: t.Any, query: dict[str, t.Any], is_chosen: bool) -> None:
     definition = from_options({"service": "web", **query})
-    assert bool(failover_plan.chosen([found], definition)) is is_chosen
+    assert bool(query_plan.chosen([found], definition)) is is_chosen
 
 
 def test_every_field_has_an_option_and_another_place() -> None:

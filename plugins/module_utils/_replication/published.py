@@ -90,7 +90,7 @@ def _published(destination: Client, name: str) -> PublishedSet:
             record = parse_record(entry.value, entry.key)
         except InvalidLedger as error:
             problem = str(error)
-    status, not_read = _status(destination, name)
+    status, not_read = read_status(destination, name)
     locks = kv.read_key(destination, lock_key(name)).entries
     holder = _holder(locks[0].value) if locks and locks[0].session else ""
     if record is None and not problem and not kv.read_key(destination, state_key(name)).entries:
@@ -98,8 +98,8 @@ def _published(destination: Client, name: str) -> PublishedSet:
     return PublishedSet(name, holder, control.read_control(destination, name), record, status, problem or not_read)
 
 
-def _status(destination: Client, name: str) -> tuple[ReplicationStatus | None, str]:
-    """Return what was published last, and why it cannot be read."""
+def read_status(destination: Client, name: str) -> tuple[ReplicationStatus | None, str]:
+    """Return what a replication published last, None for nothing, and why it cannot be read. Raises a ConsulError."""
     for entry in kv.read_key(destination, status_key(name)).entries:
         try:
             return parse_status(entry.value), ""

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .._config.connection_spec import connection_spec
+from .._config.validation import validated
 from .._consul.client import Client
 from .._consul.errors import Error
 from .._consul.retry import RetryPolicy
@@ -88,8 +89,7 @@ class SnapshotRehearsal:
         def is_wanted() -> bool:
             return not signals.stop.is_set()
 
-        defaults = {name: rules.get("default") for name, rules in REHEARSE.spec.items()}
-        params = {**defaults, "path": path, "consul_binary": self._call.params["consul_binary"]}
+        params = validated(REHEARSE.spec, {"path": path, "consul_binary": self._call.params["consul_binary"]})
         return rehearse_with_steps(replace(self._call, params=params), _log_step, read, is_wanted)
 
 

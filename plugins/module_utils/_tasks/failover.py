@@ -13,10 +13,10 @@ import typing as t
 from dataclasses import replace
 
 from .._config.connection_spec import ONE_TOKEN, Spec, connection_spec, side_spec
-from .._config.validation import validated
 from .._consul import errors, kv, txn
 from .._consul.client import Client
-from .._consul.replication_status import ReplicationStatus, parse_status, status_key
+from .._consul.retry import RetryPolicy
+from .._consul.shard_plan import ShardSpec
 from .._consul.txn import Operation
 from .._consul.units import parse_duration, timestamp
 from .._drill.raft_state import autopilot_health
@@ -26,8 +26,9 @@ from .._replication import control
 from .._replication.direction import parse_direction
 from .._replication.direction_taker import DirectionTaker, SetDirection
 from .._replication.prepare import compare
+from .._replication.published import read_status
 from .._replication.request import NAME, ReplicationRequest
-from .._replication.sides import Sides
+from .._replication.sides import Side as ReplicationSide
 from .replication_request import REQUEST_SPEC, make_request
 from .task import Invocation, Result, Task
 
@@ -94,8 +95,7 @@ def _request(call: Invocation) -> _Request:
             f"replication and reversed_by are both {options['replication']!r}: name the two directions. {UNCHANGED}"
         )
     given = {name: options[name] for name in ("prefixes", "skip_locked", "concurrency")}
-    values = validated(REQUEST_SPEC, given, "options")
-    request = make_request({**values, "on_conflict": "keep", "retry_timeout": RETRY_S}, name=options["replication"])
+    request = make_request({**given, "on_conflict": "keep", "retry_timeout": RETRY_S}, name=options["replication"])
     max_loss = options["max_loss"]
     return _Request(
         request,
@@ -153,12 +153,15 @@ def _plan(sides: _Sides, request: _Request, record: FailoverRecord | None) -> Pl
     """Look at both datacenters until nothing is missing or for as long as the request says. Raises a ConsulError of the new one."""
     deadline = time.monotonic() + request.wait_s
     limits = Limits(request.confirm, request.max_loss_s, request.accept)
-    new = _look_at(sides.new_client, sides.new)
+    new = _look_at(sides.new_client, sides.new, FIRST_ROUND_S)
     if not new.answers:
         raise errors.GuardRefused(f"{sides.new} cannot take over: {new.problem.rstrip('.')}. {UNCHANGED}")
+    known = _look_at_direction(sides.new_client, request)
+    if known.is_reversed:
+        return make_plan(Side(sides.old), new, known, record, limits, time.time())  # the old one need not be asked
     while True:
         old = _look_at(sides.old_client, sides.old)
-        copied = _look_at_copy(sides, request, old)
+        copied = _look_at_keys(sides, request, old, known)
         plan = make_plan(old, new, copied, record, limits, time.time())
         if not copied.differing or time.monotonic() >= deadline:
             return plan
@@ -166,12 +169,13 @@ def _plan(sides: _Sides, request: _Request, record: FailoverRecord | None) -> Pl
         time.sleep(LOOK_AGAIN_S)
 
 
-def _look_at(client: Client, name: str) -> Side:
+def _look_at(client: Client, name: str, until_healthy_s: float = 0.0) -> Side:
+    """Return what a datacenter says of itself; one that is not healthy is asked for so long again."""
     try:
         client.check_leader()
     except errors.ConsulError as error:
         return Side(name, str(error))
-    deadline = time.monotonic() + FIRST_ROUND_S
+    deadline = time.monotonic() + until_healthy_s
     try:
         health = autopilot_health(client)
         while not health.is_healthy and time.monotonic() < deadline:
@@ -183,13 +187,17 @@ def _look_at(client: Client, name: str) -> Side:
     return Side(name, "", health.is_healthy, health.tolerance)
 
 
-def _look_at_copy(sides: _Sides, request: _Request, old: Side) -> Copy:
-    """Return what is known of the replication. Raises a ConsulError of the new datacenter, or GuardRefused."""
-    generation, active = _direction(sides.new_client, request)
-    status = _status(sides.new_client, request.name)
-    copied = Copy(request.name, request.reversed_by, generation, active, status=status)
-    if copied.is_reversed:
-        return copied
+def _look_at_direction(new: Client, request: _Request) -> Copy:
+    """Return what the new datacenter knows of the replication. Raises a ConsulError, or GuardRefused."""
+    generation, active = _direction(new, request)
+    status, problem = read_status(new, request.name)
+    if problem:
+        log.warning("%s", problem)
+    return Copy(request.name, request.reversed_by, generation, active, status=status)
+
+
+def _look_at_keys(sides: _Sides, request: _Request, old: Side, copied: Copy) -> Copy:
+    """Return what is known of the replication, with what the comparison of the keys says, if the old datacenter answers."""
     if not old.answers:
         return replace(copied, unknown_because=old.problem)
     try:
@@ -221,22 +229,13 @@ def _direction(new: Client, request: _Request) -> tuple[int, str]:
     return found.generation, found.active
 
 
-def _status(new: Client, name: str) -> ReplicationStatus | None:
-    for entry in kv.read_key(new, status_key(name)).entries:
-        try:
-            return parse_status(entry.value)
-        except ValueError:
-            log.warning("%s does not hold the status of a replication", entry.key)
-    return None
-
-
 def _written(old: Client, request: _Request) -> list[str]:
     """Return the prefixes in which keys are written within ``quiet``. Raises a ConsulError."""
-    side = Sides.of(old, old, request.replication).source
-    prefixes = [mapping.source for mapping in request.replication.mappings]
-    before = [side.read_names(prefix).index for prefix in prefixes]
+    side = ReplicationSide(old, RetryPolicy(request.replication.retry_s))
+    specs = [ShardSpec(mapping.source) for mapping in request.replication.mappings]
+    before = [side.read_index(spec) for spec in specs]
     time.sleep(request.quiet_s)
-    return [prefix for prefix, index in zip(prefixes, before) if side.read_names(prefix).index != index]
+    return [spec.prefix for spec, index in zip(specs, before) if side.read_index(spec) != index]
 
 
 def _read_record(new: Client) -> FailoverRecord | None:

@@ -11,7 +11,7 @@ import typing as t
 from .._config.connection_spec import ONE_TOKEN, Spec, connection_spec
 from .._consul import errors
 from .._consul.client import Client
-from .._failover import failover_plan, prepared_queries
+from .._failover import prepared_queries, query_plan
 from .._failover.prepared_queries import UNCHANGED, StoredQuery
 from .._failover.query_definition import (
     TARGET_FIELDS,
@@ -246,7 +246,7 @@ def _answers(client: Client, call: Invocation, wanted: _Wanted, now: StoredQuery
         result["execution"] = _execution(client, asked) if is_written and now and asked is not None else None
     if options["plan"]:
         definition = (explained.definition if explained and is_written else None) if is_template else wanted.definition
-        result["plan"] = failover_plan.make_plan(client, definition).as_result() if definition else None
+        result["plan"] = query_plan.make_plan(client, definition).as_result() if definition else None
     return result
 
 

@@ -18,26 +18,17 @@ from .._replication.active_set import read_active_set
 from .._replication.divergence import NEW, OLD, REPORT, WINS, Decisions
 from .._replication.divergence_export import DivergenceExport
 from .._replication.divergence_scan import MappingDivergence, Scanner, check_deletes, check_rights
-from .._replication.mapping import check_one_store, is_same_store
 from .._replication.preflight import hidden_sources
 from .._replication.reconcile import ReconcileOutcome, Stopped, reconcile
 from .._replication.replication_result import diff
 from .._replication.request import ReplicationRequest
-from .replication_request import REQUEST_SPEC, make_request
+from .replication_request import REQUEST_SPEC, make_request, open_sides
 from .task import Invocation, Result, Task
 
 _SHARED = (
     *("prefixes", "max_deletes", "max_delete_percent", "allow_empty_source", "skip_locked"),
     *("batch_ops", "concurrency", "retry_timeout"),
 )
-_FIXED: dict[str, t.Any] = {
-    "delete": "owned",
-    "on_conflict": "keep",
-    "adopt": True,
-    "accept": [],
-    "consistency": "default",
-    "max_stale": "2s",
-}
 
 DECISION_SPEC: Spec = {
     "prefix": {"type": "str", "required": True},
@@ -68,7 +59,7 @@ def _options(call: Invocation) -> _Options:
     """Return what the options describe. Raises InvalidOption."""
     params = call.params
     request = make_request(
-        {**_FIXED, **{name: params[name] for name in _SHARED}},
+        {"on_conflict": "keep", "adopt": True, **{name: params[name] for name in _SHARED}},
         name=params["name"] or "",
         limit=params["limit"],
         show_values=params["diff_values"],
@@ -81,18 +72,8 @@ def _options(call: Invocation) -> _Options:
     return _Options(request, decisions, None if path is None else Path(path))
 
 
-@contextlib.contextmanager
-def _opened(call: Invocation) -> t.Iterator[tuple[t.Any, t.Any, _Options]]:
-    """Open the clients of the source and the destination. Raises InvalidOption."""
-    options = _options(call)
-    with call.client("source") as source, call.client("destination") as destination:
-        if is_same_store(source.endpoint, destination.endpoint):
-            check_one_store(options.request.mappings)
-        yield source, destination, options
-
-
 def _check(call: Invocation) -> None:
-    with _opened(call):
+    with open_sides(call, _options(call).request):
         pass
 
 
@@ -102,8 +83,9 @@ def reconcile_keys(call: Invocation) -> Result:
     Raises an Error, with the result so far.
     """
     with contextlib.ExitStack() as stack:
-        source, destination, options = stack.enter_context(_opened(call))
+        options = _options(call)
         request = options.request
+        source, destination = stack.enter_context(open_sides(call, request))
         active = read_active_set(source, destination, request)
         for warning in hidden_sources(source, request):
             call.warn(warning)

@@ -6,22 +6,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 import typing as t
 
 from .._config.connection_spec import ONE_TOKEN, Spec, connection_spec, side_spec
-from .._consul.client import Client
 from .._consul.errors import InvalidOption
 from .._replication.apply import perform
-from .._replication.mapping import check_one_store, is_same_store
 from .._replication.notation import concerns, exclude_pattern, parse_notation
 from .._replication.outcome import Interrupted
 from .._replication.prepare import confirm, prepare
 from .._replication.replication_result import applied_result, incomplete_error, planned_outcomes, planned_result
 from .._replication.request import ReplicationRequest
 from .._replication.sides import Sides
-from .replication_request import REQUEST_SPEC, make_request
+from .replication_request import REQUEST_SPEC, make_request, open_sides
 from .task import Invocation, Result, Task
 
 SPEC: Spec = dict(
@@ -50,24 +47,15 @@ def _request(call: Invocation) -> ReplicationRequest:
     )
 
 
-@contextlib.contextmanager
-def _clients(call: Invocation, request: ReplicationRequest) -> t.Iterator[tuple[Client, Client]]:
-    """Open the clients of the source and the destination. Raises InvalidOption when the options name one store for both."""
-    with call.client("source") as source, call.client("destination") as destination:
-        if is_same_store(source.endpoint, destination.endpoint):
-            check_one_store(request.mappings)
-        yield source, destination
-
-
 def _check(call: Invocation) -> None:
-    with _clients(call, _request(call)):
+    with open_sides(call, _request(call)):
         pass
 
 
 def replicate(call: Invocation) -> Result:
     """Copy, or with ``call.check_mode`` only plan. Returns the module's result. Raises an Error, with the result so far."""
     request = _request(call)
-    with _clients(call, request) as (source, destination):
+    with open_sides(call, request) as (source, destination):
         check = call.check_mode
         prepared = prepare(source, destination, request, only_plans=check, is_to_write=not check)
         for warning in prepared.warnings:

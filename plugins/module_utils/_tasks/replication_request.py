@@ -6,15 +6,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
 from .._config.connection_spec import Spec
 from .._config.validation import validated
+from .._consul.client import Client
 from .._consul.units import parse_duration
 from .._replication.delete_guards import Limits
+from .._replication.mapping import check_one_store, is_same_store
 from .._replication.plan import Policy
 from .._replication.prefix_options import make_mappings
 from .._replication.request import ReplicationRequest, batch_size
+from .task import Invocation
 
 PREFIX_SPEC: Spec = {
     # Raw, because Ansible would turn a variable that is null into "", which is the whole store.
@@ -46,7 +50,11 @@ REQUEST_SPEC: Spec = {
 
 
 def make_request(options: t.Mapping[str, t.Any], **more: t.Any) -> ReplicationRequest:
-    """Return the request that the options of REQUEST_SPEC describe; ``more`` are further fields of it. Raises InvalidOption."""
+    """Return the request that the options of REQUEST_SPEC describe; ``more`` are further fields of it. Raises InvalidOption.
+
+    An option that is not given has its default.
+    """
+    options = {**{name: rules.get("default") for name, rules in REQUEST_SPEC.items()}, **options}
     request = ReplicationRequest(
         mappings=tuple(make_mappings(_prefixes(options["prefixes"]), options["delete"])),
         policy=Policy(options["on_conflict"], skip_locked=options["skip_locked"], adopt=options["adopt"]),
@@ -61,6 +69,15 @@ def make_request(options: t.Mapping[str, t.Any], **more: t.Any) -> ReplicationRe
     )
     request.check()
     return request
+
+
+@contextlib.contextmanager
+def open_sides(call: Invocation, request: ReplicationRequest) -> t.Iterator[tuple[Client, Client]]:
+    """Open the clients of the source and the destination. Raises InvalidOption when the options name one store for both."""
+    with call.client("source") as source, call.client("destination") as destination:
+        if is_same_store(source.endpoint, destination.endpoint):
+            check_one_store(request.mappings)
+        yield source, destination
 
 
 def _prefixes(elements: t.Sequence[t.Any]) -> list[t.Any]:
