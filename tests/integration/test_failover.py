@@ -209,6 +209,10 @@ def test_the_policy_of_the_guide_is_enough_and_each_of_its_rules_is_needed(
         assert guarded_failover(guarded, rule)["refusals"], rule
     with pytest.raises(ModuleFailed, match="consulops/"):
         guarded_failover(guarded, 'key_prefix "consulops/"')
+    hidden = {**POLICY, "hidden": 'key_prefix "guarded/hidden/" { policy = "deny" }', "acl": 'acl = "read"'}
+    token = new_token(old, "\n".join(hidden.values()), "hidden")
+    partial = guarded_failover(guarded, source={"url": old.url, "datacenter": "acl1", "token": token})
+    assert partial["loss"]["keys"] is None and partial["refusals"], "what the token may not see may be missing"
     assert guarded_failover(guarded)["refusals"] == []
     assert guarded_failover(guarded, state="promoted")["changed"]
     assert guarded_failover(guarded, state="finished")["changed"]

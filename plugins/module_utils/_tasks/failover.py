@@ -205,6 +205,9 @@ def _look_at_keys(sides: _Sides, request: _Request, old: Side, copied: Copy) -> 
         prepared = compare(sides.old_client, sides.new_client, request.replication)
     except errors.ConsulError as error:
         return replace(copied, unknown_because=str(error))  # what was not compared is not known, whichever side it was
+    unseen = [*prepared.warnings, *(plan.unconfirmed for plan in prepared.plans if plan.unconfirmed)]
+    if unseen:  # what Consul left out may be missing
+        return replace(copied, unknown_because="; ".join(unseen))
     counts = [plan.counts for plan in prepared.plans]
     missing = sum(one.created + one.updated for one in counts) + sum(len(plan.to_delete) for plan in prepared.plans)
     problems = [problem for plan in prepared.plans for problem in plan.conflicts]
