@@ -110,6 +110,11 @@ options:
     description:
       - Folder at O(replica) to which the keys below O(prefix) are copied, if it is another one than O(prefix).
     type: str
+  query:
+    description:
+      - Name of a prepared query that fails over to another datacenter. Clients look it up while the drill runs. Needed by drills with
+        C(query_answers), C(query_moves) or C(query_returns), or with the targets C(instances).
+    type: str
   duration:
     description:
       - How long the clients run. By default as O(drill) says, else 15 seconds longer than its faults, or 30 seconds without faults.

@@ -131,6 +131,7 @@ HELP = {
     "window": "refuse the drill outside of this time of the day in UTC, for example 22:00-05:30",
     "alert_listen": "address and port where a drill listens, as a webhook of the alerting agent",
     "replica_prefix": "folder to which the keys are copied, if it is another one",
+    "query": "name of a prepared query that clients look up while the drill runs",
     "stable_for": "seconds without findings that are needed to pass",
     "max_steps": "steps of the search for each key, after which its verdict is unknown",
     "publish": "write the outcome to Consul, for the rules drill_failed and drill_overdue",

@@ -17,7 +17,8 @@ from .faults.fault_plan import NAME
 
 # Whom a fault strikes, among the servers of the drill.
 LEADER, FOLLOWER, FOLLOWERS, MINORITY, MAJORITY, ALL = "leader", "follower", "followers", "minority", "majority", "all"
-TARGETS = (LEADER, FOLLOWER, FOLLOWERS, MINORITY, MAJORITY, ALL)
+INSTANCES = "instances"  # the hosts with instances of the service of the prepared query, when the drill began
+TARGETS = (LEADER, FOLLOWER, FOLLOWERS, MINORITY, MAJORITY, ALL, INSTANCES)
 HOST = "host:"  # with the name of a host behind it
 SERVER = "server:"  # with a number from 1 on: the followers, and then the server that led when the drill began
 # How servers are cut off from each other.
@@ -27,7 +28,15 @@ STAYS, CHANGES = "stays", "changes"
 CANARY = "canary"  # what an alert is about, if not a rule
 ALERT_OBJECTIVES = ("alert_firing", "alert_resolved")
 REPLICA_OBJECTIVES = ("replica_lag", "replica_caught_up", "replica_equal", "replica_answers")
-OBJECTIVES = ("gap_at_fault", "gap_at_healing", "healthy_after", *ALERT_OBJECTIVES, *REPLICA_OBJECTIVES)  # in seconds
+QUERY_OBJECTIVES = ("query_answers", "query_moves", "query_returns")
+OBJECTIVES = (  # in seconds
+    "gap_at_fault",
+    "gap_at_healing",
+    "healthy_after",
+    *ALERT_OBJECTIVES,
+    *REPLICA_OBJECTIVES,
+    *QUERY_OBJECTIVES,
+)
 
 STEP_OPTIONS = ("unit", "direction", "peers", "path", "leave_free", "shared_disk")  # of consul_drill_fault, as they are
 MOST_FAULTS = 20
@@ -104,6 +113,9 @@ class Expectations:
     ``replica_answers`` the longest time without an answer of its leader, and ``replica_lacks`` how many acknowledged additions are not
     there at the end of a fault. ``replica_keeps_keys``: no key is deleted there. ``snapshot_restores``: a snapshot that is taken after the
     load, restored into a throw-away Consul, has all additions that were acknowledged.
+
+    Of a prepared query: ``query_answers`` limits the time without an instance in its answer, ``query_moves`` that from the first fault
+    until another datacenter answers, ``query_returns`` that from the last healing until the own one does again.
     """
 
     gap_at_fault: Objective | None = None
@@ -121,12 +133,20 @@ class Expectations:
     replica_lacks: int | None = None
     replica_keeps_keys: bool = False
     snapshot_restores: bool = False
+    query_answers: Objective | None = None
+    query_moves: Objective | None = None
+    query_returns: Objective | None = None
 
     @property
     def needs_replica(self) -> bool:
         """Whether something is expected of another datacenter."""
         limited = any(getattr(self, name) is not None for name in (*REPLICA_OBJECTIVES, "replica_lacks"))
         return limited or self.replica_keeps_keys
+
+    @property
+    def of_query(self) -> list[str]:
+        """The names of what is expected of a prepared query."""
+        return [name for name in QUERY_OBJECTIVES if getattr(self, name) is not None]
 
 
 @dataclass(frozen=True)
@@ -161,9 +181,14 @@ class DrillDefinition:
             )
         if self.expect.replica_lacks is not None and self.expect.replica_lacks < 0:
             raise InvalidOption(f"expect.replica_lacks: {self.expect.replica_lacks} is not a number of keys.")
-        for name in ("replica_caught_up", "replica_lacks"):
+        for name in ("replica_caught_up", "replica_lacks", "query_moves", "query_returns"):
             if getattr(self.expect, name) is not None and not self.faults:
                 raise InvalidOption(f"expect.{name}: it is measured at faults, and the drill has none.")
+
+    @property
+    def needs_query(self) -> bool:
+        """Whether it is about a prepared query."""
+        return bool(self.expect.of_query) or any(step.targets == INSTANCES for step in self.faults)
 
     @property
     def needs_snapshot(self) -> bool:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .drill_definition import Objective
+
 MET, MISSED, UNKNOWN = "met", "missed", "unknown"
 
 
@@ -20,3 +22,18 @@ class Outcome:
     measured: float | str | None
     objective: float | str
     sentence: str
+
+
+UNKNOWN_MULTIPLIER = "the raft_multiplier is unknown"
+
+
+def not_known(name: str, objective: Objective, limit_s: float | None, why: str) -> Outcome:
+    """Return the outcome of a limit in seconds of which nothing is known; ``why`` is the end of a sentence."""
+    return Outcome(name, UNKNOWN, None, objective.seconds if limit_s is None else limit_s, f"Not known: {why}.")
+
+
+def limited(name: str, seconds: float, limit_s: float, words: str) -> Outcome:
+    """Return the outcome of a limit in seconds; ``words`` have ``{}`` where the measured seconds stand."""
+    seconds = round(seconds, 3)
+    sentence = f"{words.format(f'{seconds:.2f} s')}; the objective is {limit_s:g} s."
+    return Outcome(name, MET if seconds <= limit_s else MISSED, seconds, limit_s, sentence)

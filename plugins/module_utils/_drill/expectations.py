@@ -15,9 +15,11 @@ from dataclasses import asdict
 from .alerts.alert_outcomes import AlertJudge
 from .check_result import VALID
 from .drill_definition import CHANGES, OBJECTIVES, Expectations, Objective
-from .expectation_outcome import MET, MISSED, UNKNOWN, Outcome
-from .history import FAULT_ENDED, FAULT_STARTED, HEALTHY, LEADER, NS, PLANNED, Event, History
+from .expectation_outcome import MET, MISSED, UNKNOWN, UNKNOWN_MULTIPLIER, Outcome, limited, not_known
+from .fault_times import FaultTime, fault_times
+from .history import HEALTHY, LEADER, NS, PLANNED, Event, History
 from .phase_timing import Band, acknowledged_changes, load_span_ns, longest_gap_ns
+from .query_outcomes import QueryJudge
 from .replica.replica_outcomes import ReplicaJudge
 from .snapshot_outcome import judge_snapshot
 
@@ -52,6 +54,9 @@ def expected(expect: Expectations, raft_multiplier: int | None) -> list[str]:
         "replica_caught_up": "a write after the last healing is at the replica at most {} after that healing",
         "replica_equal": "all keys are the same at the replica at most {} after the load",
         "replica_answers": "the replica's leader answers at least every {}",
+        "query_answers": "the prepared query has an instance at least every {}",
+        "query_moves": "another datacenter answers the prepared query at most {} after the first fault began",
+        "query_returns": "the own datacenter answers it again at most {} after the last healing",
     }
     found = []
     for name, sentence in words.items():
@@ -99,7 +104,8 @@ def judge_expectations(history: History, verdict: str) -> list[Outcome]:
         outcomes.append(found.refused())
     if expect.snapshot_restores:
         outcomes.append(judge_snapshot(history))
-    return outcomes + _alert_outcomes(history, expect, known) + _replica_outcomes(history, expect, known)
+    outcomes += _alert_outcomes(history, expect, known) + _replica_outcomes(history, expect, known)
+    return outcomes + _query_outcomes(history, expect, known)
 
 
 def _alert_outcomes(history: History, expect: Expectations, raft_multiplier: int | None) -> list[Outcome]:
@@ -132,6 +138,13 @@ def _replica_outcomes(history: History, expect: Expectations, raft_multiplier: i
     if expect.replica_keeps_keys:
         outcomes.append(replica.keeps_keys())
     return outcomes
+
+
+def _query_outcomes(history: History, expect: Expectations, raft_multiplier: int | None) -> list[Outcome]:
+    query = QueryJudge(history)
+    judges = {"query_answers": query.answers, "query_moves": query.moves, "query_returns": query.returns}
+    objectives = {name: getattr(expect, name) for name in expect.of_query}
+    return [judges[name](one, _limit_s(one, raft_multiplier)) for name, one in objectives.items()]
 
 
 def _history_outcome(verdict: str) -> Outcome:
@@ -173,7 +186,7 @@ class _Judge:
         self._multiplier = multiplier
         self._acknowledged = acknowledged_changes(history)
         _start_ns, self._end_ns = load_span_ns(history)
-        self._faults = list(_faults(history.events, self._end_ns))
+        self._faults = [_fault(one) for one in fault_times(history.events, self._end_ns)]
 
     def fault_bands(self) -> list[Band]:
         """Return from when to when each fault lasted."""
@@ -192,9 +205,7 @@ class _Judge:
         """Judge the longest time without an acknowledged change in some stretches."""
         limit_s = _limit_s(objective, self._multiplier)
         if not bands or limit_s is None:
-            return self._unknown(
-                name, objective, "no fault was made" if not bands else "the raft_multiplier is unknown"
-            )
+            return self._unknown(name, objective, "no fault was made" if not bands else UNKNOWN_MULTIPLIER)
         gap_s = round(max(longest_gap_ns(self._acknowledged, band) for band in bands) / NS, 3)
         verdict = MET if gap_s <= limit_s else MISSED
         sentence = f"At {when} no change was acknowledged for {gap_s:.2f} s; at most {limit_s:g} s is the objective."
@@ -217,9 +228,9 @@ class _Judge:
                 f"The datacenter was not healthy in the {waited_s:.1f} s after healing; the objective is {limit_s:g} s."
             )
             return Outcome("healthy_after", MISSED, None, limit_s, sentence)
-        seconds = round((found[0] - healed_ns) / NS, 3)
-        sentence = f"The datacenter was healthy {seconds:.2f} s after healing; the objective is {limit_s:g} s."
-        return Outcome("healthy_after", MET if seconds <= limit_s else MISSED, seconds, limit_s, sentence)
+        return limited(
+            "healthy_after", (found[0] - healed_ns) / NS, limit_s, "The datacenter was healthy {} after healing"
+        )
 
     def leader(self, expected: str) -> Outcome:
         """Judge whether another server led while faults lasted, as the addresses say that no fault struck."""
@@ -260,9 +271,7 @@ class _Judge:
         return Outcome("changes_refused", MISSED if count else MET, float(count), objective, sentence)
 
     def _unknown(self, name: str, objective: Objective, reason: str) -> Outcome:
-        return Outcome(
-            name, UNKNOWN, None, _limit_s(objective, self._multiplier) or objective.seconds, f"Not known: {reason}."
-        )
+        return not_known(name, objective, _limit_s(objective, self._multiplier), reason)
 
 
 def _limit_s(objective: Objective, raft_multiplier: int | None) -> float | None:
@@ -272,24 +281,11 @@ def _limit_s(objective: Objective, raft_multiplier: int | None) -> float | None:
     return objective.limit_s(raft_multiplier or 1)
 
 
-def _faults(events: t.Iterable[Event], end_ns: int) -> t.Iterator[_Fault]:
-    """Give the faults in their order; a drill has one at a time."""
-    open_fault: Event | None = None
-    for event in events:
-        if event.name == FAULT_STARTED:
-            open_fault = event
-        elif event.name == FAULT_ENDED and open_fault is not None:
-            yield _fault(open_fault, event.time_ns, has_ended=True)
-            open_fault = None
-    if open_fault is not None:
-        yield _fault(open_fault, max(end_ns, open_fault.time_ns), has_ended=False)
-
-
-def _fault(started: Event, end_ns: int, *, has_ended: bool) -> _Fault:
-    hosts = started.fields.get("hosts")
+def _fault(fault: FaultTime) -> _Fault:
+    hosts = fault.started.fields.get("hosts")
     nodes = frozenset(
         str(one["node"])
         for one in (hosts if isinstance(hosts, list) else ())
         if isinstance(one, dict) and "node" in one
     )
-    return _Fault(Band("fault", started.time_ns, end_ns), nodes, has_ended)
+    return _Fault(Band("fault", fault.start_ns, fault.end_ns), nodes, fault.has_ended)

@@ -11,6 +11,7 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from .._consul.errors import GuardRefused
+from .._consul.units import some_of
 from .drill_definition import (
     ALL,
     BRIDGE,
@@ -18,6 +19,7 @@ from .drill_definition import (
     FOLLOWERS,
     HALVES,
     HOST,
+    INSTANCES,
     LEADER,
     MAJORITY,
     MINORITY,
@@ -57,10 +59,17 @@ def quorum(voters: int) -> int:
 
 
 def choose_targets(
-    step: FaultStep, servers: t.Sequence[Server], leader: Server | None, chance: random.Random
+    step: FaultStep,
+    servers: t.Sequence[Server],
+    leader: Server | None,
+    chance: random.Random,
+    instances: t.Collection[str] = (),
 ) -> list[Target]:
-    """Return the hosts that a fault strikes now. Raises GuardRefused when they cannot be chosen."""
-    targets = _targets(step, servers, leader, chance)
+    """Return the hosts that a fault strikes now. Raises GuardRefused when they cannot be chosen.
+
+    ``instances`` are the nodes with an instance of what is looked up.
+    """
+    targets = _targets(step, servers, leader, chance, instances)
     servers = [one for one in servers if one.is_server]
     if step.fault != "isolated":
         return [Target(one) for one in targets]
@@ -78,7 +87,11 @@ def choose_targets(
 
 
 def _targets(
-    step: FaultStep, servers: t.Sequence[Server], leader: Server | None, chance: random.Random
+    step: FaultStep,
+    servers: t.Sequence[Server],
+    leader: Server | None,
+    chance: random.Random,
+    instances: t.Collection[str],
 ) -> list[Server]:
     words = step.targets
     if words.startswith(HOST):
@@ -87,6 +100,8 @@ def _targets(
             known = ", ".join(sorted(one.host for one in servers))
             raise GuardRefused(f"targets: there is no host {words[len(HOST) :]} in this drill, only {known}.")
         return found
+    if words == INSTANCES:
+        return _with_instances(servers, instances)
     servers = [one for one in servers if one.is_server]
     if words == ALL:
         return list(servers)
@@ -112,6 +127,18 @@ def _targets(
     if not chosen[: counts[words]]:
         raise GuardRefused(f"targets: {words} of {len(servers)} servers is nobody.")
     return chosen[: counts[words]]
+
+
+def _with_instances(servers: t.Sequence[Server], nodes: t.Collection[str]) -> list[Server]:
+    known = {one.node: one for one in servers}
+    missing = sorted(set(nodes) - set(known))
+    if missing:
+        raise GuardRefused(
+            f"targets: {INSTANCES} are also on {some_of(missing)}, not among the hosts of the drill: name these hosts too."
+        )
+    if not nodes:
+        raise GuardRefused(f"targets: {INSTANCES} is nobody: the query has no instance in this datacenter.")
+    return [known[node] for node in sorted(nodes)]
 
 
 def _leader_last(servers: t.Sequence[Server], leader: Server | None) -> list[Server]:
@@ -169,22 +196,29 @@ class TargetChoice:
     """Chooses the targets of each fault within the limits; the same seed chooses the same ones for a fault again.
 
     ``wan`` are the addresses of the servers of other datacenters. ``leader``, kept as ``first_leader``, is the address of the server that
-    led when the drill began.
+    led when the drill began. ``instances`` are the nodes with an instance of what is looked up.
     """
 
     def __init__(
-        self, servers: t.Sequence[Server], limits: FaultLimits, seed: int, leader: str | None, wan: t.Sequence[str]
+        self,
+        servers: t.Sequence[Server],
+        limits: FaultLimits,
+        seed: int,
+        leader: str | None,
+        wan: t.Sequence[str],
+        instances: t.Collection[str] = (),
     ) -> None:
         self.limits = limits
         self.first_leader = leader
         self._servers = sorted(servers, key=lambda one: (one.address == leader, one.host))
         self._wan = tuple(wan)
         self._seed = seed
+        self._instances = instances
 
     def choose(self, step: FaultStep, leader: str | None) -> list[Target]:
         """Return whom a fault strikes while the server of that address leads. Raises GuardRefused, also when a limit would be passed."""
         leading = next((one for one in self._servers if leader is not None and one.address == leader), None)
-        targets = choose_targets(step, self._servers, leading, random.Random(f"{self._seed}/{step}"))
+        targets = choose_targets(step, self._servers, leading, random.Random(f"{self._seed}/{step}"), self._instances)
         if step.shape == WAN:
             if not self._wan:
                 raise GuardRefused(

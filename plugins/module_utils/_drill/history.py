@@ -28,6 +28,8 @@ REPLICA_STARTED, REPLICA_ENDED = "replica_started", "replica_ended"  # while the
 REPLICA_SILENT, REPLICA_DELETED = "replica_silent", "replica_deleted"
 REPLICA_READ, REPLICA_COMPARED = "replica_read", "replica_compared"
 SNAPSHOT_REHEARSED = "snapshot_rehearsed"
+QUERY_STARTED, QUERY_ENDED = "query_started", "query_ended"  # while a prepared query is looked up
+QUERY_ANSWERED, QUERY_UNANSWERED = "query_answered", "query_unanswered"  # each where that changed
 PASSING, CRITICAL = "passing", "critical"  # statuses of the canary
 
 

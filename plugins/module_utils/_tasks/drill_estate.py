@@ -123,8 +123,12 @@ def check_estate(
     run_name: str,
     seed: int,
     datacenter: str,
+    instances: t.Collection[str],
 ) -> Estate:
-    """Return the hosts, if they may be broken now. Nothing is changed. Raises GuardRefused, InvalidOption, HostLost or a ConsulError."""
+    """Return the hosts, if they may be broken now. Nothing is changed. ``instances`` are the nodes with an instance of what is looked up.
+
+    Raises GuardRefused, InvalidOption, HostLost or a ConsulError.
+    """
     window = None if options["window"] is None else TimeWindow.parse(options["window"])
     if window is not None and not window.contains(time.time()):
         raise GuardRefused(f"It is not the time for drills: window is {window}; no fault was made.")
@@ -160,4 +164,5 @@ def check_estate(
     leader = first_answer(clients, leader_address)
     wan = first_answer(clients, functools.partial(wan_addresses, datacenter=datacenter))
     servers = [host.server for host in hosts]
-    return Estate(tuple(hosts), TargetChoice(servers, limits, seed, address_of(leader) if leader else None, wan))
+    choice = TargetChoice(servers, limits, seed, address_of(leader) if leader else None, wan, instances)
+    return Estate(tuple(hosts), choice)

@@ -25,6 +25,7 @@ from .._drill.history_writer import HistoryWriter
 from .._drill.open_loop import Node
 from .._drill.replica.replica_watch import ReplicaPlan, ReplicaWatch
 from .._snapshot.rehearsal.launch import find_consul
+from .drill_query import QueryWatch
 from .drill_snapshot import SnapshotRehearsal
 from .task import Invocation
 
@@ -33,6 +34,7 @@ PART_OPTIONS: Spec = {
     "consul_binary": {"type": "str", "default": "consul"},
     "replica": side_spec(type="dict"),
     "replica_prefix": {"type": "str"},
+    "query": {"type": "str"},
 }
 _LISTEN = re.compile(r"(?P<address>\[[0-9a-fA-F:.]+\]|[0-9.]+):(?P<port>[0-9]{1,5})")
 
@@ -54,6 +56,10 @@ def check_parts(options: t.Mapping[str, t.Any], definition: DrillDefinition) -> 
         find_consul(options["consul_binary"])
     if definition.expect.needs_replica:
         _check_replica(options, definition)
+    if definition.needs_query and not options["query"]:
+        raise InvalidOption(
+            f"The drill {definition.name} is about a prepared query: it needs query, the name of one that fails over to another datacenter."
+        )
 
 
 def _check_replica(options: t.Mapping[str, t.Any], definition: DrillDefinition) -> None:
@@ -123,6 +129,9 @@ class PartsOfDrill:
             parts.append(AlertWatch(self.definition.alert, limits, listen, made, self.datacenter, self.history))
         if self.definition.expect.needs_replica:
             parts.append(self._replica_watch(options, stack.enter_context(call.client("replica"))))
+        if self.definition.expect.of_query:
+            returns_s = self._limit_s(self.definition.expect.query_returns)
+            parts.append(QueryWatch(self.nodes, options["query"], self.datacenter, returns_s, self.history))
         if self.definition.expect.snapshot_restores:
             parts.append(SnapshotRehearsal(call, self.nodes, self.history))
         return parts

@@ -40,6 +40,7 @@ from .drill_check import conclude, judge_file
 from .drill_definition import LOAD_OPTIONS, definition_of
 from .drill_estate import FAULT_OPTIONS, check_estate, forwarded, open_channels
 from .drill_parts import PART_OPTIONS, PartsOfDrill, check_parts
+from .drill_query import instances_of_query
 from .drill_report import check_output, run_of, write_report
 from .drill_snapshot import save_snapshot
 from .task import Invocation, Result, Task
@@ -214,7 +215,8 @@ class _Drill:
         }
         estate = None
         if definition.faults:
-            estate = check_estate(options, self.channels, self.nodes, run_name, plan.seed, self.datacenter)
+            instances = instances_of_query(self.nodes, definition, options["query"], self.datacenter)
+            estate = check_estate(options, self.channels, self.nodes, run_name, plan.seed, self.datacenter, instances)
         # What its hosts or limits refuse is known before anything is written.
         planned = [] if estate is None else estate.plan(definition, run_name)
         if self.call.check_mode:

@@ -10,12 +10,12 @@ import typing as t
 from bisect import bisect_left
 
 from ..drill_definition import Objective
-from ..expectation_outcome import MET, MISSED, UNKNOWN, Outcome
+from ..expectation_outcome import MET, MISSED, UNKNOWN, UNKNOWN_MULTIPLIER, Outcome, limited, not_known
+from ..fault_times import fault_times
 from ..history import (
     BEAT,
     BEAT_SEEN,
     FAULT_ENDED,
-    FAULT_STARTED,
     LOAD_ENDED,
     NS,
     OK,
@@ -51,7 +51,7 @@ class ReplicaJudge:
         ended = self._of(REPLICA_ENDED)
         self._ended_ns = ended[0].time_ns if ended else None
         self._beats = self._read_beats()
-        self._faults = list(self._fault_bands())
+        self._faults = [(one.start_ns, one.end_ns) for one in fault_times(history.events, history.end_ns)]
 
     def lag(self, objective: Objective, limit_s: float | None) -> Outcome:
         """Judge the longest time from a write until the replica had it, of writes that no fault touched."""
@@ -173,23 +173,17 @@ class ReplicaJudge:
         """Return the outcome of something that is measured in seconds; with ``is_open`` it took at least as long as that."""
         why = NOT_WATCHED if not self._is_watched else reason()
         if limit_s is None:
-            why = "the raft_multiplier is unknown"
+            why = UNKNOWN_MULTIPLIER
         if why is not None or limit_s is None:
-            return self._unknown(name, objective, limit_s, str(why))
-        seconds = round(measure(), 3)
-        if seconds <= limit_s and is_open:
-            return self._unknown(name, objective, limit_s, TOO_EARLY)
-        sentence = f"{words.format(f'{seconds:.2f} s')}; the objective is {limit_s:g} s."
-        return Outcome(name, MET if seconds <= limit_s else MISSED, seconds, limit_s, sentence)
+            return not_known(name, objective, limit_s, str(why))
+        outcome = limited(name, measure(), limit_s, words)
+        return not_known(name, objective, limit_s, TOO_EARLY) if is_open and outcome.verdict == MET else outcome
 
     def _if_ended(self, outcome: Outcome, objective: Objective, limit_s: float | None) -> Outcome:
         """Return the outcome, unless what is met so far could still have been missed."""
         if outcome.verdict == MET and self._ended_ns is None:
-            return self._unknown(outcome.name, objective, limit_s, TOO_EARLY)
+            return not_known(outcome.name, objective, limit_s, TOO_EARLY)
         return outcome
-
-    def _unknown(self, name: str, objective: Objective, limit_s: float | None, why: str) -> Outcome:
-        return Outcome(name, UNKNOWN, None, objective.seconds if limit_s is None else limit_s, f"Not known: {why}.")
 
     def _of(self, name: str) -> list[Event]:
         return [event for event in self._events if event.name == name]
@@ -207,14 +201,3 @@ class ReplicaJudge:
             seen_ns = seen[place][1] if place < len(seen) else None
             beats.append(_Beat(int(event.fields.get("sent", event.time_ns)), seen_ns))
         return beats
-
-    def _fault_bands(self) -> t.Iterator[tuple[int, int]]:
-        started: int | None = None
-        for event in self._events:
-            if event.name == FAULT_STARTED:
-                started = event.time_ns
-            elif event.name == FAULT_ENDED and started is not None:
-                yield started, event.time_ns
-                started = None
-        if started is not None:
-            yield started, self._history.end_ns
