@@ -58,6 +58,11 @@ COPYING = {
         }
     },
 }
+# This one looks up a service with an instance on a server of each datacenter.
+LOOKED_UP = "service-failover"
+SERVICE_ON = "n3"
+# Faults and objectives last as many times as long (make drills RAFT_MULTIPLIER=5).
+MULTIPLIER = int(os.environ.get("CONSULOPS_RAFT_MULTIPLIER") or "1")
 # An hour of the day that is not now, nor will be while the tests run.
 OTHER_TIME = f"{(time.gmtime().tm_hour + 12) % 24:02d}:00-{(time.gmtime().tm_hour + 12) % 24:02d}:30"
 # Runs a drill with the options in a file, as a process that can be killed.
@@ -98,6 +103,8 @@ class Drilled:
             drill["alert"] = {"about": "canary"}
             drill["expect"] |= {"alert_firing": "60s", "alert_resolved": "60s"}
             given |= {"alert_listen": f"{self.hosts.address}:{ALERT_PORT}"}
+        if name == LOOKED_UP:
+            given["query"] = "web"
         if name in REPLICATED:
             given |= {"prefix": FOLDER, "replica": {"url": f"http://{self.hosts['w1'].address}:8500"}}
         return {**given, **more}
@@ -150,10 +157,17 @@ def drilled(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Drilled]:
         histories = directory / "histories"
         (histories / "snapshots").mkdir(parents=True)
         found = Drilled(hosts, histories)
-        start_servers([hosts["w1"]], "dc2", client_addr="0.0.0.0")
-        start_servers(found.servers, data=DISK, retry_join_wan=[hosts["w1"].address])
+        start_servers([hosts["w1"]], "dc2", MULTIPLIER, client_addr="0.0.0.0")
+        start_servers(found.servers, "dc1", MULTIPLIER, data=DISK, retry_join_wan=[hosts["w1"].address])
         members = functools.partial(wan_members, found.servers[0])
         eventually(lambda: len(members()) == len(names) + 1, 60, "both datacenters know each other")
+        for name in (SERVICE_ON, "w1"):
+            hosts[name].http("PUT", 8500, "/v1/agent/service/register", body=b'{"Name": "web", "Port": 80}')
+        query = {
+            "Name": "web",
+            "Service": {"Service": "web", "OnlyPassing": True, "Failover": {"Datacenters": ["dc2"]}},
+        }
+        found.servers[0].http("POST", 8500, "/v1/query", body=json.dumps(query).encode())
         bundle = make_bundle(directory)
         start_agent(hosts["w1"], bundle, COPYING)
         for host in found.servers:

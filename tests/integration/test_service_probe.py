@@ -15,56 +15,24 @@ import pytest
 import yaml
 
 from tests.lab.ansible import ModuleFailed, run_module, run_playbook
-from tests.lab.consul import HTTP, ROOT, RPC, SERF_LAN, SERF_WAN, Datacenter, Lab, Server, eventually
+from tests.lab.consul import ROOT, Datacenter, Lab, Server, eventually
 from tests.lab.faults import Proxy
 from tests.lab.fill import new_token
+from tests.lab.service_estate import (
+    CLIENT_PORTS,
+    SERVER_PORTS,
+    Estate,
+    failing_over_services,
+    nodes_of,
+    set_check,
+)
 
 MODULE = "consul_service_probe"
-DNS = 8600
-SERVER_PORTS = {"http": HTTP, "dns": DNS, "grpc": -1, "server": RPC, "serf_lan": SERF_LAN, "serf_wan": SERF_WAN}
-CLIENT_PORTS = {"http": HTTP, "dns": DNS, "grpc": -1, "server": RPC, "serf_lan": SERF_LAN}
-
-
-class Estate(t.NamedTuple):
-    """Two datacenters, each with an instance of web on a client agent, and one more agent of the first, which is asked."""
-
-    dc1: Datacenter
-    dc2: Datacenter
-    instance: Server
-    far: Server
-    asked: Server
-
-
-def make_estate(lab: Lab) -> Estate:
-    dc1, dc2 = (lab.datacenter(name, extra={"ports": SERVER_PORTS}) for name in ("dc1", "dc2"))
-    lab.join_wan(dc1, dc2)
-    instance, asked = (lab.client(dc1, name, ports=CLIENT_PORTS) for name in ("Instance", "asked"))
-    far = lab.client(dc2, "far", ports=CLIENT_PORTS)
-    for agent in (instance, far):
-        set_check(agent, "passing", register=True)
-    body = {"Name": "web", "Service": {"Service": "web", "OnlyPassing": True, "Failover": {"Datacenters": ["dc2"]}}}
-    dc1.request("POST", "/v1/query", json=body)
-    eventually(lambda: nodes_of(asked) == ["Instance"], what="the local instance answers")
-    eventually(lambda: dc2.get("/v1/health/service/web?passing"), what="the other instance is there")
-    return Estate(dc1, dc2, instance, far, asked)
-
-
-def set_check(agent: Server, status: str, register: bool = False) -> None:
-    """Give the check of web a status, on the agent that has the instance."""
-    if register:
-        check = {"CheckID": "web-check", "TTL": "1h", "Status": status}
-        agent.put("/v1/agent/service/register", {"Name": "web", "Port": 80, "Check": check})
-    else:
-        agent.put("/v1/agent/check/update/web-check", {"Status": status})
-
-
-def nodes_of(agent: Server) -> list[str]:
-    return [entry["Node"]["Node"] for entry in agent.get("/v1/query/web/execute")["Nodes"]]
 
 
 @pytest.fixture(scope="module")
 def estate(own_lab: Lab) -> Estate:
-    return make_estate(own_lab)
+    return failing_over_services(own_lab)
 
 
 def probe(agent: Server | Datacenter, **options: t.Any) -> dict[str, t.Any]:
@@ -190,7 +158,7 @@ def test_the_example_of_the_guide_proves_it(estate: Estate, tmp_path: Path) -> N
 
 
 def test_the_other_datacenter_takes_over_when_the_agent_is_killed(lab: Lab) -> None:
-    estate = make_estate(lab)
+    estate = failing_over_services(lab)
     expect = {"datacenter": "dc2", "within": "30s"}
     with watched(lab, estate.asked, queries=["web"], ways=["http", "dns"], expect=expect, interval="50ms") as watch:
         watch.wait_for_more()
@@ -202,7 +170,7 @@ def test_the_other_datacenter_takes_over_when_the_agent_is_killed(lab: Lab) -> N
 
 
 def test_a_datacenter_that_hangs_makes_the_answer_unknown_and_never_empty(lab: Lab) -> None:
-    estate = make_estate(lab)
+    estate = failing_over_services(lab)
     set_check(estate.instance, "critical")
     eventually(lambda: nodes_of(estate.asked) == ["far"], what="the other datacenter answers")
     estate.dc2.servers[0].pause()
