@@ -86,6 +86,10 @@ bench: $(VENV)/.ready $(COLLECTION) $(CONSUL) ## Times and memory beside what pe
 docs: $(VENV)/.ready $(COLLECTION) ## HTML reference into docs/_build/html
 	@$(BIN)/python tests/workshop/docs.py
 
+.PHONY: compat
+compat: $(VENV)/.ready $(COLLECTION) ## Renew the list of what users rely on, after a change of options, results or commands
+	@PYTHONPATH=$(CURDIR)/.cache/collections $(BIN)/python -m tests.compat
+
 .PHONY: build
 build: $(VENV)/.ready ## The collection's tarball into build/
 	@rm -rf build && mkdir -p build
