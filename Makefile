@@ -95,6 +95,10 @@ build: $(VENV)/.ready ## The collection's tarball into build/
 	@rm -rf build && mkdir -p build
 	@$(BIN)/ansible-galaxy collection build --output-path build . | tail -n 1
 
+.PHONY: release
+release: $(VENV)/.ready $(COLLECTION) ## Tarball, bundle, wheelhouse, SBOM, licences and digests into build/release; DRAFT=1 of what is not ready
+	@PYTHONPATH=$(CURDIR)/.cache/collections $(BIN)/python -m tests.workshop.release $(if $(DRAFT),--draft)
+
 .PHONY: format
 format: $(VENV)/.ready ## Let ruff put the sources in order
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .

@@ -8,7 +8,6 @@ side.
 
 from __future__ import annotations
 
-import platform
 import sys
 import tempfile
 from pathlib import Path
@@ -19,16 +18,13 @@ sys.path[:0] = [str(ROOT), str(ROOT / ".cache" / "collections")]
 from ansible_collections.consulops.failover.plugins.plugin_utils import _compiled, _wheels  # noqa: E402
 
 from tests.lab.agents import WHEELS, make_bundle  # noqa: E402
+from tests.workshop import release  # noqa: E402
 
 
 def main() -> int:
     """Fetch and compile what is missing; return 1 and print why if that fails."""
     try:
-        host = _compiled.HostPython(sys.executable, (3, 11), platform.machine())
-        found = {
-            **_wheels.collect(None, WHEELS),
-            **_wheels.collect(None, WHEELS, _compiled.wheels_for(_compiled.NAMES, host)),
-        }
+        found = release.collect(WHEELS)
         print(f"{len(found)} wheels are in {WHEELS.relative_to(ROOT)}")
     except (_wheels.CannotCollect, _compiled.CannotInstall) as error:
         print(error)
