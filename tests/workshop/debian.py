@@ -4,7 +4,8 @@
 
 """Unpacks programs from other releases of Debian into the cache, without changing the packages of the machine.
 
-Run by make: ``python3 tests/workshop/debian.py consul|alertmanager|age|python3.9|python3.13`` prints the path of a program that runs.
+Run by make: ``python3 tests/workshop/debian.py consul|alertmanager|prometheus|age|python3.9|python3.13`` prints the path of a
+program that runs.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ CONSUL_HELP = (
 ALERTMANAGER_HELP = (
     "The tests of the receiver alertmanager need an Alertmanager, and this machine's Debian archive has none. Install it "
     "(https://prometheus.io/download/), put it on PATH or name it: ALERTMANAGER_BIN=/path/to/alertmanager make test"
+)
+PROMETHEUS_HELP = (
+    "The tests of the rules and the dashboard need Prometheus and promtool, and this machine's Debian archive has none. Install "
+    "them (https://prometheus.io/download/), put both on PATH or name the first: PROMETHEUS_BIN=/path/to/prometheus make test"
 )
 AGE_HELP = (
     "The tests of encrypted snapshots need age, and this machine's Debian archive has none. Install it, put age and "
@@ -71,15 +76,23 @@ def main() -> int:
             print(consul())
         elif wanted == "alertmanager":
             print(alertmanager())
+        elif wanted == "prometheus":
+            print(prometheus())
         elif wanted == "age":
             print(age())
         elif wanted in (f"python{OLDEST.version}", f"python{NEW.version}"):
             print(python(OLDEST if wanted.endswith(OLDEST.version) else NEW))
         else:
-            print("usage: debian.py consul|alertmanager|age|python3.9|python3.13", file=sys.stderr)
+            print("usage: debian.py consul|alertmanager|prometheus|age|python3.9|python3.13", file=sys.stderr)
             return 2
     except CannotFetch as error:
-        advice = {"consul": CONSUL_HELP, "alertmanager": ALERTMANAGER_HELP, "age": AGE_HELP}.get(wanted, PYTHON_HELP)
+        helps = {
+            "consul": CONSUL_HELP,
+            "alertmanager": ALERTMANAGER_HELP,
+            "prometheus": PROMETHEUS_HELP,
+            "age": AGE_HELP,
+        }
+        advice = helps.get(wanted, PYTHON_HELP)
         print(f"{error}\n{advice}", file=sys.stderr)
         return 1
     return 0
@@ -100,6 +113,14 @@ def alertmanager() -> Path:
         if candidate and _runs([candidate, "--version"]):
             return Path(candidate)
     return _unpacked(names[1], (names[1],), f"usr/bin/{names[1]}", ["--version"])
+
+
+def prometheus() -> Path:
+    """Return PROMETHEUS_BIN, the Prometheus on PATH, or Debian 12's; promtool is beside it. Raises CannotFetch."""
+    for candidate in (os.environ.get("PROMETHEUS_BIN"), shutil.which("prometheus")):
+        if candidate and _runs([candidate, "--version"]):
+            return Path(candidate)
+    return _unpacked("prometheus", ("prometheus",), "usr/bin/prometheus", ["--version"], "bookworm")
 
 
 def age() -> Path:

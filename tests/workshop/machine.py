@@ -39,7 +39,7 @@ HOST_PROGRAMS = {
 SCENARIOS = sorted(path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml"))
 # What a stage needs beside Python.
 NEEDS = {
-    "integration": ("consul", "alertmanager", "age"),
+    "integration": ("consul", "alertmanager", "prometheus", "age"),
     "py-consul": ("consul",),
     "python-consul": ("consul",),
     "pythons": ("consul", "pythons"),
@@ -114,6 +114,7 @@ def stages_that_cannot_run(stages: t.Iterable[str]) -> dict[str, str]:
     problems = {
         "consul": _consul_problem,
         "alertmanager": _alertmanager_problem,
+        "prometheus": _prometheus_problem,
         "age": _age_problem,
         "pythons": _pythons_problem,
         "hosts": hosts_problem,
@@ -174,6 +175,14 @@ def _alertmanager_problem() -> str | None:
         debian.alertmanager()
     except debian.CannotFetch as error:
         return f"{error} {debian.ALERTMANAGER_HELP}."
+    return None
+
+
+def _prometheus_problem() -> str | None:
+    try:
+        debian.prometheus()
+    except debian.CannotFetch as error:
+        return f"{error} {debian.PROMETHEUS_HELP}."
     return None
 
 
