@@ -84,7 +84,7 @@ def sources(*directories: str, suffixes: t.Sequence[str] = (".py",)) -> list[Sou
 def everything() -> list[Source]:
     """Return every text file of the repository except the changelog and this file."""
     suffixes = (".py", ".yml", ".yaml", ".md", ".j2", ".toml", ".cfg", ".txt", ".json")
-    found = sources("plugins", "tests", "roles", "playbooks", "molecule", "docs", "meta", suffixes=suffixes)
+    found = sources("plugins", "extensions", "tests", "roles", "playbooks", "molecule", "docs", "meta", suffixes=suffixes)
     top = [path for path in sorted(ROOT.iterdir()) if path.suffix in suffixes or path.name == "Makefile"]
     found += [Source(path, path.read_text(encoding="utf-8")) for path in top if path.name != "CHANGELOG.md"]
     return [source for source in found if source.path != Path(__file__)]
@@ -191,8 +191,17 @@ def test_only_one_file_imports_ansible_and_only_one_the_libraries() -> None:
     assert foreign_imports(sources("plugins/module_utils")) == []
 
 
+def test_an_event_source_imports_nothing_but_the_collection_and_not_at_its_start() -> None:
+    # The engine runs the file by its path, in a process without Ansible and without our collection on its path.
+    for source in sources("extensions"):
+        at_start = [node for node in ast.parse(source.text).body if isinstance(node, (ast.Import, ast.ImportFrom))]
+        roots = {name.split(".")[0] for name in imported(source)}
+        assert not roots & (THIRD_PARTY | {"ansible"}), source
+        assert not any("ansible_collections" in ast.unparse(node) for node in at_start), source
+
+
 def test_no_handler_catches_everything() -> None:
-    assert broad_handlers(sources("plugins")) == []
+    assert broad_handlers(sources("plugins", "extensions")) == []
 
 
 def test_what_waits_and_expires_does_not_go_by_the_wall_clock() -> None:
@@ -210,7 +219,7 @@ def test_the_rule_for_clocks_finds_a_violation() -> None:
 
 def test_no_old_name_is_left() -> None:
     assert old_words(everything()) == []
-    assert old_identifiers(sources("plugins", "tests")) == []
+    assert old_identifiers(sources("plugins", "extensions", "tests")) == []
 
 
 def test_the_layer_rule_finds_a_violation() -> None:

@@ -11,10 +11,7 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from ..._alerting.expectation import Expected, make_expected
-from ..._alerting.finding import SEVERITIES
-from ..._alerting.match import matchers
 from ..._alerting.rule import RuleSet
-from ..._alerting.rule_options import SETTINGS, make_rules
 from ..._config.connection_spec import side_spec
 from ..._config.durations import duration
 from ..._config.validation import Spec, validated
@@ -23,20 +20,18 @@ from . import dead_man
 from .core import CoreOptions
 from .event_handlers import AT_A_TIME, EventPrograms, make_event_programs
 from .grouping import Policy
-from .incident import FlapLimits
 from .inhibition import BUILT_IN_INHIBITIONS
 from .mute_times import make_mute_times
 from .receiver_type import ReceiverType
 from .route_options import make_inhibitions, make_route
 from .routing import Route
+from .rule_times import at, make_flap_limits, make_rule_set, make_timing
 from .silences import Silence, Silences, make_silence
 from .templates import TemplateOptions, check_templates
-from .timing import DEFAULT_TIMERS, TimerEntry, Timers, Timing
 
 # Receivers are named in keys, metrics and file names.
 RECEIVER_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 INSTANCE_NAME = RECEIVER_NAME  # part of a key, and of messages
-TIMER_SETTINGS = ("for", "recover_for")  # of an entry of rules, beside those of consul_alert_check
 
 SPEC: Spec = {
     "instance": {"type": "str"},
@@ -162,13 +157,13 @@ def make_alerting_config(
         instance=instance,
         datacenters=tuple(values["datacenters"]),
         connections=tuple(values["connections"]),
-        expected=_at(path, lambda: make_expected(values["expect"])),
-        rules=replace(_rules(values, path), also_read=frozenset(metadata)),
+        expected=at(f"{path}.", lambda: make_expected(values["expect"])),
+        rules=replace(make_rule_set(values, f"{path}."), also_read=frozenset(metadata)),
         snapshots=values["snapshots"],
         core=CoreOptions(
             policy=policy,
-            timing=_timing(values, path),
-            flaps=_flaps(values["flapping"], f"{path}.flapping"),
+            timing=make_timing(values, f"{path}."),
+            flaps=make_flap_limits(values["flapping"], f"{path}.flapping"),
             maintenance_limit_s=None if limit is None else duration(limit, f"{path}.maintenance_limit", 60),
             receivers=frozenset(receivers),
         ),
@@ -221,66 +216,6 @@ def _receiver(name: str, given: t.Any, types: t.Mapping[str, ReceiverType], path
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# Rules and times
-
-
-def _rules(values: t.Mapping[str, t.Any], path: str) -> RuleSet:
-    entries = []
-    for number, entry in enumerate(values["rules"]):
-        unknown = sorted(set(map(str, entry)) - {*SETTINGS, *TIMER_SETTINGS})
-        if unknown:
-            known = ", ".join((*SETTINGS, *TIMER_SETTINGS))
-            raise InvalidOption(f"{path}.rules[{number}].{unknown[0]}: unknown option. The options are {known}.")
-        entries.append({name: value for name, value in entry.items() if name not in TIMER_SETTINGS})
-    return _at(path, lambda: make_rules(entries, values["match"], values["ignore"]))
-
-
-def _timing(values: t.Mapping[str, t.Any], path: str) -> Timing:
-    for_s = {**DEFAULT_TIMERS.for_s, **_for(values["for"], f"{path}.for")}
-    default = Timers(
-        for_s,
-        duration(values["recover_for"], f"{path}.recover_for"),
-        duration(values["gone_for"], f"{path}.gone_for"),
-    )
-    entries = []
-    for number, entry in enumerate(values["rules"]):
-        place = f"{path}.rules[{number}]"
-        recover_for = entry.get("recover_for")
-        entries.append(
-            TimerEntry(
-                rule=entry["rule"],
-                for_s=_for(entry.get("for"), f"{place}.for"),
-                recover_for_s=None if recover_for is None else duration(recover_for, f"{place}.recover_for"),
-                match=tuple(matchers(entry.get("match"), f"{place}.match")),
-                ignore=tuple(matchers(entry.get("ignore"), f"{place}.ignore")),
-            )
-        )
-    # As for rules: an entry with match is tried before one without, and of several without the last one counts.
-    with_match = [entry for entry in entries if entry.match]
-    without = [entry for entry in reversed(entries) if not entry.match]
-    return Timing(default, (*with_match, *without))
-
-
-def _for(given: t.Any, path: str) -> dict[str, float]:
-    """Return times by severity, of one time for all or of an object."""
-    if given is None:
-        return {}
-    if not isinstance(given, dict):
-        return dict.fromkeys(SEVERITIES, duration(given, path))
-    for severity in given:
-        if severity not in SEVERITIES:
-            raise InvalidOption(f"{path}.{severity}: unknown option. The options are {', '.join(SEVERITIES)}.")
-    return {severity: duration(text, f"{path}.{severity}") for severity, text in given.items()}
-
-
-def _flaps(values: t.Mapping[str, t.Any], path: str) -> FlapLimits:
-    changes = values["changes"]
-    if changes != 0 and not 2 <= changes <= 1000:
-        raise InvalidOption(f"{path}.changes: {changes} is neither 0 (nothing flaps) nor between 2 and 1000.")
-    return FlapLimits(changes, duration(values["window"], f"{path}.window", 1, 86400))
-
-
-# ---------------------------------------------------------------------------------------------------------------
 
 
 def _silences(given: t.Sequence[t.Any], path: str) -> tuple[Silence, ...]:
@@ -300,14 +235,3 @@ def _metadata_of_routes(route: Route) -> set[str]:
         found |= one.matchers.metadata
         found |= {label.partition(".")[0] for label in one.group_by if "." in label and label != "..."}
     return found
-
-
-Value = t.TypeVar("Value")
-
-
-def _at(path: str, make: t.Callable[[], Value]) -> Value:
-    """Return what ``make`` makes; an InvalidOption that it raises begins with ``path`` afterwards."""
-    try:
-        return make()
-    except InvalidOption as error:
-        raise InvalidOption(f"{path}.{error}") from None

@@ -79,7 +79,7 @@ def _follow_events(context: Context, dispatcher: _Dispatcher) -> None:
         wait_s = BUSY_WAIT_S if dispatcher.is_busy else WAIT_S
         # The token needs to see no events but those that have programs; what else is left out does not matter.
         response = dispatcher.client.get("/v1/event/list", index=index, wait_s=wait_s, partial_ok=True)
-        is_handled = dispatcher.handle(response.parse(_events))
+        is_handled = dispatcher.handle(response.parse(parse_events))
         index = (response.index or None) if is_handled else None
         context.report("handles events", dispatcher.numbers, problem=dispatcher.hidden_events(response.is_filtered))
         context.pause(0.1)
@@ -179,7 +179,8 @@ class _Dispatcher:
             self._failed += failed
 
 
-def _events(rows: t.Any) -> list[Event]:
+def parse_events(rows: t.Any) -> list[Event]:
+    """Return the events of an answer of /v1/event/list: call it through ``Response.parse``."""
     return [
         Event(
             to_text(row["ID"]),

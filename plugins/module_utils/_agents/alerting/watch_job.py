@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import threading
 import time
 import typing as t
 from dataclasses import dataclass, field
@@ -30,8 +31,9 @@ from ..._consul.failures import DENIED
 from ..._consul.units import count_of
 from ..._daemon.job import Context
 from ..._tasks.alert_check import SnapshotCache
-from .incidents import Place
-from .memory import Memory, Reading, wait_until_configured
+from .clock import Clock
+from .incidents import Incidents, Place
+from .memory import Reading, wait_until_configured
 
 log = logging.getLogger("consulops")
 
@@ -73,10 +75,34 @@ def watch(context: Context, watched: Watched) -> None:
             context.pause(max(0.0, until - time.monotonic()))
 
 
+class JudgementTaker(t.Protocol):
+    """What takes judgements: the core of the agent, or less."""
+
+    @property
+    def incidents(self) -> Incidents:
+        """The incidents, which judgements begin and end."""
+
+    def update(self, source: str, judgement: Judgement, now: float, gone: t.Collection[Place] = ()) -> None:
+        """Take a judgement."""
+
+
+class WatchMemory(t.Protocol):
+    """What a watcher needs of the memory of the agent."""
+
+    clock: Clock
+    mutex: t.Any
+    changed: threading.Event
+    readings: dict[str, Reading]
+
+    @property
+    def core(self) -> JudgementTaker:
+        """What takes judgements; hold ``mutex``."""
+
+
 class Watcher:
     """Reads, judges, and gives the judgement to the core. For one thread. ``wait_failed``: the last ``wait`` ended with an error."""
 
-    def __init__(self, memory: Memory, watched: Watched, client: Client) -> None:
+    def __init__(self, memory: WatchMemory, watched: Watched, client: Client) -> None:
         self._memory = memory
         self._watched = watched
         self._client = client
