@@ -84,7 +84,9 @@ def sources(*directories: str, suffixes: t.Sequence[str] = (".py",)) -> list[Sou
 def everything() -> list[Source]:
     """Return every text file of the repository except the changelog and this file."""
     suffixes = (".py", ".yml", ".yaml", ".md", ".j2", ".toml", ".cfg", ".txt", ".json")
-    found = sources("plugins", "extensions", "tests", "roles", "playbooks", "molecule", "docs", "meta", suffixes=suffixes)
+    found = sources(
+        "plugins", "extensions", "tests", "roles", "playbooks", "molecule", "docs", "meta", suffixes=suffixes
+    )
     top = [path for path in sorted(ROOT.iterdir()) if path.suffix in suffixes or path.name == "Makefile"]
     found += [Source(path, path.read_text(encoding="utf-8")) for path in top if path.name != "CHANGELOG.md"]
     return [source for source in found if source.path != Path(__file__)]
