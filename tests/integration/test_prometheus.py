@@ -13,18 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import requests
 import yaml
 
-from tests.lab import alert_cases
-from tests.lab.agents import AgentProcess
+from tests.lab import alert_cases, probe_agent
+from tests.lab.agents import AgentProcess, free_port
 from tests.lab.alerting import Instances, register_check, wait_for_lease
-from tests.lab.consul import Lab, eventually
+from tests.lab.consul import ROOT, Lab, eventually
 from tests.lab.http_service import HttpService
 from tests.lab.keys import write
 from tests.lab.prometheus import DASHBOARD, RULES, Prometheus, promtool
 from tests.lab.rehearsing import RehearsalService
 from tests.lab.replicating import Replicators, a_set, wait_for_following
 from tests.lab.snapshotting import Snapshotters, a_policy, wait_for_policy, wait_for_snapshot
+from tests.lab.tls import Authority
 
 Rule = dict[str, t.Any]
 # Only an instance without the lease on which snapshots wait has it: test_snapshot_agent_standby.py.
@@ -108,6 +110,14 @@ def estate(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> t.Iterator
             wait_for_policy(keeper, "rehearsed", is_rehearsed, "it is rehearsed")
             eventually(lambda: len(prometheus.query("up == 1")) == len(agents), what="all agents are scraped")
             yield Estate(prometheus, agents)
+
+
+def scrape_config_of_the_guide() -> dict[str, t.Any]:
+    """Return the configuration of Prometheus in docs/prometheus.md."""
+    text = (ROOT / "docs" / "prometheus.md").read_text(encoding="utf-8")
+    (block,) = (one for one in re.findall(r"^```yaml\n(.*?)^```", text, re.M | re.S) if "scrape_configs" in one)
+    found: dict[str, t.Any] = yaml.safe_load(block)
+    return found
 
 
 def test_promtool_takes_the_rules() -> None:
@@ -196,6 +206,44 @@ def test_the_panels_of_the_dashboard_do_not_overlap_and_have_a_place_and_a_descr
         taken |= cells
     assert len({panel["id"] for panel in document["panels"]}) == len(document["panels"])
     assert all(panel["description"] and panel["datasource"]["uid"] == "${datasource}" for panel in panels())
+
+
+def test_the_guide_scrapes_an_agent_with_tls_and_a_token_that_changes_nothing(tmp_path: Path) -> None:
+    token = "read-0123456789abcdef"
+    (config,) = scrape_config_of_the_guide()["scrape_configs"]
+    with Lab(tmp_path / "lab") as lab:
+        address, port = lab.address(), free_port()
+        authority = Authority(tmp_path / "ca")
+        pair = authority.issue(tmp_path / "pair", "agent.example", [address])
+        (tmp_path / "token").write_text(token, encoding="ascii")
+        endpoint = {
+            "address": "0.0.0.0",
+            "port": port,
+            "tls_cert": str(pair.certificate),
+            "tls_key": str(pair.key),
+            "read_token_file": str(tmp_path / "token"),
+        }
+        options = {"policy": "none", "jobs": {"keeps": "keep file"}}
+        agent_config = {"agent": "probe", "service": {"register": False}, "options": options, "endpoint": endpoint}
+        agent = AgentProcess(tmp_path, tmp_path / "agent", address, agent_config, program=[probe_agent.__file__])
+        target = f"{address}:{port}"
+        config["tls_config"]["ca_file"] = str(authority.ca_path)
+        config["authorization"]["credentials_file"] = str(tmp_path / "token")
+        config["static_configs"] = [{"targets": [target], "labels": config["static_configs"][0]["labels"]}]
+        without = {**config, "job_name": "consulops-without-token"}
+        del without["authorization"]
+        try:
+            with Prometheus(lab.address(), tmp_path / "prometheus", [config, without]) as prometheus:
+                (found,) = eventually(
+                    lambda: prometheus.query('consulops_healthy{job="consulops"} == 1'), what="it is scraped"
+                )
+                assert found["metric"]["consul_datacenter"] == "east"
+                eventually(lambda: prometheus.query('up{job="consulops-without-token"} == 0'), what="the other is not")
+            url, bearer = f"https://{target}/reset", {"Authorization": f"Bearer {token}"}
+            answer = requests.post(url, json={}, headers=bearer, verify=str(authority.ca_path), timeout=5)
+            assert answer.status_code == 403, "the token reads, and changes nothing"
+        finally:
+            agent.stop()
 
 
 def test_an_agent_that_is_killed_is_noticed(estate: Estate) -> None:

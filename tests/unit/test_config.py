@@ -123,6 +123,17 @@ def test_an_endpoint_beyond_loopback_needs_both_waivers_or_tls_and_a_token() -> 
     assert agent_config.make_config({**AGENT, "endpoint": off}, {}, AGENT_TYPES).access.reads_need_token
 
 
+def test_a_token_for_reading_is_enough_beyond_loopback_and_is_not_the_other_token(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("0123456789abcdef\n", encoding="ascii")
+    endpoint = {"address": "0.0.0.0", "plain_http": True, "read_token_file": str(tmp_path / "token")}
+    access = agent_config.make_config({**AGENT, "endpoint": endpoint}, {}, AGENT_TYPES).access
+    assert (access.token, access.read_token, access.reads_need_token) == ("", "0123456789abcdef", True)
+    same = {**endpoint, "token_file": str(tmp_path / "token")}
+    assert refusal({**AGENT, "endpoint": same}).startswith("endpoint.read_token_file: it holds the token of endpoint.")
+    missing = {**endpoint, "read_token_file": "/does/not/exist"}
+    assert refusal({**AGENT, "endpoint": missing}).startswith("endpoint.read_token_file: /does/not/exist cannot be")
+
+
 def test_the_token_of_the_endpoint_never_shows(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("0123456789abcdef\n", encoding="ascii")
     endpoint = {"token_file": str(tmp_path / "token")}

@@ -68,6 +68,22 @@ def test_beyond_loopback_reads_need_the_token_too() -> None:
     assert status_of(AccessConfig("", reads_need_token=True), authorization="Bearer ") == 401
 
 
+def test_the_token_for_reading_reads_and_changes_nothing() -> None:
+    reader = "fedcba9876543210"
+    both = AccessConfig(TOKEN, reads_need_token=True, read_token=reader)
+    alone = AccessConfig(reads_need_token=True, read_token=reader)
+    for access in (both, alone):
+        assert status_of(access, authorization=f"Bearer {reader}") == 200
+        assert status_of(access, method="HEAD", authorization=f"Bearer {reader}") == 200
+        assert status_of(access, authorization=f"Bearer {reader}x") == 401 and status_of(access) == 401
+        assert status_of(access, authorization="Bearer ") == 401
+    for method in ("POST", "PUT", "DELETE", "nonsense"):
+        assert status_of(both, method=method, authorization=f"Bearer {reader}") == 401
+        assert status_of(alone, method=method, authorization=f"Bearer {reader}") == 403
+    assert status_of(both, authorization=BEARER) == 200
+    assert reader not in repr(both) and TOKEN not in repr(both)
+
+
 @pytest.mark.parametrize("content_type", [None, "text/plain", "application/x-www-form-urlencoded"])
 def test_a_body_must_be_json(content_type: str | None) -> None:
     asked: dict[str, t.Any] = {"method": "POST", "authorization": BEARER, "has_body": True}

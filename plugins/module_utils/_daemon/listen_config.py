@@ -25,6 +25,7 @@ SPEC: Spec = {
     "tls_cert": {"type": "path"},
     "tls_key": {"type": "path", "no_log": False},
     "token_file": {"type": "path", "no_log": False},
+    "read_token_file": {"type": "path", "no_log": False},
     "host_names": {"type": "list", "elements": "str", "default": []},
     "anonymous_reads": {"type": "bool", "default": False},
     "plain_http": {"type": "bool", "default": False},
@@ -46,13 +47,14 @@ class ListenConfig:
 class AccessConfig:
     """Who may do what at the endpoint.
 
-    Without a token nothing can be changed. ``reads_need_token`` is True for an endpoint beyond loopback, unless that was waived.
-    ``host_names`` are names, besides those of this host, that a request may be addressed to.
+    Without a token nothing can be changed. ``reads_need_token`` is True for an endpoint beyond loopback, unless that was waived: this
+    token or ``read_token`` then. ``host_names`` are names, besides those of this host, that a request may be addressed to.
     """
 
     token: str = field(default="", repr=False)
     reads_need_token: bool = False
     host_names: tuple[str, ...] = ()
+    read_token: str = field(default="", repr=False)
 
 
 def make_listen(values: t.Mapping[str, t.Any], default_port: int = DEFAULT_PORT) -> tuple[ListenConfig, AccessConfig]:
@@ -65,7 +67,11 @@ def make_listen(values: t.Mapping[str, t.Any], default_port: int = DEFAULT_PORT)
     except ValueError:
         raise InvalidOption(f"endpoint.address: {values['address']!r} is not an IP address.") from None
     listen = ListenConfig(values["enabled"], values["address"], port, values["tls_cert"], values["tls_key"])
-    token = _token(values["token_file"]) if values["token_file"] else ""
+    token, read_token = (_token(values[option], option) for option in ("token_file", "read_token_file"))
+    if token and token == read_token:
+        raise InvalidOption(
+            "endpoint.read_token_file: it holds the token of endpoint.token_file, which may change something."
+        )
     if listen.tls_key and not listen.tls_cert:
         raise InvalidOption("endpoint.tls_key: a key without endpoint.tls_cert is of no use.")
     if listen.enabled and listen.tls_cert:
@@ -75,10 +81,12 @@ def make_listen(values: t.Mapping[str, t.Any], default_port: int = DEFAULT_PORT)
         where = f"endpoint.address: {listen.address} can be reached from other hosts"
         if not listen.tls_cert and not values["plain_http"]:
             raise InvalidOption(f"{where}: set endpoint.tls_cert and tls_key, or endpoint.plain_http to true.")
-        if not token and not values["anonymous_reads"]:
-            raise InvalidOption(f"{where}: set endpoint.token_file, or endpoint.anonymous_reads to true.")
+        if not token and not read_token and not values["anonymous_reads"]:
+            raise InvalidOption(
+                f"{where}: set endpoint.token_file or read_token_file, or endpoint.anonymous_reads to true."
+            )
     reads_need_token = is_beyond_loopback and not values["anonymous_reads"]
-    return listen, AccessConfig(token, reads_need_token, tuple(values["host_names"]))
+    return listen, AccessConfig(token, reads_need_token, tuple(values["host_names"]), read_token)
 
 
 def tls_context(listen: ListenConfig) -> ssl.SSLContext:
@@ -102,15 +110,18 @@ def load_certificate(context: ssl.SSLContext, listen: ListenConfig) -> None:
         ) from None
 
 
-def _token(path: str) -> str:
+def _token(path: str | None, option: str) -> str:
+    """Return the token in the file that an option names, "" without one."""
+    if not path:
+        return ""
     try:
         token = Path(path).read_text(encoding="ascii").strip()
     except OSError as error:
-        raise InvalidOption(f"endpoint.token_file: {path} cannot be read: {error.strerror or error}.") from None
+        raise InvalidOption(f"endpoint.{option}: {path} cannot be read: {error.strerror or error}.") from None
     except UnicodeDecodeError:
-        raise InvalidOption(f"endpoint.token_file: {path} does not hold a token: it is not plain text.") from None
+        raise InvalidOption(f"endpoint.{option}: {path} does not hold a token: it is not plain text.") from None
     if len(token) < SHORTEST_TOKEN or any(not 0x21 <= ord(character) <= 0x7E for character in token):
         raise InvalidOption(
-            f"endpoint.token_file: {path} must hold one word of at least {SHORTEST_TOKEN} letters, digits and signs."
+            f"endpoint.{option}: {path} must hold one word of at least {SHORTEST_TOKEN} letters, digits and signs."
         )
     return token

@@ -50,8 +50,12 @@ def refusal(asked: Asked, access: AccessConfig, own_names: t.Collection[str]) ->
     is_read = asked.method in READS
     if not is_read and not access.token:
         return Refusal(403, "Nothing can be changed here, because endpoint.token_file is not set.")
-    if (not is_read or access.reads_need_token) and not _has_token(asked.authorization, access.token):
+    if not is_read and not _has_token(asked.authorization, access.token):
         return Refusal(401, "The token of endpoint.token_file is needed, as Authorization: Bearer TOKEN.")
+    if access.reads_need_token and not _may_read(asked.authorization, access):
+        return Refusal(
+            401, "The token of endpoint.token_file or read_token_file is needed, as Authorization: Bearer TOKEN."
+        )
     if asked.has_body and (asked.content_type or "").partition(";")[0].strip().lower() != "application/json":
         return Refusal(415, "The body must be application/json.")
     return None
@@ -78,6 +82,12 @@ def _without_port(host: str) -> str:
 def _is_same_origin(origin: str, host: str | None) -> bool:
     scheme, separator, rest = origin.partition("://")
     return bool(separator) and scheme in ("http", "https") and host is not None and rest.lower() == host.lower()
+
+
+def _may_read(authorization: str | None, access: AccessConfig) -> bool:
+    # Both are compared, whichever it is.
+    found = [_has_token(authorization, token) for token in (access.token, access.read_token)]
+    return any(found)
 
 
 def _has_token(authorization: str | None, token: str) -> bool:
