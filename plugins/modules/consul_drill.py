@@ -272,6 +272,10 @@ judgement:
       description: Latencies and the longest time without an acknowledged operation, before, in and after faults.
       type: list
       elements: dict
+    recovery:
+      description: C(seconds) is the longest time without an acknowledged change after a fault or a healing (RTO), null where none was measured. Where
+        C(recovered) is false the load ended first, and it was at least so long.
+      type: dict
 faults:
   description: Each fault, whom it would strike now, and the commands on their hosts.
   returned: in check mode

@@ -216,7 +216,10 @@ def run(demo: Demo, lab: Lab) -> None:
     follow(demo, lab, bundle, datacenter, second)
     watch(demo, lab, bundle, second)
     keep(demo, lab, bundle, second)
-    expected = {"url": second.url, "expect": {"dc2": {"servers": [server.name for server in second.servers]}}}
+    expected: dict[str, t.Any] = {
+        "url": second.url,
+        "expect": {"dc2": {"servers": [server.name for server in second.servers]}},
+    }
     ignore = [{"rule": "wan_member_failed", "enabled": False}, {"rule": "autopilot_unhealthy", "enabled": False}]
     with demo.step("kill a server of dc2, judge it") as say:
         follower = next(server for server in second.followers() if server.url != second.url)
@@ -225,6 +228,7 @@ def run(demo: Demo, lab: Lab) -> None:
         eventually(lambda: _members(second)[follower.name] != ALIVE, what="gossip notices")
         result = demo.task(CHECK, {**expected, "rules": ignore}, fails=True)
         say(result["msg"])
+    show_estate(demo, bundle, datacenter, expected["expect"])
     with demo.step("start it again, wait at the gate") as say:
         follower.start()
         result = demo.task(CHECK, {**expected, "rules": ignore, "wait": 60})
@@ -245,6 +249,18 @@ def run(demo: Demo, lab: Lab) -> None:
         path.write_bytes(bytes(data))
         result = demo.task(INFO, {"path": path}, fails=True)
         say(result["msg"].replace(f"{path.parent}/", ""))
+
+
+def show_estate(demo: Demo, bundle: Path, at: Datacenter, expect: dict[str, t.Any]) -> None:
+    """Ask both datacenters at once for all that is known of them, and what to do first."""
+    with demo.step("the whole estate on one page") as say:
+        config = demo.directory / "estate.json"
+        config.write_text(json.dumps({"expect": expect}), encoding="utf-8")
+        environment = {"CONSUL_HTTP_ADDR": at.url, "CONSUL_HTTP_TOKEN": str(at.token)}
+        done = run_command(bundle, "estate", "--config", config, environment=environment)
+        lines = done.stdout.splitlines()
+        say(f"consulops estate: exit code {done.returncode}; {lines[0]}")
+        say(f"{lines[-1]}")
 
 
 def drill(demo: Demo, bundle: Path, datacenter: Datacenter) -> None:

@@ -140,7 +140,7 @@ def test_the_documentation_of_every_module_renders(tmp_path: Path) -> None:
         assert {"url", "token", "token_file", "datacenter", "timeout"} <= set(options)
 
 
-@pytest.mark.parametrize("name", ["health", "replicate", "restore", "upgrade_check"])
+@pytest.mark.parametrize("name", ["health", "replicate", "restore", "upgrade_check", "estate_report"])
 def test_a_controller_outside_the_inventory_is_refused(tmp_path: Path, name: str) -> None:
     done = run_our_playbook(tmp_path / "run", name, {f"consul_{name}_controller": "consull1.example.com"})
     assert done.returncode != 0
@@ -156,6 +156,7 @@ def test_a_controller_outside_the_inventory_is_refused(tmp_path: Path, name: str
         ("replicate", "consul_replicate_source"),
         ("replicate", "consul_replicate_destination"),
         ("upgrade_check", "consul_connection"),
+        ("estate_report", "consul_connection"),
     ],
 )
 def test_an_unknown_connection_option_is_refused(tmp_path: Path, name: str, variable: str) -> None:
@@ -167,7 +168,7 @@ def test_an_unknown_connection_option_is_refused(tmp_path: Path, name: str, vari
     assert "s3cret-token" not in output
 
 
-@pytest.mark.parametrize("name", ["health", "replicate", "restore", "upgrade_check"])
+@pytest.mark.parametrize("name", ["health", "replicate", "restore", "upgrade_check", "estate_report"])
 def test_a_connection_that_is_not_a_dictionary_is_refused(tmp_path: Path, name: str) -> None:
     done = run_our_playbook(tmp_path / "run", name, {"consul_connection": "https://consul.example.com:8501"})
     assert done.returncode != 0 and "consul_connection is not a dictionary" in " ".join(done.stdout.split())

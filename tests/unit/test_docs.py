@@ -20,6 +20,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._daemon.agent_c
 from ansible_collections.consulops.failover.plugins.module_utils._tasks import (
     alert_check,
     drill_fault,
+    estate_info,
     failover,
     prepared_query,
     reconcile,
@@ -40,6 +41,7 @@ TASKS = {
     "consul_kv_reconcile": reconcile.RECONCILE,
     "consul_failover": failover.FAILOVER,
     "consul_drill_fault": drill_fault.DRILL_FAULT,
+    "consul_estate_info": estate_info.ESTATE_INFO,
     "consul_alert_check": alert_check.ALERT_CHECK,
     "consul_service_probe": service_probe.SERVICE_PROBE,
     "consul_prepared_query": prepared_query.PREPARED_QUERY,
@@ -98,11 +100,13 @@ def test_the_tasks_of_the_guides_use_options_that_exist() -> None:
 
 def test_the_configuration_files_of_the_guides_can_be_used() -> None:
     # Those of receivers.md are tested with the receivers.
-    found = [json.loads(block) for guide, block in blocks("json") if guide.name != "receivers.md"]
+    found = [(guide.name, json.loads(block)) for guide, block in blocks("json") if guide.name != "receivers.md"]
     assert found
-    for options in found:
+    for guide, options in found:
         if "agent" in options:
             make_config(options, {}, AGENT_TYPES)
+        elif guide == "estate.md":
+            check_options(estate_info.ESTATE_INFO.spec, options, "estate.json")
         else:
             check_options(replicate.REPLICATE.spec, options, "replicate.json")
 
@@ -153,7 +157,7 @@ def test_the_guides_name_playbooks_and_variables_that_exist() -> None:
             continue
         text = guide.read_text(encoding="utf-8")
         for variable in re.findall(
-            r"\bconsul_(?:restore|replicate|health|upgrade_check)_[a-z_]+\b|\bconsul_connection\b", text
+            r"\bconsul_(?:restore|replicate|health|upgrade_check|estate_report)_[a-z_]+\b|\bconsul_connection\b", text
         ):
             assert re.search(rf"\b{variable}\b", PLAYBOOK_TEXT), f"{guide.name}: no playbook has {variable}"
 

@@ -60,9 +60,11 @@ def test_no_drill_at_all_is_a_finding_only_for_who_asks_whether_one_is_overdue()
 def test_the_status_says_what_was_not_as_expected() -> None:
     outcomes = [{"sentence": "It took long.", "verdict": "missed"}, {"sentence": "Fine.", "verdict": "met"}]
     judgement = {"passed": False, "verdict": "valid", "expectations": outcomes}
+    judgement["recovery"] = {"seconds": 1.9, "recovered": True}
     assert status_of("d", "r", NOW, judgement).reasons == ("It took long.",)
     assert status_of("d", "r", NOW, {**judgement, "expectations": []}).reasons == ("the history is valid",)
     assert status_of("d", "r", NOW, {**judgement, "passed": True}).reasons == ()
+    assert status_of("d", "r", NOW, judgement).recovery_s == 1.9
 
 
 @given(
@@ -73,6 +75,8 @@ def test_the_status_says_what_was_not_as_expected() -> None:
         st.integers(0, 4_000_000_000).map(float),
         st.booleans(),
         st.lists(st.text(max_size=40), max_size=5).map(tuple),
+        st.none() | st.integers(0, 4_000_000).map(lambda ms: ms / 1000),
+        st.booleans(),
     )
 )
 def test_what_a_drill_publishes_is_what_the_rules_read(published: DrillStatus) -> None:

@@ -30,7 +30,7 @@ THIRD_PARTY = {
     *("bottle", "cheroot", "jaraco", "jinja2", "markupsafe", "more_itertools", "prometheus_client"),  # in agents only
 }
 
-WINGS = {"_snapshot", "_replication", "_alerting", "_drill", "_failover"}
+WINGS = {"_snapshot", "_replication", "_alerting", "_drill", "_failover", "_estate"}
 # DESIGN.md, section 2: what each package may import of module_utils, besides itself.
 LAYERS: dict[str, set[str]] = {
     "_consul": set(),

@@ -25,6 +25,7 @@ from .parsing import to_texts
 from .reader import Reader, get_failing_checks
 from .registry import RULE_GROUPS
 from .rule import RuleSet
+from .rule_group import Reading
 from .rules.certificates import AgentCertificate
 from .rules.cluster import AnsweringServer
 from .rules.snapshots import Snapshot, Snapshots
@@ -39,12 +40,13 @@ class ObserveOptions:
     """What to read: for these rules, beside the snapshots that were found already.
 
     ``snapshots`` has the newest of each datacenter, None when snapshots are not to be judged. ``expected`` is what should be there,
-    by datacenter.
+    by datacenter. ``also`` is read too where there is a leader, though no rule judges it.
     """
 
     rules: RuleSet
     snapshots: t.Mapping[str, Snapshot | None] | None = None
     expected: t.Mapping[str, Expected] = field(default_factory=dict)
+    also: tuple[Reading, ...] = ()
 
 
 def observe(client: Client, options: ObserveOptions, now: float) -> Observation:
@@ -101,6 +103,9 @@ def _read(client: Client, options: ObserveOptions, observation: Observation) -> 
         if observation.leader_problem is None or not group.needs_leader:
             for reading in group.readings:
                 reader.read(reading)
+    if observation.leader_problem is None:
+        for reading in options.also:
+            reader.read(reading)
 
 
 def _home_datacenter(client: Client) -> str:

@@ -111,6 +111,8 @@ HELP = {
     "diff_values": "show values instead of digests",
     "datacenters": "check this datacenter; may be repeated",
     "snapshots": "directory of snapshots whose age and integrity are checked too",
+    "upgrade_to": "say whether servers of this version would load the newest snapshot of the directory; may be repeated",
+    "deadline": "seconds within which everything is asked; what is not answered then is unknown",
     "fail_on": "fail from this severity on",
     "wait": "seconds to wait until there are no findings",
     "confirm": "name of the datacenter that is written to; without it nothing is",

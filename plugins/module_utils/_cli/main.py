@@ -219,6 +219,12 @@ def _drill() -> t.Sequence[Command]:
     return drill.COMMANDS
 
 
+def _estate() -> t.Sequence[Command]:
+    from .commands import estate
+
+    return estate.COMMANDS
+
+
 def _agent() -> t.Sequence[Command]:
     from .commands import agent
 
@@ -242,6 +248,7 @@ _GROUPS = {
         _alert,
     ),
     "drill": _Group("record what clients see of a datacenter while something fails, and judge it", _drill),
+    "estate": _Group("show all datacenters on one page, and what to do first", _estate),
     "agent": _Group("run an agent in the foreground", _agent),
     "check-config": _Group("check a configuration file", _agent),
     "compile": _Group("write byte code beside the bundle, so that it starts faster", _agent),

@@ -70,7 +70,7 @@ def _abortable(send: Sent) -> Sent:
         except errors.Unreachable:
             if not client.is_aborted:
                 raise
-        raise errors.Aborted(f"A request to {client.endpoint} was cut, because the work was stopped.") from None
+        raise errors.Aborted(f"A request to {client.endpoint} was cut, because {client.abort_reason}.") from None
 
     return t.cast("Sent", wrapper)
 
@@ -86,6 +86,7 @@ class Client:
         require("requests", "python-consul2")
         self.endpoint = endpoint
         self._aborter = Aborter()
+        self.abort_reason = "the work was stopped"
         self._session = make_session(endpoint, self._aborter)
         self.consul = Library(self)
 
@@ -93,8 +94,12 @@ class Client:
         """Drop the connections."""
         self._session.close()
 
-    def abort(self) -> None:
-        """Cut every request in flight, from any thread: it raises Aborted within milliseconds, and so does every later one."""
+    def abort(self, reason: str = "") -> None:
+        """Cut every request in flight, from any thread: it raises Aborted within milliseconds, and so does every later one.
+
+        ``reason`` completes the sentence of that error, after "because".
+        """
+        self.abort_reason = reason or self.abort_reason
         self._aborter.abort()
 
     @property
@@ -174,12 +179,14 @@ class Client:
             raise failures.of_status(response.status_code, content, response.headers, request.line, self.endpoint)
         return Stream(response, request.line, request.read_timeout_s)
 
-    def check_leader(self) -> None:
+    def check_leader(self, timeout_s: float | None = None) -> None:
         """Raise NoLeader, UnknownDatacenter or another ConsulError unless a leader answers a consistent read.
 
-        /v1/status/leader still names a leader for seconds after it died; a consistent read does not.
+        ``timeout_s`` is how long it may take, the endpoint's timeout by default. /v1/status/leader is no help: it still names a
+        leader for seconds after it died; a consistent read does not.
         """
-        self.get(f"/v1/session/info/{NIL_SESSION}", consistency="consistent", partial_ok=True)
+        query = {"consistent": ""}
+        self.exchange("GET", f"/v1/session/info/{NIL_SESSION}", query, read_timeout_s=timeout_s, partial_ok=True)
 
     def whoami(self) -> Agent:
         """Return the agent that answers here; what the token may not read is None.

@@ -13,6 +13,7 @@ from .digest import RESERVED_PREFIX
 RECEIPT_KEY = f"{RESERVED_PREFIX.decode()}restore"  # what a restore leaves in the restored state
 REPLICATION_ROOT = f"{RESERVED_PREFIX.decode()}replication/"  # NAME/ has the keys of one replication
 SNAPSHOT_ROOT = f"{RESERVED_PREFIX.decode()}snapshots/"  # AGENT/POLICY/ has what a snapshot agent publishes of a policy
+AGENTS_ROOT = f"{RESERVED_PREFIX.decode()}agents/"  # NAME/ has the lease of an agent, and what its instances share
 DRILL_ROOT = f"{RESERVED_PREFIX.decode()}drill/"  # RUN/ has the keys of one drill while it runs
 DRILL_STATUS_ROOT = f"{RESERVED_PREFIX.decode()}drills/"  # NAME has what the last run of a drill publishes
 

@@ -6,18 +6,18 @@
 
 from __future__ import annotations
 
-import re
 import typing as t
 from dataclasses import asdict
 from xml.etree import ElementTree
 
+from .._consul.markup import xml_text
 from .check_result import INVALID, UNKNOWN, CheckResult, Violation
-from .history import History, Operation
+from .history import NS, History, Operation
 from .judge import HistoryJudgement
 from .phase_timing import PhaseTiming
+from .report.recovery import recoveries
 
 Data = dict[str, t.Any]
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def judgement_result(history: History, judgement: HistoryJudgement) -> Data:
@@ -36,6 +36,17 @@ def judgement_result(history: History, judgement: HistoryJudgement) -> Data:
         "expectations": [asdict(one) for one in judgement.outcomes],
         "checks": list(map(_check, judgement.results)),
         "phases": list(map(_phase, judgement.timings)),
+        "recovery": _recovery(history),
+    }
+
+
+def _recovery(history: History) -> Data:
+    """Return the longest recovery after a fault or a healing."""
+    known = [one for one in recoveries(history) if one.gap_ns is not None]
+    longest = max(known, key=lambda one: t.cast(int, one.gap_ns), default=None)
+    return {
+        "seconds": None if longest is None else t.cast(int, longest.gap_ns) / NS,
+        "recovered": all(one.is_recovered for one in known),
     }
 
 
@@ -116,8 +127,3 @@ def junit_xml(result: Data) -> bytes:
             ElementTree.SubElement(case, "error", {"message": xml_text("; ".join(check["unknown"]))})
     document: bytes = ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
     return document
-
-
-def xml_text(text: str) -> str:
-    """Return a text without the characters that XML has no way to write."""
-    return _NOT_XML.sub("\ufffd", text)

@@ -277,7 +277,16 @@ def status_of(drill: str, run: str, at: float, judgement: t.Mapping[str, t.Any])
     """Return what a run publishes, from its judgement as plain data."""
     missed = [one["sentence"] for one in judgement["expectations"] if one["verdict"] != MET]
     reasons = missed or [f"the history is {judgement['verdict']}"]
-    return DrillStatus(drill, run, at, judgement["passed"], () if judgement["passed"] else tuple(reasons))
+    recovery = judgement["recovery"]
+    return DrillStatus(
+        drill,
+        run,
+        at,
+        judgement["passed"],
+        () if judgement["passed"] else tuple(reasons),
+        recovery["seconds"],
+        recovery["recovered"],
+    )
 
 
 def _judgement(call: Invocation, result: Result) -> Result:

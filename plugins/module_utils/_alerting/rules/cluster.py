@@ -7,13 +7,12 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import replace
 
 from ..._consul import errors
-from ..._consul.client import Client
 from ..._consul.units import count_of
 from ..expectation import Expected
 from ..judging import Judging
+from ..observation import Observation
 from ..parsing import Row, to_flag, to_metadata, to_number, to_object, to_rows, to_text
 from ..reader import Reader
 from ..rule import Rule
@@ -95,10 +94,8 @@ def _read_leader(reader: Reader) -> None:
     if answering is not None and not answering.knows_leader:
         observation.leader_problem = "the server that answered knows no leader"
         return
-    endpoint = reader.client.endpoint
     try:
-        with Client(replace(endpoint, timeout_s=min(LEADER_TIMEOUT_S, endpoint.timeout_s))) as client:
-            client.check_leader()
+        reader.client.check_leader(min(LEADER_TIMEOUT_S, reader.client.endpoint.timeout_s))
     except errors.PermissionDenied:
         pass  # it is the leader that denies this request
     except (errors.NoLeader, errors.TimedOut, errors.ServerFailed) as error:
@@ -218,6 +215,14 @@ def _margin(voting: int, total: int) -> int:
     return voting - (total // 2 + 1)
 
 
+def survivable_failures(observation: Observation) -> int | None:
+    """Return how many more of its servers a datacenter can lose; below 0 quorum is lost. None while its voters are not known."""
+    servers, voters = observation.get(Servers), observation.get(Voters)
+    if servers is None or voters is None or not voters.names:
+        return None
+    return _margin(len(servers.alive & voters.names), len(voters.names))
+
+
 def _judge_quorum(judging: Judging, servers: Servers) -> None:
     rule = judging.rules.get("quorum_margin")
     if rule is None:
@@ -238,7 +243,8 @@ def _judge_quorum(judging: Judging, servers: Servers) -> None:
     if quorum.voting >= quorum.wanted:
         return
     # How many more failures Raft survives does not depend on the servers that it has forgotten.
-    margin = in_raft.margin if read_voters and read_voters.names else quorum.margin
+    known_margin = survivable_failures(judging.observation)
+    margin = quorum.margin if known_margin is None else known_margin
     if margin < 0:
         consequence = "quorum is lost"
     elif margin == 0:

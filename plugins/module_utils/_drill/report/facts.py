@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import typing as t
 
+from ..._consul.markup import Element, element, more, shortened, table
 from ..expectations import Outcome
 from ..history import NS, Header, History
 from ..phase_timing import PhaseTiming
-from .markup import Element, element, more, shortened, table
 from .recovery import Recovery
 from .scenario import Scenario, as_text, fields_text
 from .trend import seconds

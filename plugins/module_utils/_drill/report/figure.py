@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import typing as t
 
+from ..._consul.markup import Element, add, element
 from .axes import WIDTH, Tick
-from .markup import Element, add, element
 from .scenario import Scenario
 
 

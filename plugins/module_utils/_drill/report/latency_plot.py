@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import typing as t
 
+from ..._consul.markup import Element, element
 from ..history import FAIL, INFO, OK, Operation
 from .axes import LatencyAxis, TimeAxis, latency_axis, latency_label
 from .figure import context_keys, figure, mark_key
-from .markup import Element, element
 from .scenario import Scenario
 
 HEIGHT, STRIP, MARGIN = (

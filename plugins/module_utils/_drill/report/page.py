@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import typing as t
 
+from ..._consul.markup import Element, document, element, more, shortened
 from ..._consul.version import VERSION
 from ..history import NS, History
 from ..judge import HistoryJudgement
 from .advice import headline
 from .facts import expectation_table, facts, phase_table, recovery_table
 from .latency_plot import latency_figure
-from .markup import Element, document, element, more, shortened
 from .rate_plot import rate_figure
 from .recovery import Recovery, longest, recoveries
 from .run_summary import RunSummary

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import typing as t
 
+from ..._consul.markup import Element, element
 from ..history import FAIL, INFO, NS, OK, Operation
 from .axes import WIDTH, Tick, TimeAxis, round_up, step_of
 from .figure import context_keys, figure, mark_key
 from .latency_plot import OUTCOME_NAMES
-from .markup import Element, element
 from .scenario import Scenario
 
 HEIGHT, TOP = 140, 16

@@ -12,6 +12,7 @@ import typing as t
 from bisect import bisect_left
 from dataclasses import dataclass
 
+from ..._consul.markup import shortened
 from ..history import (
     ALERT_FIRING,
     ALERT_RESOLVED,
@@ -27,7 +28,6 @@ from ..history import (
 )
 from ..phase_timing import FAULT, phase_bands
 from .axes import TimeAxis
-from .markup import shortened
 
 NO_LEADER, NO_ANSWER = "none", "no answer"
 _NOT_LISTED = (LEADER, PLANNED, "progress", BEAT, BEAT_SEEN)  # shown elsewhere, or a summary of the operations

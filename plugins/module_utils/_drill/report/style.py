@@ -6,28 +6,16 @@
 
 from __future__ import annotations
 
-STYLE = """
-:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; --paper: #fff; --ink: #1a1a1a; --soft: #5b5b5b;
-  --rule: #d4d4d4; --field: #f6f6f6; --good: #15803d; --bad: #b91c1c; --doubt: #a16207; --ok: #1d4ed8; --info: #9333ea;
-  --band: #f59e0b40; --bandline: #b45309; --tone0: #bfdbfe; --tone1: #bbf7d0; --tone2: #fde68a; --tone3: #fbcfe8; --tone4: #ddd6fe;
-  --tone5: #a5f3fc; --none: #fecaca }
-@media screen and (prefers-color-scheme: dark) { :root { --paper: #161616; --ink: #e8e8e8; --soft: #a8a8a8; --rule: #444;
-  --field: #202020; --good: #4ade80; --bad: #f87171; --doubt: #facc15; --ok: #93c5fd; --info: #d8b4fe; --band: #f59e0b33;
-  --bandline: #fbbf24; --tone0: #1e3a8a; --tone1: #14532d; --tone2: #713f12; --tone3: #831843; --tone4: #4c1d95; --tone5: #164e63;
-  --none: #7f1d1d } }
-body { max-width: 72rem; margin: 1.5rem auto; padding: 0 1rem; background: var(--paper); color: var(--ink) }
-h2 { font-size: 1.2rem; margin: 2.2rem 0 .5rem } h3 { font-size: 1rem; margin: 1.4rem 0 .2rem; overflow-wrap: anywhere }
+from ..._consul.page_style import BASE_STYLE
+
+STYLE = (
+    BASE_STYLE
+    + """
+:root { --ok: #1d4ed8; --info: #9333ea; --band: #f59e0b40; --bandline: #b45309; --tone0: #bfdbfe; --tone1: #bbf7d0;
+  --tone2: #fde68a; --tone3: #fbcfe8; --tone4: #ddd6fe; --tone5: #a5f3fc; --none: #fecaca }
+@media screen and (prefers-color-scheme: dark) { :root { --ok: #93c5fd; --info: #d8b4fe; --band: #f59e0b33; --bandline: #fbbf24;
+  --tone0: #1e3a8a; --tone1: #14532d; --tone2: #713f12; --tone3: #831843; --tone4: #4c1d95; --tone5: #164e63; --none: #7f1d1d } }
 .valid { --verdict: var(--good) } .invalid { --verdict: var(--bad) } .unknown { --verdict: var(--doubt) }
-.verdict { border-left: .4rem solid var(--verdict); padding-left: .9rem }
-.verdict > p { margin: .2rem 0; overflow-wrap: anywhere } h1 { font-size: 1.9rem; font-weight: 600; line-height: 1.2; margin: 0;
-  color: var(--verdict) }
-.verdict ul { margin: .4rem 0; padding-left: 1.2rem } li { overflow-wrap: anywhere }
-.badge { border: 1px solid var(--verdict); color: var(--verdict); border-radius: .3rem; padding: 0 .4rem; font-size: .85rem;
-  font-weight: 400; white-space: nowrap }
-.soft { color: var(--soft) } p { margin: .4rem 0; overflow-wrap: anywhere }
-dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); gap: .5rem 1rem; margin: .7rem 0 }
-dt { color: var(--soft); font-size: .85rem } dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums }
-dl > .wide { grid-column: 1 / -1 }
 figure { margin: .3rem 0 1rem } figcaption { color: var(--soft); font-size: .9rem; overflow-wrap: anywhere }
 .field { position: relative; background: var(--field); border: 1px solid var(--rule) }
 .field > svg, .op > svg { display: block; width: 100%; overflow: visible }
@@ -57,19 +45,11 @@ path { fill: none; vector-effect: non-scaling-stroke }
 .none { background: repeating-linear-gradient(45deg, var(--none) 0 4px, transparent 4px 8px) }
 .silent { background: repeating-linear-gradient(90deg, var(--rule) 0 1px, transparent 1px 6px) }
 .track > .fault { background: var(--bandline) } .track > .alert { background: var(--bad) }
-.scrolls { overflow-x: auto } table { border-collapse: collapse; margin: .4rem 0; min-width: 60% }
-th, td { text-align: left; padding: .25rem .9rem .25rem 0; border-bottom: 1px solid var(--rule); vertical-align: top;
-  overflow-wrap: break-word; max-width: 34rem }
-th { font-weight: 400; color: var(--soft); font-size: .9rem; vertical-align: bottom } td { font-variant-numeric: tabular-nums }
-.number { text-align: right; white-space: nowrap }
 .op { margin: .35rem 0 .5rem; font-size: .9rem; overflow-wrap: anywhere } .op > svg { height: 14px; background: var(--field) }
 .span { stroke: var(--ok); stroke-width: 6 } .span.info { stroke: var(--info); stroke-dasharray: 6 3 } .span.fail { stroke: var(--bad);
   stroke-dasharray: 2 2 } .held { stroke: var(--doubt); stroke-width: 2 } .edge { stroke: var(--ink); stroke-width: 1.5 }
 .trends { display: grid; grid-template-columns: repeat(auto-fit, minmax(16rem, 1fr)); gap: .5rem 1.5rem }
-summary { cursor: pointer } footer { margin: 2.5rem 0 1rem; color: var(--soft); font-size: .9rem; border-top: 1px solid var(--rule) }
-@media (max-width: 40rem) { body { margin: .5rem auto; padding: 0 .7rem } h1 { font-size: 1.5rem } td:not(.number) { min-width: 5.5rem }
-  .mark.ok { stroke-width: 2.5 } .mark.info { stroke-width: 8 } .mark.hole { stroke-width: 4.5 } }
-@media print { :root { color-scheme: light; font-size: 11pt } body { max-width: none; margin: 0 } * { print-color-adjust: exact }
-  figure, .plot, .op, .row, .trend, tr { break-inside: avoid } h2, h3 { break-after: avoid } .scrolls { overflow: visible }
-  details > summary { display: none } }
+@media (max-width: 40rem) { .mark.ok { stroke-width: 2.5 } .mark.info { stroke-width: 8 } .mark.hole { stroke-width: 4.5 } }
+@media print { figure, .plot, .op, .row, .trend { break-inside: avoid } }
 """
+)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import string
 import typing as t
 
+from ..._consul.markup import Element, element, more, shortened, table
 from ..history import NS, Event
 from .axes import TimeAxis
 from .figure import time_labels
-from .markup import Element, element, more, shortened, table
 from .scenario import NO_ANSWER, NO_LEADER, Interval, Scenario, Segment, fields_text
 
 MOST_ROWS = 20

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import typing as t
 
+from ..._consul.markup import Child, Element, element, shortened, table
 from ..._consul.units import count_of
 from .axes import WIDTH
-from .markup import Child, Element, element, shortened, table
 from .run_summary import RunSummary
 
 MOST_RUNS = 100

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import typing as t
 
+from ..._consul.markup import Child, Element, element, more, shortened, table
 from ..check_result import CheckResult, Violation
 from ..history import History, Operation
 from ..lock_checker import certain_holds
 from .advice import meaning
 from .axes import WIDTH
-from .markup import Child, Element, element, more, shortened, table
 
 MOST_VIOLATIONS = 5  # of one check, that are drawn
 MOST_OPERATIONS = 12  # of one violation

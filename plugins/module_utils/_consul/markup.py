@@ -6,15 +6,21 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 from xml.etree import ElementTree
 
-from ..._consul.units import count_of
-from ..judgement_data import xml_text
+from .units import count_of
 
 Element = ElementTree.Element
 Child = t.Union[Element, str, None]
-MOST_CHARACTERS = 300  # of one text from a history
+MOST_CHARACTERS = 300  # of one text from outside
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def xml_text(text: str) -> str:
+    """Return a text without the characters that XML has no way to write."""
+    return _NOT_XML.sub("\ufffd", text)
 
 
 def element(tag: str, *children: Child, **attributes: object) -> Element:
