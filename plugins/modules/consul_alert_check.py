@@ -41,7 +41,7 @@ options:
         C(server_unexpected), C(autopilot_unhealthy), C(raft_last_contact), C(raft_trailing_logs), C(version_skew), C(node_down),
         C(check_status), C(node_left), C(service_min_healthy), C(service_missing), C(wan_member_failed), C(wan_dc_missing), C(tls_cert_expiry),
         C(connect_ca_expiry), C(acl_replication_lag), C(kv_replication_diverged), C(kv_replication_lag), C(snapshot_age),
-        C(snapshot_unverified), C(snapshot_rehearsal_overdue), C(drill_failed) and C(drill_overdue).
+        C(snapshot_unverified), C(snapshot_rehearsal_overdue), C(drill_failed), C(drill_overdue) and C(acl_token_expiry).
       - C(kv_replication_diverged) and C(kv_replication_lag) are off until an entry names them, because they read keys below
         C(consulops/replication/). The token then needs C(key_prefix "consulops/replication/" read).
       - For an entry that names C(snapshot_age), C(snapshot_unverified) or C(snapshot_rehearsal_overdue) what snapshot agents publish below
@@ -49,6 +49,7 @@ options:
         an entry names it.
       - C(drill_failed) and C(drill_overdue) are off until an entry names them. They judge what M(consulops.failover.consul_drill) writes with its option
         C(publish), and need C(key_prefix "consulops/drills/" read).
+      - C(acl_token_expiry) is off until an entry names it. It judges when the token expires that is used here.
     type: list
     elements: dict
     default: []

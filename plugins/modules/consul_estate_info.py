@@ -11,7 +11,7 @@ short_description: Shows all Consul datacenters on one page, and what to do firs
 version_added: 1.3.0
 description:
   - Asks all datacenters at once, within a deadline, and returns what is known of each. That is its servers and leader, how many more servers may be
-    lost, what the alerting agents say, replications, snapshots, rehearsals, drills, and certificates that run out.
+    lost, what the alerting agents say, replications, snapshots, rehearsals, drills, and certificates and the token that run out.
   - What is wrong is found by the rules of M(consulops.failover.consul_alert_check), and ordered so that the most urgent comes first.
   - What the agents of this collection publish is judged too. The token needs C(key_prefix "consulops/" read) for it, beside what the rules need.
   - What could not be asked is C(unknown), with the reason, and unknown is never ok. Never changes anything.
@@ -184,8 +184,8 @@ datacenters:
       description: The last run of each drill, with its verdict and the recovery time that was measured.
       type: list
       elements: dict
-    certificates:
-      description: When certificates expire.
+    expiries:
+      description: When certificates and the token expire.
       type: list
       elements: dict
     snapshot_file:

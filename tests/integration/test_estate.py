@@ -239,10 +239,36 @@ def test_a_token_without_rights_learns_what_it_lacks_and_nothing_is_called_well(
     assert ask(secured, token=new_token(secured, rights, "enough"))["verdict"] == "ok"
 
 
+def test_a_token_that_expires_is_said_before_it_does(own_lab: Lab) -> None:
+    with_acl = own_lab.datacenter("brief", acl=True)
+    kept = ask(with_acl)["datacenters"][0]
+    assert "the token that asks" not in {one["what"] for one in kept["expiries"]}
+    policy = {"Name": "everything", "Rules": 'acl = "write" operator = "read" node_prefix "" { policy = "read" }'}
+    made = {"Policies": [{"ID": with_acl.put("/v1/acl/policy", policy)["ID"]}], "ExpirationTTL": "3h"}
+    result = ask(with_acl, token=with_acl.put("/v1/acl/token", made)["SecretID"])
+    (found,) = [one for one in result["steps"] if one["rule"] == "acl_token_expiry"]
+    assert found["severity"] == "critical" and "the token that judges brief expires in 2h 59m" in found["sentence"]
+    (shown,) = [one for one in result["datacenters"][0]["expiries"] if one["what"] == "the token that asks"]
+    assert 10_000 < shown["left_s"] <= 10_800
+
+
 def test_an_agent_that_cannot_be_reached_is_one_sentence(bundle: Path) -> None:
     done = run_command(bundle, "estate", environment={"CONSUL_HTTP_ADDR": "127.0.0.1:9"})
     assert done.returncode == 3 and "Traceback" not in done.stderr
     assert done.stdout.startswith("first: http://127.0.0.1:9: Consul of http://127.0.0.1:9 cannot be reached")
+
+
+def test_a_wrong_estate_file_is_refused_before_anything_is_asked(bundle: Path, tmp_path: Path) -> None:
+    config = tmp_path / "estate.json"
+    for content, sentence in (
+        ({"datacentres": ["dc1"]}, "datacentres"),
+        ({"deadline": 0}, "deadline is 0: it must be a number of seconds above 0."),
+        ({"upgrade_to": ["latest"]}, "'latest' is not a version of Consul"),
+        ({"connections": [{"url": "ftp://x"}]}, "unknown scheme 'ftp'"),
+    ):
+        config.write_text(json.dumps(content), encoding="utf-8")
+        done = run_command(bundle, "estate", "--config", config)
+        assert (done.returncode, done.stdout) == (2, "") and sentence in done.stderr, done.stderr
 
 
 def test_the_newest_snapshot_at_hand_says_whether_an_upgrade_would_load_it(west: Datacenter, tmp_path: Path) -> None:

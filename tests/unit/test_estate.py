@@ -32,6 +32,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules
     VisibleServers,
     Voters,
 )
+from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules.token_expiry import TokenExpiry
 from ansible_collections.consulops.failover.plugins.module_utils._consul.units import timestamp
 from ansible_collections.consulops.failover.plugins.module_utils._estate.first_step import (
     SEVERITIES,
@@ -285,7 +286,7 @@ def full(text: str) -> dict[str, t.Any]:
                 **{"recovered": False, "reasons": [text]},
             }
         ],
-        "certificates": [{"what": text, "expires": timestamp(NOW), "left_s": -60}],
+        "expiries": [{"what": text, "expires": timestamp(NOW), "left_s": -60}],
         "upgrade": {
             "snapshot": text,
             "checks": [{"version": text, "loads": False, "reasons": [text]}],
@@ -351,3 +352,22 @@ def test_what_can_be_many_is_bounded_and_counted() -> None:
     assert "and 488 more things" in page and "and 480 more things" in lines
     assert "and 4 more alerts" in page and "and 4 more silences" in page
     assert len(page) < 400_000
+    one = full("x")
+    passed = {**one["drills"][0], "passed": True}
+    shown = section_lines({**one, "drills": [passed] * 40 + one["drills"]}, "drills")
+    assert len(shown) == 21 and shown[0][0] == "bad" and shown[-1] == ("", "and 21 more lines")
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# The rule about the token
+
+
+@pytest.mark.parametrize(
+    ("days", "severity"), [(30, None), (13, "warning"), (1, "critical"), (-1, "critical"), (None, None)]
+)
+def test_a_token_that_runs_out_is_a_finding_in_time(days: float | None, severity: str | None) -> None:
+    observation = observed()
+    observation.add(TokenExpiry(None if days is None else NOW + days * 86400))
+    found = judge(observation, make_rules([{"rule": "acl_token_expiry"}]), {}).findings
+    assert [one.severity for one in found if one.rule == "acl_token_expiry"] == ([severity] if severity else [])
+    assert not [one for one in judge(observation, make_rules([]), {}).findings if one.rule == "acl_token_expiry"]

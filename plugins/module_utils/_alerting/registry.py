@@ -21,6 +21,7 @@ from .rules import (
     snapshot_policies,
     snapshots,
     token,
+    token_expiry,
     wan,
 )
 
@@ -33,6 +34,7 @@ RULE_GROUPS: tuple[RuleGroup, ...] = (
     services.GROUP,
     wan.GROUP,
     certificates.GROUP,
+    token_expiry.GROUP,
     acl_replication.GROUP,
     replications.GROUP,
     snapshots.GROUP,

@@ -18,7 +18,7 @@ SEVERITIES = ("critical", UNKNOWN, "warning")  # as in verdicts: what is unknown
 # do so at the next failure, then what its users notice, then what would be missed when something fails, then the rest.
 URGENCY = (
     *("no_leader", "consul_unreachable", "quorum_margin", "server_missing", "autopilot_unhealthy"),
-    *("tls_cert_expiry", "connect_ca_expiry", "wan_dc_missing"),
+    *("tls_cert_expiry", "acl_token_expiry", "connect_ca_expiry", "wan_dc_missing"),
     *("service_missing", "service_min_healthy", "node_down", "check_status", "node_left"),
     *("kv_replication_diverged", "kv_replication_lag", "acl_replication_lag"),
     *("snapshot_age", "snapshot_unverified", "snapshot_rehearsal_overdue"),

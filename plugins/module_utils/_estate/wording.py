@@ -12,6 +12,8 @@ from .._consul.units import count_of, human_age
 
 Data = t.Mapping[str, t.Any]
 NOT_KNOWN = "not known"
+TONES = ("bad", "unknown", "doubt", "", "good")
+MOST_LINES = 20  # of one section
 MOST_NAMED = 5  # of what can be many: alerts, silences, servers
 
 # The sections of a datacenter in their order, with their headings.
@@ -21,7 +23,7 @@ SECTIONS = {
     "replications": "keys",
     "snapshots": "snapshots",
     "drills": "drills",
-    "certificates": "runs out",
+    "expiries": "runs out",
     "upgrade": "upgrade",
 }
 
@@ -78,7 +80,10 @@ def section_lines(one: Data, section: str) -> list[tuple[str, str]]:
     """
     if section != "upgrade" and one[section] is None:
         return [("unknown", f"{NOT_KNOWN}: {_reason(one, section)}")]
-    return _LINES[section](one)
+    lines = _LINES[section](one)
+    if len(lines) > MOST_LINES:  # what is bad stays
+        lines = sorted(lines, key=lambda line: TONES.index(line[0]))
+    return lines[:MOST_LINES] + _more(len(lines), "line", MOST_LINES)
 
 
 def _reason(one: Data, section: str) -> str:
@@ -202,12 +207,12 @@ def _drill(row: Data) -> tuple[str, str]:
     return ("good" if row["passed"] else "bad", f"{row['drill']} {human_age(row['age_s'])} ago: {verdict}; {rto}")
 
 
-def _certificates(one: Data) -> list[tuple[str, str]]:
+def _expiries(one: Data) -> list[tuple[str, str]]:
     return [
         ("bad", f"{row['what']} expired {human_age(-row['left_s'])} ago")
         if row["left_s"] <= 0
         else ("", f"{row['what']} in {human_age(row['left_s'])}")
-        for row in one["certificates"]
+        for row in one["expiries"]
     ]
 
 
@@ -230,8 +235,8 @@ def _some(names: t.Sequence[str]) -> str:
     return ", ".join([*names[:MOST_NAMED], *(["…"] if len(names) > MOST_NAMED else [])])
 
 
-def _more(count: int, thing: str) -> list[tuple[str, str]]:
-    return [("", f"and {count_of(count - MOST_NAMED, 'more ' + thing)}")] if count > MOST_NAMED else []
+def _more(count: int, thing: str, most: int = MOST_NAMED) -> list[tuple[str, str]]:
+    return [("", f"and {count_of(count - most, 'more ' + thing)}")] if count > most else []
 
 
 _LINES: dict[str, t.Callable[[Data], list[tuple[str, str]]]] = {
@@ -240,6 +245,6 @@ _LINES: dict[str, t.Callable[[Data], list[tuple[str, str]]]] = {
     "replications": _replications,
     "snapshots": _snapshots,
     "drills": _drills,
-    "certificates": _certificates,
+    "expiries": _expiries,
     "upgrade": _upgrade,
 }

@@ -39,6 +39,7 @@ PUBLISHED_RULES = (
     *("kv_replication_diverged", "kv_replication_lag"),
     *("snapshot_age", "snapshot_unverified", "snapshot_rehearsal_overdue"),
     *("drill_failed", "drill_overdue"),
+    "acl_token_expiry",
 )
 DEADLINE_S = 1.2  # with the start of the command an answer is there within 2 seconds
 CUT_S = 0.3  # how long a request may take to end after it was cut

@@ -15,7 +15,7 @@ from .._alerting.finding import Judgement
 from .._alerting.observation import Observation
 from .._alerting.published_alerts import WHAT as ALERTS
 from .._alerting.published_alerts import PublishedAgent, PublishedAgents, PublishedSilence
-from .._alerting.rules import drills, replications, snapshot_policies
+from .._alerting.rules import drills, replications, snapshot_policies, token_expiry
 from .._alerting.rules.autopilot import Autopilot
 from .._alerting.rules.certificates import AgentCertificate, ConnectCA
 from .._alerting.rules.cluster import Servers, VisibleServers, Voters, survivable_failures
@@ -36,7 +36,7 @@ READINGS = {
     "replications": (replications.WHAT,),
     "snapshots": (snapshot_policies.WHAT,),
     "drills": (drills.WHAT,),
-    "certificates": ("the agent's certificate", "Connect's CA"),
+    "expiries": ("the agent's certificate", "Connect's CA", token_expiry.WHAT),
 }
 
 
@@ -52,7 +52,7 @@ def view(observation: Observation, judgement: Judgement) -> Data:
         "replications": _replications(observation.get(Replications), now),
         "snapshots": _snapshots(observation.get(SnapshotPolicies), now),
         "drills": _drills(observation.get(Drills), now),
-        "certificates": _certificates(observation),
+        "expiries": _expiries(observation),
     }
     reasons = {one.what: one.reason for one in reversed(judgement.unknown)}
     not_known = {name: _reason(observation, reasons, name) for name, value in sections.items() if value is None}
@@ -248,12 +248,19 @@ def _drills(found: Drills | None, now: float) -> list[Data] | None:
     ]
 
 
-def _certificates(observation: Observation) -> list[Data] | None:
+def _expiries(observation: Observation) -> list[Data] | None:
+    """Return what runs out; None where nothing of it could be read."""
     agent, connect_ca = observation.get(AgentCertificate), observation.get(ConnectCA)
+    token = observation.get(token_expiry.TokenExpiry)
+    times = {
+        "the agent's certificate": agent.expires_at if agent else None,
+        "the root certificate of Connect's CA": connect_ca.expires_at if connect_ca else None,
+        "the token that asks": token.expires_at if token else None,
+    }
     found = [
-        {"what": what, "expires": timestamp(part.expires_at), "left_s": round(part.expires_at - observation.time)}
-        for what, part in (("the agent's certificate", agent), ("the root certificate of Connect's CA", connect_ca))
-        if part is not None
+        {"what": what, "expires": timestamp(at), "left_s": round(at - observation.time)}
+        for what, at in times.items()
+        if at is not None
     ]
-    is_unknown = observation.unreachable or any(one.what in READINGS["certificates"] for one in observation.unknown)
+    is_unknown = observation.unreachable or any(one.what in READINGS["expiries"] for one in observation.unknown)
     return None if is_unknown and not found else found
