@@ -141,3 +141,12 @@ ModuleDocFragment.SEVERAL = "options:" + _side(
     "Connections to check, one for each datacenter. Mutually exclusive with O(datacenters).",
     "    type: list\n    elements: dict",
 )
+ModuleDocFragment.FEDERATION = (
+    "options:"
+    + _side("lost", "The datacenter that was lost, as the fresh servers answer for it. It needs O(lost.datacenter).")
+    + _side(
+        "others",
+        "The other datacenters of the federation, each by an agent that is one of its servers.",
+        "    type: list\n    elements: dict\n    required: true",
+    )
+)

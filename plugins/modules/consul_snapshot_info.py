@@ -203,6 +203,21 @@ snapshot:
       description: Name, type number, count, bytes, digest and durability of each table, the largest first.
       type: list
       elements: dict
+    connect_ca:
+      description: The CA of Connect. Its secrets are in the snapshot, and never in this result.
+      type: dict
+      version_added: 1.3.0
+      contains:
+        trust_domain:
+          description: The trust domain, which all datacenters of a federation share. Empty without a CA.
+          type: str
+        active_root:
+          description: ID of the root certificate in use.
+          type: str
+        roots:
+          description: IDs of all root certificates.
+          type: list
+          elements: str
     manifest:
       description: The manifest beside the file, null without one.
       type: dict

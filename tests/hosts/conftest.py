@@ -28,6 +28,7 @@ SHARING_FILES = {
     "test_drills.py": "drills",
     "test_endurance.py": "estate",
     "test_lease.py": "estate",
+    "test_recover_primary.py": "primary",
     "test_recover_quorum.py": "quorum",
     "test_rehearsal.py": "rehearsal",
     "test_replication.py": "datacenters",

@@ -37,6 +37,7 @@ def snapshot(summary: Summary, entry: SnapshotEntry) -> dict[str, t.Any]:
         "size": summary.meta.size,
         "digest": summary.digest,
         "tables": [asdict(table) for table in summary.tables],
+        "connect_ca": {**asdict(summary.connect_ca), "roots": list(summary.connect_ca.roots)},
         "manifest": entry.manifest.as_dict() if entry.manifest else None,
         "problem": entry.problem,
     }

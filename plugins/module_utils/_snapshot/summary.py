@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from . import records
 from .archive import Archive, Meta
 from .catalog import CatalogFacts, NodeBuffer, ServerNode
+from .connect_ca import ConnectCA, ConnectCAFacts
 from .errors import BadSnapshot, DamagedArchive
 from .gunzip import Source
 from .record_checks import RecordChecks, RecordProblem
@@ -45,6 +46,7 @@ class Summary:
     services: int = 0
     nodes: int = 0
     problems: tuple[RecordProblem, ...] = ()
+    connect_ca: ConnectCA = field(default_factory=ConnectCA)
 
     def table(self, name: str) -> Table | None:
         """Return a table by name, None when the snapshot has no record of it."""
@@ -130,7 +132,7 @@ def _summarize(archive: Archive, options: _Options) -> Summary:
     tables = TableCounters(options.digests, options.as_of, options.sink)
     checks = RecordChecks()
     keys = KeyCounter(options.digests, options.kv_depth, options.kv_prefix, options.sink, checks)
-    nodes, catalog = NodeBuffer(), CatalogFacts()
+    nodes, catalog, connect_ca = NodeBuffer(), CatalogFacts(), ConnectCAFacts()
     config_kinds: dict[str, int] = {}
     on_record, on_keys = options.on_record, options.on_keys
 
@@ -147,6 +149,7 @@ def _summarize(archive: Archive, options: _Options) -> Summary:
             continue
         record = records.shaped(kind, value)
         checks.add(number, kind, record)
+        connect_ca.add(kind, record)
         if kind == records.REGISTER:
             catalog.add(record)
             for registration in nodes.add(record, size):
@@ -172,4 +175,5 @@ def _summarize(archive: Archive, options: _Options) -> Summary:
         services=len(catalog.services),
         nodes=catalog.nodes,
         problems=checks.listed(),
+        connect_ca=connect_ca.found(),
     )
