@@ -49,9 +49,9 @@ hosts: machine-for-hosts ready ## Tests on real systemd hosts; needs root
 	@$(RUN) hosts
 
 .PHONY: drills
-drills: machine-for-hosts ready ## Every drill of the catalogue on real hosts (half an hour; RAFT_MULTIPLIER=5 takes longer); needs root
+drills: machine-for-hosts ready ## Every drill of the catalogue, every case of failover and of recovery on real hosts (an hour; RAFT_MULTIPLIER=5 takes longer); needs root
 	@CONSULOPS_ALL_DRILLS=1 CONSULOPS_RAFT_MULTIPLIER=$(RAFT_MULTIPLIER) $(BIN)/python -m pytest -q -rA tests/hosts/test_drills.py \
-		tests/hosts/test_recover_quorum.py tests/hosts/test_restore_fresh_servers.py
+		tests/hosts/test_failover.py tests/hosts/test_recover_primary.py tests/hosts/test_recover_quorum.py tests/hosts/test_restore_fresh_servers.py
 
 .PHONY: molecule
 molecule: machine-for-molecule-restore ready ## The roles on real systemd hosts; needs root

@@ -80,6 +80,12 @@ options:
     elements: str
     choices: [unhealthy]
     default: []
+  allow_conflicts:
+    description:
+      - Whether the new datacenter may have keys that it wrote alone, which stay there. With V(false) they are a reason to refuse, for the way back after a
+        failover, where M(consulops.failover.consul_kv_reconcile) decides about them first.
+    type: bool
+    default: true
 extends_documentation_fragment:
   - consulops.failover.connection
   - consulops.failover.connection.sides

@@ -27,6 +27,7 @@ SHARING_FILES = {
     "test_drill_fault.py": "drilled",
     "test_drills.py": "drills",
     "test_endurance.py": "estate",
+    "test_failover.py": "failover",
     "test_lease.py": "estate",
     "test_recover_primary.py": "primary",
     "test_recover_quorum.py": "quorum",

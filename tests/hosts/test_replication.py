@@ -13,26 +13,20 @@ import contextlib
 import json
 import os
 import random
-import re
 import threading
 import time
 import typing as t
-import urllib.parse
 
 import pytest
 
-from tests.lab.agents import WHEELS
 from tests.lab.consul import eventually
-from tests.lab.hosts import Host, Hosts
+from tests.lab.hosts import Host
 
-from .conftest import POLL_S, TAKEOVER_S, TOKEN, Estate, Fault, faults_of, start_estate
+from .conftest import POLL_S, TAKEOVER_S, TOKEN, Fault, faults_of
+from .two_datacenters import PORT, PREFIX, SERVERS, UNIT, Datacenters, two_datacenters
 
 FAULTS_S = float(os.environ.get("CONSULOPS_FAULTS_S", "20"))
 STABLE = int(os.environ.get("CONSULOPS_STABLE_KEYS", "500"))
-SERVERS = {"dc1": ("a1", "a2", "a3"), "dc2": ("b1", "b2", "b3")}
-AGENTS = ("b1", "b2")
-UNIT, PORT = "consulops-replication", 9001
-PREFIX = "app/"
 FOREIGN = f"{PREFIX}of-another-tool"  # in the destination only
 WRITES_PER_S = 20.0
 CONVERGE_S = 120.0
@@ -50,47 +44,8 @@ SETS = {
 }
 
 
-class Datacenters:
-    """The estate, by datacenter: requests to whichever server answers, the keys of both sides, and the agents."""
-
-    def __init__(self, estate: Estate) -> None:
-        self.estate = estate
-        self.agents = [estate.hosts[name] for name in AGENTS]
-
-    def servers(self, datacenter: str) -> list[Host]:
-        return [self.estate.hosts[name] for name in SERVERS[datacenter]]
-
-    def ask(self, datacenter: str, method: str, path: str, body: bytes | None = None) -> bytes | None:
-        """Send a request to one server of a datacenter after the other; return the answer of the first that has one."""
-        return self.estate.ask(self.servers(datacenter), method, path, body)
-
-    def put(self, datacenter: str, key: str, value: bytes) -> bool:
-        return self.ask(datacenter, "PUT", f"/v1/kv/{urllib.parse.quote(key)}", value) == b"true"
-
-    def keys(self, datacenter: str) -> dict[str, str]:
-        """Return the keys and values below the prefix. AssertionError while no server answers."""
-        answer = self.ask(datacenter, "GET", f"/v1/kv/{PREFIX}?recurse&consistent")
-        assert answer is not None, f"no server of {datacenter} answers"
-        return {one["Key"]: one["Value"] for one in json.loads(answer)}
-
-    def names(self, datacenter: str) -> set[str] | None:
-        """Return the names below the prefix as the leader knows them, None while there is none."""
-        answer = self.ask(datacenter, "GET", f"/v1/kv/{PREFIX}?keys")
-        return None if answer is None else set(json.loads(answer))
-
-    def leader(self, datacenter: str) -> Host:
-        """Wait for a leader, and return its host."""
-        return self.estate.leader(self.servers(datacenter))
-
-    def healthy(self) -> None:
-        """Wait until every server of both datacenters is a healthy voter."""
-        for datacenter in SERVERS:
-
-            def well(datacenter: str = datacenter) -> bool:
-                found = json.loads(self.ask(datacenter, "GET", "/v1/operator/autopilot/health") or b"{}")
-                return bool(found.get("Healthy")) and [one["Voter"] for one in found["Servers"]] == [True] * 3
-
-            eventually(well, 90, f"every server of {datacenter} is healthy", POLL_S)
+class Replicated(Datacenters):
+    """Two datacenters with the set ``there`` between them."""
 
     def standing(self, host: Host) -> str:
         """Return what the agent of a host knows of the lease of the set; "" if it does not answer."""
@@ -125,15 +80,11 @@ class Datacenters:
             states = [(host.http("GET", PORT, "/sets") or b"").decode() for host in self.agents]
             raise AssertionError(f"still different: {different[:5]}; {states}") from None
 
-    def restarts(self) -> list[str]:
-        """Return the process and the number of restarts of each agent."""
-        return [host.run("systemctl", "show", "-P", "MainPID", "-P", "NRestarts", UNIT).stdout for host in self.agents]
-
 
 class Writer:
     """Writes, changes and deletes keys of the source until it is left, through whichever server answers."""
 
-    def __init__(self, datacenters: Datacenters, seed: int) -> None:
+    def __init__(self, datacenters: Replicated, seed: int) -> None:
         self._datacenters = datacenters
         self._random = random.Random(seed)
         self._stopping = threading.Event()
@@ -161,7 +112,7 @@ class Writer:
 class Watcher:
     """Reads the names of both sides all the time: which of the keys that nobody deletes the destination lacks."""
 
-    def __init__(self, datacenters: Datacenters, stable: t.Collection[str]) -> None:
+    def __init__(self, datacenters: Replicated, stable: t.Collection[str]) -> None:
         self._datacenters = datacenters
         self._stable = frozenset(stable)
         self._stopping = threading.Event()
@@ -188,27 +139,11 @@ class Watcher:
 
 
 @pytest.fixture(scope="module")
-def datacenters(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Datacenters]:
-    directory = tmp_path_factory.mktemp("replication")
-    names = [name for servers in SERVERS.values() for name in servers]
-    with Hosts(directory / "hosts", names) as hosts:
-        estate = Estate(hosts, directory)
-        estate.groups = {"consul_servers": names, "consul_replication": list(AGENTS)}
-        estate.host_variables = {
-            name: {"lab_datacenter": datacenter, "lab_servers": list(servers)}
-            for datacenter, servers in SERVERS.items()
-            for name in servers
-        }
-        estate.group_variables = {
-            "lab_consul_token": TOKEN,
-            "consulops_runtime_cache": str(WHEELS),
-            "consul_replication_sets": SETS,
-            "consul_replication_lease": {"ttl": "20s", "lock_delay": "2s"},
-            "consul_replication_secrets": {"token": TOKEN},
-        }
-        start_estate(estate)
-        found = Datacenters(estate)
-        eventually(lambda: found.ask("dc2", "GET", "/v1/catalog/nodes?dc=dc1"), 60, "the WAN is joined", POLL_S)
+def datacenters(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Replicated]:
+    variables: dict[str, t.Any] = {"consul_replication_sets": SETS, "consul_replication_secrets": {"token": TOKEN}}
+    with two_datacenters(tmp_path_factory.mktemp("replication"), **variables) as estate:
+        found = Replicated(estate)
+        found.wait_joined()
         operations = [
             {"KV": {"Verb": "set", "Key": f"{PREFIX}stable/{number}", "Value": "c3RhYmxl"}} for number in range(STABLE)
         ]
@@ -216,8 +151,7 @@ def datacenters(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Datacent
             chunk = json.dumps(operations[begin : begin + 64]).encode()
             eventually(lambda chunk=chunk: found.ask("dc1", "PUT", "/v1/txn", chunk), 30, "keys are written", POLL_S)
         assert found.put("dc2", FOREIGN, b"foreign")
-        role = {"ansible.builtin.include_role": {"name": "consulops.failover.consul_replication"}}
-        estate.play([{"hosts": "consul_replication", "gather_facts": False, "become": True, "tasks": [role]}])
+        found.install()
         found.wait_converged()
         yield found
 
@@ -238,7 +172,7 @@ STAYS_HOLDER = "cut off from the source"  # the lease is in the destination
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_of_the_host_that_writes_loses_no_key(datacenters: Datacenters, fault: str) -> None:
+def test_a_fault_of_the_host_that_writes_loses_no_key(datacenters: Replicated, fault: str) -> None:
     datacenters.healthy()
     holder = datacenters.holder()
     (other,) = [host for host in datacenters.agents if host is not holder]
@@ -267,23 +201,23 @@ def test_a_fault_of_the_host_that_writes_loses_no_key(datacenters: Datacenters, 
     datacenters.wait_converged()
 
 
-def _kill_leaders(datacenters: Datacenters) -> None:
+def _kill_leaders(datacenters: Replicated) -> None:
     for datacenter in SERVERS:
         datacenters.leader(datacenter).run("systemctl", "kill", "-s", "KILL", "consul")
 
 
-def _cut_wan(datacenters: Datacenters) -> None:
+def _cut_wan(datacenters: Replicated) -> None:
     for host in datacenters.servers("dc1"):
         host.cut_from(*SERVERS["dc2"])
 
 
-def _kill_all_of_the_source(datacenters: Datacenters) -> None:
+def _kill_all_of_the_source(datacenters: Replicated) -> None:
     for host in datacenters.servers("dc1"):
         with contextlib.suppress(AssertionError):
             host.run("systemctl", "kill", "-s", "KILL", "consul")
 
 
-def _every(datacenters: Datacenters, seconds: float, inject: t.Callable[[], object]) -> None:
+def _every(datacenters: Replicated, seconds: float, inject: t.Callable[[], object]) -> None:
     """Inject a fault now, and again every so many seconds until FAULTS_S have passed."""
     ends = time.monotonic() + FAULTS_S
     while time.monotonic() < ends:
@@ -291,7 +225,7 @@ def _every(datacenters: Datacenters, seconds: float, inject: t.Callable[[], obje
         time.sleep(min(seconds, max(0.0, ends - time.monotonic())))
 
 
-def test_leaders_of_both_sides_that_are_killed_again_and_again_end_no_agent(datacenters: Datacenters) -> None:
+def test_leaders_of_both_sides_that_are_killed_again_and_again_end_no_agent(datacenters: Replicated) -> None:
     datacenters.healthy()
     datacenters.holder()
     before = datacenters.restarts()
@@ -303,7 +237,7 @@ def test_leaders_of_both_sides_that_are_killed_again_and_again_end_no_agent(data
     assert datacenters.restarts() == before
 
 
-def test_a_wan_that_is_cut_for_a_while_loses_nothing(datacenters: Datacenters) -> None:
+def test_a_wan_that_is_cut_for_a_while_loses_nothing(datacenters: Replicated) -> None:
     datacenters.healthy()
     datacenters.holder()
     before = datacenters.restarts()
@@ -320,7 +254,7 @@ def test_a_wan_that_is_cut_for_a_while_loses_nothing(datacenters: Datacenters) -
 
 
 def test_a_source_whose_servers_all_die_again_and_again_deletes_nothing_with_stale_reads(
-    datacenters: Datacenters,
+    datacenters: Replicated,
 ) -> None:
     """consul-replicate deleted keys of the destination then, because a server that had just started answered with less."""
     datacenters.healthy()
@@ -333,68 +267,3 @@ def test_a_source_whose_servers_all_die_again_and_again_deletes_nothing_with_sta
     datacenters.healthy()
     datacenters.wait_converged()
     assert datacenters.restarts() == before
-
-
-DIRECTED = {
-    name: {
-        "source": {"datacenter": source},
-        "destination": {"datacenter": destination},
-        "prefixes": [PREFIX],
-        "on_conflict": "keep",
-        "reverses": other,
-    }
-    for name, other, source, destination in (("there", "back", "dc1", "dc2"), ("back", "there", "dc2", "dc1"))
-}
-FAILOVER = {
-    # The modules run on a host of the datacenter that takes over, with the libraries of the agent.
-    "consul_failover_controller": AGENTS[0],
-    "consul_failover_environment": {"PYTHONPATH": "/usr/local/lib/consulops/consulops.pyz"},
-    "consul_failover_old": {"datacenter": "dc1", "token": TOKEN, "timeout": 3},
-    "consul_failover_new": {"datacenter": "dc2", "token": TOKEN},
-    "consul_failover_replication": "there",
-    "consul_failover_reversed_by": "back",
-    "consul_failover_prefixes": [PREFIX],
-    "consul_failover_quiet": "1s",
-    "consul_failover_max_loss": "2m",
-}
-
-
-def _active(datacenters: Datacenters) -> set[str]:
-    """Return the sets that the agents work for."""
-    found = [json.loads(host.http("GET", PORT, "/status", timeout_s=2.0) or b"{}") for host in datacenters.agents]
-    return {name.rpartition(" ")[2] for one in found for name in one.get("leases", {}) if name.startswith("set ")}
-
-
-def test_a_datacenter_that_dies_is_replaced_and_gets_its_place_back(datacenters: Datacenters) -> None:
-    estate = datacenters.estate
-    first = {"consul_replication_sets": DIRECTED, "consul_replication_direction": {"active": "there", "generation": 1}}
-    role = {"ansible.builtin.include_role": {"name": "consulops.failover.consul_replication"}}
-    install = [{"hosts": "consul_replication", "gather_facts": False, "become": True, "tasks": [role]}]
-    options = ("-e", json.dumps(FAILOVER))
-    datacenters.healthy()
-    estate.play(install, **first)
-    datacenters.put("dc1", f"{PREFIX}last", b"by dc1")
-    eventually(lambda: f"{PREFIX}last" in datacenters.keys("dc2"), 60, "the last key is copied", POLL_S)
-    for host in datacenters.servers("dc1"):
-        host.run("systemctl", "kill", "-s", "KILL", "consul")
-        host.run("systemctl", "stop", "consul")
-    try:
-        plan = estate.play("consulops.failover.failover", "--check", *options, **first)
-        assert "dc1 does not answer" in plan and "promote dc2 with generation 2" in plan, plan
-        done = estate.play("consulops.failover.failover", *options, "-e", "consul_failover_confirm=dc2", **first)
-        assert "active: back, generation: 2" in " ".join(done.split()), done
-        assert datacenters.put("dc2", f"{PREFIX}last", b"by dc2")
-        assert _active(datacenters) == {"back"}
-    finally:
-        for host in datacenters.servers("dc1"):
-            host.run("systemctl", "start", "consul")
-    datacenters.healthy()
-    eventually(lambda: datacenters.keys("dc1") == datacenters.keys("dc2"), CONVERGE_S, "dc1 has what dc2 has", 0.5)
-    again = estate.play("consulops.failover.failover", *options, "-e", "consul_failover_confirm=dc2", **first)
-    assert not re.search(r"changed=[1-9]", again), again
-    second = {**first, "consul_replication_direction": {"active": "back", "generation": 2}}
-    returned = estate.play("consulops.failover.failback", *options, "-e", "consul_failover_confirm=dc1", **second)
-    assert "active: there, generation: 3" in " ".join(returned.split()), returned
-    assert _active(datacenters) == {"there"}
-    assert datacenters.put("dc1", f"{PREFIX}last", b"by dc1 again")
-    eventually(lambda: datacenters.keys("dc1") == datacenters.keys("dc2"), CONVERGE_S, "dc2 has what dc1 has", 0.5)

@@ -156,6 +156,10 @@ def test_after_a_failure_the_loss_is_said_and_the_old_datacenter_is_not_the_sour
     eventually(lambda: read(old, "dead/")["dead/1"][0] == b"by west", what="west is copied")
     assert read(old, "dead/")["dead/2"][0] == b"by the old one"
     assert read(west, "dead/")["dead/2"][0] == b"copied"
+    back_again: dict[str, t.Any] = {"replication": "dead-back", "reversed_by": "dead-forth"}
+    assert failover("dead", west, old, **back_again)["refusals"] == []
+    said = refusal("dead", west, old, **back_again, allow_conflicts=False)
+    assert "gone has 1 key that it wrote alone" in said, said
 
 
 @pytest.mark.parametrize(

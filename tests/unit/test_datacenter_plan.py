@@ -65,6 +65,10 @@ def test_a_datacenter_that_has_everything_takes_over_without_a_loss() -> None:
         ({"new": Side("dc2")}, "dc2 is not known to be healthy"),
         ({"copied": replace(EQUAL, written=["app/"])}, "keys are still written there, below app/"),
         ({"copied": replace(EQUAL, differing=3)}, "3 keys of dc1 would be lost in dc2"),
+        (
+            {"copied": replace(EQUAL, conflicts=2), "limits": LIMITS._replace(allow_conflicts=False)},
+            "dc2 has 2 keys that it wrote alone: stop what writes there",
+        ),
         ({"old": DEAD, "copied": UNKNOWN}, "how much of dc1 would be lost is not known"),
         ({"old": DEAD, "copied": replace(UNKNOWN, status=status(at=NOW - 300))}, "writes of up to 5m would be lost"),
     ],

@@ -61,11 +61,15 @@ class Copy:
 
 
 class Limits(t.NamedTuple):
-    """What the operator allows: ``max_loss_s`` is None if a loss that is not known is accepted too."""
+    """What the operator allows: ``max_loss_s`` is None if a loss that is not known is accepted too.
+
+    ``allow_conflicts`` is false where the new datacenter must have nothing that it wrote alone, because that was decided about before.
+    """
 
     confirm: str
     max_loss_s: float | None
     accept: t.Sequence[str] = ()
+    allow_conflicts: bool = True
 
 
 class Plan(t.NamedTuple):
@@ -86,6 +90,7 @@ def make_plan(old: Side, new: Side, copied: Copy, record: FailoverRecord | None,
     refusals = [*_about_name(new, limits), *_about_health(new, limits)]
     refusals += _about_writers(old, copied) if old.answers else []
     refusals += _about_loss(old, new, loss, limits)
+    refusals += _about_conflicts(new, copied, limits)
     sentences = [
         f"{new.name} takes over from {old.name}.",
         _side_sentence(old),
@@ -183,6 +188,15 @@ def _about_loss(old: Side, new: Side, loss: Loss, limits: Limits) -> list[str]:
             "greater max_loss"
         ]
     return []
+
+
+def _about_conflicts(new: Side, copied: Copy, limits: Limits) -> list[str]:
+    if limits.allow_conflicts or not copied.conflicts:
+        return []
+    return [
+        f"{new.name} has {count_of(copied.conflicts, 'key')} that it wrote alone: stop what writes there, and decide about such keys with "
+        "consul_kv_reconcile"
+    ]
 
 
 def _side_sentence(side: Side) -> str:

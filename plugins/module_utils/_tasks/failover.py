@@ -54,6 +54,7 @@ SPEC: Spec = {
     "quiet": {"type": "str", "default": "5s"},
     "wait": {"type": "str", "default": "30s"},
     "accept": {"type": "list", "elements": "str", "choices": [UNHEALTHY], "default": []},
+    "allow_conflicts": {"type": "bool", "default": True},
     **connection_spec(),
 }
 
@@ -68,6 +69,7 @@ class _Request(t.NamedTuple):
     quiet_s: float
     wait_s: float
     accept: t.Sequence[str]
+    allow_conflicts: bool
 
     @property
     def name(self) -> str:
@@ -105,6 +107,7 @@ def _request(call: Invocation) -> _Request:
         parse_duration(options["quiet"], "quiet"),
         parse_duration(options["wait"], "wait"),
         options["accept"],
+        options["allow_conflicts"],
     )
 
 
@@ -150,9 +153,12 @@ def _names(old: Client, new: Client) -> tuple[str, str]:
 
 
 def _plan(sides: _Sides, request: _Request, record: FailoverRecord | None) -> Plan:
-    """Look at both datacenters until nothing is missing or for as long as the request says. Raises a ConsulError of the new one."""
+    """Look at both datacenters until nothing is missing or for as long as the request says. Raises a ConsulError of the new one.
+
+    Conflicts that are not allowed are looked at again too: a key that a replication copies during the comparison counts as one.
+    """
     deadline = time.monotonic() + request.wait_s
-    limits = Limits(request.confirm, request.max_loss_s, request.accept)
+    limits = Limits(request.confirm, request.max_loss_s, request.accept, request.allow_conflicts)
     new = _look_at(sides.new_client, sides.new, FIRST_ROUND_S)
     if not new.answers:
         raise errors.GuardRefused(f"{sides.new} cannot take over: {new.problem.rstrip('.')}. {UNCHANGED}")
@@ -163,9 +169,16 @@ def _plan(sides: _Sides, request: _Request, record: FailoverRecord | None) -> Pl
         old = _look_at(sides.old_client, sides.old)
         copied = _look_at_keys(sides, request, old, known)
         plan = make_plan(old, new, copied, record, limits, time.time())
-        if not copied.differing or time.monotonic() >= deadline:
+        waits = copied.differing or (copied.conflicts and not request.allow_conflicts)
+        if not waits or time.monotonic() >= deadline:
             return plan
-        log.info("%d keys of %s are not in %s yet", copied.differing, sides.old, sides.new)
+        log.info(
+            "%d keys of %s are not in %s yet, %d conflicts",
+            copied.differing or 0,
+            sides.old,
+            sides.new,
+            copied.conflicts,
+        )
         time.sleep(LOOK_AGAIN_S)
 
 
