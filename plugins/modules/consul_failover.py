@@ -65,7 +65,7 @@ options:
     default: 10s
   quiet:
     description:
-      - For how long no key may be written in the old datacenter, if it answers. Both must not accept writes.
+      - For how long no key may be written in the old datacenter, if it answers. Both must not accept writes. V(0s) does not look.
     type: str
     default: 5s
   wait:

@@ -109,6 +109,10 @@ def test_it_is_refused_while_keys_are_written_or_are_missing(
     writer.start()
     try:
         assert "keys are still written there, below busy/" in refusal("busy", east, west, wait="1s")
+        unseen = [
+            failover("busy", east, west, wait="0s", quiet="0s", max_loss="unknown")["refusals"] for _number in range(5)
+        ]
+        assert unseen == [[]] * 5, "writers that are stopped later do not count"
     finally:
         ended.set()
         writer.join()

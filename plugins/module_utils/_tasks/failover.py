@@ -246,7 +246,9 @@ def _direction(new: Client, request: _Request) -> tuple[int, str]:
 
 
 def _written(old: Client, request: _Request) -> list[str]:
-    """Return the prefixes in which keys are written within ``quiet``. Raises a ConsulError."""
+    """Return the prefixes in which keys are written within ``quiet``, none if that is no time. Raises a ConsulError."""
+    if not request.quiet_s:
+        return []
     side = ReplicationSide(old, RetryPolicy(request.replication.retry_s))
     specs = [ShardSpec(mapping.source) for mapping in request.replication.mappings]
     before = [side.read_index(spec) for spec in specs]
