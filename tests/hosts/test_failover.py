@@ -30,7 +30,7 @@ from .conftest import POLL_S, TOKEN, Estate
 from .two_datacenters import AGENTS, PORT, PREFIX, SERVERS, Datacenters, two_datacenters
 
 ALL = bool(os.environ.get("CONSULOPS_ALL_DRILLS"))
-MULTIPLIER = int(os.environ.get("CONSULOPS_RAFT_MULTIPLIER", "1"))
+MULTIPLIER = int(os.environ.get("CONSULOPS_RAFT_MULTIPLIER") or "1")
 CONVERGE_S = 120.0
 TLS = "/etc/consul-tls"
 CA = f"{TLS}/ca.pem"
