@@ -14,13 +14,13 @@ from ansible_collections.consulops.failover.plugins.module_utils._alerting impor
     check_output,
     gate,
     judgement_result,
-    parsing,
 )
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.judge import judge
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.observation import Observation
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.registry import BUILT_IN_RULES, RULE_GROUPS
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.rule_options import make_rules
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules import checks
+from ansible_collections.consulops.failover.plugins.module_utils._consul import answer_fields
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,38 +48,38 @@ ROW = {
 
 def test_go_durations_are_converted_to_seconds() -> None:
     texts = ("0s", "12.5ms", "1m2.5s", "1h0m0s", "300µs", "-1ns")
-    assert [parsing.to_seconds(text) for text in texts] == pytest.approx([0, 0.0125, 62.5, 3600, 0.0003, -1e-9])
+    assert [answer_fields.to_seconds(text) for text in texts] == pytest.approx([0, 0.0125, 62.5, 3600, 0.0003, -1e-9])
 
 
 def test_go_times_are_converted_to_unix_seconds() -> None:
-    assert parsing.to_unix_time("0001-01-01T00:00:00Z") == 0.0
+    assert answer_fields.to_unix_time("0001-01-01T00:00:00Z") == 0.0
     for text in ("2026-11-22T03:00:00.123456789Z", "2026-11-22T04:00:00+01:00"):
-        assert parsing.to_unix_time(text) == 1795316400.0
+        assert answer_fields.to_unix_time(text) == 1795316400.0
 
 
 @pytest.mark.parametrize(
     ("convert", "value"),
     [
-        (parsing.to_rows, None),
-        (parsing.to_rows, {}),
-        (parsing.to_rows, ""),
-        (parsing.to_rows, [5]),
-        (parsing.to_object, []),
-        (parsing.to_text, None),
-        (parsing.to_texts, "abc"),
-        (parsing.to_texts, [None]),
-        (parsing.to_metadata, {"a": 1}),
-        (parsing.to_metadata, []),
-        (parsing.to_flag, 1),
-        (parsing.to_flag, None),
-        (parsing.to_number, True),
-        (parsing.to_number, "1"),
-        (parsing.to_seconds, ""),
-        (parsing.to_seconds, "soon"),
-        (parsing.to_seconds, "1s later"),
-        (parsing.to_seconds, 5),
-        (parsing.to_unix_time, "yesterday"),
-        (parsing.to_unix_time, None),
+        (answer_fields.to_rows, None),
+        (answer_fields.to_rows, {}),
+        (answer_fields.to_rows, ""),
+        (answer_fields.to_rows, [5]),
+        (answer_fields.to_object, []),
+        (answer_fields.to_text, None),
+        (answer_fields.to_texts, "abc"),
+        (answer_fields.to_texts, [None]),
+        (answer_fields.to_metadata, {"a": 1}),
+        (answer_fields.to_metadata, []),
+        (answer_fields.to_flag, 1),
+        (answer_fields.to_flag, None),
+        (answer_fields.to_number, True),
+        (answer_fields.to_number, "1"),
+        (answer_fields.to_seconds, ""),
+        (answer_fields.to_seconds, "soon"),
+        (answer_fields.to_seconds, "1s later"),
+        (answer_fields.to_seconds, 5),
+        (answer_fields.to_unix_time, "yesterday"),
+        (answer_fields.to_unix_time, None),
     ],
 )
 def test_a_value_of_another_type_is_refused(convert: t.Callable[[t.Any], object], value: t.Any) -> None:
@@ -106,7 +106,7 @@ def test_rows_that_are_there_already_are_judged_without_a_request() -> None:
 
 def test_every_reading_names_rules_that_exist_and_no_rule_is_in_two_groups() -> None:
     names = [rule.name for rule in BUILT_IN_RULES]
-    assert len(names) == len(set(names)) == 27
+    assert len(names) == len(set(names)) == 28
     assert {name for group in RULE_GROUPS for reading in group.readings for name in reading.rules} <= set(names)
 
 

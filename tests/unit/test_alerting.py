@@ -29,7 +29,6 @@ from ansible_collections.consulops.failover.plugins.module_utils._alerting.obser
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.registry import BUILT_IN_RULES
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.rule_options import make_rules
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules.acl_replication import AclReplication
-from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules.autopilot import Autopilot, RaftServer
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules.certificates import (
     AgentCertificate,
     ConnectCA,
@@ -49,6 +48,7 @@ from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules.services import Instance, Services
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules.snapshots import Snapshot, Snapshots
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules.wan import Wan, WanMember
+from ansible_collections.consulops.failover.plugins.module_utils._consul.autopilot import Autopilot, RaftServer
 from ansible_collections.consulops.failover.plugins.module_utils._consul.errors import InvalidOption, InvalidResponse
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -179,7 +179,7 @@ def test_quorum_is_reported_as_lost_exactly_when_it_is(alive: int, dead: int, ex
 def test_a_dead_server_is_reported_once() -> None:
     serf = Check("s3", "serfHealth", "Serf", "critical", "Agent not live", modify_index=7)
     raft = (RaftServer("s3", False, True, False, 9.0, 0), RaftServer("s1", True, True, True, 0.0, 500))
-    parts = [servers("s1 s2", "s3"), voters("s1 s2 s3"), failing_checks(serf), Autopilot(False, raft)]
+    parts = [servers("s1 s2", "s3"), voters("s1 s2 s3"), failing_checks(serf), Autopilot(False, 0, raft)]
     assert rule_severities(EXPECT, parts=parts) == [
         ("quorum_margin", "critical"),
         ("server_missing", "critical"),
@@ -193,7 +193,7 @@ def test_autopilot_lagging_followers_and_mixed_versions_are_reported() -> None:
         RaftServer("s3", True, True, False, 0.01, 9_000),
     )
     mixed = Servers((Server("s1", True, "1.8.7"), Server("s2", True, "1.9.0"), Server("s3", True, "1.8.7")))
-    parts = [mixed, Autopilot(False, raft)]
+    parts = [mixed, Autopilot(False, 0, raft)]
     assert rule_severities(parts=parts) == [
         ("autopilot_unhealthy", "warning"),
         ("raft_last_contact", "warning"),
@@ -210,7 +210,7 @@ def test_autopilot_lagging_followers_and_mixed_versions_are_reported() -> None:
 
 
 def test_without_a_leader_checks_are_not_judged() -> None:
-    parts = [failing_checks(Check("n1", "c", "c", "critical", "")), Autopilot(False)]
+    parts = [failing_checks(Check("n1", "c", "c", "critical", "")), Autopilot(False, 0)]
     assert rule_severities(leader_problem="No cluster leader", parts=parts) == [("no_leader", "critical")]
 
 
@@ -269,7 +269,7 @@ def test_a_rule_that_is_off_does_not_hide_the_consequences_it_would_have_covered
         for rule in ("server_missing", "quorum_margin", "consul_unreachable", "no_leader")
     ]
     serf = Check("s3", "serfHealth", "Serf", "critical", "Agent not live")
-    autopilot = Autopilot(False, (RaftServer("s3", False, True, False, 9.0, 1),))
+    autopilot = Autopilot(False, 0, (RaftServer("s3", False, True, False, 9.0, 1),))
     assert rule_severities(EXPECT, off, parts=[servers("s1 s2", "s3"), failing_checks(serf), autopilot]) == [
         ("node_down", "critical"),
         ("autopilot_unhealthy", "warning"),

@@ -16,12 +16,12 @@ import typing as t
 from dataclasses import dataclass, field
 
 from .._consul import errors
+from .._consul.answer_fields import to_texts
 from .._consul.client import Client
 from .._consul.retry import RetryPolicy
 from . import tls_certificate
 from .expectation import Expected
 from .observation import Observation
-from .parsing import to_texts
 from .reader import Reader, get_failing_checks
 from .registry import RULE_GROUPS
 from .rule import RuleSet

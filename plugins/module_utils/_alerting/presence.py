@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import typing as t
 
+from .._consul.answer_fields import to_rows, to_text
 from .._consul.client import Client
-from .parsing import to_rows, to_text
 
 PlaceOfCheck = tuple[str, str, str]  # node, service ID, check ID
 

@@ -13,6 +13,7 @@ import threading
 import typing as t
 from dataclasses import dataclass, replace
 
+from .._consul.autopilot import read_autopilot
 from .._consul.client import Client
 from .._consul.errors import ConsulError, Error, GuardRefused, NotConverged
 from .at_once import at_once, results
@@ -24,7 +25,7 @@ from .history_writer import HistoryWriter
 from .host_channel import HostLost
 from .open_loop import Node
 from .raft_address import address_of
-from .raft_state import autopilot_health, first_answer
+from .raft_state import first_answer
 from .running_load import RunningLoad
 
 HEALED_BY_TIMER_S = 20  # after a fault was to end, its host heals it without us
@@ -153,10 +154,10 @@ class FaultSchedule:
         try:
             while not stop.is_set():
                 try:
-                    found = first_answer(clients, autopilot_health)
+                    found = first_answer(clients, read_autopilot)
                 except ConsulError:
                     found = None
-                if found is not None and found.is_healthy:
+                if found is not None and found.healthy:
                     self.history.event(HEALTHY, {"tolerance": found.tolerance})
                     return
                 stop.wait(HEALTH_EVERY_S)

@@ -2,13 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What Raft and autopilot say of a datacenter, as a drill needs it: its servers, how long elections take, whether it is well."""
+"""What Raft says of a datacenter, as a drill needs it: its servers, and how long elections take."""
 
 from __future__ import annotations
 
 import re
 import typing as t
-from dataclasses import dataclass
 
 from .._consul.client import Client
 from .._consul.errors import ConsulError, PermissionDenied
@@ -25,14 +24,6 @@ class RaftPeer(t.NamedTuple):
     is_voter: bool
 
 
-@dataclass(frozen=True)
-class AutopilotHealth:
-    """Whether all servers are healthy, and how many voters may be lost."""
-
-    is_healthy: bool
-    tolerance: int
-
-
 def raft_peers(client: Client) -> list[RaftPeer]:
     """Return the servers of Raft's configuration. Raises a ConsulError."""
 
@@ -42,15 +33,6 @@ def raft_peers(client: Client) -> list[RaftPeer]:
         ]
 
     return client.get("/v1/operator/raft/configuration").parse(read)
-
-
-def autopilot_health(client: Client) -> AutopilotHealth:
-    """Return what autopilot says; it answers 429 when a server is not healthy. Raises a ConsulError."""
-
-    def read(answer: t.Any) -> AutopilotHealth:
-        return AutopilotHealth(bool(answer["Healthy"]), int(answer["FailureTolerance"]))
-
-    return client.exchange("GET", "/v1/operator/autopilot/health", {}, ok_statuses=(200, 429)).parse(read)
 
 
 def wan_addresses(client: Client, datacenter: str) -> list[str]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from .._config.connection_spec import Spec
+from .._consul.autopilot import Autopilot, settled_autopilot
 from .._consul.errors import GuardRefused, InvalidOption
 from .._consul.units import parse_duration
 from .._drill.at_once import at_once, results
@@ -27,8 +28,6 @@ from .._drill.leader_watch import leader_address
 from .._drill.open_loop import Node
 from .._drill.raft_address import address_of
 from .._drill.raft_state import (
-    AutopilotHealth,
-    autopilot_health,
     first_answer,
     raft_peers,
     wan_addresses,
@@ -147,8 +146,8 @@ def check_estate(
             channel.access.name, node.name, peer.address if peer else "", peer is not None and peer.is_voter
         )
         hosts.append(DrillHost(server, channel, time.monotonic_ns))
-    health: AutopilotHealth = first_answer(clients, autopilot_health)
-    if not health.is_healthy:
+    health: Autopilot = first_answer(clients, settled_autopilot)
+    if not health.healthy:
         raise GuardRefused("Autopilot says that not all servers are healthy: mend that first; no fault was made.")
 
     def check(host: DrillHost) -> None:

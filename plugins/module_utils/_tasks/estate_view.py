@@ -16,13 +16,13 @@ from .._alerting.observation import Observation
 from .._alerting.published_alerts import WHAT as ALERTS
 from .._alerting.published_alerts import PublishedAgent, PublishedAgents, PublishedSilence
 from .._alerting.rules import drills, replications, snapshot_policies, token_expiry
-from .._alerting.rules.autopilot import Autopilot
 from .._alerting.rules.certificates import AgentCertificate, ConnectCA
 from .._alerting.rules.cluster import Servers, VisibleServers, Voters, survivable_failures
 from .._alerting.rules.drills import Drills
 from .._alerting.rules.replications import Replication, Replications
 from .._alerting.rules.snapshot_policies import Policy, SnapshotPolicies
 from .._alerting.rules.snapshots import Snapshots
+from .._consul.autopilot import Autopilot
 from .._consul.units import timestamp
 
 Data = dict[str, t.Any]

@@ -14,12 +14,12 @@ from dataclasses import replace
 
 from .._config.connection_spec import ONE_TOKEN, Spec, connection_spec, side_spec
 from .._consul import errors, kv, txn
+from .._consul.autopilot import read_autopilot, settled_autopilot
 from .._consul.client import Client
 from .._consul.retry import RetryPolicy
 from .._consul.shard_plan import ShardSpec
 from .._consul.txn import Operation
 from .._consul.units import parse_duration, timestamp
-from .._drill.raft_state import autopilot_health
 from .._failover.datacenter_plan import NOTHING, PROMOTE, UNCHANGED, UNHEALTHY, Copy, Limits, Plan, Side, make_plan
 from .._failover.failover_record import CANARY_KEY, RECORD_KEY, FailoverRecord, parse_record
 from .._replication import control
@@ -36,9 +36,6 @@ log = logging.getLogger("consulops")
 
 UNKNOWN = "unknown"
 LOOK_AGAIN_S = 1.0
-FIRST_ROUND_S = (
-    4.0  # after an election autopilot calls everything unhealthy until its next round; there is one every 2 s
-)
 RETRY_S = 3.0  # a datacenter that has just failed is asked no longer than that
 
 SPEC: Spec = {
@@ -159,14 +156,14 @@ def _plan(sides: _Sides, request: _Request, record: FailoverRecord | None) -> Pl
     """
     deadline = time.monotonic() + request.wait_s
     limits = Limits(request.confirm, request.max_loss_s, request.accept, request.allow_conflicts)
-    new = _look_at(sides.new_client, sides.new, FIRST_ROUND_S)
+    new = _look_at(sides.new_client, sides.new, settled=True)
     if not new.answers:
         raise errors.GuardRefused(f"{sides.new} cannot take over: {new.problem.rstrip('.')}. {UNCHANGED}")
     known = _look_at_direction(sides.new_client, request)
     if known.is_reversed:
         return make_plan(Side(sides.old), new, known, record, limits, time.time())  # the old one need not be asked
     while True:
-        old = _look_at(sides.old_client, sides.old)
+        old = _look_at(sides.old_client, sides.old, settled=False)
         copied = _look_at_keys(sides, request, old, known)
         plan = make_plan(old, new, copied, record, limits, time.time())
         waits = copied.differing or (copied.conflicts and not request.allow_conflicts)
@@ -182,22 +179,18 @@ def _plan(sides: _Sides, request: _Request, record: FailoverRecord | None) -> Pl
         time.sleep(LOOK_AGAIN_S)
 
 
-def _look_at(client: Client, name: str, until_healthy_s: float = 0.0) -> Side:
-    """Return what a datacenter says of itself; one that is not healthy is asked for so long again."""
+def _look_at(client: Client, name: str, *, settled: bool) -> Side:
+    """Return what a datacenter says of itself; with ``settled`` a round of autopilot after an election is waited for."""
     try:
         client.check_leader()
     except errors.ConsulError as error:
         return Side(name, str(error))
-    deadline = time.monotonic() + until_healthy_s
     try:
-        health = autopilot_health(client)
-        while not health.is_healthy and time.monotonic() < deadline:
-            time.sleep(LOOK_AGAIN_S)
-            health = autopilot_health(client)
+        health = settled_autopilot(client) if settled else read_autopilot(client)
     except errors.ConsulError as error:
         log.debug("the health of %s is not known: %s", name, error)
         return Side(name)
-    return Side(name, "", health.is_healthy, health.tolerance)
+    return Side(name, "", health.healthy, health.tolerance)
 
 
 def _look_at_direction(new: Client, request: _Request) -> Copy:

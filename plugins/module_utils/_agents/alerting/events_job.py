@@ -19,8 +19,8 @@ import logging
 import threading
 import typing as t
 
-from ..._alerting.parsing import to_rows, to_text
 from ..._consul import kv
+from ..._consul.answer_fields import to_rows, to_text
 from ..._consul.client import Client
 from ..._consul.errors import InvalidResponse
 from ..._consul.units import count_of

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 
 from ..._alerting.finding import Judgement
 from ..._alerting.observation import Observation
-from ..._alerting.parsing import to_metadata, to_text, to_texts
 from ..._consul import errors
+from ..._consul.answer_fields import to_metadata, to_text, to_texts
 from ..._consul.client import Client
 from ..._consul.units import count_of
 from ..._daemon.agent_config import AgentConfig

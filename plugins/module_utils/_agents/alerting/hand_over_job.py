@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from ..._alerting.parsing import to_rows, to_text
+from ..._consul.answer_fields import to_rows, to_text
 from ..._consul.client import Client
 from ..._consul.retry import BackOff
 from ..._consul.units import count_of

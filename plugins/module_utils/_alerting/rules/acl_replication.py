@@ -9,9 +9,9 @@ from __future__ import annotations
 import typing as t
 
 from ..._consul import errors
+from ..._consul.answer_fields import to_flag, to_object, to_unix_time
 from ..._consul.units import human_age
 from ..judging import Judging
-from ..parsing import to_flag, to_object, to_unix_time
 from ..reader import Reader
 from ..rule import Rule
 from ..rule_group import Reading, RuleGroup

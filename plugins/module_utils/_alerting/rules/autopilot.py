@@ -6,11 +6,8 @@
 
 from __future__ import annotations
 
-import time
-import typing as t
-
+from ..._consul.autopilot import Autopilot, RaftServer, read_autopilot, settled_autopilot
 from ..judging import Judging
-from ..parsing import Row, to_flag, to_number, to_object, to_rows, to_seconds, to_text
 from ..reader import Reader
 from ..rule import Rule
 from ..rule_group import Reading, RuleGroup
@@ -21,61 +18,10 @@ RULES = (
     Rule("raft_trailing_logs", "count", warning=250),
 )
 
-FIRST_ROUND_S = (
-    3.0  # after an election autopilot calls everything unhealthy until its next round; there is one every 2 s
-)
-POLL_S = 0.25
-
-
-class RaftServer(t.NamedTuple):
-    """One server as autopilot sees it. ``last_contact_s`` is how long ago it heard from the leader."""
-
-    name: str
-    healthy: bool
-    is_voter: bool
-    is_leader: bool
-    last_contact_s: float
-    last_index: int
-
-
-class Autopilot(t.NamedTuple):
-    """Autopilot's health report."""
-
-    healthy: bool
-    servers: tuple[RaftServer, ...] = ()
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# Reading
-
 
 def _read_autopilot(reader: Reader) -> None:
-    deadline = time.monotonic() + (FIRST_ROUND_S if reader.rules.get("autopilot_unhealthy") is not None else 0.0)
-    while True:
-        # An unhealthy datacenter answers 429.
-        response = reader.client.exchange("GET", "/v1/operator/autopilot/health", {}, ok_statuses=(200, 429))
-        autopilot = response.parse(_autopilot)
-        has_completed_round = autopilot.healthy or not all(server.healthy for server in autopilot.servers)
-        if has_completed_round or time.monotonic() > deadline:
-            break
-        time.sleep(POLL_S)
-    reader.observation.add(autopilot)
-
-
-def _autopilot(answer: t.Any) -> Autopilot:
-    rows = to_object(answer)["Servers"]
-    return Autopilot(to_flag(answer["Healthy"]), tuple(map(_raft_server, [] if rows is None else to_rows(rows))))
-
-
-def _raft_server(row: Row) -> RaftServer:
-    return RaftServer(
-        name=to_text(row["Name"] or row["Address"] or row["ID"]),  # a server that is being removed has no name any more
-        healthy=to_flag(row["Healthy"]),
-        is_voter=to_flag(row["Voter"]),
-        is_leader=to_flag(row["Leader"]),
-        last_contact_s=to_seconds(row["LastContact"]),
-        last_index=to_number(row["LastIndex"]),
-    )
+    is_judged = reader.rules.get("autopilot_unhealthy") is not None
+    reader.observation.add(settled_autopilot(reader.client) if is_judged else read_autopilot(reader.client))
 
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -10,12 +10,12 @@ import collections
 import typing as t
 from dataclasses import dataclass, field, replace
 
+from ..._consul.answer_fields import Row, sorted_pairs, to_metadata, to_number, to_object, to_rows, to_text, to_texts
 from ..._consul.units import count_of
 from ..check_output import first_line, in_one_line
 from ..finding import InMaintenance
 from ..judging import Judging
 from ..match import Subject
-from ..parsing import Row, sorted_pairs, to_metadata, to_number, to_object, to_rows, to_text, to_texts
 from ..reader import Reader, get_failing_checks
 from ..rule import Rule
 from ..rule_group import Reading, RuleGroup

@@ -9,11 +9,11 @@ from __future__ import annotations
 import typing as t
 
 from ..._consul import errors
+from ..._consul.answer_fields import Row, to_flag, to_metadata, to_number, to_object, to_rows, to_text
 from ..._consul.units import count_of
 from ..expectation import Expected
 from ..judging import Judging
 from ..observation import Observation
-from ..parsing import Row, to_flag, to_metadata, to_number, to_object, to_rows, to_text
 from ..reader import Reader
 from ..rule import Rule
 from ..rule_group import Reading, RuleGroup

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import typing as t
 
+from ..._consul.answer_fields import to_rows, to_text
 from ..._consul.errors import InvalidResponse
 from ..judging import Judging
-from ..parsing import to_rows, to_text
 from ..reader import Reader
 from ..rule import Rule
 from ..rule_group import Reading, RuleGroup

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import typing as t
 
+from ..._consul.answer_fields import Row, to_metadata, to_object, to_rows, to_text, to_texts
 from ..._consul.units import count_of, some_of
 from ..judging import Judging
 from ..match import Subject
-from ..parsing import Row, to_metadata, to_object, to_rows, to_text, to_texts
 from ..reader import Reader
 from ..rule import Rule, RuleSet
 from ..rule_group import Reading, RuleGroup

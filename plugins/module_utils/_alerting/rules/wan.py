@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import typing as t
 
+from ..._consul.answer_fields import to_metadata, to_number, to_rows, to_text, to_texts
 from ..judging import Judging
-from ..parsing import to_metadata, to_number, to_rows, to_text, to_texts
 from ..reader import Reader
 from ..rule import Rule
 from ..rule_group import Reading, RuleGroup

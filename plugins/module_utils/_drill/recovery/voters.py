@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import typing as t
 
+from ..._consul.autopilot import PATH, autopilot_of
 from ..raft_address import address_of
 from .host_facts import POLL_S, raft_servers
 from .local_agent import LocalAgent, NoAnswer
@@ -38,12 +39,12 @@ def _once(agent: LocalAgent, expected: t.Mapping[str, t.Collection[str]], health
         servers = raft_servers(agent, "consistent")
         found["servers"] = [one._asdict() for one in servers]
         found["problem"] = difference(servers, expected)
-        found["healthy"] = bool(agent.get("/v1/operator/autopilot/health", (429,))["Healthy"])
+        found["healthy"] = autopilot_of(agent.get(PATH, (429,))).healthy
         if healthy and not found["healthy"] and not found["problem"]:
             found["problem"] = "autopilot does not call all servers healthy"
     except NoAnswer as error:
         found["problem"] = str(error)
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, ValueError):
         found["problem"] = "the answers are not those of a Consul server"
     return found
 

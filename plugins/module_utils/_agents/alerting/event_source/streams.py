@@ -15,11 +15,11 @@ import json
 import typing as t
 
 from ...._alerting import presence
-from ...._alerting.parsing import to_object, to_rows, to_text, to_texts
 from ...._alerting.reader import FAILING
 from ...._alerting.rules.checks import parse_checks
 from ...._consul import errors, kv
 from ...._consul.acl_filter import needed_rights
+from ...._consul.answer_fields import to_object, to_rows, to_text, to_texts
 from ...._consul.client import Client, Response
 from ...._consul.key_path import key_path
 from ...._consul.retry import BackOff
