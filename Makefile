@@ -65,6 +65,10 @@ py-consul: machine-for-py-consul ready ## Tests of the client library with py-co
 python-consul: machine-for-python-consul ready ## Tests of the client library with python-consul instead of python-consul2
 	@$(RUN) python-consul
 
+.PHONY: eda
+eda: machine-for-eda ready ## The rulebooks in the real ansible-rulebook; needs Java 17
+	@$(RUN) eda
+
 .PHONY: pythons
 pythons: machine-for-pythons ready ## Modules on Python 3.9, the oldest target; the bundle on bare 3.9 and 3.13
 	@$(RUN) pythons
@@ -128,8 +132,8 @@ $(VENV)/.ready: requirements-dev.txt | machine-for-venv
 	  || { tail -n 20 $(LOGS)/pip.log; echo "pip could not install requirements-dev.txt; see $(LOGS)/pip.log"; exit 1; }
 	@touch $@
 
-# The other client libraries: .venv-pyconsul and .venv-python-consul hold the library alone and find everything else in
-# $(VENV). What a virtual environment holds itself is found first.
+# The other client libraries and ansible-rulebook: .venv-pyconsul, .venv-python-consul and .venv-eda hold these alone and find
+# everything else in $(VENV). What a virtual environment holds itself is found first.
 .venv-%/.ready: requirements-%.txt $(VENV)/.ready
 	@mkdir -p $(LOGS)
 	@$(BIN)/python -m venv --clear --without-pip .venv-$*

@@ -182,6 +182,30 @@ def test_stages_that_cannot_run_are_named_with_the_command_that_runs_them(monkey
     ]
 
 
+@pytest.mark.parametrize(
+    ("program", "problem"),
+    [
+        (None, "ansible-rulebook needs Java 17: apt-get install openjdk-17-jre-headless."),
+        ('openjdk version "11.0.2" 2019-01-15', "ansible-rulebook needs Java 17, and java on PATH is older"),
+        ('openjdk version "17.0.15" 2025-04-15', None),
+        ('openjdk version "21" 2023-09-19', None),
+    ],
+)
+def test_rulebooks_need_java(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str | None, problem: str | None
+) -> None:
+    if program is not None:
+        (tmp_path / "java").write_text(f"#!/bin/sh\necho '{program}' >&2\n", encoding="utf-8")
+        (tmp_path / "java").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    said = machine.java_problem()
+    assert said == problem or (problem is not None and said is not None and said.startswith(problem))
+    # It is installed in the step that also installs what the hosts need.
+    packages = machine.packages_for({"java", "hosts"})
+    assert ("openjdk-17-jre-headless" in packages) == (program is None) and "systemd-container" in packages
+    assert "openjdk-17-jre-headless" not in machine.packages_for({"hosts"})
+
+
 @pytest.mark.parametrize(("ci", "status"), [("", 0), ("true", 1)])
 def test_what_cannot_run_fails_the_run_in_ci_only(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ci: str, status: int

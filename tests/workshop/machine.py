@@ -11,6 +11,7 @@ it runs before there is a virtual environment. ``run.py`` asks it again which st
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -36,6 +37,8 @@ HOST_PROGRAMS = {
     "mount": "mount",
     "nsenter": "util-linux",
 }
+OLDEST_JAVA = 17
+EDA_PROGRAMS = {"java": "openjdk-17-jre-headless"}
 SCENARIOS = sorted(path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml"))
 # What a stage needs beside Python.
 NEEDS = {
@@ -44,6 +47,7 @@ NEEDS = {
     "python-consul": ("consul",),
     "pythons": ("consul", "pythons"),
     "hosts": ("consul", "hosts"),
+    "eda": ("consul", "java"),
     **{f"molecule-{scenario}": ("consul", "hosts") for scenario in SCENARIOS},
 }
 
@@ -69,7 +73,11 @@ def main(stages: t.Sequence[str]) -> int:
 
 def packages_for(needs: t.Collection[str]) -> list[str]:
     """Return the Debian packages whose programs are not here: what every stage needs, and what ``needs`` name."""
-    wanted = {**BASE_PROGRAMS, **(HOST_PROGRAMS if "hosts" in needs else {})}
+    wanted = {
+        **BASE_PROGRAMS,
+        **(HOST_PROGRAMS if "hosts" in needs else {}),
+        **(EDA_PROGRAMS if "java" in needs else {}),
+    }
     packages = {package for program, package in wanted.items() if not shutil.which(program)}
     if not _has_venv():
         packages.add("python3-venv")
@@ -118,6 +126,7 @@ def stages_that_cannot_run(stages: t.Iterable[str]) -> dict[str, str]:
         "age": _age_problem,
         "pythons": _pythons_problem,
         "hosts": hosts_problem,
+        "java": java_problem,
     }
     needs = {stage: NEEDS[stage] for stage in stages if stage in NEEDS}
     found = {need: problems[need]() for need in sorted({need for wanted in needs.values() for need in wanted})}
@@ -145,6 +154,18 @@ def hosts_problem() -> str | None:
         return f"Booting test hosts needs programs that are not here: apt-get install {' '.join(packages)}."
     if not can_mount():
         return "Booting test hosts needs a root that may make namespaces and mounts, which this container forbids."
+    return None
+
+
+def java_problem() -> str | None:
+    """Return why ansible-rulebook cannot run here, or None."""
+    if not shutil.which("java"):
+        return f"ansible-rulebook needs Java 17: apt-get install {EDA_PROGRAMS['java']}."
+    # It is printed on standard error: openjdk version "17.0.15" 2025-04-15
+    done = subprocess.run(["java", "-version"], stderr=subprocess.PIPE, text=True, check=False)
+    version = re.search(r'version "(\d+)', done.stderr)
+    if version is None or int(version[1]) < OLDEST_JAVA:
+        return f"ansible-rulebook needs Java {OLDEST_JAVA}, and java on PATH is older: apt-get install {EDA_PROGRAMS['java']}."
     return None
 
 

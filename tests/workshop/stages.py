@@ -114,6 +114,20 @@ def _other_library(name: str, requirements: str) -> list[Stage]:
     ]
 
 
+_EDA = (
+    Stage("prepare-eda", ("make", "--no-print-directory", ".venv-eda/.ready"), cores=WAITING),
+    Stage(
+        "eda",
+        (str(ROOT / ".venv-eda" / "bin" / "python"), *PYTEST),
+        cores=BUSY,
+        after=("prepare-eda", "prepare-wheels"),
+        tests=True,
+        options=("-n", "2"),
+        selection=("tests/eda",),
+    ),
+)
+
+
 def _gate(name: str, command: tuple[str, ...], **more: t.Any) -> Stage:
     return Stage(name, command, **{"cores": BUSY, "niceness": 10, **more})
 
@@ -160,6 +174,7 @@ STAGES = [
     ),
     _gate("changelog", _tool("antsibull-changelog", "lint")),
     _gate("importer", _python("tests/workshop/importer.py")),
+    *_EDA,
     *_other_library("py-consul", "pyconsul"),
     *_other_library("python-consul", "python-consul"),
     Stage(

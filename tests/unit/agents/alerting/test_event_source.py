@@ -240,6 +240,30 @@ def test_a_severity_that_changes_is_an_event() -> None:
     assert (better.event["state"], better.event["before"]) == ("improved", "critical")
 
 
+@given(st.recursive(st.text("{%#a "), lambda inner: st.lists(inner) | st.dictionaries(st.text("{%#"), inner)))
+def test_no_text_of_an_event_is_a_template(value: t.Any) -> None:
+    def texts(one: t.Any) -> t.Iterator[str]:
+        if isinstance(one, str):
+            yield one
+        for part in [*one, *one.values()] if isinstance(one, dict) else one if isinstance(one, list) else []:
+            yield from texts(part)
+
+    found = list(texts(changes.without_templates(value)))
+    assert not any(begin in text for text in found for begin in ("{{", "{%", "{#"))
+    if isinstance(value, str):
+        assert found[0].replace(" ", "") == value.replace(" ", "")
+
+
+def test_a_value_that_is_a_template_is_given_as_bytes_only() -> None:
+    found = [Entry("a", value, 0, 1) for value in (b"plain", b"{{ x }}", b"\xff")]
+    events = [changes.key_changes({}, [one], "dc1", 1, with_values=True)[0].event for one in found]
+    assert [(event["value"], event["value_base64"]) for event in events] == [
+        ("plain", None),
+        (None, "e3sgeCB9fQ=="),
+        (None, "/w=="),
+    ]
+
+
 def test_the_same_event_has_the_same_id_and_another_one_has_not() -> None:
     (one,) = changes.key_changes({}, [entry("a", 1)], "dc1", 1)
     (again,) = changes.key_changes({}, [entry("a", 1)], "dc1", 99)

@@ -11,6 +11,7 @@ The position of a stream has a value for each key: of a check that fails, of a s
 from __future__ import annotations
 
 import base64
+import re
 import typing as t
 
 from ...._alerting.check_output import first_line
@@ -30,6 +31,9 @@ RANK = {"warning": 1, "critical": 2}
 PASSING, DEREGISTERED, REGISTERED, CHANGED = "passing", "deregistered", "registered", "changed"
 SET, DELETED = "set", "deleted"
 REMEMBERED_EVENTS = 1024  # an agent of Consul remembers 256
+
+
+_TEMPLATE = re.compile(r"\{(?=[{%#])")
 
 
 class Change(t.NamedTuple):
@@ -69,6 +73,19 @@ def make_event(watch: str, state: str, datacenter: str, now: float, **fields: t.
         "before": None,
         **fields,
     }
+
+
+def without_templates(value: t.Any) -> t.Any:
+    """Return a value in which no text is a template of Jinja: a space parts the characters that begin one.
+
+    The engine passes an event to playbooks as extra variables, whose text Ansible evaluates. What a check reports, a tag or the name of
+    a key would run lookups there, so anyone who may register a service could run programs on the controller.
+    """
+    if isinstance(value, str):
+        return _TEMPLATE.sub("{ ", value)
+    if isinstance(value, dict):
+        return {without_templates(name): without_templates(one) for name, one in value.items()}
+    return [without_templates(one) for one in value] if isinstance(value, list) else value
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -260,9 +277,12 @@ def _key_event(key: str, state: str, datacenter: str, now: float, before: int | 
 
 def _value_fields(value: bytes) -> Event:
     try:
-        return {"value": value.decode(), "value_base64": None}
+        text = value.decode()
     except UnicodeDecodeError:
-        return {"value": None, "value_base64": base64.b64encode(value).decode()}
+        text = None
+    # What would be changed in the text is in the other field as it is.
+    shown = text if text is not None and without_templates(text) == text else None
+    return {"value": shown, "value_base64": None if shown is not None else base64.b64encode(value).decode()}
 
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -149,7 +149,7 @@ class EventSource:
     def _hand_over(self, event: Event) -> None:
         if self.stopping.is_set():
             raise errors.Aborted("The event source was stopped.")
-        self._put(event)
+        self._put(changes.without_templates(event))
 
     # -------------------------------------------------------------------------------------------------------------
 
