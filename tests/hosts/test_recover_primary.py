@@ -252,7 +252,7 @@ def test_a_primary_comes_home_after_all_its_disks_were_lost(estate: Estate) -> N
         assert said in words(planned), planned.stdout
     assert not any((host.root / DATA.strip("/")).exists() for host in estate.servers("dc1"))
 
-    stopped = estate.run("primary", "dc1", "dc2", "-e", "stop_here=true")
+    stopped = estate.run("primary", "dc1", "dc2", stop_here=True)
     assert stopped.returncode != 0 and "the operator stopped it" in stopped.stdout, stopped.stdout
     began = json.loads(estate.report.read_text(encoding="utf-8"))
     done = estate.run("primary", "dc1", "dc2")
