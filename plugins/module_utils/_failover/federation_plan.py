@@ -206,15 +206,14 @@ def _evidence(request: Request, snapshot: SnapshotFacts, others: t.Sequence[View
 
 
 def _about_loss(request: Request, lost: t.Sequence[LostState]) -> list[str]:
-    found = []
-    for one in lost:
-        if one.answers and one.has_data is None:
-            found.append(
-                f"{request.lost} has a leader (asked {one.through}), and whether it has data is unknown ({one.problem.rstrip('.')})"
-            )
-        elif one.answers and one.has_data:
-            found.append(f"{request.lost} has a leader and data (asked {one.through}), so it is not lost")
-    return found
+    alive = [one.through for one in lost if one.answers and one.has_data]
+    if alive:
+        return [f"{request.lost} has a leader and data (asked {', '.join(alive)}), so it is not lost"]
+    return [
+        f"{request.lost} has a leader (asked {one.through}), and whether it has data is unknown ({one.problem.rstrip('.')})"
+        for one in lost
+        if one.answers and one.has_data is None
+    ]
 
 
 def _about_members(request: Request, others: t.Sequence[View]) -> list[str]:
