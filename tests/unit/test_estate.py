@@ -33,6 +33,9 @@ from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules
     Voters,
 )
 from ansible_collections.consulops.failover.plugins.module_utils._alerting.rules.token_expiry import TokenExpiry
+from ansible_collections.consulops.failover.plugins.module_utils._consul.client import Client
+from ansible_collections.consulops.failover.plugins.module_utils._consul.endpoint import resolve
+from ansible_collections.consulops.failover.plugins.module_utils._consul.errors import Aborted
 from ansible_collections.consulops.failover.plugins.module_utils._consul.units import timestamp
 from ansible_collections.consulops.failover.plugins.module_utils._estate.first_step import (
     SEVERITIES,
@@ -356,6 +359,17 @@ def test_what_can_be_many_is_bounded_and_counted() -> None:
     passed = {**one["drills"][0], "passed": True}
     shown = section_lines({**one, "drills": [passed] * 40 + one["drills"]}, "drills")
     assert len(shown) == 21 and shown[0][0] == "bad" and shown[-1] == ("", "and 21 more lines")
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# The deadline
+
+
+def test_a_request_that_is_cut_says_why() -> None:
+    with Client(resolve({"url": "http://127.0.0.1:9", "datacenter": "dc3"}, {})) as client:
+        client.abort("the deadline of 2 s was over")
+        with pytest.raises(Aborted, match=r"\(datacenter dc3\) was cut, because the deadline of 2 s was over\."):
+            client.check_leader()
 
 
 # ---------------------------------------------------------------------------------------------------------------
