@@ -72,7 +72,7 @@ def _read(client: Client, options: ObserveOptions, observation: Observation) -> 
     rules = options.rules
     home = ""
     try:
-        home = _home_datacenter(client)
+        home = home_datacenter(client)
         observation.datacenter = observation.datacenter or home
         # The server to which the last request went may have died just now: the agent then picks another one.
         retry = RetryPolicy(OTHER_SERVER_S if observation.datacenter != home else 0.0)
@@ -108,7 +108,7 @@ def _read(client: Client, options: ObserveOptions, observation: Observation) -> 
             reader.read(reading)
 
 
-def _home_datacenter(client: Client) -> str:
+def home_datacenter(client: Client) -> str:
     """Return the agent's datacenter. Consul sorts the datacenters by distance, so it is the first."""
     known = client.whoami().datacenter
     if known is None:

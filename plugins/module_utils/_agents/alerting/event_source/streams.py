@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import functools
 import json
+import time
 import typing as t
 
 from ...._alerting import presence
+from ...._alerting.observe import home_datacenter
 from ...._alerting.reader import FAILING
 from ...._alerting.rules.checks import parse_checks
 from ...._consul import errors, kv
@@ -35,6 +37,7 @@ if t.TYPE_CHECKING:
 
 WAIT_S = 10.0  # of one blocking query: so much later a Consul that hangs is noticed
 LEAST_S = 0.1  # between two queries, however fast things change
+RIGHTS_S = 10.0  # between two questions what the token may see
 POLL_S = 1.0  # what no blocking query can wait for
 
 
@@ -52,6 +55,7 @@ class Stream:
         self.datacenter = client.endpoint.datacenter or ""
         self.position: Position = {}
         self._is_known = False
+        self._limit: Stopped | None = None  # what the token may not see
 
     # -------------------------------------------------------------------------------------------------------------
 
@@ -75,25 +79,40 @@ class Stream:
 
     def follow(self, back_off: BackOff) -> None:
         """Send what changes, until something fails. Raises a ConsulError."""
-        limit = self.check_rights()
+        self._limit = self.check_rights()
+        checked = time.monotonic()
         watch = Watch(self.client, self.path, self.params, wait_s=WAIT_S, partial_ok=True)
         while not self.source.stopping.is_set():
             result = watch.next()
             if result.changed:
-                limit = self.check_rights()
-                self.take(result.response, is_whole=limit is None and not result.response.is_filtered)
-            if result.response.is_filtered and limit is None:
-                limit = Stopped(DENIED, f"the token sees a part of it only. It needs {needed_rights(self.path)}.")
-            self.report(limit)
+                self.take(result.response)
+            if time.monotonic() - checked >= RIGHTS_S:
+                self._limit = self.check_rights()
+                checked = time.monotonic()
+            if result.response.is_filtered and self._limit is None:
+                self._limit = Stopped(DENIED, f"the token sees a part of it only. It needs {needed_rights(self.path)}.")
+            self.report(self._limit)
             back_off.reset()
             self.pause(LEAST_S)
+
+    def known_of(self, found: t.Container[str], *responses: Response) -> Position:
+        """Return the position, without the keys that are not in ``found`` if the token may only not see them any more.
+
+        Before 1.11 Consul leaves them out without a word, so what the token may see is asked each time that something is gone.
+        """
+        if all(key in found for key in self.position):
+            return self.position
+        self._limit = self.check_rights()
+        if self._limit is None and not any(response.is_filtered for response in responses):
+            return self.position
+        return {key: value for key, value in self.position.items() if key in found}
 
     def check_rights(self) -> Stopped | None:
         """Return what the token may not see, as far as Consul says it. Raises PermissionDenied if it may see nothing."""
         return None
 
-    def take(self, response: Response, *, is_whole: bool) -> None:
-        """Compare an answer with the position and send the changes. Unless it ``is_whole``, nothing counts as gone."""
+    def take(self, response: Response) -> None:
+        """Compare an answer with the position and send the changes."""
         raise NotImplementedError
 
     # -------------------------------------------------------------------------------------------------------------
@@ -132,7 +151,7 @@ class Stream:
 
     def _name_datacenter(self) -> None:
         if not self.datacenter:
-            self.datacenter = self.client.whoami().datacenter or ""
+            self.datacenter = home_datacenter(self.client)
 
     def may_read(self, *rules: tuple[str, str]) -> Stopped | None:
         """Return that the token lacks some rights to read (resource, name), None if it has them, or if Consul does not say it."""
@@ -151,15 +170,13 @@ class CheckStream(Stream):
     def check_rights(self) -> Stopped | None:
         return self.may_read(("node", ""), ("service", ""))
 
-    def take(self, response: Response, *, is_whole: bool) -> None:
+    def take(self, response: Response) -> None:
         failing = response.parse(parse_checks).checks
         found = {changes.check_key(check) for check in failing}
-        gone = [key for key in self.position if key not in found]
-        position = {key: value for key, value in self.position.items() if is_whole or key in found}
-        missing: set[str] = set()
-        if is_whole and gone:
-            places = presence.read_missing(self.client, [_place(key) for key in gone])
-            missing = {changes.join_key(*place) for place in places}
+        position = self.known_of(found, response)
+        gone = [key for key in position if key not in found]
+        places = presence.read_missing(self.client, [_place(key) for key in gone]) if gone else ()
+        missing = {changes.join_key(*place) for place in places}
         self.send(changes.check_changes(position, failing, missing, self.datacenter, self.now), is_old=self.skips_old)
 
 
@@ -179,17 +196,13 @@ class ServiceStream(Stream):
         nodes = (("node", ""),) if self.source.config.services else ()
         return self.may_read(*(("service", name) for name in names), *nodes)
 
-    def take(self, response: Response, *, is_whole: bool) -> None:
+    def take(self, response: Response) -> None:
         names = self.source.config.services
-        if names:
-            found: dict[str, t.Any] = {}
-            for name in names:
-                instances = self.client.get(f"/v1/catalog/service/{name}", partial_ok=True)
-                is_whole = is_whole and not instances.is_filtered
-                found.update(instances.parse(functools.partial(_instances, name)))
-        else:
-            found = response.parse(_tags)
-        position = {key: value for key, value in self.position.items() if is_whole or key in found}
+        answers = [self.client.get(f"/v1/catalog/service/{name}", partial_ok=True) for name in names]
+        found: dict[str, t.Any] = {} if names else response.parse(_tags)
+        for name, answer in zip(names, answers):
+            found.update(answer.parse(functools.partial(_instances, name)))
+        position = self.known_of(found, *(answers or [response]))
         self.send(changes.service_changes(position, found, self.datacenter, self.now), is_old=self.skips_old)
 
 
@@ -226,10 +239,9 @@ class KeyStream(Stream):
             raise error.with_advice(after=f"The token needs {needed_rights(self.path)}.") from None
         return None
 
-    def take(self, response: Response, *, is_whole: bool) -> None:
+    def take(self, response: Response) -> None:
         entries = kv.entries_of(response)
-        names = {entry.key for entry in entries}
-        position = {key: value for key, value in self.position.items() if is_whole or key in names}
+        position = self.known_of({entry.key for entry in entries}, response)
         with_values = self.source.config.kv_values
         found = changes.key_changes(position, entries, self.datacenter, self.now, with_values=with_values)
         self.send(found, is_old=self.skips_old)
@@ -244,7 +256,7 @@ class UserEventStream(Stream):
     def check_rights(self) -> Stopped | None:
         return self.may_read(*(("event", name) for name in self.source.config.user_events or ("",)))
 
-    def take(self, response: Response, *, is_whole: bool) -> None:
+    def take(self, response: Response) -> None:
         found = [{**json.loads(one.document), "id": one.id} for one in response.parse(parse_events)]
         names = self.source.config.user_events
         self.send(
