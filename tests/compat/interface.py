@@ -93,7 +93,7 @@ def _command() -> Found:
         if name.isupper():
             yield f"exit code {name}", {"value": code}
     for word in cli._GROUPS:
-        top = next(one for one in cli._parser(word)._actions if isinstance(one, argparse._SubParsersAction))
+        (top,) = (one for one in cli._parser(word)._actions if isinstance(one, argparse._SubParsersAction))
         yield from _arguments(f"command consulops {word}", top.choices[word])
 
 
