@@ -18,6 +18,7 @@ description:
     direction with the next generation. It refuses where too much would be lost, where keys are still written in the old datacenter, and where the new one
     is not well. Where that is done already it changes nothing.
   - O(state=finished) writes a key in the new datacenter and reads it at its leader, and notes how long the failover took.
+  - O(state=rehearsed) only writes the outcome of a rehearsal, for the playbook C(consulops.failover.rehearse_failover).
   - O(source) is the old datacenter, which need not answer and must be named with O(source.datacenter). O(destination) is the new one.
   - The replication agents get the generation with their configuration. The playbook C(consulops.failover.failover) does all of it.
 options:
@@ -25,7 +26,7 @@ options:
     description:
       - How far to go.
     type: str
-    choices: [planned, promoted, finished]
+    choices: [planned, promoted, finished, rehearsed]
     default: planned
   replication:
     description:
@@ -86,6 +87,24 @@ options:
         failover, where M(consulops.failover.consul_kv_reconcile) decides about them first.
     type: bool
     default: true
+  rehearsal:
+    description:
+      - The outcome of a rehearsal, which is written to C(consulops/drills/datacenter-failover) of the datacenter O(destination). The rules C(drill_failed) and
+        C(drill_overdue) of M(consulops.failover.consul_alert_check) read it.
+      - Needed for O(state=rehearsed).
+    type: dict
+    suboptions:
+      passed:
+        description:
+          - Whether everything was as expected.
+        type: bool
+        required: true
+      reasons:
+        description:
+          - What was not, as sentences.
+        type: list
+        elements: str
+        default: []
 extends_documentation_fragment:
   - consulops.failover.connection
   - consulops.failover.connection.sides

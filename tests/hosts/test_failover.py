@@ -9,6 +9,7 @@ CONSULOPS_ALL_DRILLS runs the playbooks twice, CONSULOPS_RAFT_MULTIPLIER is that
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import os
 import re
@@ -31,7 +32,7 @@ MULTIPLIER = int(os.environ.get("CONSULOPS_RAFT_MULTIPLIER") or "1")
 CONVERGE_S = 120.0
 TLS = "/etc/consul-tls"
 CA = f"{TLS}/ca.pem"
-REPORT = "home/ops/failover.json"
+REPORT, REHEARSAL = "home/ops/failover.json", "home/ops/rehearsal.json"
 POLICIES = ROOT / "roles/consul_replication/files"
 # The rights that docs/failover.md names, with those of consul_kv_reconcile.
 FAILOVER_RULES = """
@@ -351,3 +352,37 @@ def _check_all_is_there(pair: Pair, hosts: t.Sequence[Host]) -> dict[str, str]:
     written = [one for host in hosts for one in history_of(host) if one.key.startswith(key_writer.OWN)]
     assert not {one.key for one in written if one.is_acknowledged and values.get(one.key) != one.value}
     return values
+
+
+@pytest.mark.skipif(not ALL, reason="make drills runs it")
+def test_a_rehearsal_ends_where_it_began(pair: Pair) -> None:
+    pair.healthy()
+    hosts = pair.servers("dc1")
+    for number, host in enumerate(hosts):
+        key_writer.start_writer(host, TOKEN, number)
+    agents, before = pair.restarts(), pair.register()
+    pair.estate.groups["consul_rehearse_servers"] = SERVERS["dc1"]
+    files = {"consul_rehearse_report": f"/{REHEARSAL}", "consul_rehearse_junit": f"/{REHEARSAL}.xml"}
+    # No application of the second datacenter takes part.
+    only = {"consul_failback_stop_units": [], "consul_failback_decisions": [{"prefix": PREFIX, "wins": "old"}]}
+    options = {**pair.options, **files, **only}
+    run = functools.partial(pair.estate.try_to_play, "consulops.failover.rehearse_failover")
+    direction = {"consul_replication_direction": pair.direction}
+    refused = run("-e", json.dumps(options), **direction)
+    assert refused.returncode != 0 and "Set consul_rehearse_confirm" in " ".join(refused.stdout.split()), refused.stdout
+    checked = run("--check", "-e", json.dumps(options), **direction)
+    assert checked.returncode == 0 and "Step 1: kill consul.service on a1, a2, a3" in checked.stdout, checked.stdout
+    assert pair.register() == before and all(host.http("GET", 8500, "/v1/status/leader") for host in hosts)
+    began = time.monotonic()
+    done = run("-e", json.dumps({**options, "consul_rehearse_confirm": "dc1"}), **direction)
+    assert done.returncode == 0, done.stdout
+    report = json.loads((pair.agents[0].root / REHEARSAL).read_text(encoding="utf-8"))
+    print(f"{time.monotonic() - began:.0f} s", report)
+    assert report["passed"] and report["generation"] == before["generation"] + 2
+    assert "<failure" not in (pair.agents[0].root / f"{REHEARSAL}.xml").read_text(encoding="utf-8")
+    pair.direction = {"active": "there", "generation": report["generation"]}
+    assert pair.register() == {"generation": report["generation"], "active": "there"}
+    status = json.loads(pair.ask("dc1", "GET", "/v1/kv/consulops/drills/datacenter-failover?raw") or b"{}")
+    assert status["passed"], status
+    _check_all_is_there(pair, hosts)
+    assert pair.restarts() == agents

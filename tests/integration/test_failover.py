@@ -10,12 +10,16 @@ import threading
 import typing as t
 
 import pytest
+import requests
+from ansible_collections.consulops.failover.plugins.module_utils._consul.drill_status import parse_drill_status
 
 from tests.lab.ansible import ModuleFailed, run_module
 from tests.lab.consul import ROOT, Datacenter, Lab, eventually
 from tests.lab.fill import new_token
 from tests.lab.keys import read, write
 from tests.lab.replicating import Replicators, a_set, wait_for_equal, wait_for_following, wait_for_status
+
+REHEARSAL_KEY = "consulops/drills/datacenter-failover"
 
 
 def forth(name: str, old: Datacenter, new: Datacenter, generation: int = 1) -> dict[str, t.Any]:
@@ -166,6 +170,18 @@ def test_after_a_failure_the_loss_is_said_and_the_old_datacenter_is_not_the_sour
     assert "gone has 1 key that it wrote alone" in said, said
 
 
+def test_the_outcome_of_a_rehearsal_is_published_for_the_rules_about_drills(east: Datacenter, west: Datacenter) -> None:
+    outcome = {"passed": False, "reasons": ["it took too long"]}
+    assert failover("any", west, east, state="rehearsed", rehearsal=outcome, check=True)["changed"]
+    with pytest.raises(requests.HTTPError, match="404"):  # check mode writes nothing
+        east.request("GET", f"/v1/kv/{REHEARSAL_KEY}")
+    assert failover("any", west, east, state="rehearsed", rehearsal=outcome)["changed"]
+    found = east.request("GET", f"/v1/kv/{REHEARSAL_KEY}?raw")
+    status = parse_drill_status(REHEARSAL_KEY, found.content)
+    assert (status.drill, status.is_passed, status.reasons) == ("datacenter-failover", False, ("it took too long",))
+    east.request("DELETE", f"/v1/kv/{REHEARSAL_KEY}")
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -174,6 +190,7 @@ def test_after_a_failure_the_loss_is_said_and_the_old_datacenter_is_not_the_sour
         ({"replication": "a/b"}, "replication: 'a/b' is not the name of a replication"),
         ({"reversed_by": "wrong-forth"}, "name the two directions"),
         ({"max_loss": "some"}, "max_loss"),
+        ({"rehearsal": {"passed": True}}, "go together"),
         ({"prefixes": ["/app"]}, "prefixes"),
         ({"destination": {"url": "http://127.0.0.1:1", "datacenter": "dc2"}}, "127.0.0.1:1"),
     ],

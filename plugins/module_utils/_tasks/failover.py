@@ -29,6 +29,7 @@ from .._replication.prepare import compare
 from .._replication.published import read_status
 from .._replication.request import NAME, ReplicationRequest
 from .._replication.sides import Side as ReplicationSide
+from .failover_rehearsal import REHEARSAL_SPEC, publish_rehearsal
 from .replication_request import REQUEST_SPEC, make_request
 from .task import Invocation, Result, Task
 
@@ -39,7 +40,7 @@ LOOK_AGAIN_S = 1.0
 RETRY_S = 3.0  # a datacenter that has just failed is asked no longer than that
 
 SPEC: Spec = {
-    "state": {"type": "str", "choices": ["planned", "promoted", "finished"], "default": "planned"},
+    "state": {"type": "str", "choices": ["planned", "promoted", "finished", "rehearsed"], "default": "planned"},
     "source": side_spec(),
     "destination": side_spec(),
     "replication": {"type": "str", "required": True},
@@ -52,6 +53,7 @@ SPEC: Spec = {
     "wait": {"type": "str", "default": "30s"},
     "accept": {"type": "list", "elements": "str", "choices": [UNHEALTHY], "default": []},
     "allow_conflicts": {"type": "bool", "default": True},
+    "rehearsal": {"type": "dict", "options": REHEARSAL_SPEC},
     **connection_spec(),
 }
 
@@ -93,6 +95,8 @@ def _request(call: Invocation) -> _Request:
         raise errors.InvalidOption(
             f"replication and reversed_by are both {options['replication']!r}: name the two directions. {UNCHANGED}"
         )
+    if (options["state"] == "rehearsed") != (options["rehearsal"] is not None):
+        raise errors.InvalidOption(f"state: rehearsed and rehearsal, its outcome, go together. {UNCHANGED}")
     given = {name: options[name] for name in ("prefixes", "skip_locked", "concurrency")}
     request = make_request({**given, "on_conflict": "keep", "retry_timeout": RETRY_S}, name=options["replication"])
     max_loss = options["max_loss"]
@@ -109,9 +113,11 @@ def _request(call: Invocation) -> _Request:
 
 
 def perform(call: Invocation) -> Result:
-    """Plan a failover, promote the new datacenter, or verify and finish it. Raises an Error."""
+    """Plan a failover, promote the new datacenter, verify and finish it, or publish that it was rehearsed. Raises an Error."""
     request = _request(call)
     with call.client("source") as old, call.client("destination") as new:
+        if call.params["state"] == "rehearsed":
+            return publish_rehearsal(call, new)
         sides = _Sides(old, new, *_names(old, new))
         record = _read_record(new)
         plan = _plan(sides, request, record)
