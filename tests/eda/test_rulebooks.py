@@ -123,7 +123,7 @@ def test_a_rulebook_with_a_hung_query_ends_at_once(lab: Lab, datacenter: Datacen
 def test_a_wrong_option_is_one_sentence(tmp_path: Path) -> None:
     variables = {**restart_variables(tmp_path), "consul_restart_after": "soon"}
     with Rulebook(tmp_path / "run", RESTART, "http://127.0.0.1:1", variables) as rulebook:
-        rulebook.process.wait(40)
+        rulebook.wait(lambda: rulebook.process.poll() is not None, "it ends")
     assert "for: 'soon' is not a duration: write for example 30s, 15m, 1h30m or 2d." in rulebook.said
 
 
