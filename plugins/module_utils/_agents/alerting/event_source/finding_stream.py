@@ -57,7 +57,7 @@ class FindingStream(Stream):
 
     def __init__(self, source: EventSource, client: Client) -> None:
         super().__init__(source, client)
-        self._options = t.cast("FindingOptions", source.config.findings)
+        self._options = t.cast(FindingOptions, source.config.findings)
         self._memory = _Core(source.clock, Incidents(self._options.timing, self._options.flaps))
         options = self._options
         watched = Watched(
