@@ -416,15 +416,19 @@ def test_concurrent_saves_leave_only_complete_pairs(dc1: Datacenter, target: Pat
 DELETED = b"failed to open snapshot: open /consul/data/raft/snapshots/2-358-1795878833922/meta.json: no such file or directory:"
 
 
-def test_a_snapshot_that_consul_deleted_before_it_sent_it_is_taken_again(
-    dc1: Datacenter, shared_lab: Lab, target: Path
+LEADER_CUT = b"read tcp 10.0.0.1:45512->10.0.0.2:8300: read: connection reset by peer"
+
+
+@pytest.mark.parametrize("body", [DELETED, LEADER_CUT])
+def test_a_snapshot_that_consul_could_not_send_is_taken_again(
+    dc1: Datacenter, shared_lab: Lab, target: Path, body: bytes
 ) -> None:
-    """As Consul 1.8.7 answers now and then when many are taken at once."""
+    """As Consul 1.8.7 answers now and then when many are taken at once, and soon after its start."""
     with Proxy(dc1.url, shared_lab.address()) as proxy:
 
         def replay(_method: str, path: str) -> Recorded | None:
             asked = [one for _other, one in proxy.requests if one.startswith("/v1/snapshot")]
-            return (500, {}, DELETED) if path.startswith("/v1/snapshot") and len(asked) <= 2 else None
+            return (500, {}, body) if path.startswith("/v1/snapshot") and len(asked) <= 2 else None
 
         proxy.replay = replay
         result = run_module("consul_snapshot", url=proxy.url, path=f"{target}/")

@@ -22,17 +22,20 @@ NEEDED_POLICY = 'Taking a snapshot needs a token whose policy says: acl = "write
 # Consul keeps the two newest of its own snapshots. When several are taken at once it can delete one before it sends it (about 1 of 300
 # requests of 60 to 100 at once on 1.8.7), and answers 500 with these words.
 DELETED_BEFORE_SENT = "failed to open snapshot"
-DELETED_RETRY_S = 15.0
+# A follower passes the request on to the leader, and gives this answer when that connection breaks before the snapshot comes, as seen
+# soon after the start of a datacenter.
+LEADER_CUT = "connection reset by peer"
+AGAIN_WITHIN_S = 15.0
 
 
 def open_stream(client: Client, *, stale: bool, timeout_s: float) -> Stream:
     """Return a stream of the state that the client's datacenter is in now; ``timeout_s``: the longest silence.
 
-    Asks again when Consul deleted what it was about to send. Raises PermissionDenied, with the policy that is needed, or another
+    Asks again when Consul deleted what it was about to send, or lost the connection to its leader. Raises PermissionDenied, with the policy that is needed, or another
     ConsulError.
     """
     started = time.monotonic()
-    retry = RetryPolicy(DELETED_RETRY_S, can_pass=_was_deleted_before_sent)
+    retry = RetryPolicy(AGAIN_WITHIN_S, can_pass=_can_be_asked_again)
     try:
         stream = retry.run(lambda: client.stream(SNAPSHOT_PATH, {"stale": ""} if stale else {}, timeout_s=timeout_s))
     except errors.PermissionDenied as error:
@@ -41,8 +44,9 @@ def open_stream(client: Client, *, stale: bool, timeout_s: float) -> Stream:
     return stream
 
 
-def _was_deleted_before_sent(error: errors.ConsulError) -> bool:
-    return isinstance(error, errors.ServerFailed) and DELETED_BEFORE_SENT in error.consul_message
+def _can_be_asked_again(error: errors.ConsulError) -> bool:
+    is_passing = any(words in error.consul_message for words in (DELETED_BEFORE_SENT, LEADER_CUT))
+    return isinstance(error, errors.ServerFailed) and is_passing
 
 
 def permission_denied(error: errors.PermissionDenied) -> errors.PermissionDenied:
