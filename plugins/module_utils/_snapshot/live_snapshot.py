@@ -31,8 +31,8 @@ AGAIN_WITHIN_S = 15.0
 def open_stream(client: Client, *, stale: bool, timeout_s: float) -> Stream:
     """Return a stream of the state that the client's datacenter is in now; ``timeout_s``: the longest silence.
 
-    Asks again when Consul deleted what it was about to send, or lost the connection to its leader. Raises PermissionDenied, with the policy that is needed, or another
-    ConsulError.
+    Asks again when Consul deleted what it was about to send, or lost the connection to its leader. Raises PermissionDenied, with the
+    policy that is needed, or another ConsulError.
     """
     started = time.monotonic()
     retry = RetryPolicy(AGAIN_WITHIN_S, can_pass=_can_be_asked_again)
