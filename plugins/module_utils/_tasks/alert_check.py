@@ -23,14 +23,18 @@ from .._snapshot import snapshot_directory
 from .._snapshot.save_guards import readable_path
 from .task import Invocation, Result, Task
 
+# Which datacenters are judged, and by what.
+JUDGED: Spec = {
+    "datacenters": {"type": "list", "elements": "str"},
+    "connections": side_spec(type="list", elements="dict"),
+    "expect": {"type": "dict"},
+    "rules": {"type": "list", "elements": "dict", "default": []},
+    "match": {"type": "list", "elements": "dict"},
+    "ignore": {"type": "list", "elements": "dict"},
+    "snapshots": {"type": "path"},
+}
 SPEC: Spec = dict(
-    datacenters={"type": "list", "elements": "str"},
-    connections=side_spec(type="list", elements="dict"),
-    expect={"type": "dict"},
-    rules={"type": "list", "elements": "dict", "default": []},
-    match={"type": "list", "elements": "dict"},
-    ignore={"type": "list", "elements": "dict"},
-    snapshots={"type": "path"},
+    **JUDGED,
     fail_on={"type": "str", "choices": ["critical", "warning", "never"], "default": "critical"},
     wait={"type": "float", "default": 0.0},
     stable_for={"type": "float", "default": 0.0},

@@ -21,7 +21,7 @@ from .._alerting.observe import ObserveOptions, observe
 from .._alerting.published_alerts import PublishedAgents, PublishedSilence
 from .._alerting.rule import RuleSet
 from .._alerting.rule_options import make_rules
-from .._config.connection_spec import ONE_TOKEN, Spec, connection_spec, side_spec
+from .._config.connection_spec import ONE_TOKEN, Spec, connection_spec
 from .._consul.client import Client
 from .._consul.errors import ConsulError, Error, GateClosed
 from .._consul.units import human_age, positive_seconds, timestamp
@@ -30,7 +30,7 @@ from .._estate.page import estate_page
 from .._estate.text import estate_lines
 from .._snapshot import inspect, load_check
 from .._snapshot.version_rules import Version, shown
-from .alert_check import SnapshotCache
+from .alert_check import JUDGED, SnapshotCache
 from .estate_view import Data, view
 from .task import Invocation, Result, Task
 
@@ -45,13 +45,7 @@ DEADLINE_S = 1.2  # with the start of the command an answer is there within 2 se
 CUT_S = 0.3  # how long a request may take to end after it was cut
 
 SPEC: Spec = dict(
-    datacenters={"type": "list", "elements": "str"},
-    connections=side_spec(type="list", elements="dict"),
-    expect={"type": "dict"},
-    rules={"type": "list", "elements": "dict", "default": []},
-    match={"type": "list", "elements": "dict"},
-    ignore={"type": "list", "elements": "dict"},
-    snapshots={"type": "path"},
+    **JUDGED,
     upgrade_to={"type": "list", "elements": "str"},
     deadline={"type": "float", "default": DEADLINE_S},
     page={"type": "bool", "default": False},

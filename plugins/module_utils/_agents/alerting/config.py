@@ -16,7 +16,7 @@ from ..._config.connection_spec import side_spec
 from ..._config.durations import duration
 from ..._config.validation import Spec, validated
 from ..._consul.errors import InvalidOption
-from . import dead_man
+from . import dead_man, rule_times
 from .core import CoreOptions
 from .event_handlers import AT_A_TIME, EventPrograms, make_event_programs
 from .grouping import Policy
@@ -37,19 +37,7 @@ SPEC: Spec = {
     "instance": {"type": "str"},
     "datacenters": {"type": "list", "elements": "str", "default": []},
     "connections": side_spec(type="list", elements="dict", default=[]),
-    "expect": {"type": "dict", "default": {}},
-    "rules": {"type": "list", "elements": "dict", "default": []},
-    "match": {"type": "list", "elements": "dict"},
-    "ignore": {"type": "list", "elements": "dict"},
-    "snapshots": {"type": "path"},
-    "for": {"type": "raw"},
-    "recover_for": {"type": "str", "default": "30s"},
-    "gone_for": {"type": "str", "default": "60s"},
-    "flapping": {
-        "type": "dict",
-        "apply_defaults": True,
-        "options": {"changes": {"type": "int", "default": 4}, "window": {"type": "str", "default": "10m"}},
-    },
+    **rule_times.SPEC,
     "maintenance_limit": {"type": "str"},
     "receivers": {"type": "dict", "required": True},
     "fallback_receiver": {"type": "str"},

@@ -13,10 +13,27 @@ from ..._alerting.match import matchers
 from ..._alerting.rule import RuleSet
 from ..._alerting.rule_options import SETTINGS, make_rules
 from ..._config.durations import duration
+from ..._config.validation import Spec
 from ..._consul.errors import InvalidOption
 from .incident import FlapLimits
 from .timing import DEFAULT_TIMERS, TimerEntry, Timers, Timing
 
+# What is judged, and how long something must be wrong or right before it counts.
+SPEC: Spec = {
+    "expect": {"type": "dict", "default": {}},
+    "rules": {"type": "list", "elements": "dict", "default": []},
+    "match": {"type": "list", "elements": "dict"},
+    "ignore": {"type": "list", "elements": "dict"},
+    "snapshots": {"type": "path"},
+    "for": {"type": "raw"},
+    "recover_for": {"type": "str", "default": "30s"},
+    "gone_for": {"type": "str", "default": "60s"},
+    "flapping": {
+        "type": "dict",
+        "apply_defaults": True,
+        "options": {"changes": {"type": "int", "default": 4}, "window": {"type": "str", "default": "10m"}},
+    },
+}
 TIMER_SETTINGS = ("for", "recover_for")  # of an entry of rules, beside those of consul_alert_check
 
 

@@ -18,6 +18,7 @@ from ...._config.validation import Spec, validated
 from ...._consul import endpoint
 from ...._consul.endpoint import Endpoint
 from ...._consul.errors import InvalidOption
+from .. import rule_times
 from ..incident import FlapLimits
 from ..rule_times import make_flap_limits, make_rule_set, make_timing
 from ..timing import Timing
@@ -31,22 +32,7 @@ _TEXTS: dict[str, t.Any] = {"type": "list", "elements": "str", "default": []}
 
 # The options of one watch word, which may be given only with it.
 OPTIONS_OF_WORD: t.Mapping[str, Spec] = {
-    FINDINGS: {
-        "expect": {"type": "dict", "default": {}},
-        "rules": {"type": "list", "elements": "dict", "default": []},
-        "match": {"type": "list", "elements": "dict"},
-        "ignore": {"type": "list", "elements": "dict"},
-        "snapshots": {"type": "path"},
-        "for": {"type": "raw"},
-        "recover_for": {"type": "str", "default": "30s"},
-        "gone_for": {"type": "str", "default": "60s"},
-        "flapping": {
-            "type": "dict",
-            "apply_defaults": True,
-            "options": {"changes": {"type": "int", "default": 4}, "window": {"type": "str", "default": "10m"}},
-        },
-        "reconcile_every": {"type": "str", "default": "10s"},
-    },
+    FINDINGS: {**rule_times.SPEC, "reconcile_every": {"type": "str", "default": "10s"}},
     SERVICES: {"services": _TEXTS},
     KV: {"kv_prefixes": _TEXTS, "kv_values": {"type": "bool", "default": False}},
     EVENTS: {"user_events": _TEXTS},
