@@ -9,10 +9,10 @@ What a datacenter did not say is None, and ``unknown`` has the reason.
 
 from __future__ import annotations
 
-import datetime
-import re
 import typing as t
 from dataclasses import dataclass, field
+
+from .._consul.answer_fields import Row, to_flag, to_metadata, to_number, to_object, to_rows, to_text, to_unix_time
 
 ALIVE = 1  # Serf's status of a member: 1 alive, 2 leaving, 3 left, 4 failed
 STATUSES = {ALIVE: "alive", 2: "leaving", 3: "left", 4: "failed"}
@@ -90,52 +90,52 @@ class View:
 def parse_members(answer: t.Any) -> tuple[Member, ...]:
     """Return the servers among ``/v1/agent/members?wan``. Raises what a body of another shape raises."""
     found = []
-    for row in answer or ():
-        tags = row["Tags"] or {}
+    for row in _rows(answer):
+        tags = to_metadata(row["Tags"])
         if tags.get("role", "consul") != "consul" or not tags.get("dc"):
             continue
-        datacenter = str(tags["dc"])
-        name = str(row["Name"]).removesuffix(f".{datacenter}")
-        host = str(row["Addr"])
-        address = f"{f'[{host}]' if ':' in host else host}:{int(row['Port'])}"
-        found.append(Member(name, datacenter, address, str(tags.get("id", "")), int(row["Status"])))
+        datacenter = tags["dc"]
+        name = to_text(row["Name"]).removesuffix(f".{datacenter}")
+        host = to_text(row["Addr"])
+        address = f"{f'[{host}]' if ':' in host else host}:{to_number(row['Port'])}"
+        found.append(Member(name, datacenter, address, tags.get("id", ""), to_number(row["Status"])))
     return tuple(found)
 
 
 def parse_replication(answer: t.Any) -> AclReplication:
     """Return the state in ``/v1/acl/replication``. Raises what a body of another shape raises."""
+    row = to_object(answer)
     return AclReplication(
-        bool(answer["Enabled"]),
-        bool(answer["Running"]),
-        str(answer["SourceDatacenter"]),
-        str(answer["ReplicationType"]),
-        unix_time(str(answer["LastSuccess"])),
-        unix_time(str(answer["LastError"])),
-        str(answer.get("LastErrorMessage") or ""),
+        to_flag(row["Enabled"]),
+        to_flag(row["Running"]),
+        to_text(row["SourceDatacenter"]),
+        to_text(row["ReplicationType"]),
+        to_unix_time(row["LastSuccess"]),
+        to_unix_time(row["LastError"]),
+        to_text(row.get("LastErrorMessage") or ""),  # Consul 1.8 has none
     )
 
 
 def parse_roots(answer: t.Any) -> Roots:
     """Return the roots in ``/v1/connect/ca/roots``. Raises what a body of another shape raises."""
-    ids = sorted(str(root["ID"]) for root in answer["Roots"] or ())
-    return Roots(str(answer["TrustDomain"]).lower(), str(answer["ActiveRootID"]), tuple(ids))
+    row = to_object(answer)
+    ids = sorted(to_text(root["ID"]) for root in _rows(row["Roots"]))
+    return Roots(to_text(row["TrustDomain"]).lower(), to_text(row["ActiveRootID"]), tuple(ids))
 
 
 def parse_acls(policies: t.Any, roles: t.Any, tokens: t.Any) -> dict[tuple[str, str], str]:
     """Return the replicated objects of three lists. Tokens that are local to their datacenter are not replicated."""
-    found = {("policy", str(row["ID"])): str(row["Hash"]) for row in policies or ()}
-    found.update({("role", str(row["ID"])): str(row["Hash"]) for row in roles or ()})
-    found.update({("token", str(row["AccessorID"])): str(row["Hash"]) for row in tokens or () if not row.get("Local")})
+    found = {("policy", to_text(row["ID"])): to_text(row["Hash"]) for row in _rows(policies)}
+    found.update({("role", to_text(row["ID"])): to_text(row["Hash"]) for row in _rows(roles)})
+    replicated = [row for row in _rows(tokens) if not row.get("Local")]
+    found.update({("token", to_text(row["AccessorID"])): to_text(row["Hash"]) for row in replicated})
     return {name: "" if _is_built_in(name[1]) else digest for name, digest in found.items()}
+
+
+def _rows(value: t.Any) -> list[Row]:
+    """Return a list of objects; Go writes null for an empty one."""
+    return [] if value is None else to_rows(value)
 
 
 def _is_built_in(name: str) -> bool:
     return name.startswith("00000000-0000-0000-0000-")
-
-
-def unix_time(text: str) -> float:
-    """Return the Unix seconds of a time as Go writes it. Go's zero time is 0. Raises ValueError."""
-    if text.startswith("0001-"):
-        return 0.0
-    # Python 3.9 knows neither Z nor nanoseconds.
-    return datetime.datetime.fromisoformat(re.sub(r"\.\d+", "", text).replace("Z", "+00:00")).timestamp()
