@@ -117,7 +117,8 @@ def test_a_rulebook_with_a_hung_query_ends_at_once(lab: Lab, datacenter: Datacen
         with Rulebook(tmp_path / "run", RESTART, proxy.url, restart_variables(tmp_path)) as rulebook:
             rulebook.wait(lambda: proxy.requests, "a query hangs")
             took_s = rulebook.stop()
-    assert took_s < 1.5 and "Traceback" not in rulebook.said
+    # A query waits for 10 s; on a quiet machine the end takes less than a second.
+    assert took_s < 7 and "Traceback" not in rulebook.said
 
 
 def test_a_wrong_option_is_one_sentence(tmp_path: Path) -> None:

@@ -244,7 +244,7 @@ def test_a_source_with_a_hung_query_ends_at_once(own_lab: Lab, datacenter: Datac
         ) as source:
             eventually(lambda: len(proxy.requests) >= 3, what="every stream waits for an answer")
             took_s = source.stop(number)
-    assert took_s < 1.5
+    assert took_s < 5  # a query waits for 10 s; on a quiet machine the end takes half a second
     assert source.process.returncode == 130 and "Traceback" not in source.errors
 
 
