@@ -6,10 +6,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
-import signal
-import subprocess
 import typing as t
 from pathlib import Path
 
@@ -17,20 +14,16 @@ import requests
 
 from tests.workshop import debian
 
-from .consul import eventually
+from .ready_process import ReadyProcess
 
 HTTP, CLUSTER = 9093, 9094
-PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
-class Alertmanager:
+class Alertmanager(ReadyProcess):
     """One Alertmanager on a loopback address of its own. It tells ``webhook`` of every alert at once."""
 
     def __init__(self, address: str, directory: Path, webhook: str, peer: str = "") -> None:
-        self.url = f"http://{address}:{HTTP}"
         self.peer_address = f"{address}:{CLUSTER}"
-        self._directory = directory
         directory.mkdir(parents=True)
         route = {
             "receiver": "hook",
@@ -44,7 +37,7 @@ class Alertmanager:
         binary = debian.alertmanager()
         # Debian's has its templates in a file; others bring them along.
         templates = binary.parents[1] / "share/prometheus/alertmanager/default.tmpl"
-        self._command = [
+        command = [
             str(binary),
             *([f"--template.default={templates}"] if templates.exists() else []),
             f"--config.file={directory}/config.json",
@@ -56,34 +49,7 @@ class Alertmanager:
             "--cluster.peer-timeout=2s",
             *([f"--cluster.peer={peer}"] if peer else []),
         ]
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> Alertmanager:
-        """Start it and wait until it is ready."""
-        with (self._directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                preexec_fn=lambda: _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL),
-            )
-        eventually(self._is_ready, 30)
-        return self
-
-    def _is_ready(self) -> bool:
-        assert self._process is not None and self._process.poll() is None, (self._directory / "log").read_text()
-        try:
-            return requests.get(f"{self.url}/-/ready", timeout=5).status_code == 200
-        except requests.ConnectionError:
-            return False
-
-    def stop(self) -> None:
-        """Kill it."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        super().__init__(f"http://{address}:{HTTP}", directory, command)
 
     def alerts(self) -> list[dict[str, t.Any]]:
         """Return the alerts that it holds for active."""

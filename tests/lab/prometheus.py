@@ -6,9 +6,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
-import signal
 import subprocess
 import typing as t
 from pathlib import Path
@@ -17,13 +15,12 @@ import requests
 
 from tests.workshop import debian
 
-from .consul import ROOT, eventually
+from .consul import ROOT
+from .ready_process import ReadyProcess
 
 HTTP = 9090
 RULES = ROOT / "extensions" / "prometheus" / "rules.yml"
 DASHBOARD = ROOT / "extensions" / "prometheus" / "dashboard.json"
-PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def promtool(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -39,47 +36,21 @@ def promtool(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-class Prometheus:
+class Prometheus(ReadyProcess):
     """One Prometheus on a loopback address of its own. It reads ``scrape`` (entries of scrape_configs) every half second."""
 
     def __init__(self, address: str, directory: Path, scrape: list[dict[str, t.Any]]) -> None:
-        self.url = f"http://{address}:{HTTP}"
-        self._directory = directory
         directory.mkdir(parents=True)
         every = {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"}
         config = {"global": every, "rule_files": [str(RULES)], "scrape_configs": scrape}
         (directory / "config.json").write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML too
-        self._command = [
+        command = [
             str(debian.prometheus()),
             f"--config.file={directory}/config.json",
             f"--storage.tsdb.path={directory}/data",
             f"--web.listen-address={address}:{HTTP}",
         ]
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Prometheus:
-        with (self._directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                preexec_fn=lambda: _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL),
-            )
-        eventually(self._is_ready, 30)
-        return self
-
-    def __exit__(self, *_args: object) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-    def _is_ready(self) -> bool:
-        assert self._process is not None and self._process.poll() is None, (self._directory / "log").read_text()
-        try:
-            return requests.get(f"{self.url}/-/ready", timeout=5).status_code == 200
-        except requests.ConnectionError:
-            return False
+        super().__init__(f"http://{address}:{HTTP}", directory, command)
 
     def query(self, expression: str) -> list[dict[str, t.Any]]:
         """Return what an expression gives now: entries with ``metric`` (labels) and ``value``. AssertionError if it is wrong."""
