@@ -84,35 +84,34 @@ def _members(client: Client) -> tuple[Member, ...]:
     return found
 
 
-def _replication(client: Client) -> AclReplication | None:
+def _unless_off(words: str, off: Found, ask: t.Callable[[], Found]) -> Found:
+    """Return what ``ask`` finds, or ``off`` where Consul answers in these words that it does not have that. Raises a ConsulError."""
     try:
-        return client.get("/v1/acl/replication").parse(parse_replication)
+        return ask()
     except errors.ConsulError as error:
-        if NO_ACLS in error.consul_message.lower():
-            return AclReplication(False, False, "", "", 0.0, 0.0)
+        if words in error.consul_message.lower():
+            return off
         raise
+
+
+def _replication(client: Client) -> AclReplication:
+    off = AclReplication(False, False, "", "", 0.0, 0.0)
+    return _unless_off(NO_ACLS, off, lambda: client.get("/v1/acl/replication").parse(parse_replication))
 
 
 def _acls(client: Client) -> AclObjects:
-    try:
+    def ask() -> AclObjects:
         rows = [client.get(f"/v1/acl/{table}").json() for table in ("policies", "roles", "tokens")]
-    except errors.ConsulError as error:
-        if NO_ACLS in error.consul_message.lower():
-            return {}
-        raise
-    try:
-        return parse_acls(*rows)
-    except (KeyError, TypeError, AttributeError):
-        raise errors.InvalidResponse(f"The ACLs of {client.endpoint} are not as Consul lists them.") from None
+        try:
+            return parse_acls(*rows)
+        except (KeyError, TypeError, AttributeError):
+            raise errors.InvalidResponse(f"The ACLs of {client.endpoint} are not as Consul lists them.") from None
+
+    return _unless_off(NO_ACLS, {}, ask)
 
 
 def _roots(client: Client) -> Roots:
-    try:
-        return client.get("/v1/connect/ca/roots").parse(parse_roots)
-    except errors.ConsulError as error:
-        if NO_CONNECT in error.consul_message.lower():
-            return Roots()
-        raise
+    return _unless_off(NO_CONNECT, Roots(), lambda: client.get("/v1/connect/ca/roots").parse(parse_roots))
 
 
 def _clock_ahead_s(client: Client) -> float:
@@ -143,14 +142,9 @@ def _has_data(client: Client) -> bool:
     names = client.get("/v1/kv/", {"keys": "", "separator": "/"}, absent_ok=True)
     if names.status == 200 and names.strings():
         return True
-    try:
-        if client.get("/v1/acl/replication").parse(parse_replication).is_enabled:
-            return False  # its ACLs come from elsewhere
-        return len(client.get("/v1/acl/tokens").objects()) > BOOTSTRAP_TOKENS
-    except errors.ConsulError as error:
-        if NO_ACLS in error.consul_message.lower():
-            return False
-        raise
+    if _replication(client).is_enabled:
+        return False  # its ACLs come from elsewhere
+    return _unless_off(NO_ACLS, False, lambda: len(client.get("/v1/acl/tokens").objects()) > BOOTSTRAP_TOKENS)
 
 
 def _receipt(client: Client) -> Receipt | None:

@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
 from .._consul.client import Client
 from .._consul.errors import GuardRefused
-from .._drill.drill_definition import INSTANCES, DrillDefinition
+from .._drill.drill_definition import DrillDefinition
 from .._drill.drill_part import DrillSignals
 from .._drill.drill_space import DrillSpace
 from .._drill.history import NS, QUERY_ANSWERED, QUERY_ENDED, QUERY_STARTED, QUERY_UNANSWERED
@@ -46,9 +47,7 @@ def instances_of_query(
         raise GuardRefused(
             f"query: {query} {where}, and the drill {definition.name} needs one in {datacenter}; no fault was made."
         )
-    names = frozenset(instance["node"] for instance in found.nodes)
-    strikes = any(step.targets == INSTANCES for step in definition.faults)
-    return names if strikes else frozenset()
+    return frozenset(instance["node"] for instance in found.nodes)
 
 
 class QueryWatch:
@@ -98,7 +97,7 @@ class QueryWatch:
             self._lookups.append(self._lookups.pop(0))
         if found is None:
             raise ValueError("there is nobody to ask")
-        return Sample(began_s, found.end_s, found.status, found.datacenter, found.nodes, found.problem)
+        return replace(found, begin_s=began_s)
 
     def _record(self, last: Sample | None, sample: Sample) -> None:
         """Record what changed: the answering datacenter, or that there is no instance and since when."""
